@@ -1,0 +1,345 @@
+//! An edge: one connected pair of packet sockets between two processes of the box.
+//!
+//! Every packet is one whole postcard value of at most [`MAX_PACKET`] bytes and at most
+//! [`MAX_DESCRIPTORS`] descriptors. Bodies (letters, long lists) travel as descriptors, never as
+//! packets. A packet that is too long, cut short or does not decode is the other side's fault: the
+//! reader drops the edge.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{collections::HashMap, fmt, marker::PhantomData, mem::MaybeUninit};
+
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Largest packet in bytes. Well under the kernel's default send buffer, so that one packet is
+/// always sent whole.
+pub const MAX_PACKET: usize = 64 * 1024;
+/// Most descriptors in one packet (the kernel's own limit is 253).
+pub const MAX_DESCRIPTORS: usize = 128;
+/// Most calls one client may have waiting on one edge.
+pub const MAX_PENDING: usize = 4096;
+
+/// Why an edge cannot be used.
+#[derive(Debug)]
+pub enum EdgeError {
+    /// The process at the other end has closed it or died.
+    Closed,
+    /// The other end sent what no edge carries: too long, cut short, or not decodable.
+    Malformed(&'static str),
+    /// The kernel refused.
+    Io(io::Error),
+}
+
+impl fmt::Display for EdgeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the process at the other end is gone"),
+            Self::Malformed(what) => write!(f, "malformed packet: {what}"),
+            Self::Io(error) => write!(f, "edge: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for EdgeError {}
+
+impl From<rustix::io::Errno> for EdgeError {
+    fn from(errno: rustix::io::Errno) -> Self {
+        use rustix::io::Errno;
+        match errno {
+            Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN => Self::Closed,
+            other => Self::Io(other.into()),
+        }
+    }
+}
+
+/// One end of an edge, used by blocking code.
+#[derive(Debug)]
+pub struct Edge(OwnedFd);
+
+impl Edge {
+    /// Makes a connected pair, closed on exec.
+    ///
+    /// # Errors
+    /// The kernel's, when no descriptor is left.
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let (left, right) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        Ok((Self(left), Self(right)))
+    }
+
+    /// Sends one message with descriptors; waits while the other side's queue is full.
+    ///
+    /// # Errors
+    /// [`EdgeError::Closed`] when the other side is gone; [`EdgeError::Malformed`] when the message
+    /// does not fit a packet (a bug of the caller's).
+    pub fn send<T: Serialize>(&self, message: &T, with: &[BorrowedFd<'_>]) -> Result<(), EdgeError> {
+        send_packet(self.0.as_fd(), &encode(message)?, with)
+    }
+
+    /// Waits for one message.
+    ///
+    /// # Errors
+    /// [`EdgeError::Closed`] at the end; [`EdgeError::Malformed`] for what does not decode.
+    pub fn recv<T: DeserializeOwned>(&self) -> Result<(T, Vec<OwnedFd>), EdgeError> {
+        recv_packet(self.0.as_fd())
+    }
+}
+
+impl From<OwnedFd> for Edge {
+    fn from(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+}
+
+impl From<Edge> for OwnedFd {
+    fn from(edge: Edge) -> Self {
+        edge.0
+    }
+}
+
+impl AsFd for Edge {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// One end of an edge, used by tokio code.
+#[derive(Debug)]
+pub struct AsyncEdge(AsyncFd<OwnedFd>);
+
+impl AsyncEdge {
+    /// Takes the end over, making it non-blocking.
+    ///
+    /// # Errors
+    /// The kernel's; needs a tokio runtime with its driver enabled.
+    pub fn new(edge: Edge) -> io::Result<Self> {
+        let fd: OwnedFd = edge.into();
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        Ok(Self(AsyncFd::register(fd)?))
+    }
+
+    /// As [`Edge::send`].
+    ///
+    /// # Errors
+    /// As [`Edge::send`].
+    pub async fn send<T: Serialize>(&self, message: &T, with: &[BorrowedFd<'_>]) -> Result<(), EdgeError> {
+        let packet = encode(message)?;
+        loop {
+            let mut ready = self.0.writable().await.map_err(EdgeError::Io)?;
+            match send_packet(self.0.as_fd(), &packet, with) {
+                Err(EdgeError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+                other => return other,
+            }
+        }
+    }
+
+    /// As [`Edge::recv`]. Safe to drop and call again: a packet is taken whole or not at all.
+    ///
+    /// # Errors
+    /// As [`Edge::recv`].
+    pub async fn recv<T: DeserializeOwned>(&self) -> Result<(T, Vec<OwnedFd>), EdgeError> {
+        loop {
+            let mut ready = self.0.readable().await.map_err(EdgeError::Io)?;
+            match recv_packet(self.0.as_fd()) {
+                Err(EdgeError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+                other => return other,
+            }
+        }
+    }
+}
+
+fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, EdgeError> {
+    let packet = postcard::to_stdvec(message).map_err(|_| EdgeError::Malformed("cannot encode"))?;
+    if packet.len() > MAX_PACKET {
+        return Err(EdgeError::Malformed("longer than a packet"));
+    }
+    Ok(packet)
+}
+
+fn send_packet(fd: BorrowedFd<'_>, packet: &[u8], with: &[BorrowedFd<'_>]) -> Result<(), EdgeError> {
+    if with.len() > MAX_DESCRIPTORS {
+        return Err(EdgeError::Malformed("too many descriptors"));
+    }
+    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !with.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(with)) {
+        return Err(EdgeError::Malformed("too many descriptors"));
+    }
+    rustix::io::retry_on_intr(|| {
+        rustix::net::sendmsg(fd, &[IoSlice::new(packet)], &mut ancillary, SendFlags::NOSIGNAL)
+    })?;
+    Ok(())
+}
+
+fn recv_packet<T: DeserializeOwned>(fd: BorrowedFd<'_>) -> Result<(T, Vec<OwnedFd>), EdgeError> {
+    thread_local! {
+        // One buffer a thread, not one an edge: the keeper holds many edges.
+        static BUFFER: std::cell::RefCell<Vec<u8>> = std::cell::RefCell::new(vec![0; MAX_PACKET]);
+    }
+    BUFFER.with_borrow_mut(|buffer| {
+        let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let got = rustix::io::retry_on_intr(|| {
+            rustix::net::recvmsg(fd, &mut [IoSliceMut::new(buffer)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)
+        })?;
+        // Taken before any check, so that descriptors of a bad packet are closed, not leaked.
+        let mut with = Vec::new();
+        for message in ancillary.drain() {
+            if let RecvAncillaryMessage::ScmRights(fds) = message {
+                with.extend(fds);
+            }
+        }
+        if got.bytes == 0 {
+            return Err(EdgeError::Closed);
+        }
+        if got.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+            return Err(EdgeError::Malformed("cut short"));
+        }
+        match postcard::take_from_bytes(&buffer[..got.bytes]) {
+            Ok((message, [])) => Ok((message, with)),
+            Ok(_) => Err(EdgeError::Malformed("bytes after the message")),
+            Err(_) => Err(EdgeError::Malformed("does not decode")),
+        }
+    })
+}
+
+/// What a client of an edge sends: a request with the number its reply will carry.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Numbered<T> {
+    /// Chosen by the client, unique among its waiting calls.
+    pub number: u32,
+    /// The request.
+    pub body: T,
+}
+
+/// What the serving side of an edge sends.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Answer<R, E> {
+    /// The reply to the request of that number.
+    Reply(u32, R),
+    /// News nobody asked for.
+    Event(E),
+}
+
+type Waiting<R> = HashMap<u32, oneshot::Sender<(R, Vec<OwnedFd>)>>;
+
+/// The client end of an edge on which several calls may wait at once.
+pub struct Caller<Q, R, E> {
+    edge: Arc<AsyncEdge>,
+    waiting: Arc<Mutex<Waiting<R>>>,
+    next: AtomicU32,
+    closed: watch::Receiver<bool>,
+    reader: tokio::task::JoinHandle<()>,
+    types: PhantomData<fn(Q) -> E>,
+}
+
+/// The serving process died or broke the protocol; the session must end (421, BYE) or try again on a new edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Down;
+
+impl fmt::Display for Down {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a process of this server has stopped; it is being restarted")
+    }
+}
+
+impl std::error::Error for Down {}
+
+impl<Q, R, E> Caller<Q, R, E>
+where
+    Q: Serialize,
+    R: DeserializeOwned + Send + 'static,
+    E: DeserializeOwned + Send + 'static,
+{
+    /// Starts reading replies in a task of the current runtime. Events are sent on; with a full or
+    /// dropped receiver they wait or are thrown away.
+    ///
+    /// # Errors
+    /// The kernel's, on taking the descriptor over.
+    pub fn start(edge: Edge, events: mpsc::Sender<E>) -> io::Result<Self> {
+        let edge = Arc::new(AsyncEdge::new(edge)?);
+        let waiting: Arc<Mutex<Waiting<R>>> = Arc::default();
+        let (tell_closed, closed) = watch::channel(false);
+        let reader = tokio::spawn({
+            let (edge, waiting) = (edge.clone(), waiting.clone());
+            async move {
+                while let Ok((answer, with)) = edge.recv::<Answer<R, E>>().await {
+                    match answer {
+                        Answer::Reply(number, reply) => {
+                            let waiter = lock(&waiting).remove(&number);
+                            if let Some(waiter) = waiter {
+                                let _ = waiter.send((reply, with));
+                            }
+                        }
+                        Answer::Event(event) => {
+                            let _ = events.send(event).await;
+                        }
+                    }
+                }
+                let _ = tell_closed.send(true);
+                lock(&waiting).clear();
+            }
+        });
+        Ok(Self { edge, waiting, next: AtomicU32::new(1), closed, reader, types: PhantomData })
+    }
+
+    /// Sends a request and waits for its reply.
+    ///
+    /// # Errors
+    /// [`Down`] when the other side is gone, breaks the protocol, or too many calls wait.
+    pub async fn call(&self, request: Q, with: &[BorrowedFd<'_>]) -> Result<(R, Vec<OwnedFd>), Down> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let (answer, answered) = oneshot::channel();
+        {
+            let mut waiting = lock(&self.waiting);
+            if *self.closed.borrow() || waiting.len() >= MAX_PENDING {
+                return Err(Down);
+            }
+            waiting.insert(number, answer);
+        }
+        // Removes the entry also when the caller gives up waiting.
+        let _entry = Entry { number, waiting: &self.waiting };
+        self.edge.send(&Numbered { number, body: request }, with).await.map_err(|_| Down)?;
+        answered.await.map_err(|_| Down)
+    }
+
+    /// Returns once the other side is gone.
+    pub async fn closed(&self) {
+        let _ = self.closed.clone().wait_for(|closed| *closed).await;
+    }
+}
+
+impl<Q, R, E> Drop for Caller<Q, R, E> {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+impl<Q, R, E> fmt::Debug for Caller<Q, R, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caller").field("edge", &self.edge).finish_non_exhaustive()
+    }
+}
+
+struct Entry<'a, R> {
+    number: u32,
+    waiting: &'a Mutex<Waiting<R>>,
+}
+
+impl<R> Drop for Entry<'_, R> {
+    fn drop(&mut self) {
+        lock(self.waiting).remove(&self.number);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,3 @@
+//! filter-sandbox
+pub mod edge;
+pub mod report;

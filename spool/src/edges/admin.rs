@@ -1,0 +1,199 @@
+//! `Admin`: what the family admin's commands hold: make, suspend, alias, limit, delete; never a way in.
+//! Requests come over the admin socket (packet socket, mode 0600) or an edge.
+//!
+//! Identities are made and opened only in the command's own short-lived process; the keeper gets
+//! finished slots.
+
+use filter_sandbox::edge::{Edge, EdgeError, Numbered};
+use serde::{Deserialize, Serialize};
+
+use crate::edges::mailbox::Event;
+use crate::names::{MailboxId, SlotId};
+use filter_sandbox::edge::Answer;
+
+/// What `mailbox list` shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MailboxInfo {
+    /// Name on disk and in logs.
+    pub id: MailboxId,
+    /// Its own address first, then aliases that name it.
+    pub addresses: Vec<String>,
+    /// As given by the admin.
+    pub display_name: String,
+    /// No mail in, no login.
+    pub suspended: bool,
+    /// Bytes used.
+    pub used: u64,
+    /// Bytes allowed.
+    pub quota: u64,
+    /// Letters.
+    pub letters: u32,
+    /// The newest identity's generation.
+    pub generation: u32,
+    /// Whether a household key can open it.
+    pub household_key: bool,
+}
+
+/// What `device list` shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceInfo {
+    /// The slot.
+    pub slot: SlotId,
+    /// "Anna's phone".
+    pub name: String,
+    /// Seconds since 1970.
+    pub added: i64,
+    /// Seconds since 1970 of the last login, to the day; `None` when never.
+    pub last_login: Option<i64>,
+}
+
+/// One finding of `spool check`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// File, relative to `spool/`.
+    pub place: String,
+    /// In words.
+    pub what: String,
+    /// Whether `--repair` mended it (or could).
+    pub mended: bool,
+}
+
+/// From an admin command to the keeper.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// Ours from now on; mail for it is accepted or refused by us.
+    Domains,
+    /// Adds a mailbox: `slots` is the finished slots file (`spool::slots`), whose id must be new.
+    MailboxAdd {
+        address: String,
+        display_name: String,
+        slots: Vec<u8>,
+        quota: Option<u64>,
+        device_names: Vec<(SlotId, String)>,
+    },
+    /// All.
+    MailboxList,
+    /// Removes it with its letters and aliases.
+    MailboxRemove { address: String },
+    /// No mail in (450), no login; or lifted.
+    MailboxSuspend { address: String, on: bool },
+    /// The slots file, for a command that opens it with the owner's secret.
+    Slots { address: String },
+    /// Replaces the slots file (device add, rekey, new words): must be the same mailbox, its `revision` one higher than the
+    /// present one's. The keeper appends `audit` (a finished, sealed line) with it.
+    SlotsReplace { address: String, slots: Vec<u8>, device_names: Vec<(SlotId, String)>, audit: String },
+    /// Devices.
+    DeviceList { address: String },
+    /// Drops a slot and closes its sockets.
+    DeviceRevoke { address: String, name: String },
+    /// An alias for up to [`super::limits::ALIAS_TARGETS`] mailboxes; adds to an existing alias.
+    AliasAdd { alias: String, target: String },
+    /// All: (alias, targets).
+    AliasList,
+    /// Removes the whole alias, or one target.
+    AliasRemove { alias: String, target: Option<String> },
+    /// Sets, or asks with `None`.
+    Quota { address: String, bytes: Option<u64> },
+    /// The audit log's sealed lines of a mailbox.
+    Audit { address: String },
+    /// Verifies letters, journal, slots, cache.
+    Check { repair: bool },
+    /// Adds what `recover` opened: the keeper rebuilds this mailbox from `mailboxes/<id>` and `letters/<id>`.
+    Recover {
+        mailbox: MailboxId,
+        addresses: Vec<String>,
+        display_name: String,
+        quota: Option<u64>,
+        device_names: Vec<(SlotId, String)>,
+        letters: Vec<RecoveredLetter>,
+        last: bool,
+    },
+    /// Mailboxes lying in `mailboxes/` that the journal does not know: (id, slots file).
+    Unknown,
+}
+
+/// A letter that `recover` has opened and found whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoveredLetter {
+    /// Its file.
+    pub letter: crate::names::LetterId,
+    /// Bytes of the message.
+    pub size: u32,
+}
+
+/// From the keeper.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Reply {
+    /// Durable.
+    Done,
+    /// To `Domains`.
+    Domains(Vec<String>),
+    /// To `MailboxList`; one packet holds some, `more` says ask again is not needed: packets follow until false.
+    Mailboxes { some: Vec<MailboxInfo>, more: bool },
+    /// To `Slots`.
+    Slots(Vec<u8>),
+    /// To `DeviceList`.
+    Devices(Vec<DeviceInfo>),
+    /// To `AliasList`; packets follow while `more`.
+    Aliases { some: Vec<(String, Vec<String>)>, more: bool },
+    /// To `Quota`.
+    Quota { used: u64, limit: u64 },
+    /// To `Audit`; packets follow while `more`.
+    Audit { some: Vec<String>, more: bool },
+    /// To `Check`: progress in letters looked at, until `Checked`.
+    Progress { done: u64, of: u64 },
+    /// To `Check`: findings; packets follow while `more`.
+    Checked { some: Vec<Finding>, more: bool, letters: u64 },
+    /// To `Unknown`; packets follow while `more`.
+    Unknown { some: Vec<(MailboxId, Vec<u8>)>, more: bool },
+    /// Not done, in words for the admin.
+    Refused(String),
+}
+
+/// The right to administer. Blocking: admin commands are short-lived and do one thing.
+#[derive(Debug)]
+pub struct Admin {
+    edge: Edge,
+    next: u32,
+}
+
+impl Admin {
+    /// Takes the client end.
+    #[must_use]
+    pub const fn new(edge: Edge) -> Self {
+        Self { edge, next: 1 }
+    }
+
+    /// Sends one request; take its replies with [`Self::reply`].
+    ///
+    /// # Errors
+    /// The edge's.
+    pub fn send(&mut self, request: Request) -> Result<(), EdgeError> {
+        self.next = self.next.wrapping_add(1);
+        self.edge.send(&Numbered { number: self.next, body: request }, &[])
+    }
+
+    /// Waits for the next reply to the last request.
+    ///
+    /// # Errors
+    /// The edge's.
+    pub fn reply(&mut self) -> Result<Reply, EdgeError> {
+        loop {
+            let (answer, _) = self.edge.recv::<Answer<Reply, Event>>()?;
+            if let Answer::Reply(number, reply) = answer
+                && number == self.next
+            {
+                return Ok(reply);
+            }
+        }
+    }
+
+    /// Sends a request that has one reply.
+    ///
+    /// # Errors
+    /// The edge's.
+    pub fn ask(&mut self, request: Request) -> Result<Reply, EdgeError> {
+        self.send(request)?;
+        self.reply()
+    }
+}

@@ -1,0 +1,101 @@
+//! One module an edge of the keeper: the message enums of both directions, and the handle that is the
+//! whole privilege of the process holding it.
+
+pub mod admin;
+pub mod deposit;
+pub mod login;
+pub mod mailbox;
+pub mod queue;
+
+pub use filter_sandbox::edge::Down;
+use serde::{Deserialize, Serialize};
+
+use crate::names::MailboxId;
+
+/// Bounds of what an edge carries; the keeper drops a peer that exceeds one.
+pub mod limits {
+    /// Bytes of a mail address (RFC 5321 §4.5.3.1: 64 + 1 + 255).
+    pub const ADDRESS: usize = 320;
+    /// Letters of one transaction (RCPTMAX times what an alias may name, within one packet's descriptors).
+    pub const LETTERS: usize = 120;
+    /// Mailboxes one alias may name.
+    pub const ALIAS_TARGETS: usize = 16;
+    /// Devices of one mailbox.
+    pub const DEVICES: usize = 32;
+    /// Bytes of a folder name (UTF-8, `/` between levels).
+    pub const FOLDER_NAME: usize = 1_000;
+    /// Folders of one mailbox.
+    pub const FOLDERS: usize = 2_000;
+    /// Keywords of one mailbox: they are bits of a `u64`.
+    pub const KEYWORDS: usize = 64;
+    /// Bytes of a keyword.
+    pub const KEYWORD: usize = 100;
+    /// Ranges of one set of UIDs.
+    pub const RANGES: usize = 4_000;
+    /// Letters opened by one request.
+    pub const OPEN_LETTERS: usize = 32;
+}
+
+/// Where one copy of a letter goes and to which public key it is sealed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// The mailbox.
+    pub mailbox: MailboxId,
+    /// Which of its identities; goes back with the letter.
+    pub generation: u32,
+    /// That identity's public half, as age writes it (`age1...`).
+    pub public_key: String,
+}
+
+/// What the keeper says of a recipient.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Recipient {
+    /// Accepted, with room reserved in each mailbox until the transaction ends.
+    Known(Vec<Target>),
+    /// The domain is ours and nobody has this address: 550 5.1.1.
+    Unknown,
+    /// The domain is not ours: 550 5.7.1 (no relaying).
+    NotLocal,
+    /// The mailbox is full: 452 4.2.2.
+    OverQuota,
+    /// The mailbox is suspended: 450 4.2.1.
+    Suspended,
+    /// Not now (for example no mailbox exists yet for postmaster): 451 4.3.0.
+    NotNow,
+}
+
+/// Which folder a new letter goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Into {
+    /// The inbox.
+    Inbox,
+    /// The folder with the special use \Junk; the inbox when the owner has deleted it.
+    Junk,
+}
+
+/// One letter of a transaction. Its age file comes through the pipe at the same place in the packet's
+/// descriptors; the keeper writes the clear frame itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewLetter {
+    /// The owner.
+    pub mailbox: MailboxId,
+    /// The generation it is sealed to.
+    pub generation: u32,
+    /// Bytes of the message before sealing (RFC822.SIZE).
+    pub size: u32,
+    /// Folder.
+    pub into: Into,
+}
+
+/// How a transaction ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Delivered {
+    /// On disk, in the journal, visible: the 250 may go out.
+    Durable,
+    /// This transaction was delivered before; nothing was written again.
+    Already,
+    /// No room, on the disk or in a mailbox: 452 4.3.1.
+    Full,
+    /// The disk or the stream failed; nothing is kept: 451 4.3.0.
+    Failed,
+}

@@ -1,0 +1,106 @@
+//! `Queue`: what a submission session holds after its login, and only through it. Bound by the keeper
+//! to one mailbox and one device.
+
+use std::os::fd::BorrowedFd;
+
+use filter_sandbox::edge::{Caller, Down, Edge};
+use serde::{Deserialize, Serialize};
+
+use super::{Delivered, NewLetter, Recipient};
+use crate::names::TransactionId;
+
+/// From `submission` to the keeper.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// Which addresses may stand in MAIL FROM and From.
+    Addresses,
+    /// RCPT. `NotLocal` means: not before the courier exists (550 5.7.1).
+    Recipient { transaction: TransactionId, address: String, size: u64 },
+    /// One transaction; one pipe a letter rides along.
+    Deliver { transaction: TransactionId, letters: Vec<NewLetter> },
+    /// Reserved room is given back.
+    Abandon { transaction: TransactionId },
+}
+
+/// From the keeper to `submission`.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Reply {
+    /// Lower-case, the mailbox's own address first.
+    Addresses(Vec<String>),
+    /// To `Recipient`.
+    Recipient(Recipient),
+    /// To `Deliver`.
+    Delivered(Delivered),
+    /// To `Abandon`.
+    Abandoned,
+}
+
+/// There are none; the socket's end is the news (device revoked, mailbox suspended, keeper gone).
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Event {}
+
+/// The right to send as one mailbox.
+#[derive(Debug)]
+pub struct Queue(Caller<Request, Reply, Event>);
+
+impl Queue {
+    /// Takes the client end of the edge.
+    ///
+    /// # Errors
+    /// The kernel's; needs a tokio runtime.
+    pub fn new(edge: Edge) -> std::io::Result<Self> {
+        Ok(Self(Caller::start(edge, tokio::sync::mpsc::channel(1).0)?))
+    }
+
+    /// The addresses this login owns: its own, its aliases; compare after lower-casing and removing a `+tag`.
+    ///
+    /// # Errors
+    /// [`Down`] when the keeper is gone or the device was revoked: 421.
+    pub async fn addresses(&self) -> Result<Vec<String>, Down> {
+        match self.0.call(Request::Addresses, &[]).await? {
+            (Reply::Addresses(addresses), _) => Ok(addresses),
+            _ => Err(Down),
+        }
+    }
+
+    /// As [`super::deposit::Deposit::recipient`].
+    ///
+    /// # Errors
+    /// [`Down`].
+    pub async fn recipient(&self, transaction: TransactionId, address: &str, size: u64) -> Result<Recipient, Down> {
+        let request = Request::Recipient { transaction, address: address.to_owned(), size };
+        match self.0.call(request, &[]).await? {
+            (Reply::Recipient(recipient), _) => Ok(recipient),
+            _ => Err(Down),
+        }
+    }
+
+    /// As [`super::deposit::Deposit::deliver`].
+    ///
+    /// # Errors
+    /// [`Down`].
+    pub async fn deliver(
+        &self,
+        transaction: TransactionId,
+        letters: Vec<NewLetter>,
+        pipes: &[BorrowedFd<'_>],
+    ) -> Result<Delivered, Down> {
+        match self.0.call(Request::Deliver { transaction, letters }, pipes).await? {
+            (Reply::Delivered(outcome), _) => Ok(outcome),
+            _ => Err(Down),
+        }
+    }
+
+    /// As [`super::deposit::Deposit::abandon`].
+    ///
+    /// # Errors
+    /// [`Down`].
+    pub async fn abandon(&self, transaction: TransactionId) -> Result<(), Down> {
+        self.0.call(Request::Abandon { transaction }, &[]).await.map(drop)
+    }
+
+    /// Returns once the socket is closed: the session ends with 421.
+    pub async fn closed(&self) {
+        self.0.closed().await;
+    }
+}

@@ -1,0 +1,3 @@
+//! spool
+pub mod edges;
+pub mod names;
