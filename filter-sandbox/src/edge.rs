@@ -123,7 +123,9 @@ impl AsyncEdge {
     pub fn new(edge: Edge) -> io::Result<Self> {
         let fd: OwnedFd = edge.into();
         rustix::io::ioctl_fionbio(&fd, true)?;
-        Ok(Self(AsyncFd::register(fd)?))
+        // SAFETY: an OwnedFd gives the same descriptor for as long as it lives, and AsyncFd owns it.
+        let registered = unsafe { AsyncFd::register(fd) }?;
+        Ok(Self(registered))
     }
 
     /// As [`Edge::send`].
