@@ -1,3 +1,4 @@
 //! spool
 pub mod edges;
+pub mod keeper;
 pub mod names;

@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct MailboxId(pub u64);
 
-/// A letter: a file name, random but for its first byte, which is the keeper's current shard
-/// (the `<xx>` folder) so that letters of one moment share a folder and its fsync.
+/// A letter: a file name. Its first byte is the keeper's current shard (the `<xx>` folder), so that
+/// letters of one moment share a folder and its fsync; the others are a digest of the start of the
+/// age file, which holds a fresh key share and so is as good as random. A letter that lies under
+/// another's name is thus noticed without asking anybody ([`LetterId::names`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LetterId(pub [u8; 16]);
 
@@ -70,7 +72,27 @@ impl FromStr for LetterId {
     }
 }
 
+/// How much of an age file's start names it; the whole file if it is shorter. Age's header with the
+/// wrapped file key lies in it, and nothing else can be read under that key.
+pub const HEAD: usize = 256;
+
 impl LetterId {
+    /// Names an age file by its first [`HEAD`] bytes.
+    #[must_use]
+    pub fn of(shard: u8, head: &[u8]) -> Self {
+        let digest = ring::digest::digest(&ring::digest::SHA256, &head[..head.len().min(HEAD)]);
+        let mut name = [0; 16];
+        name.copy_from_slice(&digest.as_ref()[..16]);
+        name[0] = shard;
+        Self(name)
+    }
+
+    /// Whether this is the name of the age file that starts so.
+    #[must_use]
+    pub fn names(&self, head: &[u8]) -> bool {
+        *self == Self::of(self.shard(), head)
+    }
+
     /// The `<xx>` folder it lies in.
     #[must_use]
     pub const fn shard(&self) -> u8 {

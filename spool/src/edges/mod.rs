@@ -5,6 +5,7 @@ pub mod admin;
 pub mod deposit;
 pub mod login;
 pub mod mailbox;
+pub mod pipe;
 pub mod queue;
 
 pub use filter_sandbox::edge::Down;
@@ -73,8 +74,8 @@ pub enum Into {
     Junk,
 }
 
-/// One letter of a transaction. Its age file comes through the pipe at the same place in the packet's
-/// descriptors; the keeper writes the clear frame itself.
+/// One letter of a transaction. Its age file comes through the pipe ([`pipe::LetterPipe`]) at the same
+/// place in the packet's descriptors; the keeper writes the clear frame itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewLetter {
     /// The owner.

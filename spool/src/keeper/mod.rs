@@ -1,0 +1,4 @@
+//! keeper
+pub mod start;
+
+pub use start::{EdgeKind, Start};

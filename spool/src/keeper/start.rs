@@ -1,0 +1,55 @@
+//! What `up` (or an offline admin command) gives a keeper to start with.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// What a descriptor given to the keeper is. `up` sends one packet with the [`Start`], and the
+/// descriptors of [`Start::edges`] ride along in the same order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EdgeKind {
+    /// A listening unix packet socket, mode 0600: every connection is an [`crate::edges::admin`] edge.
+    AdminListener,
+    /// One connected [`crate::edges::admin`] edge (an offline command started this keeper; the keeper
+    /// ends when it is the only edge and closes).
+    Admin,
+    /// [`crate::edges::deposit`], held by `mx`.
+    Deposit,
+    /// [`crate::edges::login`], held by `submission`: a login there gives a `Queue`.
+    SubmissionLogin,
+    /// [`crate::edges::login`], held by `imapd login`: a login there gives a `Mailbox`.
+    ImapLogin,
+}
+
+/// The keeper's start packet.
+#[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+pub struct Start {
+    /// Seals the journal. Derived from the box key by `up`.
+    pub index_key: [u8; 32],
+    /// The domains that are ours besides those of the mailboxes, lower-case.
+    #[zeroize(skip)]
+    pub domains: Vec<String>,
+    /// Bytes a new mailbox may hold.
+    #[zeroize(skip)]
+    pub default_quota: u64,
+    /// Only `recover` sets it: a journal that `index_key` does not open is put aside (kept beside, as
+    /// `journal.old-N`), and an empty one begun. Without it such a journal is an error.
+    #[zeroize(skip)]
+    pub new_journal: bool,
+    /// What the descriptors are, in order.
+    #[zeroize(skip)]
+    pub edges: Vec<EdgeKind>,
+}
+
+impl std::fmt::Debug for Start {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Start").field("domains", &self.domains).field("edges", &self.edges).finish_non_exhaustive()
+    }
+}
+
+/// Where the keeper finds the spool once it is confined.
+#[must_use]
+pub fn confined_root() -> PathBuf {
+    PathBuf::from("/spool")
+}
