@@ -1,1 +1,13 @@
-//! wire
+//! What every network process of the box shares: bounded line reading, TLS and its reload, SASL, the
+//! control edge from `up`, dates, and the `resolver` role.
+
+pub mod base64;
+pub mod control;
+pub mod date;
+pub mod limits;
+pub mod lines;
+pub mod log;
+pub mod logins;
+pub mod sasl;
+pub mod scram;
+pub mod tls;

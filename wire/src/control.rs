@@ -1,0 +1,66 @@
+//! What `up` tells a role over its control edge. A role only receives here.
+
+use std::os::fd::OwnedFd;
+
+use filter_sandbox::edge::{AsyncEdge, Edge, EdgeError};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::tls::CertificatePem;
+
+/// Which of a role's edges a new end is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum EdgeName {
+    /// To the keeper; for the keeper itself: from `mx`.
+    Keeper,
+    /// To the role's own zygote.
+    Zygote,
+    /// From `imapd-login` to the owner zygote, at either end.
+    Owners,
+    /// The keeper's end of `mx`'s Deposit edge.
+    Deposit,
+    /// The keeper's end of submission's Login edge.
+    SubmissionLogin,
+    /// The keeper's end of `imapd-login`'s Login edge.
+    ImapLogin,
+    /// The DNS sockets of a restarted `mx`, for the resolver: UDP then TCP.
+    Dns,
+}
+
+/// News from `up`.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Control {
+    /// A new end of an edge rides along: the process at the old one has been restarted.
+    Edge(EdgeName),
+    /// New connections use this certificate.
+    Certificate(CertificatePem),
+    /// Finish what is under way and end; no new work.
+    Drain,
+}
+
+/// The receiving end, before and after the runtime starts.
+#[derive(Debug)]
+pub struct Controls(AsyncEdge);
+
+/// Waits for the start packet: the role's `Start` and its descriptors, in the order that type documents.
+/// Blocking; called once, after `confine`, before any thread.
+///
+/// # Errors
+/// The edge's: `up` is gone or of another version.
+pub fn start<T: DeserializeOwned>(edge: &Edge) -> Result<(T, Vec<OwnedFd>), EdgeError> {
+    edge.recv()
+}
+
+impl Controls {
+    /// Takes the control edge over.
+    ///
+    /// # Errors
+    /// The kernel's; needs a tokio runtime.
+    pub fn new(edge: Edge) -> std::io::Result<Self> {
+        AsyncEdge::new(edge).map(Self)
+    }
+
+    /// The next news; `None` when `up` is gone and the role must end. Safe in `select!`.
+    pub async fn next(&self) -> Option<(Control, Vec<OwnedFd>)> {
+        self.0.recv().await.ok()
+    }
+}

@@ -1,0 +1,24 @@
+//! Bounds of what `wire` takes from strangers, each in one place next to its source.
+
+use std::time::Duration;
+
+/// Bytes of one SASL response, base64 removed (RFC 4954 §4: 12,288 octets of line).
+pub const SASL_RESPONSE: usize = 9_216;
+/// Bytes of a login name or of a password.
+pub const SASL_FIELD: usize = 1_024;
+/// PBKDF2 rounds a keeper may ask for; more would let it stall a login.
+pub const SCRAM_ITERATIONS: u32 = 600_000;
+/// Time a TLS handshake may take.
+pub const HANDSHAKE: Duration = Duration::from_secs(30);
+/// Bytes of a certificate chain and key together, so that both fit one control packet.
+pub const CERTIFICATE: usize = 60 * 1024;
+/// Bytes of one DNS message over TCP (RFC 1035 §4.2.2 allows 65,535; nothing mail needs is longer).
+pub const DNS_MESSAGE: usize = 16 * 1024;
+/// DNS questions under way at once.
+pub const DNS_QUESTIONS: usize = 256;
+/// Time one upstream gets to answer; then the next is asked.
+pub const DNS_ANSWER: Duration = Duration::from_millis(2_500);
+/// Times the whole list of upstreams is asked.
+pub const DNS_ROUNDS: usize = 2;
+/// (address, account) pairs whose failed logins are remembered.
+pub const LOGIN_PAIRS: usize = 10_000;
