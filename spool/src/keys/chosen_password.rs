@@ -31,10 +31,7 @@ impl Cost {
     /// Whether it is within the bounds.
     #[must_use]
     pub const fn is_bounded(&self) -> bool {
-        self.kib >= 8
-            && self.kib <= limits::ARGON2_KIB
-            && self.passes >= 1
-            && self.passes <= limits::ARGON2_PASSES
+        self.kib >= 8 && self.kib <= limits::ARGON2_KIB && self.passes >= 1 && self.passes <= limits::ARGON2_PASSES
     }
 }
 

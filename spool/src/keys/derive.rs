@@ -1,7 +1,7 @@
-//! The three primitives everything here is derived with, each in one line of ring.
+//! Key derivation and randomness; the other primitives are in `wire::scram`.
 
+use ring::hkdf;
 use ring::rand::SecureRandom;
-use ring::{hkdf, hmac};
 use zeroize::Zeroizing;
 
 use super::{KeyError, Secret};
@@ -15,18 +15,6 @@ pub(crate) fn derive(secret: &[u8], salt: &[u8], info: &[u8]) -> Secret {
         let _ = okm.fill(out.as_mut());
     }
     out
-}
-
-/// HMAC-SHA-256.
-pub(crate) fn mac(key: &[u8; 32], text: &[u8]) -> [u8; 32] {
-    let mut out = [0; 32];
-    out.copy_from_slice(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text).as_ref());
-    out
-}
-
-/// Whether both are the same, in a time that does not depend on where they differ.
-pub(crate) fn same(left: &[u8; 32], right: &[u8; 32]) -> bool {
-    left.iter().zip(right).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
 }
 
 /// Bytes of the operating system's generator.

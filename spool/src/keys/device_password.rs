@@ -152,7 +152,9 @@ mod tests {
 
     #[test]
     fn says_what_is_wrong() {
-        for (typed, how) in [("", "groups"), ("abcde", "groups"), ("abcde-fgh1j", "letters"), (&"a".repeat(99), "groups")] {
+        for (typed, how) in
+            [("", "groups"), ("abcde", "groups"), ("abcde-fgh1j", "letters"), (&"a".repeat(99), "groups")]
+        {
             let error = DevicePassword::parse(typed).unwrap_err().to_string();
             assert!(error.contains(how), "{typed}: {error}");
         }

@@ -33,7 +33,7 @@ pub use identity::{Identity, PublicKey};
 pub use words::Words;
 pub use wrapped::{Context, Kind, Link, Wrapped};
 
-pub(crate) use derive::{derive, mac, random, same};
+pub(crate) use derive::{derive, random};
 pub(crate) use sealed::{open_small, seal_small};
 
 /// 32 secret bytes, wiped when dropped.

@@ -20,8 +20,7 @@ pub(crate) fn seal_small(to: &PublicKey, plain: &[u8]) -> Result<Vec<u8>, KeyErr
 /// Opens what [`seal_small`] made. The caller has bounded `sealed`.
 pub(crate) fn open_small(with: &Identity, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     let decryptor = age::Decryptor::new_buffered(sealed).map_err(|_| KeyError::WrongKey)?;
-    let mut reader =
-        decryptor.decrypt(iter::once(with.age() as &dyn age::Identity)).map_err(|_| KeyError::WrongKey)?;
+    let mut reader = decryptor.decrypt(iter::once(with.age() as &dyn age::Identity)).map_err(|_| KeyError::WrongKey)?;
     // Longer than the text can be, so that it never moves and leaves a copy.
     let mut plain = Zeroizing::new(Vec::with_capacity(sealed.len()));
     reader.read_to_end(&mut plain).map_err(|_| KeyError::WrongKey)?;

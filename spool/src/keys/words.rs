@@ -50,9 +50,7 @@ impl Words {
             return Err(KeyError::Mistyped("there are twelve recovery words"));
         }
         let mnemonic = Mnemonic::parse_in_normalized(Language::English, &words).map_err(|error| match error {
-            bip39::Error::InvalidChecksum => {
-                KeyError::Mistyped("one of the recovery words is wrong, or their order")
-            }
+            bip39::Error::InvalidChecksum => KeyError::Mistyped("one of the recovery words is wrong, or their order"),
             _ => KeyError::Mistyped("one of these is not in the list of recovery words"),
         })?;
         let (entropy, _) = mnemonic.to_entropy_array();
@@ -98,11 +96,9 @@ mod tests {
     #[test]
     fn says_what_is_wrong() {
         let legal = "legal winner thank year wave sausage worth useful legal winner thank";
-        for (typed, how) in [
-            (legal.to_owned(), "twelve"),
-            (format!("{legal} legal"), "order"),
-            (format!("{legal} letterbox"), "list"),
-        ] {
+        for (typed, how) in
+            [(legal.to_owned(), "twelve"), (format!("{legal} legal"), "order"), (format!("{legal} letterbox"), "list")]
+        {
             let error = Words::parse(&typed).unwrap_err().to_string();
             assert!(error.contains(how), "{error}");
         }

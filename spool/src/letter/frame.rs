@@ -1,0 +1,84 @@
+//! The clear part at the front of a letter.
+
+use wire::scram::sha256;
+
+use super::LetterError;
+use crate::bytes::{Cut, Take};
+use crate::names::{LetterId, MailboxId};
+
+const MAGIC: [u8; 8] = *b"PSTNLETR";
+const VERSION: u8 = 1;
+const CHECKED: usize = 48;
+
+/// What a letter says of itself in clear: enough to rebuild a mailbox from its letters alone.
+///
+/// | bytes | field |
+/// | --- | --- |
+/// | 8 | `PSTNLETR` |
+/// | 1 | version, 1 |
+/// | 3 | zero |
+/// | 8 | mailbox, little-endian as all numbers here |
+/// | 16 | the letter's own name, so that two swapped files are noticed |
+/// | 4 | generation of the identity it is sealed to |
+/// | 8 | arrival, seconds since 1970, signed |
+/// | 16 | first half of the SHA-256 of the 48 bytes before: finds damage, not malice (the journal's digest does that) |
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame {
+    /// The owner.
+    pub mailbox: MailboxId,
+    /// Its file's name.
+    pub letter: LetterId,
+    /// Which of the owner's identities opens it.
+    pub generation: u32,
+    /// When it was accepted, seconds since 1970.
+    pub arrived: i64,
+}
+
+impl Frame {
+    /// Bytes in the file.
+    pub const BYTES: usize = CHECKED + 16;
+
+    /// The bytes at the front of the file.
+    #[must_use]
+    pub fn encode(&self) -> [u8; Self::BYTES] {
+        let mut out = [0; Self::BYTES];
+        out[..8].copy_from_slice(&MAGIC);
+        out[8] = VERSION;
+        out[12..20].copy_from_slice(&self.mailbox.0.to_le_bytes());
+        out[20..36].copy_from_slice(&self.letter.0);
+        out[36..40].copy_from_slice(&self.generation.to_le_bytes());
+        out[40..CHECKED].copy_from_slice(&self.arrived.to_le_bytes());
+        let sum = sha256(&out[..CHECKED]);
+        out[CHECKED..].copy_from_slice(&sum[..16]);
+        out
+    }
+
+    /// Reads the front of a file; bytes after the frame are left alone.
+    ///
+    /// # Errors
+    /// [`LetterError::Damaged`].
+    pub fn decode(file: &[u8]) -> Result<Self, LetterError> {
+        Self::parse(file).unwrap_or(Err(LetterError::Damaged("no frame")))
+    }
+
+    fn parse(file: &[u8]) -> Result<Result<Self, LetterError>, Cut> {
+        let mut take = Take::new(file);
+        let sum = sha256(take.bytes(CHECKED)?);
+        if take.bytes(16)? != &sum[..16] {
+            return Ok(Err(LetterError::Damaged("frame")));
+        }
+        let mut take = Take::new(file);
+        if take.bytes(8)? != MAGIC {
+            return Ok(Err(LetterError::Damaged("not a letter")));
+        }
+        if take.array()? != [VERSION, 0, 0, 0] {
+            return Ok(Err(LetterError::Damaged("of a version this program does not know")));
+        }
+        Ok(Ok(Self {
+            mailbox: MailboxId(take.u64()?),
+            letter: LetterId(take.array()?),
+            generation: take.u32()?,
+            arrived: take.i64()?,
+        }))
+    }
+}
