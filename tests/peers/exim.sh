@@ -1,0 +1,33 @@
+# Exim: relays everything to HOST with verified TLS; queue runs at once.
+account Debian-exim 103 /var/spool/exim4
+mkdir -p "$root/etc/exim4" "$root/var/log/exim4" "$root/var/spool/exim4"
+chown -R 103:103 "$root/var/log/exim4" "$root/var/spool/exim4"
+cat > "$root/etc/exim4/exim4.conf" <<X
+primary_hostname = sender.example.org
+log_selector = +tls_cipher +tls_certificate_verified
+tls_advertise_hosts =
+local_interfaces = <; 127.0.0.1
+keep_environment =
+begin routers
+relay:
+  driver = manualroute
+  route_list = * $host::$port byname
+  transport = tls
+  self = send
+begin transports
+tls:
+  driver = smtp
+  hosts_require_tls = *
+  tls_verify_hosts = *
+  tls_verify_certificates = /authority.pem
+  tls_verify_cert_hostnames = *
+X
+chmod 644 "$root/etc/exim4/exim4.conf"
+: > "$root/var/log/exim4/mainlog"; chown 103:103 "$root/var/log/exim4/mainlog"
+in_root sh -c 'exec exim4 -odf -oi -f "$0" "$@" < /message.eml' "$from" "$@"
+status=0
+wait_empty in_root exim4 -bpr || status=$?
+cat "$root/var/log/exim4/mainlog"
+# A message that failed for good leaves the queue too.
+grep -q ' \*\* ' "$root/var/log/exim4/mainlog" && status=1
+exit $status
