@@ -1,3 +1,5 @@
 //! filter-sandbox
 pub mod edge;
+pub mod letter;
 pub mod report;
+pub mod score;

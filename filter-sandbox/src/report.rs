@@ -1,5 +1,14 @@
 //! What a worker says about one letter. A report is hostile until [`Report::check`] has passed it.
+//!
+//! Reading one is bounded twice: while it is decoded (depth and list lengths, so that a hostile report can
+//! neither exhaust its reader's stack nor its memory) and by `check` (everything that depends on the letter).
 
+mod bounded;
+mod check;
+mod script;
+
+pub use check::BadReport;
+pub(crate) use check::is_token;
 use serde::{Deserialize, Serialize};
 
 /// Bounds of a report; what exceeds one makes the letter "not understood", never a longer report.
@@ -14,16 +23,29 @@ pub mod limits {
     pub const FIELDS: usize = 10_000;
     /// Addresses in one address list of an envelope.
     pub const ADDRESSES: usize = 1_000;
-    /// Bytes of any one text (subject, file name, parameter).
+    /// Bytes of any one text (subject, file name, parameter); longer ones are cut.
     pub const TEXT: usize = 16 * 1024;
+    /// Bytes of all texts of one report together; texts past it are cut, so that a report stays below
+    /// [`REPORT_BYTES`] whatever the letter.
+    pub const TEXTS: usize = 512 * 1024;
+    /// Languages of one Content-Language field.
+    pub const LANGUAGES: usize = 64;
     /// Parameters of one content type or disposition.
     pub const PARAMETERS: usize = 64;
     /// Characters of the preview.
     pub const PREVIEW: usize = 200;
     /// Distinct features.
     pub const FEATURES: usize = 64;
+    /// Bytes of a feature's name.
+    pub const FEATURE_NAME: usize = 40;
     /// Actions of a Sieve script.
     pub const ACTIONS: usize = 32;
+    /// Bytes of a folder's name in an action.
+    pub const FOLDER: usize = 255;
+    /// Levels of a search query.
+    pub const QUERY_DEPTH: usize = 64;
+    /// Keys joined by one AND or OR of a search query.
+    pub const QUERY_KEYS: usize = 1_000;
 }
 
 /// Offsets into the message, start inclusive, end exclusive.
@@ -35,6 +57,23 @@ pub struct Span {
     pub end: u32,
 }
 
+impl Span {
+    /// As a range for slicing the message.
+    pub fn range(self) -> std::ops::Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
+    /// Bytes in it; 0 when it is upside down.
+    pub fn len(self) -> u32 {
+        self.end.saturating_sub(self.start)
+    }
+
+    /// Whether nothing is in it.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// One address of an envelope, in the form RFC 3501 §7.4.2 wants: raw bytes as they stood in the header
 /// (encoded words not decoded), comments and quoting removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +82,7 @@ pub struct Address {
     pub name: Option<Vec<u8>>,
     /// Local part; for a group's start the group's name; `None` for a group's end.
     pub mailbox: Option<Vec<u8>>,
-    /// Domain; `None` marks group syntax.
+    /// Domain, empty when the header has none; `None` marks group syntax.
     pub host: Option<Vec<u8>>,
 }
 
@@ -55,16 +94,22 @@ pub struct Envelope {
     /// Subject field, unfolded, encoded words as they stood.
     pub subject: Option<Vec<u8>>,
     /// From.
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::ADDRESSES }>")]
     pub from: Vec<Address>,
     /// Sender, or From.
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::ADDRESSES }>")]
     pub sender: Vec<Address>,
     /// Reply-To, or From.
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::ADDRESSES }>")]
     pub reply_to: Vec<Address>,
     /// To.
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::ADDRESSES }>")]
     pub to: Vec<Address>,
     /// Cc.
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::ADDRESSES }>")]
     pub cc: Vec<Address>,
     /// Bcc.
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::ADDRESSES }>")]
     pub bcc: Vec<Address>,
     /// In-Reply-To.
     pub in_reply_to: Option<Vec<u8>>,
@@ -100,6 +145,7 @@ pub struct Part {
     /// Subtype, as written.
     pub subtype: Vec<u8>,
     /// Content-Type parameters, as written.
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::PARAMETERS }>")]
     pub parameters: Parameters,
     /// Content-ID.
     pub id: Option<Vec<u8>>,
@@ -112,6 +158,7 @@ pub struct Part {
     /// Content-Disposition with its parameters.
     pub disposition: Option<(Vec<u8>, Parameters)>,
     /// Content-Language.
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::LANGUAGES }>")]
     pub language: Vec<Vec<u8>>,
     /// Content-Location.
     pub location: Option<Vec<u8>>,
@@ -122,12 +169,12 @@ pub struct Part {
 /// What a part contains.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Inside {
-    /// A leaf.
+    /// A leaf; never of type multipart or message/rfc822, which BODYSTRUCTURE writes otherwise.
     Leaf,
     /// A multipart's children, at least one.
-    Parts(Vec<Part>),
+    Parts(#[serde(deserialize_with = "bounded::parts")] Vec<Part>),
     /// A message/rfc822: its envelope, the index of its header's fields, and its root part.
-    Message(Box<Enclosed>),
+    Message(#[serde(deserialize_with = "bounded::enclosed")] Box<Enclosed>),
 }
 
 /// A message inside a message.
@@ -136,6 +183,7 @@ pub struct Enclosed {
     /// Its envelope.
     pub envelope: Envelope,
     /// Its header fields.
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::FIELDS }>")]
     pub fields: Vec<Field>,
     /// Its root part.
     pub root: Part,
@@ -150,6 +198,7 @@ pub struct Summary {
     /// Envelope of the message.
     pub envelope: Envelope,
     /// Its header fields, in order.
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::FIELDS }>")]
     pub fields: Vec<Field>,
     /// Its parts.
     pub root: Part,
@@ -175,7 +224,8 @@ pub struct Feature {
 /// An action of the owner's Sieve script. None are produced yet; the report keeps their place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
-    /// File into a folder: the argument's span in the script (a name counts only where it stands literally).
+    /// File into a folder: the argument's span in the script, between the quotes of a quoted string without
+    /// escapes (a name counts only where it stands literally).
     FileInto(Span),
 }
 
@@ -185,8 +235,10 @@ pub struct Report {
     /// For the reader.
     pub summary: Summary,
     /// For the scorer.
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::FEATURES }>")]
     pub features: Vec<Feature>,
     /// For delivery.
+    #[serde(deserialize_with = "bounded::list::<_, _, { limits::ACTIONS }>")]
     pub actions: Vec<Action>,
 }
 
@@ -211,9 +263,9 @@ pub enum Query {
     /// TEXT: header or body.
     Text(String),
     /// All.
-    And(Vec<Query>),
+    And(#[serde(deserialize_with = "bounded::queries")] Vec<Query>),
     /// Any.
-    Or(Vec<Query>),
+    Or(#[serde(deserialize_with = "bounded::queries")] Vec<Query>),
     /// Not.
-    Not(Box<Query>),
+    Not(#[serde(deserialize_with = "bounded::query")] Box<Query>),
 }

@@ -1,0 +1,214 @@
+//! The readable text of HTML and the links in it, fed piece by piece. Not a browser: tags are dropped, blocks become
+//! spaces, scripts and styles are not text.
+
+/// Bytes of a tag that are looked at; the rest of a longer one is skipped.
+const TAG: usize = 4 * 1024;
+/// Bytes of the longest entity looked up.
+const ENTITY: usize = 12;
+
+/// What [`Html::push`] reports beside the text.
+pub(super) trait Tags {
+    /// A tag without its angle brackets: `a href="..."`, `/a`.
+    fn tag(&mut self, tag: &str, text_before: usize);
+}
+
+/// Nobody listens.
+impl Tags for () {
+    fn tag(&mut self, _: &str, _: usize) {}
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Text,
+    Entity,
+    Tag,
+    Quoted(char),
+    Comment,
+}
+
+/// A place in an HTML text.
+pub(super) struct Html {
+    state: State,
+    held: String,
+    /// The element whose content is not shown (`script`, `style`, ...).
+    hidden: Option<&'static str>,
+}
+
+/// Elements whose content nobody reads.
+const HIDDEN: [&str; 4] = ["script", "style", "title", "template"];
+/// Elements that do not part words.
+const INLINE: [&str; 14] =
+    ["a", "b", "i", "u", "em", "strong", "span", "font", "small", "big", "sub", "sup", "code", "wbr"];
+
+impl Html {
+    pub(super) fn new() -> Self {
+        Html { state: State::Text, held: String::new(), hidden: None }
+    }
+
+    /// Appends the readable text of `source` to `text` and tells `tags` of every tag.
+    pub(super) fn push(&mut self, source: &str, text: &mut String, tags: &mut impl Tags) {
+        for char in source.chars() {
+            self.char(char, text, tags);
+        }
+    }
+
+    /// What is left at the end: an unfinished entity is text.
+    pub(super) fn finish(&mut self, text: &mut String) {
+        if self.state == State::Entity && self.hidden.is_none() {
+            text.push('&');
+            text.push_str(&self.held);
+        }
+        self.held.clear();
+    }
+
+    fn char(&mut self, char: char, text: &mut String, tags: &mut impl Tags) {
+        match (self.state, char) {
+            (State::Text, '<') => self.state = State::Tag,
+            (State::Text, '&') if self.hidden.is_none() => self.state = State::Entity,
+            (State::Text, _) if self.hidden.is_none() => text.push(char),
+            (State::Text, _) => {}
+            (State::Entity, _) => self.entity(char, text, tags),
+            (State::Comment, '>') if self.held.ends_with("--") => self.leave(),
+            // Only the last two characters matter.
+            (State::Comment, '-') if self.held.len() < 2 => self.held.push('-'),
+            (State::Comment, '-') => {}
+            (State::Comment, _) => self.held.clear(),
+            (State::Quoted(quote), _) => {
+                if char == quote {
+                    self.state = State::Tag;
+                }
+                self.hold(char);
+            }
+            (State::Tag, '>') => {
+                self.end_tag(text, tags);
+                self.leave();
+            }
+            (State::Tag, '"' | '\'') if self.held.trim_end().ends_with('=') => {
+                self.hold(char);
+                self.state = State::Quoted(char);
+            }
+            (State::Tag, _) => self.in_tag(char, text),
+        }
+    }
+
+    fn leave(&mut self) {
+        self.state = State::Text;
+        self.held.clear();
+    }
+
+    fn hold(&mut self, char: char) {
+        if self.held.len() < TAG {
+            self.held.push(char);
+        }
+    }
+
+    fn in_tag(&mut self, char: char, text: &mut String) {
+        let begins_tag = char.is_ascii_alphabetic() || matches!(char, '/' | '!' | '?');
+        if self.held.is_empty() && !begins_tag {
+            // "1 < 2" is text.
+            if self.hidden.is_none() {
+                text.push('<');
+                text.push(char);
+            }
+            self.state = State::Text;
+            return;
+        }
+        self.hold(char);
+        if self.held == "!--" {
+            self.state = State::Comment;
+            self.held.clear();
+        }
+    }
+
+    fn end_tag(&mut self, text: &mut String, tags: &mut impl Tags) {
+        let closing = self.held.starts_with('/');
+        let name: String =
+            self.held.trim_start_matches('/').chars().take_while(char::is_ascii_alphanumeric).take(16).collect();
+        let name = name.to_ascii_lowercase();
+        if let Some(hidden) = self.hidden {
+            if closing && name == hidden {
+                self.hidden = None;
+            }
+            return;
+        }
+        tags.tag(&self.held, text.len());
+        if !closing && !self.held.ends_with('/') {
+            self.hidden = HIDDEN.into_iter().find(|hidden| *hidden == name);
+        }
+        if !INLINE.contains(&name.as_str()) && !text.ends_with(' ') {
+            text.push(' ');
+        }
+    }
+
+    fn entity(&mut self, char: char, text: &mut String, tags: &mut impl Tags) {
+        if char == ';' {
+            match named(&self.held) {
+                Some(decoded) => text.push(decoded),
+                None => {
+                    text.push('&');
+                    text.push_str(&self.held);
+                    text.push(';');
+                }
+            }
+            self.leave();
+        } else if self.held.len() < ENTITY && (char.is_ascii_alphanumeric() || char == '#') {
+            self.held.push(char);
+        } else {
+            text.push('&');
+            text.push_str(&self.held);
+            self.leave();
+            self.char(char, text, tags);
+        }
+    }
+}
+
+/// The entities that mail is written with, and all numeric ones.
+fn named(entity: &str) -> Option<char> {
+    if let Some(number) = entity.strip_prefix('#') {
+        let code = match number.strip_prefix(['x', 'X']) {
+            Some(hex) => u32::from_str_radix(hex, 16).ok()?,
+            None => number.parse().ok()?,
+        };
+        return char::from_u32(code).map(|c| if c.is_control() { ' ' } else { c });
+    }
+    ENTITIES.iter().find(|(name, _)| *name == entity).map(|(_, char)| *char)
+}
+
+const ENTITIES: [(&str, char); 36] = [
+    ("amp", '&'),
+    ("lt", '<'),
+    ("gt", '>'),
+    ("quot", '"'),
+    ("apos", '\''),
+    ("nbsp", ' '),
+    ("auml", 'ä'),
+    ("ouml", 'ö'),
+    ("uuml", 'ü'),
+    ("Auml", 'Ä'),
+    ("Ouml", 'Ö'),
+    ("Uuml", 'Ü'),
+    ("szlig", 'ß'),
+    ("eacute", 'é'),
+    ("egrave", 'è'),
+    ("ecirc", 'ê'),
+    ("agrave", 'à'),
+    ("aacute", 'á'),
+    ("acirc", 'â'),
+    ("ccedil", 'ç'),
+    ("ntilde", 'ñ'),
+    ("oacute", 'ó'),
+    ("iacute", 'í'),
+    ("uacute", 'ú'),
+    ("euro", '€'),
+    ("pound", '£'),
+    ("copy", '©'),
+    ("reg", '®'),
+    ("hellip", '…'),
+    ("ndash", '–'),
+    ("mdash", '—'),
+    ("lsquo", '‘'),
+    ("rsquo", '’'),
+    ("ldquo", '“'),
+    ("rdquo", '”'),
+    ("bull", '•'),
+];
