@@ -1,0 +1,67 @@
+//! The README's first five minutes: start with nothing, receive, read, stop, start again.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+use std::time::Duration;
+
+use tests::programs::python_ok;
+use tests::{House, Setup};
+
+const SEND: &str = r#"
+import smtplib, ssl, sys
+host, port, ca, sender, rcpt, text = sys.argv[1:7]
+smtp = smtplib.SMTP('localhost', int(port), timeout=20)
+smtp.starttls(context=ssl.create_default_context(cafile=ca))
+smtp.sendmail(sender, [rcpt], text.replace('\n', '\r\n'))
+smtp.quit()
+"#;
+
+const READ: &str = r#"
+import imaplib, ssl, sys
+port, ca, user, password = sys.argv[1:5]
+imap = imaplib.IMAP4_SSL('localhost', int(port), ssl_context=ssl.create_default_context(cafile=ca))
+imap.login(user, password)
+print(imap.select('INBOX')[1][0].decode())
+for number in imap.search(None, 'ALL')[1][0].split():
+    print(imap.fetch(number, '(BODY.PEEK[])')[1][0][1].decode())
+imap.logout()
+"#;
+
+fn send(house: &House, to: &str, text: &str) {
+    let (port, ca) = (house.port("smtp").to_string(), house.authority().authority());
+    python_ok(SEND, &["localhost", &port, ca.to_str().unwrap(), "aunt@example.org", to, text]);
+}
+
+fn read(house: &House) -> String {
+    let (port, ca, you) = (house.port("imaps").to_string(), house.authority().authority(), house.you());
+    python_ok(READ, &[&port, ca.to_str().unwrap(), &you.address, &you.password])
+}
+
+fn a_letters_whole_way(unprivileged: bool) {
+    let mut house = House::start(Setup { unprivileged, ..Setup::default() });
+    assert_eq!(house.you().address, "you@home.test");
+    assert_eq!(house.you().words.len(), 12);
+    let text = "From: aunt@example.org\nTo: you@home.test\nSubject: Cake\nDate: Sat, 21 Nov 2026 09:30:00 +0000\nMessage-ID: <1@example.org>\n\nThere is cake.\n";
+    send(&house, "you@home.test", text);
+    let mail = read(&house);
+    assert!(mail.starts_with("1\n"), "{mail}");
+    assert!(mail.contains("There is cake."), "{mail}");
+    assert!(mail.starts_with("1\nReturn-Path: <aunt@example.org>"), "{mail}");
+    house.stop();
+    house.start_again();
+    assert!(house.took < Duration::from_secs(5), "a second start makes nothing anew: {:?}", house.took);
+    assert!(read(&house).contains("There is cake."));
+    house.kill();
+    house.start_again();
+    assert!(read(&house).contains("There is cake."));
+}
+
+#[test]
+fn as_root() {
+    a_letters_whole_way(false);
+}
+
+#[test]
+fn as_anybody() {
+    a_letters_whole_way(true);
+}
