@@ -7,3 +7,4 @@ pub mod keys;
 pub mod letter;
 pub mod limits;
 pub mod names;
+pub mod slots;
