@@ -1,5 +1,23 @@
-//! filter-sandbox
+//! The walls of the box: how each role is started and locked, and the stranger that meets every message.
+//!
+//! All `unsafe`, namespace, Landlock, seccomp and capability code of the project is in this crate, behind functions
+//! that are safe to call. Nobody else makes a descriptor from a number.
+
+mod bpf;
+mod calls;
+pub mod confine;
 pub mod edge;
+pub mod launch;
 pub mod letter;
+pub mod memory;
+mod remedy;
 pub mod report;
+pub mod role;
 pub mod score;
+mod seccomp;
+mod sys;
+pub mod walls;
+
+pub use confine::{ConfineError, Confined, confine};
+pub use launch::{Launch, Running};
+pub use role::Role;

@@ -1,0 +1,127 @@
+//! The system calls of each kind of work, as data with a reason a line. What no list of a role names is fatal
+//! (`SECCOMP_RET_KILL_PROCESS`); what is asked for harmlessly by a library is refused with an errno.
+
+mod roles;
+mod scanner;
+mod worker;
+mod zygote;
+
+pub(crate) use roles::{ASKS_DNS, BASE, FILES, MEMORY_FILES, READS_FILES, RUNTIME, STREAMS, THREADS};
+pub(crate) use scanner::SCANNER;
+pub(crate) use worker::WORKER;
+pub(crate) use zygote::{SETUP, ZYGOTE};
+
+/// What becomes of a system call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// It is let through.
+    Allow,
+    /// It fails with that errno and nothing happens.
+    Fail(i32),
+    /// It is let through when `argument & mask` is one of `values`; else it fails with that errno, or is fatal.
+    /// Only the argument's low 32 bits are looked at: every value named here lives there.
+    Only { argument: u8, mask: u32, values: &'static [u32], otherwise: Option<i32> },
+}
+
+/// One line of a list.
+#[derive(Debug, Clone, Copy)]
+pub struct Call {
+    /// The system call's number on this machine.
+    pub number: libc::c_long,
+    /// What becomes of it.
+    pub rule: Rule,
+    /// Why it is in the list.
+    pub why: &'static str,
+}
+
+/// Lets calls through.
+const fn allow(number: libc::c_long, why: &'static str) -> Call {
+    Call { number, rule: Rule::Allow, why }
+}
+
+/// Refuses a call without killing.
+const fn fail(number: libc::c_long, errno: i32, why: &'static str) -> Call {
+    Call { number, rule: Rule::Fail(errno), why }
+}
+
+/// Lets a call through for some values of one argument.
+const fn only(
+    number: libc::c_long,
+    argument: u8,
+    mask: u32,
+    values: &'static [u32],
+    otherwise: Option<i32>,
+    why: &'static str,
+) -> Call {
+    Call { number, rule: Rule::Only { argument, mask, values, otherwise }, why }
+}
+
+/// Every bit of an argument's low word.
+const WHOLE: u32 = u32::MAX;
+
+/// `mmap` and `mprotect` put the protection here.
+const PROTECTION: u8 = 2;
+
+/// Number of the call that maps memory: on 32-bit ARM its offset is in pages.
+#[cfg(target_arch = "arm")]
+const MMAP: libc::c_long = libc::SYS_mmap2;
+#[cfg(not(target_arch = "arm"))]
+const MMAP: libc::c_long = libc::SYS_mmap;
+
+/// The lists of a role as one, by number: a later list's line replaces an earlier one's of the same number.
+pub(crate) fn merged(lists: &[&[Call]]) -> Vec<Call> {
+    let mut all = std::collections::BTreeMap::new();
+    for call in lists.iter().copied().flatten() {
+        all.insert(call.number, *call);
+    }
+    all.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::role::Role;
+
+    #[test]
+    fn every_line_has_a_reason() {
+        for role in Role::ALL {
+            for call in role.walls().calls.iter().copied().flatten() {
+                assert!(!call.why.is_empty(), "{role}: call {} has no reason", call.number);
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_but_the_scanner_may_exec() {
+        for role in Role::ALL {
+            let execs = merged(role.walls().calls)
+                .iter()
+                .any(|call| [libc::SYS_execve, libc::SYS_execveat].contains(&call.number) && call.rule == Rule::Allow);
+            assert_eq!(execs, matches!(role, Role::Scanner | Role::ScannerZygote), "{role}");
+        }
+    }
+
+    #[test]
+    fn what_is_fatal_for_everybody() {
+        let never = [
+            libc::SYS_ptrace,
+            libc::SYS_process_vm_readv,
+            libc::SYS_io_uring_setup,
+            libc::SYS_userfaultfd,
+            libc::SYS_perf_event_open,
+            libc::SYS_bpf,
+            libc::SYS_mount,
+            libc::SYS_unshare,
+            libc::SYS_setns,
+            libc::SYS_keyctl,
+            libc::SYS_pidfd_getfd,
+            libc::SYS_splice,
+            libc::SYS_vmsplice,
+        ];
+        for role in Role::ALL {
+            for call in merged(role.walls().calls) {
+                assert!(!never.contains(&call.number), "{role} may make call {}", call.number);
+            }
+        }
+    }
+}

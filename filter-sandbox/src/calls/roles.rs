@@ -1,0 +1,275 @@
+//! What the long-lived roles need: tokio, rustls, sockets, and for the keeper files.
+
+use super::{Call, MMAP, PROTECTION, WHOLE, allow, fail, only};
+
+const EXEC: u32 = libc::PROT_EXEC as u32;
+
+/// Memory, time, signals, streams that are already open. Every role has these.
+pub(crate) const BASE: &[Call] = &[
+    allow(libc::SYS_read, "sockets, pipes, descriptors handed over"),
+    allow(libc::SYS_write, "sockets, pipes, the log on descriptor 2"),
+    allow(libc::SYS_readv, "vectored reading in std and tokio"),
+    allow(libc::SYS_writev, "vectored writing in std and tokio"),
+    allow(libc::SYS_close, "dropping descriptors"),
+    allow(libc::SYS_fstat, "size of a descriptor handed over; std looks at it before reading to the end"),
+    #[cfg(target_arch = "arm")]
+    allow(libc::SYS_fstat64, "as fstat"),
+    #[cfg(target_arch = "arm")]
+    allow(libc::SYS_fstatat64, "as fstat"),
+    #[cfg(target_arch = "arm")]
+    allow(libc::SYS__llseek, "as lseek"),
+    #[cfg(target_arch = "arm")]
+    allow(libc::SYS_fcntl64, "as fcntl"),
+    #[cfg(target_arch = "arm")]
+    allow(libc::SYS_clock_gettime64, "the clock"),
+    #[cfg(target_arch = "arm")]
+    allow(libc::SYS_clock_nanosleep_time64, "sleeping"),
+    #[cfg(target_arch = "arm")]
+    allow(libc::SYS_futex_time64, "locks"),
+    #[cfg(target_arch = "arm")]
+    allow(libc::SYS_send, "as sendto"),
+    #[cfg(target_arch = "arm")]
+    allow(libc::SYS_recv, "as recvfrom"),
+    #[cfg(not(target_arch = "arm"))]
+    allow(libc::SYS_newfstatat, "fstat of newer C libraries; the root is empty"),
+    allow(libc::SYS_statx, "fstat of std; the root is empty"),
+    allow(libc::SYS_lseek, "std asks a file's position before reading to the end"),
+    only(MMAP, PROTECTION, EXEC, &[0], Some(libc::EACCES), "allocator and thread stacks; never executable"),
+    only(libc::SYS_mprotect, PROTECTION, EXEC, &[0], Some(libc::EACCES), "thread guards; never executable"),
+    allow(libc::SYS_munmap, "allocator"),
+    allow(libc::SYS_mremap, "allocator"),
+    allow(libc::SYS_madvise, "allocator gives pages back"),
+    allow(libc::SYS_brk, "allocator"),
+    allow(libc::SYS_futex, "locks"),
+    allow(libc::SYS_rt_sigaction, "tokio's and std's handlers"),
+    allow(libc::SYS_rt_sigprocmask, "making threads"),
+    allow(libc::SYS_rt_sigreturn, "end of a handler"),
+    allow(libc::SYS_sigaltstack, "std's stack overflow handler, a thread's end"),
+    allow(libc::SYS_exit, "a thread's end"),
+    allow(libc::SYS_exit_group, "the end"),
+    allow(libc::SYS_restart_syscall, "the kernel's own continuation of a sleep"),
+    allow(libc::SYS_clock_gettime, "the clock where the vDSO cannot answer"),
+    allow(libc::SYS_clock_getres, "as clock_gettime"),
+    allow(libc::SYS_gettimeofday, "as clock_gettime"),
+    allow(libc::SYS_clock_nanosleep, "sleeping"),
+    allow(libc::SYS_nanosleep, "sleeping"),
+    allow(libc::SYS_getrandom, "keys, nonces, hash seeds"),
+    allow(libc::SYS_sched_yield, "spinning locks"),
+    allow(libc::SYS_sched_getaffinity, "allocator and runtime count processors"),
+    allow(libc::SYS_gettid, "C library's locks and abort"),
+    allow(libc::SYS_getpid, "abort, log lines"),
+    allow(libc::SYS_getuid, "harmless; libraries ask"),
+    allow(libc::SYS_geteuid, "harmless; libraries ask"),
+    allow(libc::SYS_getgid, "harmless; libraries ask"),
+    allow(libc::SYS_getegid, "harmless; libraries ask"),
+    allow(libc::SYS_uname, "harmless; libraries ask"),
+    only(libc::SYS_tgkill, 0, WHOLE, &[1], Some(libc::EPERM), "abort: to itself, 1 in its own pid namespace"),
+    only(libc::SYS_prlimit64, 2, WHOLE, &[0], Some(libc::EPERM), "reading its own limits, never setting"),
+    only(
+        libc::SYS_prctl,
+        0,
+        WHOLE,
+        &[libc::PR_SET_NAME as u32, libc::PR_GET_NAME as u32, PR_SET_VMA],
+        Some(libc::EPERM),
+        "names of threads and mappings",
+    ),
+    only(
+        libc::SYS_ioctl,
+        1,
+        WHOLE,
+        &[libc::FIONBIO as u32, libc::FIOCLEX as u32, libc::FIONREAD as u32],
+        Some(libc::ENOTTY),
+        "non-blocking sockets; nothing here is a terminal",
+    ),
+    only(
+        libc::SYS_fcntl,
+        1,
+        WHOLE,
+        &[
+            libc::F_DUPFD as u32,
+            libc::F_DUPFD_CLOEXEC as u32,
+            libc::F_GETFD as u32,
+            libc::F_SETFD as u32,
+            libc::F_GETFL as u32,
+            libc::F_SETFL as u32,
+            libc::F_ADD_SEALS as u32,
+            libc::F_GET_SEALS as u32,
+            libc::F_SETPIPE_SZ as u32,
+            libc::F_GETPIPE_SZ as u32,
+            libc::F_SETLK as u32,
+            libc::F_OFD_SETLK as u32,
+        ],
+        Some(libc::EPERM),
+        "flags, copies, seals, pipe sizes, locks; never F_SETOWN",
+    ),
+    fail(libc::SYS_openat, libc::EACCES, "allocator, std and time libraries look for files; there are none"),
+    #[cfg(target_arch = "x86_64")]
+    fail(libc::SYS_open, libc::EACCES, "as openat"),
+    fail(libc::SYS_readlinkat, libc::EACCES, "as openat"),
+    #[cfg(target_arch = "x86_64")]
+    fail(libc::SYS_readlink, libc::EACCES, "as openat"),
+    fail(libc::SYS_faccessat, libc::EACCES, "as openat"),
+    #[cfg(target_arch = "x86_64")]
+    fail(libc::SYS_access, libc::EACCES, "as openat"),
+    fail(libc::SYS_getcwd, libc::EACCES, "backtraces ask for it"),
+    fail(libc::SYS_sysinfo, libc::EPERM, "libraries ask for memory size"),
+];
+
+/// `linux/prctl.h`: names an anonymous mapping; newer C libraries do so for thread stacks.
+const PR_SET_VMA: u32 = 0x5356_4d41;
+
+const THREAD: u32 = (libc::CLONE_THREAD | libc::CLONE_VM) as u32;
+const NAMESPACES: u32 = (libc::CLONE_NEWUSER
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWCGROUP) as u32;
+
+/// Threads of its own, and nothing else that clone can do.
+pub(crate) const THREADS: &[Call] = &[
+    only(libc::SYS_clone, 0, THREAD | NAMESPACES, &[THREAD], None, "threads only"),
+    fail(libc::SYS_clone3, libc::ENOSYS, "its flags cannot be looked at; the C library falls back to clone"),
+    allow(libc::SYS_rseq, "a thread's start"),
+    allow(libc::SYS_set_robust_list, "a thread's start"),
+    allow(libc::SYS_set_tid_address, "a thread's start"),
+    allow(libc::SYS_membarrier, "some locks"),
+    allow(libc::SYS_sched_getparam, "pthread attributes"),
+    allow(libc::SYS_sched_getscheduler, "pthread attributes"),
+];
+
+/// What an event loop needs.
+pub(crate) const RUNTIME: &[Call] = &[
+    allow(libc::SYS_epoll_create1, "tokio's driver"),
+    allow(libc::SYS_epoll_ctl, "tokio's driver"),
+    #[cfg(not(target_arch = "aarch64"))]
+    allow(libc::SYS_epoll_wait, "tokio's driver"),
+    allow(libc::SYS_epoll_pwait, "tokio's driver"),
+    allow(libc::SYS_epoll_pwait2, "tokio's driver"),
+    allow(libc::SYS_eventfd2, "tokio's waker"),
+    allow(libc::SYS_timerfd_create, "timers"),
+    allow(libc::SYS_timerfd_settime, "timers"),
+    #[cfg(not(target_arch = "aarch64"))]
+    allow(libc::SYS_poll, "waiting on one descriptor"),
+    allow(libc::SYS_ppoll, "waiting on one descriptor"),
+    #[cfg(target_arch = "arm")]
+    allow(libc::SYS_ppoll_time64, "waiting on one descriptor"),
+    allow(libc::SYS_pipe2, "letters travel through pipes"),
+    allow(libc::SYS_dup, "copies of descriptors"),
+    allow(libc::SYS_dup3, "copies of descriptors"),
+    allow(libc::SYS_socketpair, "edges, tokio's signal pipe"),
+];
+
+/// Sockets that exist already: inherited listeners, what they accept, edges.
+pub(crate) const STREAMS: &[Call] = &[
+    allow(libc::SYS_accept4, "connections on inherited listeners"),
+    allow(libc::SYS_recvmsg, "edges"),
+    allow(libc::SYS_sendmsg, "edges"),
+    allow(libc::SYS_recvfrom, "streams"),
+    allow(libc::SYS_sendto, "streams"),
+    allow(libc::SYS_shutdown, "end of a stream"),
+    allow(libc::SYS_getsockopt, "errors of a stream"),
+    allow(libc::SYS_setsockopt, "no delay, keep-alive"),
+    allow(libc::SYS_getsockname, "addresses for the log"),
+    allow(libc::SYS_getpeername, "addresses for the log and the trace field"),
+];
+
+/// Memory files: letters for workers, keys for owners.
+pub(crate) const MEMORY_FILES: &[Call] = &[
+    allow(libc::SYS_memfd_create, "bodies travel as memory files"),
+    allow(libc::SYS_ftruncate, "size of a memory file"),
+    #[cfg(target_arch = "arm")]
+    allow(libc::SYS_ftruncate64, "size of a memory file"),
+    allow(libc::SYS_pwrite64, "filling a memory file"),
+    allow(libc::SYS_pwritev, "filling a memory file"),
+    allow(libc::SYS_pread64, "reading a memory file"),
+    allow(libc::SYS_preadv, "reading a memory file"),
+    allow(libc::SYS_mlock, "keeping it out of swap"),
+    allow(libc::SYS_mlock2, "keeping it out of swap"),
+    allow(libc::SYS_munlock, "its end"),
+];
+
+/// Letters opened by the keeper and handed over, read only.
+pub(crate) const READS_FILES: &[Call] = &[
+    allow(libc::SYS_pread64, "ranges of a letter"),
+    allow(libc::SYS_preadv, "ranges of a letter"),
+    #[cfg(not(target_arch = "arm"))]
+    allow(libc::SYS_fadvise64, "reading ahead"),
+    allow(libc::SYS_readahead, "reading ahead"),
+];
+
+/// The keeper's: everything on one disk folder.
+pub(crate) const FILES: &[Call] = &[
+    allow(libc::SYS_openat, "files of the spool, its only root entry"),
+    #[cfg(target_arch = "x86_64")]
+    allow(libc::SYS_open, "as openat"),
+    allow(libc::SYS_mkdirat, "folders of the spool"),
+    #[cfg(not(target_arch = "aarch64"))]
+    allow(libc::SYS_mkdir, "folders of the spool"),
+    allow(libc::SYS_renameat2, "commit by rename"),
+    #[cfg(not(target_arch = "aarch64"))]
+    allow(libc::SYS_rename, "commit by rename"),
+    allow(libc::SYS_renameat, "commit by rename"),
+    allow(libc::SYS_linkat, "setting a letter aside"),
+    allow(libc::SYS_unlinkat, "expunged letters"),
+    #[cfg(not(target_arch = "aarch64"))]
+    allow(libc::SYS_unlink, "expunged letters"),
+    #[cfg(not(target_arch = "aarch64"))]
+    allow(libc::SYS_rmdir, "folders of a removed mailbox"),
+    allow(libc::SYS_fsync, "durable letters"),
+    allow(libc::SYS_fdatasync, "durable records"),
+    allow(libc::SYS_sync_file_range, "the cache library's flush"),
+    #[cfg(not(target_arch = "arm"))]
+    allow(libc::SYS_fadvise64, "large checks read ahead"),
+    allow(libc::SYS_readahead, "large checks read ahead"),
+    allow(libc::SYS_getdents64, "listing folders"),
+    allow(libc::SYS_flock, "one keeper per spool"),
+    allow(libc::SYS_pread64, "records, letters"),
+    allow(libc::SYS_preadv, "records, letters"),
+    allow(libc::SYS_pwrite64, "records"),
+    allow(libc::SYS_pwritev, "records"),
+    allow(libc::SYS_ftruncate, "cutting back a torn tail"),
+    #[cfg(target_arch = "arm")]
+    allow(libc::SYS_ftruncate64, "cutting back a torn tail"),
+    allow(libc::SYS_fallocate, "journal segments are made in advance"),
+    allow(libc::SYS_statfs, "room on the disk"),
+    allow(libc::SYS_fstatfs, "room on the disk"),
+    #[cfg(target_arch = "arm")]
+    allow(libc::SYS_statfs64, "room on the disk"),
+    #[cfg(target_arch = "arm")]
+    allow(libc::SYS_fstatfs64, "room on the disk"),
+    #[cfg(target_arch = "x86_64")]
+    allow(libc::SYS_stat, "what is there"),
+    #[cfg(target_arch = "x86_64")]
+    allow(libc::SYS_lstat, "what is there"),
+    allow(libc::SYS_faccessat, "what is there"),
+    allow(libc::SYS_faccessat2, "what is there"),
+    #[cfg(target_arch = "x86_64")]
+    allow(libc::SYS_access, "what is there"),
+    allow(libc::SYS_readlinkat, "resolving its own paths"),
+    #[cfg(target_arch = "x86_64")]
+    allow(libc::SYS_readlink, "resolving its own paths"),
+    allow(libc::SYS_fchmod, "modes of new files"),
+    allow(libc::SYS_fchmodat, "modes of new files"),
+    allow(libc::SYS_umask, "modes of new files"),
+    allow(libc::SYS_utimensat, "a cache file's time"),
+    allow(libc::SYS_copy_file_range, "checkpoint copies"),
+    allow(libc::SYS_memfd_create, "wrapped identities travel as memory files"),
+    allow(libc::SYS_getcwd, "resolving its own paths"),
+    allow(libc::SYS_sysinfo, "the cache library sizes itself"),
+];
+
+/// Sockets of the internet families, to ask the resolver.
+pub(crate) const ASKS_DNS: &[Call] = &[
+    only(
+        libc::SYS_socket,
+        0,
+        WHOLE,
+        &[libc::AF_INET as u32, libc::AF_INET6 as u32],
+        Some(libc::EAFNOSUPPORT),
+        "asking the DNS: UDP, and TCP for long answers",
+    ),
+    allow(libc::SYS_connect, "as socket; the namespace has nothing else to reach"),
+    allow(libc::SYS_bind, "a source port of its own choice for each question"),
+];

@@ -1,0 +1,201 @@
+//! What each role may do, as data: one table, read by `launch`, `confine`, the tests and `doctor`.
+
+use crate::calls::{self, Call};
+use crate::role::Role;
+
+/// The network a role lives in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// A namespace of its own with nothing in it, the loopback down. Inherited listeners still work.
+    Empty,
+    /// A namespace of its own whose loopback is up and has one service, the box's resolver on 127.0.0.1:53.
+    Loopback,
+    /// The host's.
+    Host,
+}
+
+/// What a role sees as `/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Root {
+    /// An empty, read-only tmpfs.
+    Empty,
+    /// The same with one entry: `/spool`, the directory it was started in, bound nosuid, nodev, noexec.
+    Spool,
+    /// The same as `Empty`, and a descriptor of a `/proc` that is mounted nowhere: writes its children's uid maps.
+    Proc,
+    /// A read-only tree of exactly the paths that a scanner's profile lists.
+    Listed,
+}
+
+/// Whether memory is locked against swapping (DESIGN section 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lock {
+    /// It sees neither mail nor keys in clear.
+    No,
+    /// `mlockall(CURRENT|FUTURE|ONFAULT)`; MEMLOCK raised by `up` and left.
+    Future,
+    /// Its one arena is mapped, then `mlockall(CURRENT|ONFAULT)`, then MEMLOCK 0.
+    Arena,
+}
+
+/// A role's walls. Common to all and so not listed: user, mount, pid, ipc, uts and cgroup namespaces of its own, no
+/// capabilities in any set, securebits locked, no new privileges, not dumpable, no core file, dies with its starter,
+/// memory never both writable and executable (where the kernel has MDWE).
+#[derive(Debug)]
+pub struct Walls {
+    /// See [`Network`].
+    pub network: Network,
+    /// See [`Root`].
+    pub root: Root,
+    /// See [`Lock`].
+    pub lock: Lock,
+    /// The system calls that are not fatal, one reason each.
+    pub calls: &'static [&'static [Call]],
+    /// Whether Landlock is put on top where the kernel has it. Not for zygotes: it would be inherited and forbid
+    /// what their children must do first (measured).
+    pub landlock: bool,
+    /// TCP ports it may connect to under Landlock; the lists above decide about everything else.
+    pub connects: &'static [u16],
+    /// RLIMIT_NOFILE.
+    pub descriptors: u64,
+    /// RLIMIT_NPROC: processes and threads of its user in its namespace.
+    pub tasks: u64,
+}
+
+const ZYGOTE: Walls = Walls {
+    network: Network::Empty,
+    root: Root::Proc,
+    lock: Lock::No,
+    calls: &[calls::BASE, calls::SETUP, calls::ZYGOTE],
+    landlock: false,
+    connects: &[],
+    descriptors: 1024,
+    tasks: 512,
+};
+
+static KEEPER: Walls = Walls {
+    network: Network::Empty,
+    root: Root::Spool,
+    lock: Lock::Future,
+    calls: &[calls::BASE, calls::THREADS, calls::RUNTIME, calls::STREAMS, calls::FILES],
+    landlock: true,
+    connects: &[],
+    descriptors: 16_384,
+    tasks: 600,
+};
+
+static MX: Walls = Walls {
+    network: Network::Loopback,
+    root: Root::Empty,
+    lock: Lock::Future,
+    calls: &[calls::BASE, calls::THREADS, calls::RUNTIME, calls::STREAMS, calls::MEMORY_FILES, calls::ASKS_DNS],
+    landlock: true,
+    connects: &[53],
+    descriptors: 16_384,
+    tasks: 600,
+};
+
+static SUBMISSION: Walls = Walls {
+    network: Network::Empty,
+    root: Root::Empty,
+    lock: Lock::Future,
+    calls: &[calls::BASE, calls::THREADS, calls::RUNTIME, calls::STREAMS, calls::MEMORY_FILES],
+    landlock: true,
+    connects: &[],
+    descriptors: 16_384,
+    tasks: 600,
+};
+
+static LOGIN: Walls = Walls {
+    network: Network::Empty,
+    root: Root::Empty,
+    lock: Lock::Future,
+    calls: &[calls::BASE, calls::THREADS, calls::RUNTIME, calls::STREAMS, calls::MEMORY_FILES],
+    landlock: true,
+    connects: &[],
+    descriptors: 16_384,
+    tasks: 600,
+};
+
+static OWNER: Walls = Walls {
+    network: Network::Empty,
+    root: Root::Empty,
+    lock: Lock::Future,
+    calls: &[calls::BASE, calls::THREADS, calls::RUNTIME, calls::STREAMS, calls::MEMORY_FILES, calls::READS_FILES],
+    landlock: true,
+    connects: &[],
+    descriptors: 4096,
+    tasks: 128,
+};
+
+static OWNER_ZYGOTE: Walls = Walls {
+    // What it lets through is what its owners may do (a child's list can only be narrower) and making them.
+    calls: &[
+        calls::BASE,
+        calls::SETUP,
+        calls::ZYGOTE,
+        calls::THREADS,
+        calls::RUNTIME,
+        calls::STREAMS,
+        calls::MEMORY_FILES,
+        calls::READS_FILES,
+    ],
+    descriptors: 4096,
+    lock: Lock::Future,
+    ..ZYGOTE
+};
+
+static FILTER_ZYGOTE: Walls = ZYGOTE;
+
+static RESOLVER: Walls = Walls {
+    network: Network::Host,
+    root: Root::Empty,
+    lock: Lock::No,
+    calls: &[calls::BASE, calls::THREADS, calls::RUNTIME, calls::STREAMS, calls::ASKS_DNS],
+    landlock: true,
+    connects: &[53],
+    descriptors: 4096,
+    tasks: 600,
+};
+
+static WORKER: Walls = Walls {
+    network: Network::Empty,
+    root: Root::Empty,
+    lock: Lock::Arena,
+    calls: &[calls::WORKER],
+    landlock: true,
+    connects: &[],
+    descriptors: 16,
+    tasks: 1,
+};
+
+static SCANNER_ZYGOTE: Walls =
+    Walls { root: Root::Listed, calls: &[calls::BASE, calls::SETUP, calls::ZYGOTE, calls::SCANNER], ..ZYGOTE };
+
+static SCANNER: Walls = Walls {
+    network: Network::Empty,
+    root: Root::Listed,
+    lock: Lock::No,
+    calls: &[calls::BASE, calls::SCANNER],
+    landlock: true,
+    connects: &[],
+    descriptors: 64,
+    tasks: 16,
+};
+
+/// The table.
+pub(crate) const fn of(role: Role) -> &'static Walls {
+    match role {
+        Role::Keeper => &KEEPER,
+        Role::Mx => &MX,
+        Role::Submission => &SUBMISSION,
+        Role::Login => &LOGIN,
+        Role::OwnerZygote => &OWNER_ZYGOTE,
+        Role::Owner => &OWNER,
+        Role::MxZygote | Role::SubmissionZygote | Role::ImapZygote => &FILTER_ZYGOTE,
+        Role::Resolver => &RESOLVER,
+        Role::Worker => &WORKER,
+        Role::ScannerZygote => &SCANNER_ZYGOTE,
+        Role::Scanner => &SCANNER,
+    }
+}
