@@ -92,6 +92,7 @@ pub fn confine(role: Role) -> Result<Confined, ConfineError> {
 pub fn all_but_seccomp(role: Role) -> Result<Confined, ConfineError> {
     let walls = role.walls();
     alone()?;
+    crate::memory::look_at_machine();
     let proc = mounts::private_root(walls.root).at(MOUNTS)?;
     let proc = descriptors(proc).at("its descriptors")?;
     // SAFETY: `launch` put the control edge there, and nothing has taken it yet: this is called once, first.

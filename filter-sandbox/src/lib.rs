@@ -3,13 +3,17 @@
 //! All `unsafe`, namespace, Landlock, seccomp and capability code of the project is in this crate, behind functions
 //! that are safe to call. Nobody else makes a descriptor from a number.
 
+pub mod arena;
 mod bpf;
 mod calls;
 pub mod confine;
 pub mod edge;
+pub mod filter;
 pub mod launch;
 pub mod letter;
 pub mod memory;
+pub mod offspring;
+pub mod protocol;
 mod remedy;
 pub mod report;
 pub mod role;
@@ -17,6 +21,8 @@ pub mod score;
 mod seccomp;
 mod sys;
 pub mod walls;
+mod worker;
+pub mod zygote;
 
 pub use confine::{ConfineError, Confined, confine};
 pub use launch::{Launch, Running};

@@ -6,6 +6,7 @@ use std::io;
 use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::fs::{MemfdFlags, SealFlags};
 
@@ -21,7 +22,34 @@ pub fn lock_future() -> io::Result<()> {
         // With a finite limit every later mapping beyond it would fail: worse than memory that can be swapped.
         return Err(io::Error::from_raw_os_error(libc::ENOMEM));
     }
-    lock_all(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT)
+    lock_all(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT)?;
+    FUTURE.store(true, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Whether every mapping is locked by itself.
+static FUTURE: AtomicBool = AtomicBool::new(false);
+/// Bytes of memory, looked up before the list of calls forbids to ask.
+static MACHINE: AtomicU64 = AtomicU64::new(0);
+
+/// Bytes of memory that this machine has; 0 before [`confine`](crate::confine()) has looked.
+#[must_use]
+pub fn of_machine() -> u64 {
+    MACHINE.load(Ordering::Relaxed)
+}
+
+/// Under 1 GB: what is large runs one at a time (DESIGN section 4).
+#[must_use]
+pub(crate) fn is_small_machine() -> bool {
+    (1..1_000_000_000).contains(&of_machine())
+}
+
+/// Looks the machine's memory up.
+pub(crate) fn look_at_machine() {
+    let info = rustix::system::sysinfo();
+    #[allow(clippy::useless_conversion, reason = "a machine word: 32 bits on ARM")]
+    let units = u64::from(info.totalram);
+    MACHINE.store(units.saturating_mul(info.mem_unit.into()), Ordering::Relaxed);
 }
 
 /// Locks what is mapped now, as it is touched.
@@ -108,6 +136,17 @@ impl Drop for Locked {
             unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
         }
     }
+}
+
+/// A locked view of a memory file's first `length` bytes, all of them in memory.
+pub(crate) fn keep(file: &OwnedFd, length: usize) -> io::Result<Locked> {
+    // SAFETY: the file is the caller's own; it writes only beyond what it has lent out, and a reader in another
+    // process has a read-only opening.
+    let mut view = unsafe { Locked::map(file, length, true) }?;
+    if !FUTURE.load(Ordering::Relaxed) {
+        view.lock();
+    }
+    Ok(view)
 }
 
 /// Every seal: the bytes and the length are as they are for ever.

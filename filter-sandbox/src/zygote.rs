@@ -1,0 +1,312 @@
+//! A filter zygote: makes single-use workers, watches them die, ends them when their client lets go.
+//!
+//! Hostile bytes: none from the net; requests of its clients, which may have been taken over. Holds: no key, and
+//! never handled a message. Always started by exec. It has no Landlock (its children would inherit it, and it would
+//! forbid what they must do first); they apply it themselves.
+//!
+//! Started with `zygote::Start` and one descriptor, the first client's edge; answers [`Ready`] on the control edge.
+//! Ends when `up` closes the control edge, when its last client is gone, or when it has served its time and has no
+//! worker left (exit code 0: `up` starts a fresh one at once).
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags};
+use serde::{Deserialize, Serialize};
+
+use crate::confine::{self, Status};
+use crate::edge::{Answer, Edge, EdgeError, Numbered};
+use crate::offspring::Zygote;
+use crate::protocol::{Event, Job, Reply, Request, Spawn};
+use crate::role::Role;
+use crate::worker::Prepared;
+use crate::{protocol, seccomp};
+
+mod births;
+mod pace;
+
+use births::{Births, Living};
+
+/// Bounds of one zygote's life.
+pub mod limits {
+    use std::time::Duration;
+
+    /// Workers it makes before a fresh zygote is due: they all share one layout of memory.
+    pub const WORKERS: u64 = 20_000;
+    /// Time after which a fresh zygote is due.
+    pub const AGE: Duration = Duration::from_secs(30 * 60);
+    /// Workers that died other than well or by our hand before a fresh zygote is due.
+    pub const ABNORMAL: u32 = 8;
+    /// How long it waits, once due, for its workers to be done.
+    pub const GRACE: Duration = Duration::from_secs(600);
+    /// Clients at once.
+    pub const CLIENTS: usize = 256;
+    /// Workers at once, all clients together.
+    pub const LIVING: usize = 256;
+}
+
+/// The first packet on a zygote's control edge; the first client's edge rides along.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    /// Attack its own walls first, and refuse to serve if one gives way. `up` asks it of one zygote each start.
+    pub self_test: bool,
+}
+
+/// A zygote's one message on its control edge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ready {
+    /// It serves.
+    Serving {
+        /// Layers of the zygote itself.
+        zygote: Status,
+        /// Layers of each worker, as one reported them.
+        worker: Status,
+        /// Attacks tried in vain, when they were asked for.
+        attacks: usize,
+    },
+    /// It does not: what gave way or is missing, in words for the admin.
+    Refused(String),
+}
+
+/// The role's life: confines itself, then serves until it is no longer needed.
+#[must_use]
+pub fn run(role: Role) -> ExitCode {
+    match serve(role) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{role}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(role: Role) -> Result<(), Box<dyn std::error::Error>> {
+    let mut confined = confine::all_but_seccomp(role)?;
+    quiet_panics();
+    let (start, with) = confined.control.recv::<Start>()?;
+    let Some(zygote) = Zygote::of(&mut confined) else { return Err("this role is no zygote".into()) };
+    let prepared = Prepared { program: Some(seccomp::program(Role::Worker.walls())), image: image_size(&zygote)? };
+    // Before this process has its own list, so that the other walls of a worker can be attacked without it.
+    let tested: Result<usize, String> = Ok(0);
+    let _ = start;
+    seccomp::install(&seccomp::program(role.walls()))?;
+    let births = Births { zygote, prepared };
+    let ready = match tested.map(|attacks| births.describe().map(|worker| (worker, attacks))) {
+        Ok(Ok((worker, attacks))) => Ready::Serving { zygote: confined.status, worker, attacks },
+        Ok(Err(error)) => Ready::Refused(format!("no worker could be made: {error}")),
+        Err(gave_way) => Ready::Refused(gave_way.to_string()),
+    };
+    confined.control.send(&ready, &[])?;
+    if let Ready::Refused(why) = ready {
+        return Err(why.into());
+    }
+    Served::new(births, confined.control, with)?.until_done();
+    Ok(())
+}
+
+/// A worker that panics dies quietly: its letter must not reach a log.
+fn quiet_panics() {
+    std::panic::set_hook(Box::new(|_| crate::sys::exit(crate::worker::ended::PANICKED)));
+}
+
+/// The image's address space, from `/proc/self/statm`.
+fn image_size(zygote: &Zygote) -> io::Result<u64> {
+    let statm = crate::sys::open_at(Some(zygote.proc()), c"self/statm", libc::O_RDONLY)?;
+    let mut text = [0; 64];
+    let read = rustix::io::read(&statm, &mut text)?;
+    let pages = String::from_utf8_lossy(&text[..read]).split(' ').next().and_then(|pages| pages.parse::<u64>().ok());
+    pages.map(|pages| pages * rustix::param::page_size() as u64).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// A serving zygote.
+struct Served {
+    births: Births,
+    control: Edge,
+    clients: Vec<Edge>,
+    living: Vec<Living>,
+    pace: pace::Pace,
+    born: Instant,
+    made: u64,
+    abnormal: u32,
+    due: Option<Instant>,
+}
+
+impl Served {
+    fn new(births: Births, control: Edge, with: Vec<OwnedFd>) -> io::Result<Self> {
+        let mut served = Self {
+            births,
+            control,
+            clients: Vec::new(),
+            living: Vec::new(),
+            pace: pace::Pace::new(),
+            born: Instant::now(),
+            made: 0,
+            abnormal: 0,
+            due: None,
+        };
+        for client in with {
+            served.attach(client)?;
+        }
+        Ok(served)
+    }
+
+    fn attach(&mut self, client: OwnedFd) -> io::Result<()> {
+        if self.clients.len() >= limits::CLIENTS {
+            return Err(io::Error::other("too many clients"));
+        }
+        // A client that does not read its answers must not stop the others.
+        rustix::io::ioctl_fionbio(&client, true)?;
+        self.clients.push(Edge::from(client));
+        Ok(())
+    }
+
+    fn until_done(mut self) {
+        while !self.clients.is_empty() {
+            let ready = match self.wait() {
+                Ok(ready) => ready,
+                Err(error) => {
+                    eprintln!("zygote: cannot wait: {error}");
+                    return;
+                }
+            };
+            if ready.control && matches!(self.control.recv::<()>(), Err(EdgeError::Closed)) {
+                return;
+            }
+            self.bury(&ready.dead);
+            ready.released.iter().for_each(|index| self.living[*index].end());
+            self.living.retain(|worker| !worker.buried());
+            self.answer(&ready.clients);
+            if self.finished() {
+                return;
+            }
+        }
+    }
+
+    /// Waits until something wants to be done; tells what.
+    fn wait(&self) -> io::Result<Woken> {
+        let input = PollFlags::IN;
+        let mut fds = vec![PollFd::new(&self.control, input)];
+        fds.extend(self.clients.iter().map(|client| PollFd::new(client, input)));
+        // Hanging up is always told; a worker's socket is never read here.
+        fds.extend(self.living.iter().map(|worker| PollFd::new(worker.hung_up(), PollFlags::empty())));
+        fds.extend(self.living.iter().map(|worker| PollFd::new(worker.died(), input)));
+        let timeout = rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 };
+        rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, Some(&timeout)))?;
+        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        let (control, rest) = (ready[0], &ready[1..]);
+        let (clients, rest) = rest.split_at(self.clients.len());
+        let (released, dead) = rest.split_at(self.living.len());
+        let places = |flags: &[bool]| flags.iter().enumerate().filter_map(|(at, on)| on.then_some(at)).collect();
+        Ok(Woken { control, clients: places(clients), released: places(released), dead: places(dead) })
+    }
+
+    fn bury(&mut self, dead: &[usize]) {
+        for index in dead {
+            if self.living[*index].bury() == births::Death::Abnormal {
+                self.abnormal += 1;
+            }
+        }
+    }
+
+    /// One request of each client that has one; from the last, so that a client dropped moves no other.
+    fn answer(&mut self, clients: &[usize]) {
+        for index in clients.iter().rev() {
+            match self.clients[*index].recv::<Numbered<Request>>() {
+                Ok((request, with)) => {
+                    if self.reply(*index, request, with).is_err() {
+                        self.clients.swap_remove(*index);
+                    }
+                }
+                Err(EdgeError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => drop(self.clients.swap_remove(*index)),
+            }
+        }
+    }
+
+    fn reply(&mut self, client: usize, request: Numbered<Request>, with: Vec<OwnedFd>) -> Result<(), EdgeError> {
+        let mut with = with.into_iter();
+        let number = request.number;
+        let refused = |error: &io::Error| Reply::Refused(error.raw_os_error().unwrap_or(libc::EIO));
+        match request.body {
+            Request::Attach => {
+                let attached = with.next().ok_or(EdgeError::Malformed("no edge"))?;
+                let reply = self.attach(attached).map_or_else(|error| refused(&error), |()| Reply::Attached);
+                self.send(client, number, reply, &[])
+            }
+            Request::Spawn(spawn) => match self.spawn(spawn, with.next()) {
+                Err(error) => self.send(client, number, refused(&error), &[]),
+                Ok((newborn, living)) => {
+                    let mut fds: Vec<_> = newborn.file.iter().map(AsFd::as_fd).collect();
+                    fds.extend([newborn.socket.as_fd(), living.died().as_fd()]);
+                    let sent = self.send(client, number, Reply::Worker, &fds);
+                    // Should it not have been sent, its socket hangs up and it is ended.
+                    self.living.push(living);
+                    sent
+                }
+            },
+        }
+    }
+
+    fn spawn(&mut self, spawn: Spawn, file: Option<OwnedFd>) -> io::Result<(births::Newborn, Living)> {
+        if self.living.len() >= limits::LIVING {
+            return Err(io::Error::from_raw_os_error(libc::EAGAIN));
+        }
+        self.pace.wait();
+        let born = self.births.spawn(spawn, file)?;
+        self.made += 1;
+        Ok(born)
+    }
+
+    fn send(
+        &self,
+        client: usize,
+        number: u32,
+        reply: Reply,
+        with: &[std::os::fd::BorrowedFd<'_>],
+    ) -> Result<(), EdgeError> {
+        self.clients[client].send(&Answer::<Reply, Event>::Reply(number, reply), with)
+    }
+
+    /// Whether its time is over and nobody depends on it.
+    fn finished(&mut self) -> bool {
+        let Some(due) = self.due else {
+            if self.made >= limits::WORKERS || self.abnormal >= limits::ABNORMAL || self.born.elapsed() >= limits::AGE {
+                self.due = Some(Instant::now());
+                for client in &self.clients {
+                    let _ = client.send(&Answer::<Reply, Event>::Event(Event::Due), &[]);
+                }
+            }
+            return false;
+        };
+        self.living.is_empty() || due.elapsed() >= limits::GRACE
+    }
+}
+
+/// What has happened, as places in the zygote's lists.
+struct Woken {
+    control: bool,
+    clients: Vec<usize>,
+    released: Vec<usize>,
+    dead: Vec<usize>,
+}
+
+impl Births {
+    /// Makes one worker as a client would and has it tell its layers.
+    fn describe(&self) -> io::Result<Status> {
+        let (newborn, mut living) = self.spawn(Spawn { largest: 4096, seconds: 5, warm: true }, None)?;
+        let mut socket = UnixStream::from(newborn.socket);
+        living.let_go();
+        socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+        let status = (|| {
+            io::Write::write_all(&mut socket, &protocol::job_frame(&Job::Describe)?)?;
+            protocol::read_frame(&mut socket, 256)
+        })();
+        living.end();
+        let death = living.wait();
+        let status = status.map_err(|error| io::Error::other(format!("{error}; it ended {death:?}")))?;
+        postcard::from_bytes(&status).map_err(io::Error::other)
+    }
+}
