@@ -5,10 +5,14 @@
 
 pub mod authority;
 pub mod house;
+pub mod imap;
 pub mod peers;
 pub mod programs;
 pub mod scratch;
+pub mod smtp;
 
 pub use authority::Authority;
 pub use house::{House, Mailbox, Setup};
+pub use imap::Imap;
 pub use scratch::Scratch;
+pub use smtp::Smtp;
