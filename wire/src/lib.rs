@@ -8,6 +8,7 @@ pub mod limits;
 pub mod lines;
 pub mod log;
 pub mod logins;
+pub mod resolver;
 pub mod sasl;
 pub mod scram;
 pub mod tls;
