@@ -1,10 +1,15 @@
 //! spool
+pub mod audit;
 mod bytes;
+pub mod cache;
 pub mod disk;
 pub mod edges;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod keeper;
 pub mod keys;
 pub mod letter;
 pub mod limits;
 pub mod names;
 pub mod slots;
+pub mod summary_seal;
