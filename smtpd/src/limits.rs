@@ -1,0 +1,69 @@
+//! Every bound of the two SMTP roles, next to where it comes from.
+
+use std::time::Duration;
+
+/// Octets of a command line, CRLF included. RFC 5321 §4.5.3.1.4 says 512, its extensions add up to some
+/// 1,100 (SIZE 26, SMTPUTF8 10, DSN 500 for ORCPT and 100 for ENVID, AUTH 500): rounded up.
+pub const COMMAND_LINE: usize = 2_048;
+/// Octets of a line of an AUTH exchange, CRLF included (RFC 4954 §4).
+pub const AUTH_LINE: usize = 12_288;
+/// Octets of a line of text that are refused. RFC 5321 §4.5.3.1.6 says 1,000; real mail often has
+/// longer ones, and for us a line is nothing but bytes of one buffer, so only absurd ones are refused.
+pub const TEXT_LINE: usize = 64 * 1024;
+/// Octets of a local part (RFC 5321 §4.5.3.1.1).
+pub const LOCAL_PART: usize = 64;
+/// Octets of a domain (RFC 5321 §4.5.3.1.2).
+pub const DOMAIN: usize = 255;
+/// Recipients of one transaction: the least a server must take (RFC 5321 §4.5.3.1.8); announced by LIMITS
+/// (RFC 9422).
+pub const RECIPIENTS: usize = 100;
+/// Commands of one session; a peer that has more to say connects again.
+pub const COMMANDS: u32 = 10_000;
+/// Refused commands and recipients after which a session ends with 421.
+pub const ERRORS: u32 = 20;
+/// Failed logins after which a session ends with 421 (RFC 4954 §4 suggests three).
+pub const LOGIN_FAILURES: u32 = 3;
+/// Parameters of one MAIL or RCPT.
+pub const PARAMETERS: usize = 16;
+/// Received fields after which a message is taken to be in a loop (RFC 5321 §6.3 says at least 100; fifty is
+/// what Postfix takes, and no real path is half as long).
+pub const HOPS: usize = 50;
+/// Octets of a header block that is read for hops, senders and forged fields.
+pub const HEADER: usize = 1024 * 1024;
+
+/// Connections of one role at a time.
+pub const CONNECTIONS: usize = 1_000;
+/// Connections of one address (IPv6: one /64) at a time.
+pub const CONNECTIONS_PER_ADDRESS: usize = 50;
+/// Silence after which a session ends (RFC 5321 §4.5.3.2.7: at least five minutes).
+pub const IDLE: Duration = Duration::from_secs(300);
+/// Longest session.
+pub const SESSION: Duration = Duration::from_secs(3_600);
+/// Time to write one flush; a peer that does not read its replies is cut off.
+pub const WRITE: Duration = Duration::from_secs(60);
+/// Body bytes a second below which a peer is cut off...
+pub const MINIMUM_RATE: u64 = 512;
+/// ...once it has been sending for so long.
+pub const RATE_GRACE: Duration = Duration::from_secs(30);
+/// Time a drained role gives its transactions.
+pub const DRAIN: Duration = Duration::from_secs(20);
+/// Time a new session waits for a keeper that is being restarted.
+pub const KEEPER_WAIT: Duration = Duration::from_secs(5);
+/// Time the keeper may take to make a letter durable.
+pub const DELIVERY: Duration = Duration::from_secs(120);
+
+/// Steps in which the byte budget is taken when SIZE did not say how much is coming.
+pub const BUDGET_STEP: u64 = 1024 * 1024;
+/// Largest message unless `up` says otherwise.
+pub const LARGEST_MESSAGE: u64 = 50 * 1024 * 1024;
+
+/// Time all of SPF, DKIM, DMARC, ARC and iprev get after the end of data; then they are temporary errors.
+pub const AUTHENTICATION: Duration = Duration::from_secs(10);
+/// Time one DNS question gets.
+pub const LOOKUP: Duration = Duration::from_secs(3);
+/// DKIM signatures that are looked at; RFC 6376 §8.4 lets a verifier choose.
+pub const SIGNATURES: usize = 8;
+/// How long a name whose lookup failed is not asked again (RFC 9520 §3.2: 1 s to 5 min).
+pub const FAILED_LOOKUP: Duration = Duration::from_secs(15);
+/// Names remembered for that.
+pub const FAILED_LOOKUPS: usize = 1_000;

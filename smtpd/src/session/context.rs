@@ -1,0 +1,90 @@
+//! What outlives the states of one session.
+
+use std::sync::Arc;
+
+use wire::tls::ChannelBinding;
+
+/// Which of the two services speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// Port 25: strangers bring mail for us.
+    Mx,
+    /// 465 and 587: our own people send.
+    Submission,
+}
+
+/// What a session must keep to; one for a whole role.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// Which service.
+    pub service: Service,
+    /// Our name, as it stands in greetings and Received.
+    pub host: String,
+    /// The domain of `<postmaster>`.
+    pub domain: String,
+    /// Largest message in bytes.
+    pub largest: u64,
+    /// Who may go without TLS: `*`, or domains (lower-case) that match the client's EHLO name or the
+    /// sender's domain, subdomains included.
+    pub clear_text: Vec<String>,
+}
+
+impl Rules {
+    /// Whether mail may come without TLS from a client of that name, for that sender domain (lower-case).
+    #[must_use]
+    pub fn allows_clear_text(&self, client: &str, sender_domain: &str) -> bool {
+        let client = client.to_lowercase();
+        let under = |name: &str, domain: &str| {
+            name == domain || name.strip_suffix(domain).is_some_and(|head| head.ends_with('.'))
+        };
+        self.clear_text.iter().any(|allowed| allowed == "*" || under(&client, allowed) || under(sender_domain, allowed))
+    }
+}
+
+/// What the driver knows of a TLS connection.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsFacts {
+    /// Version and suite, for Received.
+    pub description: String,
+    /// For SCRAM-SHA-256-PLUS.
+    pub binding: ChannelBinding,
+}
+
+/// A proven login. Only the driver makes one, after the keeper admitted it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// The addresses it may send as: lower-case, without tags.
+    pub addresses: Vec<String>,
+}
+
+impl Owner {
+    /// Whether it may send as this address.
+    #[must_use]
+    pub fn owns(&self, address: &super::path::Address) -> bool {
+        self.addresses.contains(&address.canonical())
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Context {
+    pub rules: Arc<Rules>,
+    pub tls: Option<TlsFacts>,
+    pub login: Option<Owner>,
+    pub commands: u32,
+    pub errors: u32,
+    pub login_failures: u32,
+}
+
+impl Context {
+    pub const fn new(rules: Arc<Rules>, tls: Option<TlsFacts>) -> Self {
+        Self { rules, tls, login: None, commands: 0, errors: 0, login_failures: 0 }
+    }
+
+    pub fn is_submission(&self) -> bool {
+        self.rules.service == Service::Submission
+    }
+
+    pub fn may_log_in(&self) -> bool {
+        matches!(self.rules.service, Service::Submission) && self.tls.is_some() && self.login.is_none()
+    }
+}

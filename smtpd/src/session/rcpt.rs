@@ -1,0 +1,121 @@
+//! RCPT (RFC 5321 §4.1.1.3): the keeper says who it is.
+
+use spool::edges::{Down, Recipient, Target, limits as edge};
+
+use super::close;
+use super::command::after_keyword;
+use super::context::Context;
+use super::envelope::{Accepted, Envelope, Notify};
+use super::events::Effect;
+use super::parameters::{self, Parameter};
+use super::path::{self, Address, BadPath};
+use super::states::{ExpectAnswer, ExpectRecipient, State};
+use crate::limits;
+use crate::reply::{Reply, bad_arguments, closing, out_of_order};
+
+pub(super) fn rcpt(context: &Context, state: State, argument: &[u8], out: &mut Vec<Effect>) -> State {
+    let State::ExpectRecipient(ExpectRecipient { envelope }) = state else {
+        out.push(Effect::Reply(out_of_order("MAIL first")));
+        return state;
+    };
+    match accept(context, &envelope, argument) {
+        Ok((address, notify)) => {
+            let (transaction, size) = (envelope.transaction, envelope.parameters.size.unwrap_or(0));
+            out.push(Effect::CheckRecipient { transaction, address: address.clone(), size });
+            State::ExpectAnswer(ExpectAnswer { envelope, address, notify })
+        }
+        Err(reply) => {
+            out.push(Effect::Reply(reply));
+            State::ExpectRecipient(ExpectRecipient { envelope })
+        }
+    }
+}
+
+pub(super) fn answered(
+    context: &Context,
+    waiting: ExpectAnswer,
+    answer: Result<Recipient, Down>,
+    out: &mut Vec<Effect>,
+) -> State {
+    let ExpectAnswer { mut envelope, address, notify } = waiting;
+    let Ok(answer) = answer else {
+        let last = closing("4.3.0", format!("{} is restarting a part, try again", context.rules.host));
+        return close(State::ExpectRecipient(ExpectRecipient { envelope }), last, out);
+    };
+    let reply = match answer {
+        Recipient::Known(targets) if fits(&envelope, &targets) => {
+            envelope.recipients.push(Accepted { address, targets, notify });
+            Reply::new(250, "2.1.5", "recipient ok")
+        }
+        Recipient::Known(_) => too_many(),
+        Recipient::Unknown => Reply::new(550, "5.1.1", "nobody here has that address"),
+        Recipient::NotLocal if context.is_submission() => {
+            Reply::new(550, "5.7.1", "this server cannot send mail to other servers yet; only addresses here work")
+        }
+        Recipient::NotLocal => Reply::new(550, "5.7.1", "that domain's mail is not taken here"),
+        Recipient::OverQuota => Reply::new(452, "4.2.2", "that mailbox is full"),
+        Recipient::Suspended => Reply::new(450, "4.2.1", "that mailbox is suspended"),
+        Recipient::NotNow => Reply::new(451, "4.3.0", "not at the moment, try again later"),
+    };
+    out.push(Effect::Reply(reply));
+    State::ExpectRecipient(ExpectRecipient { envelope })
+}
+
+fn accept(context: &Context, envelope: &Envelope, argument: &[u8]) -> Result<(Address, Notify), Reply> {
+    let syntax = || bad_arguments("RCPT TO:<address> [parameters]");
+    let argument = after_keyword(argument, "TO").ok_or_else(syntax)?;
+    let (inner, rest) = path::bracketed(argument).map_err(|_| syntax())?;
+    let address = path::recipient(inner, &context.rules.domain).map_err(|bad| match bad {
+        BadPath::Syntax => syntax(),
+        BadPath::Address | BadPath::NotUtf8 => Reply::new(501, "5.1.3", "that is no mail address"),
+    })?;
+    let given = parameters::split(rest).ok_or_else(|| bad_arguments("parameters of RCPT not understood"))?;
+    let notify = given.iter().try_fold(Notify::default(), |read, one| parameter(context, read, one))?;
+    if address.is_international() && !envelope.parameters.international {
+        return Err(Reply::new(553, "5.6.7", "an address beyond ASCII needs SMTPUTF8"));
+    }
+    if envelope.recipients.len() >= limits::RECIPIENTS {
+        return Err(too_many());
+    }
+    Ok((address, notify))
+}
+
+fn parameter(context: &Context, mut read: Notify, given: &Parameter<'_>) -> Result<Notify, Reply> {
+    match (given.keyword.as_str(), given.value) {
+        ("NOTIFY", Some(value)) if context.is_submission() => read.success = wants_success(value)?,
+        ("ORCPT", Some(value)) if context.is_submission() => {
+            let formed = value.split_once(';').is_some_and(|(kind, rest)| {
+                !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_graphic()) && parameters::is_xtext(rest, 500)
+            });
+            if !formed {
+                return Err(bad_arguments("ORCPT is type;address"));
+            }
+            read.original = Some(value.to_owned());
+        }
+        _ => return Err(Reply::new(555, "5.5.4", format!("parameter {} is not offered here", given.keyword))),
+    }
+    Ok(read)
+}
+
+// RFC 3461 §4.1: NEVER alone, or a list of the others.
+fn wants_success(value: &str) -> Result<bool, Reply> {
+    let value = value.to_ascii_uppercase();
+    let words: Vec<&str> = value.split(',').collect();
+    let formed = words == ["NEVER"] || words.iter().all(|word| matches!(*word, "SUCCESS" | "FAILURE" | "DELAY"));
+    if !formed {
+        return Err(bad_arguments("NOTIFY is NEVER, or a list of SUCCESS, FAILURE, DELAY"));
+    }
+    Ok(words.contains(&"SUCCESS"))
+}
+
+// All letters of a transaction travel in one packet to the keeper.
+fn fits(envelope: &Envelope, targets: &[Target]) -> bool {
+    let known = envelope.targets();
+    let fresh = targets.iter().filter(|target| !known.iter().any(|old| old.mailbox == target.mailbox)).count();
+    known.len() + fresh <= edge::LETTERS
+}
+
+// RFC 5321 §4.5.3.1.10.
+fn too_many() -> Reply {
+    Reply::new(452, "4.5.3", "too many recipients; send to the rest next")
+}
