@@ -6,7 +6,13 @@
 //!             └────────────── outcomes ◄────────────┘
 //! ```
 
+pub mod authentication;
+pub mod budget;
 pub mod data;
+pub mod failed_lookups;
+pub mod final_bytes;
+pub mod header;
 pub mod limits;
 pub mod reply;
 pub mod session;
+pub mod verdict;

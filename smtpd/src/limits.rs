@@ -61,8 +61,8 @@ pub const LARGEST_MESSAGE: u64 = 50 * 1024 * 1024;
 pub const AUTHENTICATION: Duration = Duration::from_secs(10);
 /// Time one DNS question gets.
 pub const LOOKUP: Duration = Duration::from_secs(3);
-/// DKIM signatures that are looked at; RFC 6376 §8.4 lets a verifier choose.
-pub const SIGNATURES: usize = 8;
+/// Signatures, ARC's included, beyond which none is looked at (RFC 6376 §8.4 lets a verifier choose).
+pub const SIGNATURES: usize = 20;
 /// How long a name whose lookup failed is not asked again (RFC 9520 §3.2: 1 s to 5 min).
 pub const FAILED_LOOKUP: Duration = Duration::from_secs(15);
 /// Names remembered for that.

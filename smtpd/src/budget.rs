@@ -1,0 +1,145 @@
+//! The bytes of mail in flight. Mail is in memory from its first byte to its 250, so this is what bounds a
+//! role's memory. It is taken by SIZE, or in steps as bytes come; one address gets a share of it only.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use wire::logins::network;
+
+/// A role's budget.
+#[derive(Debug, Clone)]
+pub struct Budget(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    all: u64,
+    share: u64,
+    taken: u64,
+    by: HashMap<IpAddr, u64>,
+}
+
+/// Bytes taken, given back when dropped.
+#[derive(Debug)]
+pub struct Taken {
+    budget: Budget,
+    address: IpAddr,
+    bytes: u64,
+}
+
+impl Budget {
+    /// `all` bytes for the role; one address may hold a quarter, or one largest message if that is more.
+    #[must_use]
+    pub fn new(all: u64, largest: u64) -> Self {
+        let all = all.max(largest);
+        Self(Arc::new(Mutex::new(State { all, share: (all / 4).max(largest), taken: 0, by: HashMap::new() })))
+    }
+
+    /// Takes bytes for a message from this address (of IPv6, its /64); `None` when they are not there.
+    #[must_use]
+    pub fn take(&self, address: IpAddr, bytes: u64) -> Option<Taken> {
+        let mut taken = Taken { budget: self.clone(), address: network(address), bytes: 0 };
+        taken.grow_to(bytes).then_some(taken)
+    }
+
+    /// Bytes taken by all.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).taken
+    }
+}
+
+impl Taken {
+    /// Takes more until it is `bytes`; false, and nothing changed, when that is not there.
+    #[must_use]
+    pub fn grow_to(&mut self, bytes: u64) -> bool {
+        let more = bytes.saturating_sub(self.bytes);
+        let mut state = self.budget.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = state.by.get(&self.address).copied().unwrap_or(0);
+        let fits = |used: u64, limit: u64| used.checked_add(more).is_some_and(|sum| sum <= limit);
+        if !fits(state.taken, state.all) || !fits(held, state.share) {
+            return false;
+        }
+        if more > 0 {
+            state.taken += more;
+            state.by.insert(self.address, held + more);
+            drop(state);
+            self.bytes += more;
+        }
+        true
+    }
+
+    /// Bytes taken.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let mut state = self.budget.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.taken = state.taken.saturating_sub(self.bytes);
+        if let Some(held) = state.by.get_mut(&self.address) {
+            *held = held.saturating_sub(self.bytes);
+            if *held == 0 {
+                state.by.remove(&self.address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn address(n: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, n])
+    }
+
+    #[test]
+    fn one_address_has_a_quarter_or_a_largest_message() {
+        let budget = Budget::new(400, 50);
+        let first = budget.take(address(1), 100).unwrap();
+        assert!(budget.take(address(1), 1).is_none());
+        let _second = budget.take(address(2), 100).unwrap();
+        drop(first);
+        assert_eq!(budget.taken(), 100);
+        assert!(budget.take(address(1), 100).is_some());
+        assert!(Budget::new(100, 90).take(address(1), 90).is_some());
+    }
+
+    #[test]
+    fn all_together_have_no_more_than_all() {
+        let budget = Budget::new(400, 50);
+        let held: Vec<Taken> = (0..4).map(|n| budget.take(address(n), 100).unwrap()).collect();
+        assert!(budget.take(address(9), 1).is_none());
+        drop(held);
+        assert_eq!(budget.taken(), 0);
+    }
+
+    #[test]
+    fn growing() {
+        let budget = Budget::new(400, 50);
+        let mut taken = budget.take(address(1), 10).unwrap();
+        assert!(taken.grow_to(100) && taken.grow_to(20) && !taken.grow_to(101) && !taken.grow_to(u64::MAX));
+        assert_eq!((taken.bytes(), budget.taken()), (100, 100));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost(steps in proptest::collection::vec((0u8..4, 0u64..200), 0..50)) {
+            let budget = Budget::new(400, 50);
+            let mut held = Vec::new();
+            for (who, bytes) in steps {
+                held.extend(budget.take(address(who), bytes));
+                prop_assert_eq!(budget.taken(), held.iter().map(Taken::bytes).sum::<u64>());
+                prop_assert!(budget.taken() <= 400);
+                if held.len() > 3 { held.remove(0); }
+            }
+            drop(held);
+            prop_assert_eq!(budget.taken(), 0);
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The message as it will be examined, sealed and read: what came, with our fields in front and false ones
+//! taken out. After this nothing of it changes.
+
+use std::net::IpAddr;
+use std::ops::Range;
+
+use crate::header::{self, Field};
+use crate::limits;
+use crate::session::{Envelope, Service};
+
+/// A message as slices, so that megabytes need not be copied to put lines in front of them.
+#[derive(Debug)]
+pub struct FinalBytes {
+    front: Vec<u8>,
+    original: Vec<u8>,
+    kept: Vec<Range<usize>>,
+}
+
+impl FinalBytes {
+    /// The parts, in order.
+    #[must_use]
+    pub fn slices(&self) -> Vec<&[u8]> {
+        let kept = self.kept.iter().map(|range| &self.original[range.clone()]);
+        std::iter::once(self.front.as_slice()).chain(kept).collect()
+    }
+
+    /// Bytes of all parts.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.front.len() + self.kept.iter().map(Range::len).sum::<usize>()
+    }
+
+    /// Never: there is always a Return-Path.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All in one piece.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<u8> {
+        self.slices().concat()
+    }
+}
+
+/// What the Received field says (RFC 5321 §4.4).
+#[derive(Debug, Clone)]
+pub struct Trace<'a> {
+    /// Our name, which is also our authserv-id (RFC 8601 §2.5).
+    pub host: &'a str,
+    /// Which service.
+    pub service: Service,
+    /// The client. On submission it is not shown.
+    pub client: IpAddr,
+    /// The client's proven name.
+    pub client_name: Option<&'a str>,
+    /// TLS version and suite, if any.
+    pub tls: Option<&'a str>,
+    /// Seconds since 1970.
+    pub now: i64,
+}
+
+/// Makes the final bytes of a letter from a stranger. `results` is a whole Authentication-Results field.
+#[must_use]
+pub fn from_stranger(original: Vec<u8>, envelope: &Envelope, trace: &Trace<'_>, results: &str) -> FinalBytes {
+    let mut front = trace_fields(envelope, trace);
+    front.push_str(results);
+    let kept = keep(&original, |field| !field.is("Return-Path") && !is_forged_result(field, trace.host));
+    FinalBytes { front: front.into_bytes(), original, kept }
+}
+
+/// Makes the final bytes of a letter of one of our own: what a mail app left out is added (RFC 6409 §8), Bcc
+/// removed.
+#[must_use]
+pub fn from_owner(original: Vec<u8>, envelope: &Envelope, trace: &Trace<'_>) -> FinalBytes {
+    let mut front = trace_fields(envelope, trace);
+    let has = |name: &str| header::fields(&original).any(|field| field.is(name));
+    if !has("Date") {
+        front.push_str(&format!("Date: {}\r\n", wire::date::rfc5322(trace.now)));
+    }
+    if !has("Message-ID") {
+        front.push_str(&format!("Message-ID: <{}@{}>\r\n", envelope.id(), trace.host));
+    }
+    if !has("MIME-Version") && has("Content-Type") {
+        front.push_str("MIME-Version: 1.0\r\n");
+    }
+    let kept =
+        keep(&original, |field| !field.is("Bcc") && !field.is("Return-Path") && !is_forged_result(field, trace.host));
+    FinalBytes { front: front.into_bytes(), original, kept }
+}
+
+/// Received fields of a message; more than [`limits::HOPS`] is a loop.
+#[must_use]
+pub fn is_looping(message: &[u8]) -> bool {
+    header::fields(message).filter(|field| field.is("Received")).count() > limits::HOPS
+}
+
+fn trace_fields(envelope: &Envelope, trace: &Trace<'_>) -> String {
+    let mut front = format!("Return-Path: <{}>\r\nReceived: ", envelope.sender);
+    if trace.service == Service::Mx {
+        let known_as = trace.client_name.unwrap_or("unknown");
+        front.push_str(&format!("from {} ({known_as} [{}])\r\n\t", envelope.hello.name, literal(trace.client)));
+    }
+    front.push_str(&format!("by {} (Postern) with {}", trace.host, protocol(envelope, trace)));
+    if let Some(tls) = trace.tls {
+        front.push_str(&format!("\r\n\t({tls})"));
+    }
+    front.push_str(&format!(" id {}", envelope.id()));
+    // RFC 5321 §7.2: with several, one recipient would learn of another.
+    if let [only] = envelope.recipients.as_slice() {
+        front.push_str(&format!("\r\n\tfor <{}>", only.address));
+    }
+    front.push_str(&format!(";\r\n\t{}\r\n", wire::date::rfc5322(trace.now)));
+    front
+}
+
+/// RFC 3848, RFC 6531 §4.3.
+fn protocol(envelope: &Envelope, trace: &Trace<'_>) -> String {
+    if !envelope.hello.extended && trace.tls.is_none() {
+        return "SMTP".into();
+    }
+    let base = if envelope.parameters.international { "UTF8SMTP" } else { "ESMTP" };
+    let secure = if trace.tls.is_some() { "S" } else { "" };
+    let proven = if trace.service == Service::Submission { "A" } else { "" };
+    format!("{base}{secure}{proven}")
+}
+
+fn literal(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => format!("IPv6:{v6}"),
+    }
+}
+
+fn keep(original: &[u8], keeps: impl Fn(&Field<'_>) -> bool) -> Vec<Range<usize>> {
+    let (mut kept, mut from) = (Vec::new(), 0);
+    for field in header::fields(original).filter(|field| !keeps(field)) {
+        kept.push(from..field.at.start);
+        from = field.at.end;
+    }
+    kept.push(from..original.len());
+    kept.retain(|range| !range.is_empty());
+    kept
+}
+
+/// RFC 8601 §5: results that claim to be ours and are not. A value too odd to say whose it is counts as forged.
+fn is_forged_result(field: &Field<'_>, host: &str) -> bool {
+    if !field.is("Authentication-Results") {
+        return false;
+    }
+    let Some(value) = header::without_comments(&field.unfolded()) else { return true };
+    let claimed = value.split(';').next().unwrap_or_default().replace(['"', '\\'], "");
+    let claimed = claimed.split_whitespace().next().unwrap_or_default().trim_end_matches('.').to_lowercase();
+    claimed == host.to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::path::{Address, Sender};
+    use crate::session::{Accepted, Hello, MailParameters, Notify};
+    use proptest::prelude::*;
+    use spool::names::TransactionId;
+
+    fn envelope(recipients: &[&str]) -> Envelope {
+        let accepted = |text: &&str| Accepted {
+            address: Address::parse(text.as_bytes()).unwrap(),
+            targets: Vec::new(),
+            notify: Notify::default(),
+        };
+        Envelope {
+            transaction: TransactionId([7; 16]),
+            hello: Hello { name: "client.example".into(), extended: true },
+            sender: Sender(Address::parse(b"a@example.org").ok()),
+            parameters: MailParameters::default(),
+            recipients: recipients.iter().map(accepted).collect(),
+        }
+    }
+
+    fn trace(service: Service) -> Trace<'static> {
+        Trace {
+            host: "mx.home.test",
+            service,
+            client: IpAddr::from([192, 0, 2, 1]),
+            client_name: None,
+            tls: Some("TLS1.3 with TLS13_AES_128_GCM_SHA256"),
+            now: 0,
+        }
+    }
+
+    fn text(bytes: &FinalBytes) -> String {
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_strangers_letter() {
+        let original = b"Return-Path: <evil@example.org>\r\n\
+            Authentication-Results: MX.home.test; dkim=pass\r\n\
+            authentication-results: (c;d) \"mx.home.test\" 1;\r\n\tspf=pass\r\n\
+            Authentication-Results: other.example; spf=fail\r\n\
+            Authentication-Results: (never closed; mx.home.test; spf=pass\r\n\
+            Subject: x\r\n\r\nReturn-Path: body\r\n";
+        let results = "Authentication-Results: mx.home.test; none\r\n";
+        let made = from_stranger(original.to_vec(), &envelope(&["you@home.test"]), &trace(Service::Mx), results);
+        let id = "07".repeat(16);
+        let expected = format!(
+            "Return-Path: <a@example.org>\r\n\
+             Received: from client.example (unknown [192.0.2.1])\r\n\
+             \tby mx.home.test (Postern) with ESMTPS\r\n\
+             \t(TLS1.3 with TLS13_AES_128_GCM_SHA256) id {id}\r\n\
+             \tfor <you@home.test>;\r\n\
+             \tThu, 1 Jan 1970 00:00:00 +0000\r\n\
+             {results}\
+             Authentication-Results: other.example; spf=fail\r\n\
+             Subject: x\r\n\r\nReturn-Path: body\r\n"
+        );
+        assert_eq!(text(&made), expected);
+        assert_eq!(made.len(), expected.len());
+    }
+
+    #[test]
+    fn an_owners_letter() {
+        let original = b"From: you@home.test\r\nBcc: secret@home.test,\r\n two@home.test\r\nContent-Type: text/plain\r\n\r\nhi\r\n";
+        let made =
+            from_owner(original.to_vec(), &envelope(&["a@home.test", "b@home.test"]), &trace(Service::Submission));
+        let text = text(&made);
+        assert!(!text.contains("secret") && !text.contains("192.0.2.1") && !text.contains("client.example"));
+        assert!(!text.contains("for <"), "several recipients are not named");
+        for added in ["Date: Thu, 1 Jan 1970", "Message-ID: <0707", "MIME-Version: 1.0\r\n", "with ESMTPSA"] {
+            assert!(text.contains(added), "{added}: {text}");
+        }
+        assert!(text.ends_with("From: you@home.test\r\nContent-Type: text/plain\r\n\r\nhi\r\n"));
+    }
+
+    #[test]
+    fn loops_are_counted_in_the_header_only() {
+        let hops = |n: usize| ["Received: x\r\n".repeat(n).as_bytes(), b"\r\nReceived: y\r\n"].concat();
+        assert!(!is_looping(&hops(limits::HOPS)));
+        assert!(is_looping(&hops(limits::HOPS + 1)));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_kept_is_what_came(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let results = "Authentication-Results: mx.home.test; none\r\n";
+            let made = from_stranger(bytes.clone(), &envelope(&[]), &trace(Service::Mx), results);
+            let whole = made.to_vec();
+            prop_assert_eq!(whole.len(), made.len());
+            if !header::fields(&bytes).any(|f| f.is("Return-Path") || f.is("Authentication-Results")) {
+                prop_assert!(whole.ends_with(&bytes));
+            }
+        }
+    }
+}

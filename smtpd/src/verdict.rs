@@ -1,0 +1,23 @@
+//! Which folder a letter goes to. A rejection rests on facts about the message alone (DMARC's reject, its form):
+//! one reply serves all recipients. A score only chooses a folder.
+
+use filter_sandbox::report::Report;
+use filter_sandbox::score::{self, Authentication, Outcome, Policy, Verdict};
+use spool::edges::Into;
+
+/// Whether the From domain asks that this message be refused (RFC 7489 §6.3). An intact ARC chain is no reason
+/// to take it: we trust no forwarder yet.
+#[must_use]
+pub fn must_reject(authentication: &Authentication) -> bool {
+    authentication.dmarc == Outcome::Fail && authentication.policy == Policy::Reject
+}
+
+/// Where it goes, and the rules that decided, for the log.
+#[must_use]
+pub fn folder(report: &Report, authentication: &Authentication) -> (Into, String) {
+    let quarantined = authentication.dmarc == Outcome::Fail && authentication.policy == Policy::Quarantine;
+    let score = score::score(&report.features, authentication);
+    let rules: Vec<String> = score.reasons.iter().map(|(name, points)| format!("{name}={points}")).collect();
+    let into = if quarantined || score.verdict == Verdict::Junk { Into::Junk } else { Into::Inbox };
+    (into, rules.join(","))
+}
