@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use wire::logins::network;
 
+use crate::limits;
+
 /// A role's budget.
 #[derive(Debug, Clone)]
 pub struct Budget(Arc<Mutex<State>>);
@@ -31,8 +33,10 @@ impl Budget {
     /// `all` bytes for the role; one address may hold a quarter, or one largest message if that is more.
     #[must_use]
     pub fn new(all: u64, largest: u64) -> Self {
-        let all = all.max(largest);
-        Self(Arc::new(Mutex::new(State { all, share: (all / 4).max(largest), taken: 0, by: HashMap::new() })))
+        // A message is counted in whole steps.
+        let one = largest.saturating_add(limits::BUDGET_STEP);
+        let all = all.max(one);
+        Self(Arc::new(Mutex::new(State { all, share: (all / 4).max(one), taken: 0, by: HashMap::new() })))
     }
 
     /// Takes bytes for a message from this address (of IPv6, its /64); `None` when they are not there.
@@ -92,6 +96,7 @@ impl Drop for Taken {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::BUDGET_STEP as STEP;
     use proptest::prelude::*;
 
     fn address(n: u8) -> IpAddr {
@@ -100,20 +105,20 @@ mod tests {
 
     #[test]
     fn one_address_has_a_quarter_or_a_largest_message() {
-        let budget = Budget::new(400, 50);
-        let first = budget.take(address(1), 100).unwrap();
+        let budget = Budget::new(400 * STEP, 50 * STEP);
+        let first = budget.take(address(1), 100 * STEP).unwrap();
         assert!(budget.take(address(1), 1).is_none());
-        let _second = budget.take(address(2), 100).unwrap();
+        let _second = budget.take(address(2), 100 * STEP).unwrap();
         drop(first);
-        assert_eq!(budget.taken(), 100);
-        assert!(budget.take(address(1), 100).is_some());
-        assert!(Budget::new(100, 90).take(address(1), 90).is_some());
+        assert_eq!(budget.taken(), 100 * STEP);
+        assert!(budget.take(address(1), 100 * STEP).is_some());
+        assert!(Budget::new(100, 90 * STEP).take(address(1), 90 * STEP + 10).is_some());
     }
 
     #[test]
     fn all_together_have_no_more_than_all() {
-        let budget = Budget::new(400, 50);
-        let held: Vec<Taken> = (0..4).map(|n| budget.take(address(n), 100).unwrap()).collect();
+        let budget = Budget::new(400 * STEP, 50);
+        let held: Vec<Taken> = (0..4).map(|n| budget.take(address(n), 100 * STEP).unwrap()).collect();
         assert!(budget.take(address(9), 1).is_none());
         drop(held);
         assert_eq!(budget.taken(), 0);
@@ -121,21 +126,21 @@ mod tests {
 
     #[test]
     fn growing() {
-        let budget = Budget::new(400, 50);
-        let mut taken = budget.take(address(1), 10).unwrap();
-        assert!(taken.grow_to(100) && taken.grow_to(20) && !taken.grow_to(101) && !taken.grow_to(u64::MAX));
-        assert_eq!((taken.bytes(), budget.taken()), (100, 100));
+        let budget = Budget::new(400 * STEP, 50);
+        let (mut taken, most) = (budget.take(address(1), 10).unwrap(), 100 * STEP);
+        assert!(taken.grow_to(most) && taken.grow_to(20) && !taken.grow_to(most + 1) && !taken.grow_to(u64::MAX));
+        assert_eq!((taken.bytes(), budget.taken()), (most, most));
     }
 
     proptest! {
         #[test]
-        fn nothing_is_lost(steps in proptest::collection::vec((0u8..4, 0u64..200), 0..50)) {
-            let budget = Budget::new(400, 50);
+        fn nothing_is_lost(steps in proptest::collection::vec((0u8..4, 0u64..2_000_000), 0..50)) {
+            let budget = Budget::new(4_000_000, 50);
             let mut held = Vec::new();
             for (who, bytes) in steps {
                 held.extend(budget.take(address(who), bytes));
                 prop_assert_eq!(budget.taken(), held.iter().map(Taken::bytes).sum::<u64>());
-                prop_assert!(budget.taken() <= 400);
+                prop_assert!(budget.taken() <= 4_000_000);
                 if held.len() > 3 { held.remove(0); }
             }
             drop(held);

@@ -7,12 +7,23 @@
 //! ```
 
 pub mod authentication;
+pub mod authors;
+pub mod body;
 pub mod budget;
+pub mod connection;
 pub mod data;
+pub mod deliver;
+pub mod desk;
+pub mod driver;
 pub mod failed_lookups;
 pub mod final_bytes;
 pub mod header;
 pub mod limits;
+pub mod listen;
+pub mod mx;
+pub mod peers;
 pub mod reply;
+pub mod role;
 pub mod session;
+pub mod submission;
 pub mod verdict;

@@ -72,6 +72,7 @@ pub(super) fn delivered(context: &Context, waiting: ExpectDelivered, outcome: Ou
         Outcome::Full => Reply::new(452, "4.3.1", "no room for it at the moment"),
         Outcome::Failed | Outcome::KeeperGone => Reply::new(451, "4.3.0", "it could not be stored, try again later"),
         Outcome::Unfiltered => Reply::new(451, "4.3.0", "it could not be examined, try again later"),
+        Outcome::NotUnderstood => Reply::new(554, "5.6.0", "the message has too many parts or levels"),
         Outcome::PolicyReject => {
             Reply::new(550, "5.7.1", "the domain in From asks that mail failing its checks be refused (DMARC)")
         }

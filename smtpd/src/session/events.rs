@@ -78,6 +78,8 @@ pub enum Outcome {
     Failed,
     /// The stranger that was to look at it failed.
     Unfiltered,
+    /// It has more parts or levels than anybody reads.
+    NotUnderstood,
     /// The domain in From asks that what fails its checks be refused (DMARC).
     PolicyReject,
     /// Too many Received fields.

@@ -1,0 +1,139 @@
+//! Who a message says it is from, for submission: the login must own every address in From. Strict, since what
+//! we cannot read for certain a mail reader may read otherwise.
+
+use crate::header;
+use crate::session::path::Address;
+
+/// What From says.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Authors {
+    /// Its addresses, at least one; Sender's too, if there is one.
+    These(Vec<Address>),
+    /// None, two Froms, a group, or something that is no list of addresses.
+    Unreadable,
+}
+
+/// Reads From and Sender of a message.
+#[must_use]
+pub fn of(message: &[u8]) -> Authors {
+    let values = |name: &str| -> Vec<String> {
+        header::fields(message).filter(|field| field.is(name)).map(|field| field.unfolded()).collect()
+    };
+    let (from, sender) = (values("From"), values("Sender"));
+    if from.len() != 1 || sender.len() > 1 {
+        return Authors::Unreadable;
+    }
+    let all: Option<Vec<Vec<Address>>> = from.iter().chain(&sender).map(|value| list(value)).collect();
+    match all {
+        Some(lists) => Authors::These(lists.concat()),
+        None => Authors::Unreadable,
+    }
+}
+
+/// RFC 5322 §3.4 `mailbox-list`.
+fn list(value: &str) -> Option<Vec<Address>> {
+    let value = header::without_comments(value)?;
+    split_at_commas(&value)?.iter().map(|one| mailbox(one)).collect()
+}
+
+fn mailbox(text: &str) -> Option<Address> {
+    let text = text.trim();
+    let address = match text.strip_suffix('>') {
+        // The display name may hold anything quoted; unquoted brackets would be a second address.
+        Some(front) => {
+            let (name, address) = front.rsplit_once('<')?;
+            if unquoted(name).contains(['<', '>', '@', ':']) {
+                return None;
+            }
+            address.trim()
+        }
+        None => text,
+    };
+    Address::parse(address.as_bytes()).ok()
+}
+
+fn split_at_commas(value: &str) -> Option<Vec<String>> {
+    let (mut parts, mut quoted, mut escaped) = (vec![String::new()], false, false);
+    for c in value.chars() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            ',' if !quoted => {
+                parts.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        parts.last_mut()?.push(c);
+    }
+    (!quoted).then_some(parts)
+}
+
+fn unquoted(name: &str) -> String {
+    let (mut out, mut quoted, mut escaped) = (String::new(), false, false);
+    for c in name.chars() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            c if !quoted => out.push(c),
+            _ => {}
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn from(value: &str) -> Option<Vec<String>> {
+        match of(format!("From: {value}\r\n\r\n").as_bytes()) {
+            Authors::These(all) => Some(all.iter().map(ToString::to_string).collect()),
+            Authors::Unreadable => None,
+        }
+    }
+
+    #[test]
+    fn readable() {
+        for (value, addresses) in [
+            ("a@b.test", vec!["a@b.test"]),
+            ("A B <a@b.test>", vec!["a@b.test"]),
+            ("\"B, A <x@y.test>\" <a@b.test>, c@d.test", vec!["a@b.test", "c@d.test"]),
+            ("=?utf-8?q?J=C3=B6?= <a@b.test> (comment, here <x@y.test>)", vec!["a@b.test"]),
+            ("<a@b.test>", vec!["a@b.test"]),
+        ] {
+            assert_eq!(from(value), Some(addresses.into_iter().map(String::from).collect()), "{value}");
+        }
+    }
+
+    #[test]
+    fn unreadable() {
+        for value in [
+            "",
+            "A",
+            "<a@b.test> <c@d.test>",
+            "a@b.test, ",
+            "Group: a@b.test;",
+            "x@y.test <a@b.test>",
+            "\"a <a@b.test>",
+            "a@b.test (never closed",
+            "<@route:a@b.test>",
+            "a @ b.test",
+        ] {
+            assert_eq!(from(value), None, "{value}");
+        }
+        assert_eq!(of(b"From: a@b.test\r\nFrom: c@d.test\r\n\r\n"), Authors::Unreadable);
+        assert_eq!(of(b"Subject: x\r\n\r\nFrom: a@b.test\r\n"), Authors::Unreadable);
+        assert!(matches!(of(b"From: a@b.test\r\nSender: c@d.test\r\n\r\n"), Authors::These(all) if all.len() == 2));
+    }
+
+    proptest! {
+        #[test]
+        fn any_value_is_taken(value in "\\PC{0,80}") {
+            let _ = from(&value);
+        }
+    }
+}

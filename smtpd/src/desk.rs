@@ -1,0 +1,72 @@
+//! What all sessions of one role share.
+
+use std::sync::{Arc, Mutex};
+
+use filter_sandbox::filter::Filter;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use wire::logins::Logins;
+use wire::tls::Tls;
+
+use crate::authentication::Verifier;
+use crate::budget::Budget;
+use crate::limits;
+use crate::peers::Keeper;
+use crate::session::Rules;
+
+/// One role's rules and handles.
+#[derive(Debug)]
+pub struct Desk {
+    /// What sessions must keep to.
+    pub rules: Arc<Rules>,
+    /// The certificate in use.
+    pub tls: Tls,
+    /// Bytes of mail in flight.
+    pub budget: Budget,
+    /// The strangers that look at mail.
+    pub filter: Arc<Filter>,
+    /// `mx` only: whose mail it is.
+    pub verifier: Option<Arc<Verifier>>,
+    /// `submission` only: failed logins.
+    pub logins: Mutex<Logins>,
+    /// The keeper of the moment; replaced when it was restarted.
+    pub keeper: watch::Sender<Option<Keeper>>,
+    /// Set once, when the role is to end.
+    pub drain: watch::Sender<bool>,
+}
+
+impl Desk {
+    /// The keeper for a new session; waits a little while one is being restarted.
+    pub async fn keeper(&self) -> Option<Keeper> {
+        let mut current = self.keeper.subscribe();
+        let living = async {
+            loop {
+                let keeper = current.borrow_and_update().clone();
+                match keeper {
+                    Some(keeper) if !is_closed(&keeper).await => return Some(keeper),
+                    _ => current.changed().await.ok()?,
+                }
+            }
+        };
+        timeout(limits::KEEPER_WAIT, living).await.ok().flatten()
+    }
+
+    /// Whether the role is to end.
+    #[must_use]
+    pub fn draining(&self) -> bool {
+        *self.drain.borrow()
+    }
+
+    /// Returns once the role is to end.
+    pub async fn drained(&self) {
+        let _ = self.drain.subscribe().wait_for(|drain| *drain).await;
+    }
+}
+
+async fn is_closed(keeper: &Keeper) -> bool {
+    tokio::select! {
+        biased;
+        () = keeper.closed() => true,
+        () = std::future::ready(()) => false,
+    }
+}

@@ -1,0 +1,152 @@
+//! Listens: how many connections at once, in all and from one address.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::warn;
+use wire::logins::network;
+
+use crate::connection::Connection;
+use crate::desk::Desk;
+use crate::driver;
+use crate::limits;
+use crate::reply::closing;
+
+/// The connections of one role.
+#[derive(Debug, Clone)]
+pub struct Doors {
+    all: Arc<Semaphore>,
+    by: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+impl Default for Doors {
+    fn default() -> Self {
+        Self { all: Arc::new(Semaphore::new(limits::CONNECTIONS)), by: Arc::default() }
+    }
+}
+
+/// One connection's place; given back when dropped.
+#[derive(Debug)]
+pub struct Place {
+    _one_of_all: OwnedSemaphorePermit,
+    address: IpAddr,
+    by: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+impl Doors {
+    /// A place for a connection from this address, if there is one.
+    #[must_use]
+    pub fn enter(&self, client: IpAddr) -> Option<Place> {
+        let one = self.all.clone().try_acquire_owned().ok()?;
+        let address = network(client);
+        let mut by = self.by.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = by.entry(address).or_insert(0);
+        if *held >= limits::CONNECTIONS_PER_ADDRESS {
+            return None;
+        }
+        *held += 1;
+        drop(by);
+        Some(Place { _one_of_all: one, address, by: self.by.clone() })
+    }
+
+    /// Returns once every connection has ended.
+    pub async fn empty(&self) {
+        let _ = self.all.acquire_many(u32::try_from(limits::CONNECTIONS).unwrap_or(u32::MAX)).await;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut by = self.by.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(held) = by.get_mut(&self.address) {
+            *held -= 1;
+            if *held == 0 {
+                by.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// Takes an inherited listening socket over.
+///
+/// # Errors
+/// The kernel's; needs a tokio runtime.
+pub fn listener(fd: OwnedFd) -> io::Result<TcpListener> {
+    let listener = std::net::TcpListener::from(fd);
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
+/// Accepts and serves until the role drains.
+pub async fn listen(desk: Arc<Desk>, listener: TcpListener, doors: Doors, implicit_tls: bool) {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = desk.drained() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => admit(&desk, stream, peer.ip().to_canonical(), &doors, implicit_tls),
+            Err(error) => {
+                warn!(%error, "a connection could not be accepted");
+                // Out of descriptors: those in use must end first.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+fn admit(desk: &Arc<Desk>, stream: TcpStream, client: IpAddr, doors: &Doors, implicit_tls: bool) {
+    let desk = desk.clone();
+    match doors.enter(client) {
+        Some(place) => {
+            tokio::spawn(async move {
+                driver::serve(desk, stream, client, implicit_tls).await;
+                drop(place);
+            });
+        }
+        None if implicit_tls => {}
+        None => {
+            // Said to a socket whose buffer is empty: it does not wait.
+            tokio::spawn(async move {
+                if let Ok(mut connection) = Connection::new(stream) {
+                    connection
+                        .reply(&closing("4.7.0", format!("{} has too many connections, try again", desk.rules.host)));
+                    let _ = tokio::time::timeout(Duration::from_secs(1), connection.close()).await;
+                }
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_has_its_share() {
+        let doors = Doors::default();
+        let here = IpAddr::from([192, 0, 2, 1]);
+        let mut held: Vec<Place> = (0..limits::CONNECTIONS_PER_ADDRESS).map(|_| doors.enter(here).unwrap()).collect();
+        assert!(doors.enter(here).is_none());
+        assert!(doors.enter(IpAddr::from([192, 0, 2, 2])).is_some());
+        held.pop();
+        assert!(doors.enter(here).is_some());
+    }
+
+    #[test]
+    fn all_have_theirs() {
+        let doors = Doors::default();
+        let address = |n: usize| IpAddr::from([10, 0, (n / 200) as u8, (n % 200) as u8]);
+        let held: Vec<Place> = (0..limits::CONNECTIONS).map(|n| doors.enter(address(n)).unwrap()).collect();
+        assert!(doors.enter(IpAddr::from([192, 0, 2, 1])).is_none());
+        drop(held);
+        assert!(doors.by.lock().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,121 @@
+//! The handles these processes hold: one type a privilege. `mx` has a `Deposit`; a submission session has the
+//! `Login`, and once somebody proved who they are, that one's `Queue`.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use filter_sandbox::edge::Edge;
+use spool::edges::deposit::Deposit;
+use spool::edges::login::{Fields, Login};
+use spool::edges::queue::Queue;
+use spool::edges::{Delivered, Down, NewLetter, Recipient};
+use spool::names::{MailboxId, SlotId, TransactionId};
+
+/// What a session may ask of the keeper. Bound to the keeper that ran when the session began: when that one is
+/// gone, so is the session.
+#[derive(Debug, Clone)]
+pub enum Keeper {
+    /// `mx`: anybody's letters in, nothing out.
+    Stranger(Arc<Deposit>),
+    /// `submission`, before a login.
+    Login(Arc<Login>),
+    /// `submission`, after one.
+    Owner(Arc<Login>, Arc<Queue>),
+}
+
+impl Keeper {
+    /// Takes a new end of `mx`'s edge.
+    ///
+    /// # Errors
+    /// The kernel's; needs a tokio runtime.
+    pub fn stranger(edge: OwnedFd) -> std::io::Result<Self> {
+        Deposit::new(edge.into()).map(|deposit| Self::Stranger(Arc::new(deposit)))
+    }
+
+    /// Takes a new end of `submission`'s edge.
+    ///
+    /// # Errors
+    /// The kernel's; needs a tokio runtime.
+    pub fn login(edge: OwnedFd) -> std::io::Result<Self> {
+        Login::new(edge.into()).map(|login| Self::Login(Arc::new(login)))
+    }
+
+    /// RCPT.
+    ///
+    /// # Errors
+    /// [`Down`], also before a login (which the session does not let happen).
+    pub async fn recipient(&self, transaction: TransactionId, address: &str, size: u64) -> Result<Recipient, Down> {
+        match self {
+            Self::Stranger(deposit) => deposit.recipient(transaction, address, size).await,
+            Self::Owner(_, queue) => queue.recipient(transaction, address, size).await,
+            Self::Login(_) => Err(Down),
+        }
+    }
+
+    /// One transaction's letters; one pipe each.
+    ///
+    /// # Errors
+    /// [`Down`]: the outcome is not known.
+    pub async fn deliver(
+        &self,
+        transaction: TransactionId,
+        letters: Vec<NewLetter>,
+        pipes: &[BorrowedFd<'_>],
+    ) -> Result<Delivered, Down> {
+        match self {
+            Self::Stranger(deposit) => deposit.deliver(transaction, letters, pipes).await,
+            Self::Owner(_, queue) => queue.deliver(transaction, letters, pipes).await,
+            Self::Login(_) => Err(Down),
+        }
+    }
+
+    /// Gives reserved room back; when the keeper is gone, so is the reservation.
+    pub async fn abandon(&self, transaction: TransactionId) {
+        let _ = match self {
+            Self::Stranger(deposit) => deposit.abandon(transaction).await,
+            Self::Owner(_, queue) => queue.abandon(transaction).await,
+            Self::Login(_) => Ok(()),
+        };
+    }
+
+    /// What SCRAM needs of a name.
+    ///
+    /// # Errors
+    /// [`Down`], also for `mx`, which has no right to ask.
+    pub async fn fields(&self, name: &str) -> Result<Fields, Down> {
+        match self {
+            Self::Login(login) | Self::Owner(login, _) => login.fields(name).await,
+            Self::Stranger(_) => Err(Down),
+        }
+    }
+
+    /// Hands a proof in. Admitted, this is the owner's from now on, and the addresses it owns come back.
+    ///
+    /// # Errors
+    /// [`Down`].
+    pub async fn prove(
+        &mut self,
+        attempt: u64,
+        device: SlotId,
+        check: [u8; 32],
+    ) -> Result<Option<(MailboxId, Vec<String>)>, Down> {
+        let Self::Login(login) = self else { return Err(Down) };
+        let Some((admitted, socket)) = login.prove(attempt, device, check).await? else { return Ok(None) };
+        let queue = Queue::new(Edge::from(socket)).map_err(|_| Down)?;
+        let addresses = queue.addresses().await?;
+        *self = Self::Owner(login.clone(), Arc::new(queue));
+        Ok(Some((admitted.mailbox, addresses)))
+    }
+
+    /// Returns once it is: the keeper has ended, or the device was revoked.
+    pub async fn closed(&self) {
+        match self {
+            Self::Stranger(deposit) => deposit.closed().await,
+            Self::Login(login) => login.closed().await,
+            Self::Owner(login, queue) => tokio::select! {
+                () = login.closed() => {}
+                () = queue.closed() => {}
+            },
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! What the stories of `mx` and `submission` have in common: what can go wrong before they serve, and what they
+//! do between serving and ending.
+
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use filter_sandbox::ConfineError;
+use filter_sandbox::edge::EdgeError;
+use filter_sandbox::filter::{Filter, FilterLimits};
+use serde::{Deserialize, Serialize};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+use wire::control::{Control, Controls, EdgeName};
+use wire::logins::Logins;
+use wire::tls::{BadCertificate, CertificatePem, Tls};
+
+use crate::authentication::Verifier;
+use crate::budget::Budget;
+use crate::desk::Desk;
+use crate::limits;
+use crate::listen::Doors;
+use crate::peers::Keeper;
+use crate::session::{Rules, Service};
+
+/// What both roles are told at their start.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Settings {
+    /// Our name in greetings, Received and Authentication-Results.
+    pub host: String,
+    /// The domain of `<postmaster>`, lower-case.
+    pub domain: String,
+    /// Largest message in bytes; [`limits::LARGEST_MESSAGE`] by default.
+    pub largest: u64,
+    /// Bytes of mail this role may have in flight: of an eighth of the memory (at least two largest messages), half
+    /// for `mx` and half for `submission`.
+    pub budget: u64,
+    /// Who may go without TLS: `*`, or domains of clients or senders. Normally nobody.
+    pub clear_text: Vec<String>,
+    /// The certificate to begin with.
+    pub certificate: CertificatePem,
+    /// Workers kept waiting (`mx`: 4, or 1 on a small board; `submission`: 0, made on demand).
+    pub ready_workers: usize,
+    /// Workers at work at once.
+    pub concurrent_workers: usize,
+    /// Seconds one worker gets for one letter.
+    pub worker_seconds: u64,
+}
+
+/// Why a role cannot serve. Its last word on standard error; `up` starts it again.
+#[derive(Debug)]
+pub enum Fault {
+    /// A wall could not be raised.
+    Confine(ConfineError),
+    /// `up` sent no start packet.
+    Start(EdgeError),
+    /// The start packet came without one of its descriptors.
+    Missing(&'static str),
+    /// The certificate is of no use: configuration.
+    Certificate(BadCertificate),
+    /// The resolver's client could not be made.
+    Resolver(String),
+    /// The kernel's.
+    Io(std::io::Error),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Confine(error) => write!(f, "{error}"),
+            Self::Start(error) => write!(f, "no start from `postern up`: {error}"),
+            Self::Missing(what) => write!(f, "started without its {what}"),
+            Self::Certificate(error) => write!(f, "{error}"),
+            Self::Resolver(error) => write!(f, "cannot ask DNS: {error}"),
+            Self::Io(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl From<std::io::Error> for Fault {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Says how a role ended.
+pub fn end(role: &str, outcome: Result<(), Fault>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            error!(role, reason = %fault, "cannot serve");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The next descriptor of the start packet.
+///
+/// # Errors
+/// [`Fault::Missing`].
+pub fn next(fds: &mut std::vec::IntoIter<OwnedFd>, what: &'static str) -> Result<OwnedFd, Fault> {
+    fds.next().ok_or(Fault::Missing(what))
+}
+
+/// Two threads for sessions, since boards have few cores; more come only to seal and write.
+///
+/// # Errors
+/// The kernel's.
+pub fn runtime() -> std::io::Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(2).max_blocking_threads(64).enable_all().build()
+}
+
+/// Lays out what all sessions share. `verifier` is `mx`'s.
+///
+/// # Errors
+/// [`Fault`].
+pub fn desk(
+    settings: Settings,
+    service: Service,
+    keeper: Keeper,
+    zygote: OwnedFd,
+    verifier: Option<Arc<Verifier>>,
+) -> Result<Arc<Desk>, Fault> {
+    let filter = FilterLimits {
+        ready: settings.ready_workers,
+        concurrent: settings.concurrent_workers,
+        deadline: Duration::from_secs(settings.worker_seconds),
+        // Our fields in front come on top.
+        largest: usize::try_from(settings.largest).unwrap_or(usize::MAX).saturating_add(64 * 1024),
+    };
+    let clear_text = settings.clear_text.iter().map(|name| name.trim_start_matches('.').to_lowercase()).collect();
+    let rules = Rules { service, host: settings.host, domain: settings.domain, largest: settings.largest, clear_text };
+    Ok(Arc::new(Desk {
+        rules: Arc::new(rules),
+        tls: Tls::new(&settings.certificate).map_err(Fault::Certificate)?,
+        budget: Budget::new(settings.budget, settings.largest),
+        filter: Filter::new(zygote.into(), filter)?,
+        verifier,
+        logins: Mutex::new(Logins::default()),
+        keeper: watch::Sender::new(Some(keeper)),
+        drain: watch::Sender::new(false),
+    }))
+}
+
+/// Follows what `up` says until it says drain, or is gone.
+pub async fn follow(
+    desk: &Desk,
+    controls: &Controls,
+    doors: &Doors,
+    take_keeper: impl Fn(OwnedFd) -> std::io::Result<Keeper>,
+) {
+    while let Some((control, mut with)) = controls.next().await {
+        match (control, with.pop()) {
+            (Control::Edge(EdgeName::Keeper), Some(fd)) => match take_keeper(fd) {
+                Ok(keeper) => drop(desk.keeper.send_replace(Some(keeper))),
+                Err(error) => warn!(%error, "the new keeper's socket is of no use"),
+            },
+            (Control::Edge(EdgeName::Zygote), Some(fd)) => {
+                if let Err(error) = desk.filter.replace(fd.into()) {
+                    warn!(%error, "the new zygote's socket is of no use");
+                }
+            }
+            (Control::Certificate(certificate), _) => match desk.tls.reload(&certificate) {
+                Ok(()) => info!("certificate reloaded"),
+                Err(error) => warn!(%error, "the new certificate is of no use; the old one stays"),
+            },
+            (Control::Drain, _) => {
+                desk.drain.send_replace(true);
+                let _ = tokio::time::timeout(limits::DRAIN, doors.empty()).await;
+                return;
+            }
+            (other, _) => warn!(?other, "not for this role"),
+        }
+    }
+}
