@@ -30,6 +30,10 @@ pub(crate) const CONTROL: RawFd = 3;
 const EXE: RawFd = 4;
 const TELL: RawFd = 5;
 
+/// Every role's uid and gid inside its namespace. Not 0: a parent's 0 can be mapped further only by who holds
+/// CAP_SETFCAP (Linux 5.12), and a zygote holds nothing.
+pub(crate) const INSIDE: u32 = 1;
+
 /// What to start.
 #[derive(Debug)]
 pub struct Launch<'a> {
@@ -127,7 +131,12 @@ impl Words {
                 "a role never runs under host uid 0, which limits do not bind: give it a uid of its own",
             ));
         }
-        Ok(Self { _arguments: arguments, pointers, uid_map: format!("0 {uid} 1"), gid_map: format!("0 {gid} 1") })
+        Ok(Self {
+            _arguments: arguments,
+            pointers,
+            uid_map: format!("{INSIDE} {uid} 1"),
+            gid_map: format!("{INSIDE} {gid} 1"),
+        })
     }
 }
 
@@ -200,6 +209,7 @@ impl Child<'_> {
             let dns = loopback::serve().map_err(|error| (Stage::Loopback, error))?;
             self.teller.dns(&dns);
         }
+        sys::keep_capabilities().map_err(|error| (Stage::Exec, error))?;
         sys::reset_signals(&[]);
         self.place_descriptors().map_err(|error| (Stage::Descriptors, error))?;
         Err((Stage::Exec, self.exec()))

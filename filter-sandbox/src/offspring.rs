@@ -84,11 +84,13 @@ impl Zygote {
     }
 }
 
-/// The child's one uid and gid: 1 inside, so that becoming 0 is not even a name. Groups were denied for good when the
+/// The child's one uid and gid: the zygote's, 1 on both sides, so that becoming 0 is not even a name. Groups were denied for good when the
 /// zygote's own namespace was made.
 pub(crate) fn write_maps(proc: BorrowedFd<'_>) -> io::Result<()> {
-    sys::write_at(Some(proc), c"self/uid_map", b"1 0 1")?;
-    sys::write_at(Some(proc), c"self/gid_map", b"1 0 1")
+    // The maps of an undumpable process belong to root. It is an image without secrets, and undumpable again at once.
+    sys::prctl(libc::PR_SET_DUMPABLE, 1)?;
+    sys::write_at(Some(proc), c"self/uid_map", b"1 1 1")?;
+    sys::write_at(Some(proc), c"self/gid_map", b"1 1 1")
 }
 
 /// First number given to a child's descriptors.

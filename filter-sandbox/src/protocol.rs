@@ -1,7 +1,7 @@
 //! What a zygote's client and the zygote say to each other on their edge, and what a client and its worker say on
 //! the worker's one socket.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 
 use serde::{Deserialize, Serialize};
 
@@ -100,11 +100,4 @@ pub(crate) fn read_frame(from: &mut impl Read, most: usize) -> io::Result<Vec<u8
     let mut bytes = vec![0; length];
     from.read_exact(&mut bytes)?;
     Ok(bytes)
-}
-
-/// Writes one frame.
-pub(crate) fn write_frame(to: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
-    let length = u32::try_from(bytes.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-    to.write_all(&length.to_le_bytes())?;
-    to.write_all(bytes)
 }

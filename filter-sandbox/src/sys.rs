@@ -110,6 +110,27 @@ pub(crate) fn become_user(id: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes all capabilities of this namespace ambient, so that a program started by a uid other than 0 has them to build
+/// its walls with.
+pub(crate) fn keep_capabilities() -> io::Result<()> {
+    const VERSION_3: u32 = 0x2008_0522;
+    let head = [VERSION_3, 0];
+    // Effective, permitted and inheritable, for capabilities 0 to 31 and 32 to 63.
+    let mut sets = [0u32; 6];
+    // SAFETY: the structures of version 3 are two and six words.
+    check(unsafe { libc::syscall(libc::SYS_capget, head.as_ptr(), sets.as_mut_ptr()) })?;
+    (sets[2], sets[5]) = (sets[1], sets[4]);
+    // SAFETY: as above.
+    check(unsafe { libc::syscall(libc::SYS_capset, head.as_ptr(), sets.as_ptr()) })?;
+    for capability in (0..64u64).filter(|bit| (u64::from(sets[4]) << 32 | u64::from(sets[1])) >> bit & 1 == 1) {
+        let raise = libc::PR_CAP_AMBIENT_RAISE as libc::c_ulong;
+        let zero: libc::c_ulong = 0;
+        // SAFETY: numbers only.
+        check(unsafe { libc::prctl(libc::PR_CAP_AMBIENT, raise, capability as libc::c_ulong, zero, zero) }.into())?;
+    }
+    Ok(())
+}
+
 /// Opens a path relative to a directory descriptor, or to the current directory.
 pub(crate) fn open_at(directory: Option<BorrowedFd<'_>>, path: &CStr, flags: libc::c_int) -> io::Result<OwnedFd> {
     let at = directory.map_or(libc::AT_FDCWD, |directory| directory.as_raw_fd());

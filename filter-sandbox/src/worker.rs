@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use crate::arena;
@@ -154,9 +155,10 @@ fn grow_stack() {
 
 /// Its one job.
 fn serve(message: &Locked, status: Status) -> io::Result<()> {
-    // SAFETY: descriptor 1 is the worker's socket and nothing else in this process owns it.
-    let mut socket = unsafe { File::from_raw_fd(1) };
-    let job = protocol::read_frame(&mut socket, limits::JOB)?;
+    // SAFETY: descriptor 1 is the worker's socket and nothing else in this process owns it. It is never closed: the
+    // list has no such call, and the end of the process does it.
+    let mut socket = ManuallyDrop::new(unsafe { File::from_raw_fd(1) });
+    let job = protocol::read_frame(&mut *socket, limits::JOB)?;
     let job = postcard::from_bytes(&job).map_err(|_| io::ErrorKind::InvalidData)?;
     match job {
         Job::Examine { size, facts } => {
@@ -167,7 +169,7 @@ fn serve(message: &Locked, status: Status) -> io::Result<()> {
         Job::Search(query) => search(&mut socket, &query, message.len()),
         Job::Describe => {
             let status = postcard::to_stdvec(&status).map_err(io::Error::other)?;
-            protocol::write_frame(&mut socket, &status)
+            socket.write_all(&protocol::frame(&status)?)
         }
     }
 }

@@ -10,9 +10,8 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags};
 use serde::{Deserialize, Serialize};
@@ -297,11 +296,14 @@ impl Births {
     /// Makes one worker as a client would and has it tell its layers.
     fn describe(&self) -> io::Result<Status> {
         let (newborn, mut living) = self.spawn(Spawn { largest: 4096, seconds: 5, warm: true }, None)?;
-        let mut socket = UnixStream::from(newborn.socket);
+        // As a file: `read` and `write` are calls a zygote has anyway.
+        let mut socket = std::fs::File::from(newborn.socket);
         living.let_go();
-        socket.set_read_timeout(Some(Duration::from_secs(5)))?;
         let status = (|| {
             io::Write::write_all(&mut socket, &protocol::job_frame(&Job::Describe)?)?;
+            let patience = rustix::event::Timespec { tv_sec: 5, tv_nsec: 0 };
+            rustix::event::poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&patience))?;
+            rustix::io::ioctl_fionbio(&socket, true)?;
             protocol::read_frame(&mut socket, 256)
         })();
         living.end();
