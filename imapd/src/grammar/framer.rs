@@ -37,6 +37,8 @@ pub struct Framer {
     input: Zeroizing<Vec<u8>>,
     /// How much of `input` is used up.
     at: usize,
+    /// How much behind `at` is known to hold no line end: nothing is looked at twice.
+    searched: usize,
     command: Zeroizing<Vec<u8>>,
     /// Bytes of literals in `command`.
     literals: usize,
@@ -49,8 +51,8 @@ enum State {
     Line,
     /// A literal of the command, so many bytes still to come.
     Literal(usize),
-    /// APPEND's head went out; its message, so many bytes still to come.
-    Message(u64),
+    /// APPEND's head went out; its message, so many bytes still to come. Not `begun` until the driver steps on.
+    Message { left: u64, begun: bool },
     /// Behind APPEND's message. Nothing but a line end belongs here.
     Tail { well_formed: bool },
     /// Bytes of a literal nobody wants, then the rest of that line.
@@ -77,7 +79,7 @@ impl Framer {
     #[must_use]
     pub fn new() -> Self {
         let empty = || Zeroizing::new(Vec::new());
-        Self { input: empty(), at: 0, command: empty(), literals: 0, state: State::Line }
+        Self { input: empty(), at: 0, searched: 0, command: empty(), literals: 0, state: State::Line }
     }
 
     /// Takes bytes as they came. Step until [`Step::Incomplete`] before feeding again: that bounds the memory.
@@ -115,7 +117,7 @@ impl Framer {
             let step = match self.state {
                 State::Line => self.line_step(),
                 State::Literal(left) => self.literal_step(left),
-                State::Message(left) => self.message_step(left),
+                State::Message { left, .. } => self.message_step(left),
                 State::Tail { well_formed } => self.tail_step(well_formed),
                 State::Skip(left, _) => self.skip_step(left),
             };
@@ -136,11 +138,12 @@ impl Framer {
         Ok(Some(line))
     }
 
-    /// After [`Step::Append`]: the message is not wanted, the tagged answer is the driver's. A client that waits
-    /// does not send it then; one that does not wait has its bytes skipped.
+    /// The message of [`Step::Append`] is not wanted, the tagged answer is the driver's. A client that still waits for
+    /// its `+ ` does not send it then; otherwise, also after the first step on, what is left of it is skipped.
     pub fn refuse_append(&mut self, head: &AppendHead) {
-        if let State::Message(left) = self.state {
-            self.state = if head.sync { State::Line } else { State::Skip(left, Skipped::Answered) };
+        if let State::Message { left, begun } = self.state {
+            let waits = head.sync && !begun;
+            self.state = if waits { State::Line } else { State::Skip(left, Skipped::Answered) };
         }
     }
 
@@ -154,15 +157,21 @@ impl Framer {
             used.zeroize();
         }
         self.at = next;
+        self.searched = 0;
     }
 
     // Where the line ends, without and with its line end. A lone LF is taken for one: people type at servers.
-    fn find_line(&self) -> Result<Option<(usize, usize)>, Fault> {
-        let rest = self.rest();
+    fn find_line(&mut self) -> Result<Option<(usize, usize)>, Fault> {
         let room = (limits::LINE + self.literals).saturating_sub(self.command.len());
-        match rest.iter().take(room + 2).position(|&b| b == b'\n') {
-            None if rest.len() > room => Err(Fault::LineTooLong),
-            None => Ok(None),
+        let rest = self.input.get(self.at..).unwrap_or_default();
+        let new = rest.get(self.searched..).unwrap_or_default();
+        match new.iter().position(|&b| b == b'\n').map(|lf| self.searched + lf) {
+            None if rest.len() <= room => {
+                self.searched = rest.len();
+                Ok(None)
+            }
+            None => Err(Fault::LineTooLong),
+            Some(lf) if lf > room => Err(Fault::LineTooLong),
             Some(lf) => {
                 let cr = lf.checked_sub(1).is_some_and(|at| rest.get(at) == Some(&b'\r'));
                 Ok(Some((self.at + lf - usize::from(cr), self.at + lf + 1)))
@@ -195,7 +204,7 @@ impl Framer {
             Ok(Some(head)) => {
                 self.command.clear();
                 self.literals = 0;
-                self.state = State::Message(u64::from(head.size));
+                self.state = State::Message { left: u64::from(head.size), begun: false };
                 return Some(Step::Append(head));
             }
             Ok(None) => {}
@@ -214,11 +223,11 @@ impl Framer {
     // A literal is not wanted: a client that waits is told at once, one that does not is read past.
     fn skip(&mut self, literal: Announced, fault: Fault) -> Option<Step> {
         let refused = self.refusal(fault);
+        let message = append::is_append(&self.command);
+        self.command = Zeroizing::default();
         if literal.sync {
             return Some(Step::Refused(refused));
         }
-        let message = append::is_append(&self.command);
-        self.command.clear();
         if literal.size > limits::SKIPPED && !(message && literal.size <= u64::from(u32::MAX)) {
             return Some(Step::Refused(Refused { fault: Fault::LiteralTooLong, ..refused }));
         }
@@ -230,7 +239,6 @@ impl Framer {
         Step::Refused(self.refusal(fault))
     }
 
-    // Also forgets the command, but for its verb's sake in `skip`, which clears it itself.
     fn refusal(&mut self, fault: Fault) -> Refused {
         let begun = if self.command.is_empty() { self.rest() } else { &self.command };
         let tag = Cursor::new(begun).tag().ok().map(str::to_owned);
@@ -257,6 +265,7 @@ impl Framer {
             self.state = State::Tail { well_formed: true };
             return None;
         }
+        self.state = State::Message { left, begun: true };
         let rest = self.rest();
         if rest.is_empty() {
             return Some(Step::Incomplete);
@@ -264,7 +273,7 @@ impl Framer {
         let take = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
         let chunk = rest.get(..take).unwrap_or_default().to_vec();
         self.at += take;
-        self.state = State::Message(left - take as u64);
+        self.state = State::Message { left: left - take as u64, begun: true };
         Some(Step::Chunk(chunk))
     }
 
@@ -302,6 +311,7 @@ impl Framer {
             return None;
         }
         self.state = State::Skip(0, why.clone());
+        self.literals = 0;
         let (end, next) = match self.find_line() {
             Err(fault) => return Some(self.refuse(fault)),
             Ok(None) => return Some(Step::Incomplete),
@@ -330,3 +340,6 @@ fn extend_wiping(to: &mut Zeroizing<Vec<u8>>, bytes: &[u8]) {
     }
     to.extend_from_slice(bytes);
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,8 +2,8 @@
 
 use zeroize::Zeroizing;
 
+use super::Fault;
 use super::cursor::{Cursor, Parsed};
-use super::{Fault, base64};
 use crate::command::Command;
 
 /// RFC 3501 §6.2.3, behind the verb.
@@ -23,7 +23,8 @@ pub fn authenticate(mut cursor: Cursor<'_>) -> Parsed<Command> {
     let mut initial = None;
     if cursor.eat(b' ') && cursor.peek().is_some() {
         let text = cursor.run(|b| b != b' ');
-        let decoded = if text == b"=" { Some(Zeroizing::default()) } else { base64::decode(text) };
+        let decoded =
+            if text == b"=" { Some(Zeroizing::default()) } else { wire::base64::decode(text).map(Zeroizing::new) };
         initial = Some(decoded.ok_or(Fault::Syntax("The initial response is not base64"))?);
     }
     cursor.end()?;

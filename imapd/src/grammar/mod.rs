@@ -5,7 +5,6 @@
 //! AUTHENTICATE, so that no copy of a password is left behind.
 
 mod append;
-pub mod base64;
 mod codec;
 mod create;
 mod cursor;

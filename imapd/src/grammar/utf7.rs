@@ -102,7 +102,7 @@ mod tests {
         ("A&B", "A&-B"),
         ("&", "&-"),
         ("Отправленные", "&BB4EQgQ,BEAEMAQyBDsENQQ9BD0ESwQ1-"),
-        ("📬", "&2D3crA-"),
+        ("📬", "&2D3c7A-"),
         ("", ""),
     ];
 
