@@ -23,6 +23,8 @@ pub mod limits {
     pub const FIELDS: usize = 10_000;
     /// Addresses in one address list of an envelope.
     pub const ADDRESSES: usize = 1_000;
+    /// Bytes of one address field that are read.
+    pub const LIST: usize = 1024 * 1024;
     /// Bytes of any one text (subject, file name, parameter); longer ones are cut.
     pub const TEXT: usize = 16 * 1024;
     /// Bytes of all texts of one report together; texts past it are cut, so that a report stays below

@@ -7,7 +7,7 @@ use mail_parser::decoders::charsets::{DecoderFnc, map::charset_decoder};
 use memchr::memchr;
 
 /// Decoded bytes made at a time.
-const PIECE: usize = 16 * 1024;
+const PIECE: usize = 4 * 1024;
 /// Most bytes of a text in a charset that can only be decoded whole (UTF-7, IBM 850).
 const WHOLE: usize = 1024 * 1024;
 
@@ -71,7 +71,17 @@ impl<'m> Bytes<'m> {
 
     fn base64(&mut self, piece: &[u8], into: &mut Vec<u8>) {
         into.reserve(piece.len() / 4 * 3 + 3);
-        for byte in piece {
+        let mut rest = piece;
+        while let Some((byte, after)) = rest.split_first() {
+            if self.held == 0
+                && let Some((four, after)) = rest.split_first_chunk()
+                && let Some(three) = whole(*four)
+            {
+                into.extend_from_slice(&three);
+                rest = after;
+                continue;
+            }
+            rest = after;
             let value = BASE64[usize::from(*byte)];
             if value < 64 {
                 self.bits = (self.bits << 6) | u32::from(value);
@@ -86,6 +96,14 @@ impl<'m> Bytes<'m> {
             }
         }
     }
+}
+
+/// Four digits as three bytes, if they are digits: nearly all of a body.
+fn whole(four: [u8; 4]) -> Option<[u8; 3]> {
+    let [a, b, c, d] = four.map(|byte| BASE64[usize::from(byte)]);
+    let bits = u32::from(a) << 18 | u32::from(b) << 12 | u32::from(c) << 6 | u32::from(d);
+    let [_, bytes @ ..] = bits.to_be_bytes();
+    (a | b | c | d < 64).then_some(bytes)
 }
 
 /// The value of each base64 digit; 64 for what is none.

@@ -4,12 +4,19 @@
 use super::{fields, lexer::Lexer, texts::Texts};
 use crate::report::{Address, Envelope, Field, limits};
 
+/// Bytes of the longest name of a field that an envelope shows, `In-Reply-To`.
+const LONGEST_NAME: usize = 11;
+
 /// The envelope of a header. The first Date, Subject, From, ... counts; several To, Cc, Bcc are one list each.
 pub(super) fn envelope(message: &[u8], index: &[Field], texts: &mut Texts) -> Envelope {
     let mut envelope = Envelope::default();
     for field in index {
         let (name, value) = (fields::name(message, field), fields::value(message, field));
-        match name.to_ascii_lowercase().as_slice() {
+        let mut short = [0; LONGEST_NAME];
+        let Some(lower) = short.get_mut(..name.len()) else { continue };
+        lower.copy_from_slice(name);
+        lower.make_ascii_lowercase();
+        match &*lower {
             b"date" => first(&mut envelope.date, value, texts),
             b"subject" => first(&mut envelope.subject, value, texts),
             b"in-reply-to" => first(&mut envelope.in_reply_to, value, texts),
@@ -68,8 +75,9 @@ fn more(list: &mut Vec<Address>, value: &[u8], texts: &mut Texts) {
 /// The addresses of a list, at most `most`, group ends included. Never fails: what is no address becomes one
 /// without a host, as it stands.
 pub fn addresses(value: &[u8], most: usize) -> Vec<Address> {
+    let value = &value[..value.len().min(limits::LIST)];
     let line: Vec<u8> = value.iter().copied().filter(|b| !matches!(b, b'\r' | b'\n' | 0)).collect();
-    let mut list = List { lexer: Lexer::new(&line), found: Vec::new(), most, in_group: false };
+    let mut list = List { lexer: Lexer::new(&line), found: Vec::new(), most, in_group: false, scanned: (0, false) };
     list.read();
     list.found
 }
@@ -79,6 +87,8 @@ struct List<'v> {
     found: Vec<Address>,
     most: usize,
     in_group: bool,
+    /// How far it has been looked for a bracket, and whether there was one.
+    scanned: (usize, bool),
 }
 
 impl List<'_> {
@@ -87,8 +97,7 @@ impl List<'_> {
             self.lexer.comment = None;
             self.lexer.space();
             match self.lexer.peek() {
-                // One place is kept for the group's end.
-                Some(_) if self.found.len() + 2 > self.most => break,
+                Some(_) if self.room() == 0 => break,
                 Some(b',') => self.lexer.skip(),
                 Some(b';') => {
                     self.lexer.skip();
@@ -101,6 +110,11 @@ impl List<'_> {
         self.end_group();
     }
 
+    /// Places left; one is kept for an open group's end.
+    fn room(&self) -> usize {
+        self.most.saturating_sub(self.found.len() + usize::from(self.in_group))
+    }
+
     fn end_group(&mut self) {
         if self.in_group {
             self.found.push(Address { name: None, mailbox: None, host: None });
@@ -110,14 +124,16 @@ impl List<'_> {
 
     /// One address, or the beginning of a group. Takes at least a byte.
     fn entry(&mut self) {
-        let bracket_follows = bracket_follows(self.lexer.rest());
+        let bracket_follows = self.bracket_follows();
         let words = self.words(bracket_follows);
         match self.lexer.peek() {
             Some(b':') if !bracket_follows || !words.contains(&b'@') => {
                 self.lexer.skip();
                 self.end_group();
-                self.in_group = true;
-                self.found.push(Address { name: None, mailbox: Some(words), host: None });
+                if self.room() >= 2 {
+                    self.in_group = true;
+                    self.found.push(Address { name: None, mailbox: Some(words), host: None });
+                }
             }
             Some(b'<') => {
                 self.lexer.skip();
@@ -127,10 +143,22 @@ impl List<'_> {
                 self.lexer.skip();
                 let host = self.domain();
                 self.add(None, glued(&words), host);
+                self.lexer.run(|b| !matches!(b, b',' | b';'));
             }
             Some(b',' | b';') | None => self.add(None, words, Vec::new()),
             Some(_) => self.lexer.skip(),
         }
+    }
+
+    /// Whether a `<` comes before this entry's end: then what stands before it is a display name, `@` and all. Each
+    /// stretch is looked through once, however many entries turn out to begin in it.
+    fn bracket_follows(&mut self) -> bool {
+        let from = self.lexer.at();
+        if from >= self.scanned.0 {
+            let (length, found) = bracket_ahead(self.lexer.rest());
+            self.scanned = (from + length + 1, found);
+        }
+        self.scanned.1
     }
 
     fn add(&mut self, name: Option<Vec<u8>>, mailbox: Vec<u8>, host: Vec<u8>) {
@@ -144,6 +172,7 @@ impl List<'_> {
     /// Words up to a special, one space where there was white space; quotes taken off. A name may hold an `@`.
     fn words(&mut self, is_name: bool) -> Vec<u8> {
         let mut words = Vec::new();
+        let mut after_at = false;
         loop {
             let gap = self.lexer.space();
             let from = words.len();
@@ -155,8 +184,9 @@ impl List<'_> {
                 Some(b'@') if is_name => {
                     self.lexer.skip();
                     words.push(b'@');
+                    after_at = true;
                 }
-                Some(b':') if is_name && words.contains(&b'@') => {
+                Some(b':') if after_at => {
                     self.lexer.skip();
                     words.push(b':');
                 }
@@ -200,11 +230,14 @@ impl List<'_> {
         self.found.push(Address { name, mailbox: Some(mailbox), host: Some(host) });
     }
 
-    /// A domain: atoms, dots and a bracketed literal; white space and comments between them go.
+    /// A domain: atoms, dots and a bracketed literal. RFC 5322 §4.4: white space and comments round the dots go.
     fn domain(&mut self) -> Vec<u8> {
         let mut domain = Vec::new();
         loop {
-            self.lexer.space();
+            let gap = self.lexer.space();
+            if gap && !matches!(domain.last(), None | Some(b'.')) && self.lexer.peek() != Some(b'.') {
+                return domain;
+            }
             match self.lexer.peek() {
                 Some(b'[') => {
                     domain.extend_from_slice(self.lexer.run(|b| !matches!(b, b']' | b',' | b'>')));
@@ -237,16 +270,16 @@ fn glued(words: &[u8]) -> Vec<u8> {
     glued
 }
 
-/// Whether a `<` comes before this entry's end: then what stands before it is a display name, `@` and all.
-fn bracket_follows(rest: &[u8]) -> bool {
+/// How far it is to a `<` or the entry's end, and whether it is a `<`.
+fn bracket_ahead(rest: &[u8]) -> (usize, bool) {
     let mut lexer = Lexer::new(rest);
     let mut ignored = Vec::new();
     loop {
         lexer.space();
         match lexer.peek() {
-            Some(b'<') => return true,
+            Some(b'<') => return (lexer.at(), true),
             Some(b'"') => lexer.quoted(&mut ignored),
-            Some(b',' | b';') | None => return false,
+            Some(b',' | b';') | None => return (lexer.at(), false),
             Some(_) if lexer.encoded_word().is_some() => {}
             Some(_) => lexer.skip(),
         }

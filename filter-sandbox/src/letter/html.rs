@@ -1,6 +1,8 @@
 //! The readable text of HTML and the links in it, fed piece by piece. Not a browser: tags are dropped, blocks become
 //! spaces, scripts and styles are not text.
 
+use memchr::{memchr, memchr2, memchr3};
+
 /// Bytes of a tag that are looked at; the rest of a longer one is skipped.
 const TAG: usize = 4 * 1024;
 /// Bytes of the longest entity looked up.
@@ -22,7 +24,7 @@ enum State {
     Text,
     Entity,
     Tag,
-    Quoted(char),
+    Quoted(u8),
     Comment,
 }
 
@@ -47,9 +49,38 @@ impl Html {
 
     /// Appends the readable text of `source` to `text` and tells `tags` of every tag.
     pub(super) fn push(&mut self, source: &str, text: &mut String, tags: &mut impl Tags) {
-        for char in source.chars() {
-            self.char(char, text, tags);
+        let mut rest = source;
+        while let Some(char) = rest.chars().next() {
+            let length = self.stretch(rest.as_bytes());
+            if length == 0 {
+                self.char(char, text, tags);
+                rest = &rest[char.len_utf8()..];
+                continue;
+            }
+            let (stretch, after) = rest.split_at(length);
+            rest = after;
+            match self.state {
+                State::Text if self.hidden.is_none() => text.push_str(stretch),
+                State::Text => {}
+                State::Comment => self.held.clear(),
+                _ => self.hold(stretch),
+            }
         }
+    }
+
+    /// How many bytes from here only add to what they stand in. They end before an ASCII byte, so at a character.
+    fn stretch(&self, rest: &[u8]) -> usize {
+        let stop = match self.state {
+            State::Text if self.hidden.is_some() => memchr(b'<', rest),
+            State::Text => memchr2(b'<', b'&', rest),
+            // The beginning decides what kind of tag it is.
+            State::Tag if self.held.len() < 3 || self.hidden.is_some() => Some(0),
+            State::Tag => memchr3(b'>', b'"', b'\'', rest),
+            State::Quoted(quote) => memchr(quote, rest),
+            State::Comment => memchr2(b'-', b'>', rest),
+            State::Entity => Some(0),
+        };
+        stop.unwrap_or(rest.len())
     }
 
     /// What is left at the end: an unfinished entity is text.
@@ -68,24 +99,22 @@ impl Html {
             (State::Text, _) if self.hidden.is_none() => text.push(char),
             (State::Text, _) => {}
             (State::Entity, _) => self.entity(char, text, tags),
-            (State::Comment, '>') if self.held.ends_with("--") => self.leave(),
+            (State::Comment, '>') if self.held == "--" => self.leave(),
             // Only the last two characters matter.
             (State::Comment, '-') if self.held.len() < 2 => self.held.push('-'),
             (State::Comment, '-') => {}
             (State::Comment, _) => self.held.clear(),
-            (State::Quoted(quote), _) => {
-                if char == quote {
-                    self.state = State::Tag;
-                }
-                self.hold(char);
+            (State::Quoted(_), _) => {
+                self.state = State::Tag;
+                self.hold(char.encode_utf8(&mut [0; 4]));
             }
             (State::Tag, '>') => {
                 self.end_tag(text, tags);
                 self.leave();
             }
-            (State::Tag, '"' | '\'') if self.held.trim_end().ends_with('=') => {
-                self.hold(char);
-                self.state = State::Quoted(char);
+            (State::Tag, '"' | '\'') if self.held.len() < TAG && self.held.trim_end().ends_with('=') => {
+                self.held.push(char);
+                self.state = State::Quoted(char as u8);
             }
             (State::Tag, _) => self.in_tag(char, text),
         }
@@ -96,10 +125,9 @@ impl Html {
         self.held.clear();
     }
 
-    fn hold(&mut self, char: char) {
-        if self.held.len() < TAG {
-            self.held.push(char);
-        }
+    fn hold(&mut self, text: &str) {
+        let room = TAG.saturating_sub(self.held.len()).min(text.len());
+        self.held.push_str(&text[..text.floor_char_boundary(room)]);
     }
 
     fn in_tag(&mut self, char: char, text: &mut String) {
@@ -113,29 +141,30 @@ impl Html {
             self.state = State::Text;
             return;
         }
-        self.hold(char);
+        self.hold(char.encode_utf8(&mut [0; 4]));
         if self.held == "!--" {
             self.state = State::Comment;
             self.held.clear();
         }
+        // Inside a script only its own end is a tag: `a<b` is not.
+        if self.hidden.is_some_and(|hidden| !begins_end_of(&self.held, hidden)) {
+            self.leave();
+        }
     }
 
     fn end_tag(&mut self, text: &mut String, tags: &mut impl Tags) {
-        let closing = self.held.starts_with('/');
-        let name: String =
-            self.held.trim_start_matches('/').chars().take_while(char::is_ascii_alphanumeric).take(16).collect();
-        let name = name.to_ascii_lowercase();
-        if let Some(hidden) = self.hidden {
-            if closing && name == hidden {
-                self.hidden = None;
-            }
+        if self.hidden.take().is_some() {
             return;
         }
+        let closing = self.held.starts_with('/');
         tags.tag(&self.held, text.len());
+        let name = self.held.trim_start_matches('/');
+        let name = name.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
         if !closing && !self.held.ends_with('/') {
-            self.hidden = HIDDEN.into_iter().find(|hidden| *hidden == name);
+            self.hidden = HIDDEN.into_iter().find(|hidden| name.eq_ignore_ascii_case(hidden));
         }
-        if !INLINE.contains(&name.as_str()) && !text.ends_with(' ') {
+        let inline = INLINE.iter().any(|inline| name.eq_ignore_ascii_case(inline));
+        if !inline && !text.ends_with(' ') {
             text.push(' ');
         }
     }
@@ -160,6 +189,14 @@ impl Html {
             self.char(char, text, tags);
         }
     }
+}
+
+/// Whether `held` may become, or is, the end tag of `hidden`.
+fn begins_end_of(held: &str, hidden: &str) -> bool {
+    let Some(name) = held.strip_prefix('/') else { return false };
+    let shared = name.len().min(hidden.len());
+    name.as_bytes()[..shared].eq_ignore_ascii_case(&hidden.as_bytes()[..shared])
+        && !name.as_bytes().get(hidden.len()).is_some_and(u8::is_ascii_alphanumeric)
 }
 
 /// The entities that mail is written with, and all numeric ones.

@@ -29,6 +29,11 @@ impl<'v> Lexer<'v> {
         next
     }
 
+    /// Bytes read.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
     /// What has not been read.
     pub(super) fn rest(&self) -> &'v [u8] {
         self.bytes.get(self.at..).unwrap_or_default()

@@ -9,7 +9,7 @@ use super::{
     walk::{self, Node, Shape, Walked},
     words,
 };
-use crate::report::Query;
+use crate::report::{Field, Query, limits};
 use memchr::memmem::Finder;
 
 /// Whether the letter matches. `known` holds the bits of [`Query::Known`], what the owner found out without the
@@ -67,17 +67,15 @@ impl Search<'_> {
         let finder = Finder::new(needle);
         root.fields.iter().any(|field| {
             fields::name(self.message, field).eq_ignore_ascii_case(name.as_bytes())
-                && finder.find(&folded(&words::decode(fields::value(self.message, field)))).is_some()
+                && finder.find(&folded(&value(self.message, field))).is_some()
         })
     }
 
     fn in_header(&self, needle: &[u8]) -> bool {
         let Some(root) = self.walked.as_ref().and_then(|walked| walked.nodes.first()) else { return false };
         let finder = Finder::new(needle);
-        Fields::of(self.message, root.header.clone()).any(|field| {
-            let line = &self.message[field.start as usize..field.end as usize];
-            finder.find(&folded(&words::decode(line.trim_ascii()))).is_some()
-        })
+        Fields::of(self.message, root.header.clone())
+            .any(|field| finder.find(&folded(&line(self.message, &field))).is_some())
     }
 
     fn in_body(&mut self, needle: &[u8]) -> bool {
@@ -114,8 +112,7 @@ impl<'n> Body<'n> {
     fn node(&mut self, message: &[u8], node: &Node, is_own: bool) {
         if !is_own {
             for field in Fields::of(message, node.header.clone()) {
-                let line = &message[field.start as usize..field.end as usize];
-                self.look(&words::decode(line.trim_ascii()));
+                self.look(&line(message, &field));
                 self.window = Fold::default();
             }
         }
@@ -155,6 +152,18 @@ impl<'n> Body<'n> {
     }
 }
 
+/// A field's value, decoded.
+fn value(message: &[u8], field: &Field) -> String {
+    let value = fields::value(message, field).trim_ascii();
+    words::decode(&value[..value.len().min(limits::LIST)])
+}
+
+/// A whole field, decoded. One of megabytes is no header that anybody wrote: only its beginning is searched.
+fn line(message: &[u8], field: &Field) -> String {
+    let line = &message[field.start as usize..field.end as usize];
+    words::decode(line[..line.len().min(limits::LIST)].trim_ascii())
+}
+
 fn folded(text: &str) -> Vec<u8> {
     let mut fold = Fold::default();
     fold.push(text);
@@ -171,20 +180,29 @@ struct Fold {
 impl Fold {
     fn push(&mut self, text: &str) {
         self.bytes.reserve(text.len());
+        if text.is_ascii() {
+            return text.bytes().for_each(|byte| self.ascii(byte));
+        }
         for char in text.chars() {
-            if char.is_whitespace() {
-                if !std::mem::replace(&mut self.after_space, true) {
-                    self.bytes.push(b' ');
-                }
-                continue;
-            }
-            self.after_space = false;
             if char.is_ascii() {
-                self.bytes.push(char.to_ascii_lowercase() as u8);
+                self.ascii(char as u8);
+            } else if char.is_whitespace() {
+                self.ascii(b' ');
             } else {
+                self.after_space = false;
                 char.to_lowercase().for_each(|lower| self.lower(lower));
             }
         }
+    }
+
+    fn ascii(&mut self, byte: u8) {
+        let is_space = matches!(byte, b' ' | b'\t'..=b'\r');
+        if !is_space {
+            self.bytes.push(byte.to_ascii_lowercase());
+        } else if !self.after_space {
+            self.bytes.push(b' ');
+        }
+        self.after_space = is_space;
     }
 
     fn lower(&mut self, char: char) {

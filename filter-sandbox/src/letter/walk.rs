@@ -55,6 +55,7 @@ pub(super) fn walk(message: &[u8], texts: &mut Texts) -> Option<Walked> {
         texts,
         walked: Walked { nodes: Vec::new(), unclosed: 0, too_deep: 0 },
         open: Vec::new(),
+        active: Vec::new(),
         in_header: false,
         breaks: 0,
         fields: 0,
@@ -70,6 +71,8 @@ struct Walker<'m, 't> {
     walked: Walked,
     /// From the root to the innermost part that lines now belong to.
     open: Vec<usize>,
+    /// The open multiparts whose boundaries still count, by their place in `open`.
+    active: Vec<usize>,
     in_header: bool,
     breaks: usize,
     fields: usize,
@@ -79,7 +82,7 @@ impl Walker<'_, '_> {
     fn run(&mut self) -> Option<()> {
         let mut at = 0;
         while at < self.message.len() {
-            if !self.in_header && self.open.iter().all(|id| self.walked.nodes[*id].boundary.is_empty()) {
+            if !self.in_header && self.active.is_empty() {
                 // Nothing can end this body but the end.
                 self.breaks += memchr_iter(b'\n', &self.message[at..]).count();
                 break;
@@ -113,13 +116,11 @@ impl Walker<'_, '_> {
     /// must be the boundary but for white space (RFC 2046 §5.1.1), so that one may begin like another.
     fn boundary(&self, line: &[u8]) -> Option<(usize, bool)> {
         let line = line.get(2..)?.trim_ascii_end();
-        self.open.iter().enumerate().rev().find_map(|(level, id)| {
-            let node = &self.walked.nodes[*id];
-            let rest =
-                line.strip_prefix(node.boundary.as_slice()).filter(|_| !node.boundary.is_empty() && !node.closed)?;
-            match rest {
-                b"" => Some((level, false)),
-                b"--" => Some((level, true)),
+        self.active.iter().rev().find_map(|level| {
+            let boundary = &self.walked.nodes[self.open[*level]].boundary;
+            match line.strip_prefix(boundary.as_slice())? {
+                b"" => Some((*level, false)),
+                b"--" => Some((*level, true)),
                 _ => None,
             }
         })
@@ -141,6 +142,7 @@ impl Walker<'_, '_> {
         let multipart = self.open[level];
         if last {
             self.walked.nodes[multipart].closed = true;
+            self.active.pop();
             return Some(());
         }
         let digest = self.walked.nodes[multipart].mime.is(b"multipart", b"digest");
@@ -211,6 +213,7 @@ impl Walker<'_, '_> {
             let boundary = node.mime.parameter(b"boundary").unwrap_or_default().trim_ascii_end().to_vec();
             if !deepest && !boundary.is_empty() {
                 node.boundary = boundary;
+                self.active.push(self.open.len() - 1);
                 node.shape = Shape::Parts(Vec::new());
             } else {
                 node.mime.become_text();
@@ -222,6 +225,9 @@ impl Walker<'_, '_> {
     /// Ends every part above `level`, innermost first, at `end`, and no enclosing part before what it encloses.
     fn close_down_to(&mut self, level: usize, end: usize, breaks: usize) {
         let (mut end, mut breaks) = (end, breaks);
+        while self.active.last().is_some_and(|active| *active >= level) {
+            self.active.pop();
+        }
         while self.open.len() > level {
             let Some(id) = self.open.pop() else { return };
             let node = &mut self.walked.nodes[id];

@@ -26,13 +26,18 @@ pub(super) fn decode(value: &[u8]) -> String {
             continue;
         }
         run.end(&mut text);
-        let word = after.windows(2).skip(1).position(|two| two == b"=?").map_or(after.len(), |n| n + 1);
-        let word = after[..word].iter().position(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n')).unwrap_or(word);
+        let word = plain_length(after);
         push_plain(&mut text, &rest[..gap + word]);
         rest = &rest[gap + word..];
     }
     run.end(&mut text);
     text
+}
+
+/// Bytes up to white space or what may be the next encoded word.
+fn plain_length(text: &[u8]) -> usize {
+    let ends = |at: &usize| matches!(text[*at], b' ' | b'\t' | b'\r' | b'\n') || text[*at..].starts_with(b"=?");
+    (1..text.len()).find(ends).unwrap_or(text.len())
 }
 
 /// Raw header bytes: UTF-8 where they are that (RFC 6532), else Windows-1252.

@@ -25,9 +25,9 @@ pub(super) fn note(letter: &Letter<'_>, found: &mut Found) {
     found.is("GTUBE", body.gtube);
     found.is("HTML_ONLY", body.html > 0 && body.plain == 0);
     found.is("BODY_EMPTY", body.words == 0);
-    let images = body.remote_images + letter.walked.nodes.iter().filter(|node| node.mime.is_kind(b"image")).count();
-    found.is("IMAGES_ONLY", images > 0 && body.words > 0 && body.words < 20);
-    found.is("MANY_IMAGES", images > 15);
+    // A photograph with a line of text is a family's mail; a page that is one picture from elsewhere is not.
+    found.is("IMAGES_ONLY", body.remote_images > 0 && body.words < 20);
+    found.is("MANY_IMAGES", body.remote_images > 15);
     found.count("HTML_REMOTE_IMAGES", body.remote_images);
     found.count("HTML_FORM", body.forms);
     found.count("HTML_SCRIPT", body.scripts);
@@ -115,31 +115,35 @@ impl Tags for Seen {
     fn tag(&mut self, tag: &str, text_before: usize) {
         let name_end = tag.find(|c: char| c.is_whitespace()).unwrap_or(tag.len());
         let (name, rest) = tag.split_at(name_end);
-        match name.to_ascii_lowercase().as_str() {
-            "a" | "area" => self.link(rest, text_before),
-            "/a" => {
-                if let Some(link) = self.links.last_mut().filter(|_| self.in_link) {
-                    link.to = text_before;
-                }
-                self.in_link = false;
-            }
-            "form" => self.forms += 1,
-            "script" => self.scripts += 1,
-            "img" => {
-                let source = attribute(rest, "src").unwrap_or_default();
-                self.remote_images += usize::from(source.get(..4).is_some_and(|s| s.eq_ignore_ascii_case("http")));
-            }
-            _ => {}
+        let is = |names: &[&str]| names.iter().any(|known| name.eq_ignore_ascii_case(known));
+        if is(&["a", "area"]) {
+            self.link(rest, text_before);
+        } else if is(&["/a"]) {
+            self.end_link(text_before);
+        } else if is(&["img"]) {
+            let source = attribute(rest, "src").unwrap_or_default();
+            self.remote_images += usize::from(source.get(..4).is_some_and(|s| s.eq_ignore_ascii_case("http")));
         }
-        if let Some(style) = attribute(rest, "style") {
-            let style: String = style.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_ascii_lowercase();
-            let hides = ["display:none", "visibility:hidden", "font-size:0", "opacity:0;"];
-            self.hidden += usize::from(hides.iter().any(|hide| style.contains(hide)));
-        }
+        self.forms += usize::from(is(&["form"]));
+        self.scripts += usize::from(is(&["script"]));
+        self.hidden += usize::from(attribute(rest, "style").is_some_and(hides));
     }
 }
 
+/// Whether a style makes its element invisible.
+fn hides(style: &str) -> bool {
+    let style: String = style.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_ascii_lowercase()).collect();
+    ["display:none", "visibility:hidden", "font-size:0", "opacity:0;"].iter().any(|hide| style.contains(hide))
+}
+
 impl Seen {
+    fn end_link(&mut self, text_before: usize) {
+        if let Some(link) = self.links.last_mut().filter(|_| self.in_link) {
+            link.to = text_before;
+        }
+        self.in_link = false;
+    }
+
     fn link(&mut self, rest: &str, text_before: usize) {
         self.in_link = false;
         let Some(href) = attribute(rest, "href").filter(|_| self.links.len() < LINKS) else { return };
