@@ -1,6 +1,7 @@
 //! imapd
 
 pub mod command;
+pub mod fuzz;
 pub mod grammar;
 pub mod limits;
 pub mod list;

@@ -32,13 +32,19 @@ pub fn string(out: &mut Vec<u8>, text: &[u8]) {
 }
 
 fn quoted(out: &mut Vec<u8>, text: &[u8]) {
+    out.reserve(text.len() + 2);
     out.push(b'"');
-    for piece in text.chunk_by(|_, &next| !matches!(next, b'"' | b'\\')) {
-        if matches!(piece.first(), Some(b'"' | b'\\')) {
-            out.push(b'\\');
-        }
-        out.extend_from_slice(piece);
+    let mut rest = text;
+    while let Some(at) = rest.iter().position(|&b| matches!(b, b'"' | b'\\')) {
+        let (plain, special) = rest.split_at(at);
+        out.extend_from_slice(plain);
+        out.push(b'\\');
+        // Nothing is special behind its own backslash.
+        let (first, behind) = special.split_at(1);
+        out.extend_from_slice(first);
+        rest = behind;
     }
+    out.extend_from_slice(rest);
     out.push(b'"');
 }
 
