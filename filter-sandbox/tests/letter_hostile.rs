@@ -193,11 +193,11 @@ fn move_offset(report: &mut Report, which: usize, by: u32) {
         4 => moved(&mut summary.root.body.end),
         5 => moved(&mut parts[0].header.end),
         6 => moved(&mut parts[0].body.start),
-        // One byte back would still be a body; over the next part's header is not.
+        // One byte back is nothing a check can see; over what comes next is.
         7 => parts[0].body.end = parts[0].body.end.wrapping_add(by.clamp(20, 1 << 31)),
         8 => moved(&mut parts[1].body.end),
         9 => summary.fields[1].start = summary.fields[1].start.wrapping_add(by.max(50)),
-        10 => moved(&mut summary.fields[0].end),
+        10 => summary.fields[0].end = summary.fields[0].end.wrapping_add(by.min(1 << 31)),
         _ => {
             let Inside::Message(enclosed) = &mut parts[1].inside else { panic!("a message") };
             moved(&mut enclosed.root.header.start);
