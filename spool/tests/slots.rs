@@ -297,15 +297,15 @@ fn at_every_instant_one_whole_copy_lies_on_disk() {
         for crash in [true, false] {
             let faults = if crash { Faults::crash(failing) } else { Faults::once(failing, rustix::io::Errno::NOSPC) };
             let mut file = load(&folder, MAILBOX).unwrap().slots;
-            let before = file.revision();
-            file.set_facts(&Facts { display_name: failing.to_string(), ..Facts::default() }).unwrap();
+            let (before, mark) = (file.revision(), format!("{failing} {crash}"));
+            file.set_facts(&Facts { display_name: mark.clone(), ..Facts::default() }).unwrap();
             store(&Disk::faulty(faults), &folder, &mut file).unwrap_err();
             let mut loaded = load(&folder, MAILBOX).unwrap();
             let now = loaded.slots.revision();
             assert!(now == before || now == before + 1, "step {failing}: {before} became {now}");
             let unlocked = loaded.slots.unlock(made.device_password.as_str()).unwrap();
             let name = loaded.slots.facts(&unlocked.identities).unwrap().display_name;
-            assert_eq!(name == failing.to_string(), now == before + 1 || name == failing.to_string());
+            assert_eq!(name == mark, now == before + 1, "step {failing}: what was written is what the revision says");
             loaded.repair(&Disk::default(), &folder).unwrap();
             assert!(load(&folder, MAILBOX).unwrap().faults.is_empty());
         }
