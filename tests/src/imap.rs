@@ -1,7 +1,7 @@
 //! A small IMAP client over verified TLS, for tests that need to know exactly what was answered.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::House;
 use crate::house::HOST;
+use crate::{Authority, House};
 
 /// One connection.
 #[derive(Debug)]
@@ -48,11 +48,19 @@ impl Imap {
     /// # Errors
     /// The connection's.
     pub fn connect(house: &House) -> io::Result<Self> {
-        let tcp = TcpStream::connect_timeout(&house.address("imaps"), Duration::from_secs(10))?;
+        Self::connect_to(house.address("imaps"), house.authority())
+    }
+
+    /// The same to any server with a certificate of the test's authority.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn connect_to(address: SocketAddr, authority: &Authority) -> io::Result<Self> {
+        let tcp = TcpStream::connect_timeout(&address, Duration::from_secs(10))?;
         tcp.set_read_timeout(Some(Duration::from_secs(60)))?;
         tcp.set_nodelay(true)?;
         let mut roots = RootCertStore::empty();
-        let authority = CertificateDer::from_pem_file(house.authority().authority()).map_err(io::Error::other)?;
+        let authority = CertificateDer::from_pem_file(authority.authority()).map_err(io::Error::other)?;
         roots.add(authority).map_err(io::Error::other)?;
         let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()

@@ -6,8 +6,10 @@
 pub mod authority;
 pub mod house;
 pub mod imap;
+pub mod measure;
 pub mod peers;
 pub mod programs;
+pub mod rivals;
 pub mod scratch;
 pub mod smtp;
 

@@ -1,0 +1,53 @@
+//! What benches read of other processes, and how they print: ratios of one run, never a verdict.
+
+use std::time::Duration;
+
+use crate::programs::descendants;
+
+/// Processor time in seconds of `pid` and everything below it, with what its ended children used.
+#[must_use]
+pub fn cpu(pid: u32) -> f64 {
+    let ticks: u64 = tree(pid).iter().filter_map(|pid| ticks(*pid)).sum();
+    #[allow(clippy::cast_precision_loss, reason = "a bench's figure")]
+    let seconds = ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
+    seconds
+}
+
+fn ticks(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let after_name = &stat[stat.rfind(')')? + 2..];
+    // proc(5): utime, stime, cutime, cstime are fields 14 to 17; after_name begins with field 3.
+    Some(after_name.split(' ').skip(11).take(4).filter_map(|field| field.parse::<u64>().ok()).sum())
+}
+
+/// Proportional memory in KiB of `pid` and everything below it.
+#[must_use]
+pub fn pss(pid: u32) -> u64 {
+    tree(pid)
+        .iter()
+        .filter_map(|pid| std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok())
+        .filter_map(|text| {
+            text.lines().find_map(|line| line.strip_prefix("Pss:")?.split_whitespace().next()?.parse().ok())
+        })
+        .collect::<Vec<u64>>()
+        .iter()
+        .sum()
+}
+
+fn tree(pid: u32) -> Vec<u32> {
+    let mut all = descendants(pid);
+    all.push(pid);
+    all
+}
+
+/// The middle of some durations.
+#[must_use]
+pub fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+/// One row: what, ours, theirs, ours as a multiple of theirs, and the goal.
+pub fn row(what: &str, ours: f64, theirs: f64, unit: &str, goal: &str) {
+    println!("{what:<52} {ours:>10.2} {theirs:>10.2} {unit:<6} {:>6.2}x   goal {goal}", ours / theirs);
+}
