@@ -9,6 +9,7 @@ mod calls;
 pub mod confine;
 pub mod edge;
 pub mod filter;
+pub mod fuzz;
 pub mod launch;
 pub mod letter;
 pub mod memory;

@@ -1,0 +1,4 @@
+//! An address list.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| filter_sandbox::fuzz::addresses(bytes));
