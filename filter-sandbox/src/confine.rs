@@ -25,6 +25,8 @@ pub struct Confined {
     pub status: Status,
     /// Zygotes only: `/proc` of their own pid namespace, to write children's id maps.
     pub(crate) proc: Option<OwnedFd>,
+    /// The process number of `up`, as the host counts.
+    pub(crate) starter: i32,
 }
 
 /// The layers that are used where the kernel has them. Namespaces, seccomp, limits and capabilities are not here:
@@ -93,6 +95,7 @@ pub fn all_but_seccomp(role: Role) -> Result<Confined, ConfineError> {
     let walls = role.walls();
     alone()?;
     crate::memory::look_at_machine();
+    let starter = starter().at("/proc of its own")?;
     let proc = mounts::private_root(walls.root).at(MOUNTS)?;
     let proc = descriptors(proc).at("its descriptors")?;
     // SAFETY: `launch` put the control edge there, and nothing has taken it yet: this is called once, first.
@@ -105,7 +108,7 @@ pub fn all_but_seccomp(role: Role) -> Result<Confined, ConfineError> {
     capabilities::give_up().at("capabilities")?;
     sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).at("no new privileges")?;
     let landlock = if walls.landlock { Some(landlock::restrict(walls).at("Landlock")?) } else { None };
-    Ok(Confined { control, status: Status { landlock, locked, no_new_code }, proc })
+    Ok(Confined { control, status: Status { landlock, locked, no_new_code }, proc, starter })
 }
 
 /// Namespaces, capabilities and seccomp are properties of threads: another thread would keep its rights.
@@ -115,6 +118,13 @@ fn alone() -> Result<(), ConfineError> {
         return Ok(());
     }
     Err(io::Error::other(format!("there are {threads} threads already"))).at("being single-threaded")
+}
+
+/// Its parent's number by the inherited `/proc`, which counts as the host does.
+fn starter() -> io::Result<i32> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    Ok(parent.and_then(|number| number.trim().parse().ok()).unwrap_or(0))
 }
 
 /// Keeps 0 to 3 and, for a zygote, its `/proc` as 4.

@@ -4,6 +4,8 @@
 //! that are safe to call. Nobody else makes a descriptor from a number.
 
 pub mod arena;
+#[doc(hidden)]
+pub mod attacks;
 mod bpf;
 mod calls;
 pub mod confine;
@@ -20,6 +22,7 @@ pub mod report;
 pub mod role;
 pub mod score;
 mod seccomp;
+mod selftest;
 mod sys;
 pub mod walls;
 mod worker;

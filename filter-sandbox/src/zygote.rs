@@ -16,15 +16,15 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags};
 use serde::{Deserialize, Serialize};
 
-use crate::confine::{self, Status};
+use crate::confine::{self, Confined, Status};
 use crate::edge::{Answer, Edge, EdgeError, Numbered};
 use crate::offspring::Zygote;
 use crate::protocol::{Event, Job, Reply, Request, Spawn};
 use crate::role::Role;
 use crate::worker::Prepared;
-use crate::{protocol, seccomp};
+use crate::{protocol, seccomp, selftest};
 
-mod births;
+pub(crate) mod births;
 mod pace;
 
 use births::{Births, Living};
@@ -86,13 +86,10 @@ fn serve(role: Role) -> Result<(), Box<dyn std::error::Error>> {
     let mut confined = confine::all_but_seccomp(role)?;
     quiet_panics();
     let (start, with) = confined.control.recv::<Start>()?;
-    let Some(zygote) = Zygote::of(&mut confined) else { return Err("this role is no zygote".into()) };
-    let prepared = Prepared { program: Some(seccomp::program(Role::Worker.walls())), image: image_size(&zygote)? };
+    let mut births = Births::of(&mut confined)?;
     // Before this process has its own list, so that the other walls of a worker can be attacked without it.
-    let tested: Result<usize, String> = Ok(0);
-    let _ = start;
+    let tested = if start.self_test { selftest::run(&mut births, confined.starter) } else { Ok(0) };
     seccomp::install(&seccomp::program(role.walls()))?;
-    let births = Births { zygote, prepared };
     let ready = match tested.map(|attacks| births.describe().map(|worker| (worker, attacks))) {
         Ok(Ok((worker, attacks))) => Ready::Serving { zygote: confined.status, worker, attacks },
         Ok(Err(error)) => Ready::Refused(format!("no worker could be made: {error}")),
@@ -293,6 +290,14 @@ struct Woken {
 }
 
 impl Births {
+    /// What a zygote that has confined itself prepares for its workers.
+    pub(crate) fn of(confined: &mut Confined) -> io::Result<Self> {
+        let zygote = Zygote::of(confined).ok_or_else(|| io::Error::other("this role is no zygote"))?;
+        let program = Some(seccomp::program(Role::Worker.walls()));
+        let prepared = Prepared { program, image: image_size(&zygote)? };
+        Ok(Self { zygote, prepared })
+    }
+
     /// Makes one worker as a client would and has it tell its layers.
     fn describe(&self) -> io::Result<Status> {
         let (newborn, mut living) = self.spawn(Spawn { largest: 4096, seconds: 5, warm: true }, None)?;

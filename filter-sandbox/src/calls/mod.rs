@@ -64,9 +64,9 @@ const PROTECTION: u8 = 2;
 
 /// Number of the call that maps memory: on 32-bit ARM its offset is in pages.
 #[cfg(target_arch = "arm")]
-const MMAP: libc::c_long = libc::SYS_mmap2;
+pub(crate) const MMAP: libc::c_long = libc::SYS_mmap2;
 #[cfg(not(target_arch = "arm"))]
-const MMAP: libc::c_long = libc::SYS_mmap;
+pub(crate) const MMAP: libc::c_long = libc::SYS_mmap;
 
 /// The lists of a role as one, by number: a later list's line replaces an earlier one's of the same number.
 pub(crate) fn merged(lists: &[&[Call]]) -> Vec<Call> {

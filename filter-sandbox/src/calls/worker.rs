@@ -1,11 +1,11 @@
 //! What a worker needs once its message lies mapped before it: very little.
 
-use super::{Call, MMAP, PROTECTION, allow, only};
+use super::{Call, MMAP, PROTECTION, WHOLE, allow, only};
 
 /// The worker's whole list.
 pub(crate) const WORKER: &[Call] = &[
-    allow(libc::SYS_read, "the job, on its one socket"),
-    allow(libc::SYS_write, "the report, on its one socket"),
+    only(libc::SYS_read, 0, WHOLE, &[1], None, "the job, on its one socket"),
+    only(libc::SYS_write, 0, WHOLE, &[1], None, "the report, on its one socket"),
     allow(libc::SYS_exit, "the end"),
     allow(libc::SYS_exit_group, "the end"),
     allow(libc::SYS_rt_sigreturn, "end of a handler, were there one"),

@@ -69,7 +69,7 @@ impl Births {
     }
 
     /// A second opening of a memory file that can only be read.
-    fn read_only(&self, file: &OwnedFd) -> io::Result<OwnedFd> {
+    pub(crate) fn read_only(&self, file: &OwnedFd) -> io::Result<OwnedFd> {
         let path = std::ffi::CString::new(format!("self/fd/{}", file.as_raw_fd()))?;
         sys::open_at(Some(self.zygote.proc()), &path, libc::O_RDONLY)
     }

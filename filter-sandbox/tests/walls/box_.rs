@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use filter_sandbox::edge::Edge;
 use filter_sandbox::filter::{Filter, FilterLimits};
-use filter_sandbox::{Launch, Role, Running, zygote};
+use filter_sandbox::{Launch, Role, Running, attacks, zygote};
 
 /// What this program does when it was started as a role.
 pub fn role(name: &str, args: &[&str]) -> ExitCode {
     let role: Role = name.parse().unwrap();
     match args {
         [] => zygote::run(role),
+        ["survey", "whole"] => attacks::survey(role, true),
+        ["survey", "alone"] => attacks::survey(role, false),
         _ => ExitCode::FAILURE,
     }
 }

@@ -5,6 +5,7 @@
 mod box_;
 mod filtering;
 mod runner;
+mod worker_attacks;
 
 use std::process::ExitCode;
 

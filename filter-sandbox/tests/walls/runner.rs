@@ -3,7 +3,7 @@
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-use crate::filtering;
+use crate::{filtering, worker_attacks};
 
 /// One test.
 pub struct Case {
@@ -14,7 +14,7 @@ pub struct Case {
 const UNPRIVILEGED: u32 = 65_534;
 
 fn cases() -> Vec<Case> {
-    filtering::cases()
+    [filtering::cases(), worker_attacks::cases()].into_iter().flatten().collect()
 }
 
 pub fn run(args: &[&str]) -> ExitCode {
