@@ -6,6 +6,8 @@ pub mod disk;
 pub mod edges;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod index;
+pub mod journal;
 pub mod keeper;
 pub mod keys;
 pub mod letter;

@@ -1,0 +1,152 @@
+//! The live index: everything the journal says, in memory. About 100 bytes a letter.
+//!
+//! It changes only by [`Index::apply`], live and when replaying alike; [`plan`] decides what an
+//! entry must say so that it fits the index as it is.
+
+pub mod apply;
+pub mod folder;
+pub mod mailbox;
+pub mod name;
+pub mod plan;
+pub mod state;
+pub mod transactions;
+pub mod uids;
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::edges::mailbox::Event;
+use crate::names::{FolderId, LetterId, MailboxId};
+
+pub use folder::Folder;
+pub use mailbox::Mailbox;
+use transactions::Transactions;
+
+/// Everything.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Index {
+    pub(crate) mailboxes: BTreeMap<MailboxId, Mailbox>,
+    addresses: HashMap<String, MailboxId>,
+    aliases: BTreeMap<String, Vec<MailboxId>>,
+    transactions: Transactions,
+    /// Mailboxes ever made.
+    made: u64,
+    /// Aliases, transactions and `made` already know every entry up to this one (from a checkpoint).
+    as_of: u64,
+}
+
+/// Who is told what applying an entry did. Replay tells nobody: `()`.
+pub trait News {
+    /// Whether anybody has that folder open (else its events are not even made).
+    fn listens(&self, _mailbox: MailboxId, _folder: FolderId) -> bool {
+        false
+    }
+    /// To all who have the folder open.
+    fn folder(&mut self, _mailbox: MailboxId, _folder: FolderId, _event: Event) {}
+    /// To all who have any folder of that mailbox open.
+    fn everywhere(&mut self, _mailbox: MailboxId, _event: Event) {}
+    /// No folder holds this letter any more: its file may go once the entry is durable.
+    fn unreferenced(&mut self, _mailbox: MailboxId, _letter: LetterId) {}
+}
+
+impl News for () {}
+
+impl Index {
+    /// A mailbox.
+    #[must_use]
+    pub fn mailbox(&self, id: MailboxId) -> Option<&Mailbox> {
+        self.mailboxes.get(&id)
+    }
+
+    /// All, by id.
+    pub fn mailboxes(&self) -> impl Iterator<Item = (MailboxId, &Mailbox)> {
+        self.mailboxes.iter().map(|(id, mailbox)| (*id, mailbox))
+    }
+
+    /// The mailbox whose own address this is (lower-case, without a tag).
+    #[must_use]
+    pub fn owner(&self, address: &str) -> Option<MailboxId> {
+        self.addresses.get(address).copied()
+    }
+
+    /// Whether that address is a mailbox's or an alias.
+    #[must_use]
+    pub fn taken(&self, address: &str) -> bool {
+        self.addresses.contains_key(address) || self.aliases.contains_key(address)
+    }
+
+    /// Where mail for that address goes (lower-case, without a tag); empty when nowhere.
+    #[must_use]
+    pub fn targets(&self, address: &str) -> Vec<MailboxId> {
+        match self.owner(address) {
+            Some(owner) => vec![owner],
+            None => self.aliases.get(address).cloned().unwrap_or_default(),
+        }
+    }
+
+    /// The mailbox made first, of those there are: it gets the postmaster's mail.
+    #[must_use]
+    pub fn oldest(&self) -> Option<MailboxId> {
+        self.mailboxes.iter().min_by_key(|(_, mailbox)| mailbox.profile.made).map(|(id, _)| *id)
+    }
+
+    /// All aliases.
+    pub fn aliases(&self) -> impl Iterator<Item = (&str, &[MailboxId])> {
+        self.aliases.iter().map(|(alias, targets)| (alias.as_str(), targets.as_slice()))
+    }
+
+    /// The addresses that are a mailbox's: its own first, then the aliases that name it.
+    #[must_use]
+    pub fn addresses_of(&self, id: MailboxId) -> Vec<String> {
+        let own = self.mailbox(id).map(|mailbox| mailbox.profile.address.clone());
+        let aliases = self.aliases.iter().filter(|(_, targets)| targets.contains(&id)).map(|(alias, _)| alias.clone());
+        own.into_iter().chain(aliases).collect()
+    }
+
+    /// Whether mail for that domain (lower-case) is ours because a mailbox or alias lies in it.
+    #[must_use]
+    pub fn has_domain(&self, domain: &str) -> bool {
+        let of = |address: &String| address.rsplit_once('@').is_some_and(|(_, its)| its == domain);
+        self.addresses.keys().any(of) || self.aliases.keys().any(of)
+    }
+
+    /// Every domain of a mailbox or alias, ascending.
+    #[must_use]
+    pub fn domains(&self) -> std::collections::BTreeSet<String> {
+        let addresses = self.addresses.keys().chain(self.aliases.keys());
+        addresses.filter_map(|address| address.rsplit_once('@').map(|(_, domain)| domain.to_owned())).collect()
+    }
+
+    /// Whether that transaction was delivered before.
+    #[must_use]
+    pub fn delivered(&self, transaction: crate::names::TransactionId) -> bool {
+        self.transactions.knows(transaction)
+    }
+
+    /// The order number for the next new mailbox.
+    #[must_use]
+    pub const fn next_made(&self) -> u64 {
+        self.made
+    }
+
+    /// Letters in all folders of all mailboxes.
+    #[must_use]
+    pub fn letters(&self) -> u64 {
+        self.mailboxes.values().map(|mailbox| u64::from(mailbox.letters())).sum()
+    }
+}
+
+/// `local@domain` in lower case, without a `+tag`; `None` for what is no address.
+#[must_use]
+pub fn normal_address(address: &str) -> Option<String> {
+    if address.len() > crate::edges::limits::ADDRESS {
+        return None;
+    }
+    let (local, domain) = address.rsplit_once('@')?;
+    let local = match local.split_once('+') {
+        Some((before, _)) if !before.is_empty() => before,
+        _ => local,
+    };
+    let sound = |part: &str| !part.is_empty() && part.chars().all(|c| !c.is_control() && !c.is_whitespace());
+    (sound(local) && sound(domain) && !domain.contains('@'))
+        .then(|| format!("{}@{}", local.to_lowercase(), domain.to_lowercase()))
+}

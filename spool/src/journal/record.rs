@@ -1,0 +1,180 @@
+//! What the journal can say. Names here are formats: variants and fields are only ever added at the
+//! end, under a new segment version.
+
+use serde::{Deserialize, Serialize};
+
+use crate::edges::mailbox::{Change, SpecialUse, UidSet};
+use crate::names::{FolderId, LetterId, MailboxId, SlotId, TransactionId};
+
+/// One letter in one folder, as the index holds it (96 bytes or less: there are 100,000 of them).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Letter {
+    /// Bits into the mailbox's keyword table.
+    pub keywords: u64,
+    /// The mailbox's count of changes when this letter last changed.
+    pub modseq: u64,
+    /// INTERNALDATE, seconds since 1970.
+    pub arrived: i64,
+    /// Its file.
+    pub letter: LetterId,
+    /// SHA-256 of the whole file, clear frame included.
+    pub digest: [u8; 32],
+    /// RFC 3501 §2.3.1.1.
+    pub uid: u32,
+    /// RFC822.SIZE.
+    pub size: u32,
+    /// The identity it is sealed to.
+    pub generation: u32,
+    /// [`crate::edges::mailbox::flag`] bits.
+    pub flags: u8,
+}
+
+/// A letter of a transaction and where it goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placed {
+    /// The owner.
+    pub mailbox: MailboxId,
+    /// The folder.
+    pub folder: FolderId,
+    /// With the UID it gets there; its modseq is counted when the record is applied.
+    pub letter: Letter,
+}
+
+/// A device's name, its secret parts are in the slots file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// The slot.
+    pub slot: SlotId,
+    /// "Anna's phone".
+    pub name: String,
+    /// Seconds since 1970.
+    pub added: i64,
+    /// Days since 1970 of the last login; 0 when never.
+    pub last_login: u32,
+}
+
+/// A mailbox without its folders.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// Its own address, lower-case.
+    pub address: String,
+    /// As given by the admin.
+    pub display_name: String,
+    /// Bytes allowed.
+    pub quota: u64,
+    /// No mail in, no login.
+    pub suspended: bool,
+    /// Revision of the slots file that goes with this.
+    pub revision: u64,
+    /// Devices.
+    pub devices: Vec<Device>,
+    /// Order of making: the oldest mailbox has the lowest.
+    pub made: u64,
+}
+
+/// A folder without its letters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FolderHead {
+    /// Stays through renames.
+    pub id: FolderId,
+    /// UTF-8, levels divided by `/`.
+    pub name: String,
+    /// RFC 3501 §2.3.1.1.
+    pub uid_validity: u32,
+    /// The UID the next letter gets.
+    pub uid_next: u32,
+    /// RFC 6154.
+    pub special_use: Option<SpecialUse>,
+    /// UIDs from here on nobody has been told of as \Recent.
+    pub recent_from: u32,
+    /// Highest modseq.
+    pub modseq: u64,
+}
+
+/// One fact. Replaying all of them gives the index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Record {
+    /// First in every segment: the last tag of the segment before, and which number comes next.
+    Begin {
+        /// `None` in the very first.
+        previous: Option<[u8; 16]>,
+        /// The number of the next entry; counts all entries of the journal but these.
+        sequence: u64,
+    },
+    /// A mailbox with its six first folders, which get this UIDVALIDITY.
+    MailboxAdded { mailbox: MailboxId, profile: Profile, uid_validity: u32 },
+    /// With all that was in it, and its aliases.
+    MailboxRemoved { mailbox: MailboxId },
+    /// No mail in, no login; or lifted.
+    Suspended { mailbox: MailboxId, on: bool },
+    /// The slots file was replaced.
+    Slots { mailbox: MailboxId, revision: u64, devices: Vec<(SlotId, String)>, at: i64 },
+    /// A device logged in on that day since 1970.
+    Login { mailbox: MailboxId, device: SlotId, day: u32 },
+    /// Bytes allowed.
+    Quota { mailbox: MailboxId, bytes: u64 },
+    /// One more target of an alias.
+    AliasAdded { alias: String, target: MailboxId },
+    /// One target, or all.
+    AliasRemoved { alias: String, target: Option<MailboxId> },
+    /// A new, empty folder.
+    FolderCreated {
+        mailbox: MailboxId,
+        folder: FolderId,
+        name: String,
+        uid_validity: u32,
+        special_use: Option<SpecialUse>,
+    },
+    /// Folders and their new names.
+    FoldersRenamed { mailbox: MailboxId, names: Vec<(FolderId, String)> },
+    /// With its letters.
+    FolderDeleted { mailbox: MailboxId, folder: FolderId },
+    /// Or unsubscribed.
+    Subscribed { mailbox: MailboxId, name: String, on: bool },
+    /// A session was told of all letters before this UID as \Recent.
+    RecentTaken { mailbox: MailboxId, folder: FolderId, before: u32 },
+    /// One transaction: letters for one or more mailboxes.
+    Delivered { transaction: Option<TransactionId>, at: i64, letters: Vec<Placed> },
+    /// STORE.
+    Flags { mailbox: MailboxId, folder: FolderId, uids: UidSet, change: Change, flags: u8, keywords: u64 },
+    /// The next entry of the mailbox's keyword table.
+    Keyword { mailbox: MailboxId, name: String },
+    /// Letters gone from a folder.
+    Expunged { mailbox: MailboxId, folder: FolderId, uids: UidSet },
+    /// Letters also (or, with `and_remove`, only) in another folder, under UIDs from `first` on.
+    Copied { mailbox: MailboxId, folder: FolderId, uids: UidSet, to: FolderId, first: u32, and_remove: bool },
+    /// After damage: no client may trust the UIDs it knew.
+    Revalidated { mailbox: MailboxId, uid_validity: u32 },
+    /// Letters found or missed by `spool check --repair` or a damaged journal: these are no longer there.
+    Missing { mailbox: MailboxId, letters: Vec<LetterId> },
+    /// Checkpoint: transactions remembered (day since 1970, name), aliases. True after entry `sequence`.
+    House { sequence: u64, transactions: Vec<(u32, TransactionId)>, aliases: Vec<(String, Vec<MailboxId>)>, made: u64 },
+    /// Checkpoint: a mailbox after entry `sequence`.
+    Mailbox {
+        sequence: u64,
+        mailbox: MailboxId,
+        profile: Profile,
+        folders: Vec<FolderHead>,
+        keywords: Vec<String>,
+        subscriptions: Vec<String>,
+        modseq: u64,
+        next_folder: u32,
+        last_validity: u32,
+    },
+    /// Checkpoint: some letters of a folder, ascending by UID.
+    Letters { mailbox: MailboxId, folder: FolderId, letters: Vec<Letter> },
+    /// Checkpoint: complete.
+    End,
+}
+
+/// Facts that hold together or not at all: what one sealed entry of a segment holds.
+pub type Entry = Vec<Record>;
+
+/// Reads an entry back.
+///
+/// # Errors
+/// Bytes that are not exactly one entry.
+pub fn decode(bytes: &[u8]) -> Result<Entry, postcard::Error> {
+    let (entry, rest) = postcard::take_from_bytes(bytes)?;
+    if rest.is_empty() { Ok(entry) } else { Err(postcard::Error::DeserializeBadEncoding) }
+}

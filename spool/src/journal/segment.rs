@@ -1,0 +1,329 @@
+//! A segment: a clear header, then sealed entries, then zeros or the end of the file.
+//!
+//! ```text
+//! header   "PSTNJRNL" | version u16 | kind u16 | reserved u32 | number u64 | salt [32]      (56 bytes)
+//! entry    length u32 | count u32 | ciphertext | tag [16]        (length: ciphertext and tag)
+//! ```
+//!
+//! Little-endian. The key is HKDF-SHA256(index key, salt, "postern journal 1"); the salt is fresh for each
+//! segment and nothing is ever appended to a segment that was closed, so the nonce (the entry's count
+//! from 0) is never used twice under one key. Each entry is bound to the clear bytes before it and, by
+//! the tag right in front of it (the header for the first), to everything before that: the chain.
+
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use ring::hkdf::{HKDF_SHA256, Salt};
+
+use super::limits;
+
+/// Bytes of the header.
+pub const HEADER: usize = 56;
+/// Bytes of an entry beyond its plain text.
+pub const FRAMING: usize = 8 + TAG;
+/// Bytes of a tag.
+pub const TAG: usize = 16;
+
+const MAGIC: [u8; 8] = *b"PSTNJRNL";
+const VERSION: u16 = 1;
+
+/// What a segment file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Facts as they came.
+    Log = 1,
+    /// The index, compacted.
+    Checkpoint = 2,
+}
+
+/// Why a header cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadHeader;
+
+/// A key and position in one segment's chain.
+pub struct Chain {
+    key: LessSafeKey,
+    count: u32,
+    /// What the next entry is bound to: the last tag, or at first the digest of the header.
+    link: [u8; TAG],
+}
+
+impl std::fmt::Debug for Chain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Chain").field("count", &self.count).finish_non_exhaustive()
+    }
+}
+
+/// Makes the header of a segment.
+#[must_use]
+pub fn header(kind: Kind, number: u64, salt: &[u8; 32]) -> [u8; HEADER] {
+    let mut header = [0; HEADER];
+    header[..8].copy_from_slice(&MAGIC);
+    header[8..10].copy_from_slice(&VERSION.to_le_bytes());
+    header[10..12].copy_from_slice(&(kind as u16).to_le_bytes());
+    header[16..24].copy_from_slice(&number.to_le_bytes());
+    header[24..].copy_from_slice(salt);
+    header
+}
+
+impl Chain {
+    /// The chain of the segment that begins with `header`, which must be of this kind and number.
+    ///
+    /// # Errors
+    /// Another file's header, or none.
+    pub fn begin(index_key: &[u8; 32], file: &[u8], kind: Kind, number: u64) -> Result<Self, BadHeader> {
+        let head: &[u8; HEADER] = file.first_chunk().ok_or(BadHeader)?;
+        let salt: &[u8; 32] = head.last_chunk().ok_or(BadHeader)?;
+        if *head != header(kind, number, salt) {
+            return Err(BadHeader);
+        }
+        let digest = ring::digest::digest(&ring::digest::SHA256, head);
+        let mut link = [0; TAG];
+        link.copy_from_slice(&digest.as_ref()[..TAG]);
+        Ok(Self { key: segment_key(index_key, salt).ok_or(BadHeader)?, count: 0, link })
+    }
+
+    /// The last entry's tag.
+    #[must_use]
+    pub const fn link(&self) -> [u8; TAG] {
+        self.link
+    }
+
+    /// Seals one entry onto `out`. `None` when the segment is full (2^32 entries) or the entry too long.
+    #[must_use]
+    pub fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Option<()> {
+        let next = self.count.checked_add(1)?;
+        if plain.len() > limits::ENTRY {
+            return None;
+        }
+        let length = u32::try_from(plain.len() + TAG).ok()?;
+        let clear = clear(length, self.count);
+        out.extend_from_slice(&clear);
+        let start = out.len();
+        out.extend_from_slice(plain);
+        let aad = Aad::from(bound(&clear, &self.link));
+        let tag = self.key.seal_in_place_separate_tag(nonce(self.count), aad, &mut out[start..]).ok()?;
+        out.extend_from_slice(tag.as_ref());
+        self.link.copy_from_slice(tag.as_ref());
+        self.count = next;
+        Some(())
+    }
+
+    /// Opens the entry at `at` if it is the next one; its plain text and where the one after it lies.
+    fn open(&mut self, file: &[u8], at: usize) -> Option<(Vec<u8>, usize)> {
+        let (length, count) = framing(file, at)?;
+        if count != self.count {
+            return None;
+        }
+        let end = at + 8 + length;
+        let mut sealed = file[at + 8..end].to_vec();
+        let mut link = [0; TAG];
+        link.copy_from_slice(&sealed[length - TAG..]);
+        let aad = Aad::from(bound(file[at..].first_chunk()?, &self.link));
+        let plain = self.key.open_in_place(nonce(count), aad, &mut sealed).ok()?.len();
+        sealed.truncate(plain);
+        self.link = link;
+        self.count = count.checked_add(1)?;
+        Some((sealed, end))
+    }
+
+    /// Looks behind a damaged place for the next entry that can be opened, the tag in front of it
+    /// taken as it stands in the file.
+    fn resume(&mut self, file: &[u8], after: usize) -> Option<usize> {
+        let lost = self.count;
+        // No more entries can have been lost than fit: what claims otherwise need not be tried.
+        let most = u32::try_from(file.len() / FRAMING).unwrap_or(u32::MAX);
+        for at in after.max(HEADER + TAG)..file.len() {
+            let Some((_, count)) = framing(file, at) else { continue };
+            if count <= lost || count - lost > most {
+                continue;
+            }
+            self.count = count;
+            self.link.copy_from_slice(&file[at - TAG..at]);
+            let (count, link) = (self.count, self.link);
+            if self.open(file, at).is_some() {
+                (self.count, self.link) = (count, link);
+                return Some(at);
+            }
+        }
+        self.count = lost;
+        None
+    }
+}
+
+/// What reading a segment met.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// An entry's plain text.
+    Entry(Vec<u8>),
+    /// Bytes in the middle that are not entries, with whole entries behind them.
+    Damage { at: u64, bytes: u64 },
+    /// Bytes at the end that are not a whole entry: a commit that was cut off (or damage there; the
+    /// two look alike).
+    Torn { at: u64, bytes: u64 },
+}
+
+/// Reads a segment held in memory, entry by entry, past damage.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    file: &'a [u8],
+    chain: Chain,
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// Starts behind the header.
+    ///
+    /// # Errors
+    /// As [`Chain::begin`].
+    pub fn new(index_key: &[u8; 32], file: &'a [u8], kind: Kind, number: u64) -> Result<Self, BadHeader> {
+        Ok(Self { file, chain: Chain::begin(index_key, file, kind, number)?, at: HEADER })
+    }
+
+    /// How far the file is good.
+    #[must_use]
+    pub const fn good(&self) -> u64 {
+        self.at as u64
+    }
+
+    /// The last tag read.
+    #[must_use]
+    pub const fn link(&self) -> [u8; TAG] {
+        self.chain.link()
+    }
+}
+
+impl Iterator for Reader<'_> {
+    type Item = Step;
+
+    fn next(&mut self) -> Option<Step> {
+        if let Some((plain, end)) = self.chain.open(self.file, self.at) {
+            self.at = end;
+            return Some(Step::Entry(plain));
+        }
+        let rest = &self.file[self.at..];
+        if rest.iter().all(|byte| *byte == 0) {
+            return None;
+        }
+        let at = self.at as u64;
+        if let Some(next) = self.chain.resume(self.file, self.at + 1) {
+            self.at = next;
+            return Some(Step::Damage { at, bytes: next as u64 - at });
+        }
+        let bytes = rest.len() as u64;
+        // What is left is reported once; `good` stays where the last whole entry ends.
+        self.file = &self.file[..self.at];
+        Some(Step::Torn { at, bytes })
+    }
+}
+
+fn framing(file: &[u8], at: usize) -> Option<(usize, u32)> {
+    let clear: &[u8; 8] = file.get(at..)?.first_chunk()?;
+    let length = u32::from_le_bytes([clear[0], clear[1], clear[2], clear[3]]) as usize;
+    let count = u32::from_le_bytes([clear[4], clear[5], clear[6], clear[7]]);
+    let fits = (TAG..=limits::ENTRY + TAG).contains(&length) && length <= file.len() - at - 8;
+    fits.then_some((length, count))
+}
+
+fn clear(length: u32, count: u32) -> [u8; 8] {
+    let mut clear = [0; 8];
+    clear[..4].copy_from_slice(&length.to_le_bytes());
+    clear[4..].copy_from_slice(&count.to_le_bytes());
+    clear
+}
+
+fn bound(clear: &[u8; 8], link: &[u8; TAG]) -> [u8; 8 + TAG] {
+    let mut bound = [0; 8 + TAG];
+    bound[..8].copy_from_slice(clear);
+    bound[8..].copy_from_slice(link);
+    bound
+}
+
+fn nonce(count: u32) -> Nonce {
+    let mut nonce = [0; 12];
+    nonce[..4].copy_from_slice(&count.to_le_bytes());
+    Nonce::assume_unique_for_key(nonce)
+}
+
+fn segment_key(index_key: &[u8; 32], salt: &[u8; 32]) -> Option<LessSafeKey> {
+    let derived = Salt::new(HKDF_SHA256, salt).extract(index_key);
+    let key = derived.expand(&[b"postern journal 1"], &CHACHA20_POLY1305).ok()?;
+    Some(LessSafeKey::new(UnboundKey::from(key)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const KEY: [u8; 32] = [7; 32];
+
+    fn written(entries: &[Vec<u8>]) -> (Vec<u8>, Vec<usize>) {
+        let mut file = header(Kind::Log, 3, &[9; 32]).to_vec();
+        let mut chain = Chain::begin(&KEY, &file, Kind::Log, 3).unwrap();
+        let mut ends = vec![file.len()];
+        for entry in entries {
+            chain.seal(entry, &mut file).unwrap();
+            ends.push(file.len());
+        }
+        (file, ends)
+    }
+
+    fn read(file: &[u8]) -> Option<Vec<Step>> {
+        Reader::new(&KEY, file, Kind::Log, 3).ok().map(Iterator::collect)
+    }
+
+    fn entries() -> impl Strategy<Value = Vec<Vec<u8>>> {
+        prop::collection::vec(prop::collection::vec(any::<u8>(), 0..80), 1..12)
+    }
+
+    proptest! {
+        #[test]
+        fn comes_back_as_written(entries in entries(), zeros in 0_usize..100) {
+            let (mut file, _) = written(&entries);
+            file.resize(file.len() + zeros, 0);
+            let steps = read(&file).unwrap();
+            prop_assert_eq!(steps, entries.into_iter().map(Step::Entry).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn any_cut_loses_only_a_suffix(entries in entries(), cut in any::<prop::sample::Index>()) {
+            let (file, ends) = written(&entries);
+            let cut = HEADER + cut.index(file.len() - HEADER + 1);
+            let whole = ends.iter().filter(|end| **end <= cut).count() - 1;
+            let steps = read(&file[..cut]).unwrap();
+            let kept: Vec<_> = entries[..whole].iter().cloned().map(Step::Entry).collect();
+            prop_assert_eq!(&steps[..whole], &kept[..]);
+            // A cut inside an entry is told, unless all that is left of it is zeros.
+            let left = &file[ends[whole]..cut];
+            let torn = left.iter().any(|byte| *byte != 0);
+            prop_assert_eq!(steps.len(), whole + usize::from(torn));
+        }
+
+        #[test]
+        fn any_flipped_bit_is_found(entries in entries(), bit in any::<prop::sample::Index>()) {
+            let (mut file, _) = written(&entries);
+            let bit = bit.index(file.len() * 8);
+            file[bit / 8] ^= 1 << (bit % 8);
+            let found = read(&file).is_none_or(|steps| steps.iter().any(|step| !matches!(step, Step::Entry(_))));
+            prop_assert!(found);
+        }
+
+        #[test]
+        fn nothing_false_is_ever_read(entries in entries(), bit in any::<prop::sample::Index>()) {
+            let (mut file, _) = written(&entries);
+            let bit = bit.index(file.len() * 8);
+            file[bit / 8] ^= 1 << (bit % 8);
+            for step in read(&file).unwrap_or_default() {
+                if let Step::Entry(plain) = step {
+                    prop_assert!(entries.contains(&plain));
+                }
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            let mut file = header(Kind::Log, 3, &[9; 32]).to_vec();
+            file.extend(bytes);
+            let _ = read(&file);
+        }
+    }
+}
