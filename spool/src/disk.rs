@@ -153,6 +153,21 @@ impl DiskFile {
         self.disk.step(|| self.file.sync_data())
     }
 
+    /// Writes all bytes at a place, without moving the place of [`Write`].
+    ///
+    /// # Errors
+    /// The kernel's; a part may have been written.
+    pub fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        use std::os::unix::fs::FileExt;
+        match self.disk.step(|| Ok(())) {
+            Ok(()) => self.file.write_all_at(bytes, at),
+            Err(error) => {
+                let _ = self.file.write_all_at(bytes.get(..bytes.len() / 2).unwrap_or_default(), at);
+                Err(error)
+            }
+        }
+    }
+
     /// Cuts the file, after a write that failed half-way.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 pub mod audit;
 mod bytes;
 pub mod cache;
+pub mod commit;
 pub mod disk;
 pub mod edges;
 #[doc(hidden)]
@@ -15,3 +16,4 @@ pub mod limits;
 pub mod names;
 pub mod slots;
 pub mod summary_seal;
+pub mod store;

@@ -74,7 +74,7 @@ impl FromStr for LetterId {
 
 /// How much of an age file's start names it; the whole file if it is shorter. Age's header with the
 /// wrapped file key lies in it, and nothing else can be read under that key.
-pub const HEAD: usize = 256;
+pub const HEAD: usize = 1024;
 
 impl LetterId {
     /// Names an age file by its first [`HEAD`] bytes.

@@ -180,10 +180,10 @@ impl Mailbox {
                     device.last_login = day;
                 }
             }
-            Record::FolderCreated { folder, name, uid_validity, special_use, .. } => {
-                if self.folder(folder).is_none() && self.named(&name).is_none() {
-                    self.create(folder, name, uid_validity, special_use);
-                }
+            Record::FolderCreated { folder, name, uid_validity, special_use, .. }
+                if self.folder(folder).is_none() && self.named(&name).is_none() =>
+            {
+                self.create(folder, name, uid_validity, special_use);
             }
             Record::FoldersRenamed { names, .. } => {
                 for (folder, name) in names {

@@ -36,6 +36,8 @@ pub struct Index {
 
 /// Who is told what applying an entry did. Replay tells nobody: `()`.
 pub trait News {
+    /// What is told from here on belongs to this entry.
+    fn at(&mut self, _sequence: u64) {}
     /// Whether anybody has that folder open (else its events are not even made).
     fn listens(&self, _mailbox: MailboxId, _folder: FolderId) -> bool {
         false

@@ -1,1 +1,202 @@
-//! files
+//! The journal's files: names, lists, and the one segment that is written to.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::disk::{Disk, DiskFile};
+
+use super::limits;
+use super::record::{Entry, Record};
+use super::segment::{self, Chain, Kind, TAG};
+
+/// What lies in `journal/`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Segments, ascending.
+    pub segments: Vec<u64>,
+    /// Checkpoints, ascending.
+    pub checkpoints: Vec<u64>,
+}
+
+/// Path of a segment.
+#[must_use]
+pub fn segment_path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number:016x}"))
+}
+
+/// Path of a checkpoint.
+#[must_use]
+pub fn checkpoint_path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number:016x}.checkpoint"))
+}
+
+/// Path of a checkpoint being written.
+#[must_use]
+pub fn new_path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number:016x}.new"))
+}
+
+fn reserve_path(dir: &Path) -> PathBuf {
+    dir.join("reserve")
+}
+
+/// Lists the folder and removes what a checkpoint left half-written.
+///
+/// # Errors
+/// The kernel's.
+pub fn list(dir: &Path) -> io::Result<Listing> {
+    let mut listing = Listing::default();
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let (number, kind) = name.split_once('.').unwrap_or((name, ""));
+        let number = (number.len() == 16).then(|| u64::from_str_radix(number, 16).ok()).flatten();
+        match (number, kind) {
+            (Some(number), "") => listing.segments.push(number),
+            (Some(number), "checkpoint") => listing.checkpoints.push(number),
+            (Some(_), "new") => std::fs::remove_file(entry.path())?,
+            _ => {}
+        }
+    }
+    listing.segments.sort_unstable();
+    listing.checkpoints.sort_unstable();
+    Ok(listing)
+}
+
+/// 32 random bytes.
+///
+/// # Errors
+/// The kernel's.
+pub fn fresh_salt() -> io::Result<[u8; 32]> {
+    let mut salt = [0; 32];
+    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut salt)
+        .map_err(|_| io::Error::other("no random bytes"))?;
+    Ok(salt)
+}
+
+/// Encodes an entry; a failure is a bug of ours.
+///
+/// # Errors
+/// Longer than [`limits::ENTRY`].
+pub fn encode(entry: &Entry) -> io::Result<Vec<u8>> {
+    let plain = postcard::to_stdvec(entry).map_err(|_| io::Error::other("entry does not encode"))?;
+    if plain.len() > limits::ENTRY { Err(io::Error::other("entry too long")) } else { Ok(plain) }
+}
+
+/// The segment that is written to. Created empty; [`Self::begin`] comes first.
+#[derive(Debug)]
+pub struct Writer {
+    file: Arc<DiskFile>,
+    chain: Chain,
+    number: u64,
+    at: u64,
+}
+
+impl Writer {
+    /// Makes a segment file with room written ahead, durable under its name. With a full disk the
+    /// reserve is given up for it.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn create(disk: &Disk, dir: &Path, key: &[u8; 32], number: u64) -> io::Result<Self> {
+        match Self::try_create(disk, dir, key, number) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull && reserve_path(dir).exists() => {
+                tracing::error!("disk full: giving up the journal's reserve");
+                disk.remove(&reserve_path(dir))?;
+                Self::try_create(disk, dir, key, number)
+            }
+            other => other,
+        }
+    }
+
+    fn try_create(disk: &Disk, dir: &Path, key: &[u8; 32], number: u64) -> io::Result<Self> {
+        let path = segment_path(dir, number);
+        let header = segment::header(Kind::Log, number, &fresh_salt()?);
+        let made = disk.create_new(&path).and_then(|file| {
+            file.write_at(&vec![0; limits::AHEAD as usize], 0)?;
+            file.write_at(&header, 0)?;
+            file.sync_all()?;
+            disk.sync_folder(dir)?;
+            Ok(file)
+        });
+        let file = made.inspect_err(|_| drop(std::fs::remove_file(&path)))?;
+        let chain = Chain::begin(key, &header, Kind::Log, number).map_err(|_| io::Error::other("own header"))?;
+        Ok(Self { file: Arc::new(file), chain, number, at: segment::HEADER as u64 })
+    }
+
+    /// The first entry: where the chain comes from. Not synced: it goes with the first commit.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn begin(&mut self, previous: Option<[u8; TAG]>, sequence: u64) -> io::Result<()> {
+        let plain = encode(&vec![Record::Begin { previous, sequence }])?;
+        self.write(std::iter::once(plain.as_slice()))
+    }
+
+    /// Appends entries.
+    ///
+    /// # Errors
+    /// The kernel's; the segment must not be written to any more.
+    pub fn write<'a>(&mut self, entries: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
+        let mut sealed = Vec::new();
+        for plain in entries {
+            self.chain.seal(plain, &mut sealed).ok_or_else(|| io::Error::other("segment full"))?;
+        }
+        self.file.write_at(&sealed, self.at)?;
+        self.at += sealed.len() as u64;
+        Ok(())
+    }
+
+    /// Makes what was written durable.
+    ///
+    /// # Errors
+    /// The kernel's; then nobody knows what is on disk and the keeper must begin anew.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    /// Cuts the zeros off; nothing is written to it again.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn close(self) -> io::Result<[u8; TAG]> {
+        self.file.truncate(self.at)?;
+        self.file.sync_all()?;
+        Ok(self.chain.link())
+    }
+
+    /// The file, for writing zeros ahead.
+    #[must_use]
+    pub fn file(&self) -> Arc<DiskFile> {
+        self.file.clone()
+    }
+
+    /// How far it is written.
+    #[must_use]
+    pub const fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+/// Makes the reserve where there is none and the disk has room for it.
+pub fn keep_reserve(disk: &Disk, dir: &Path) {
+    let path = reserve_path(dir);
+    if path.exists() {
+        return;
+    }
+    let made = disk.create_new(&path).and_then(|file| {
+        file.write_at(&vec![0; limits::RESERVE as usize], 0)?;
+        file.sync_all()
+    });
+    if made.is_err() {
+        let _ = std::fs::remove_file(&path);
+    }
+}

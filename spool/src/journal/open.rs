@@ -1,1 +1,258 @@
-//! open
+//! Reading the journal back at a start.
+
+use std::path::Path;
+use std::{fmt, io};
+
+use crate::disk::Disk;
+use crate::edges::admin::Finding;
+use crate::index::Index;
+
+use super::files::{self, Listing, Writer, checkpoint_path, segment_path};
+use super::record::{self, Record};
+use super::segment::{Kind, Reader, Step, TAG};
+
+/// What a start finds.
+#[derive(Debug)]
+pub struct Opened {
+    /// As it was when the last entry was durable.
+    pub index: Index,
+    /// The number of the last entry.
+    pub sequence: u64,
+    /// The segment of this run, begun.
+    pub writer: Writer,
+    /// What is worth telling: cuts and damage.
+    pub findings: Vec<Finding>,
+    /// Whether entries were lost from the middle: then UIDs must not be trusted any more, and letters
+    /// without a record are not strangers.
+    pub damaged: bool,
+    /// Bytes read since the last checkpoint.
+    pub since_checkpoint: u64,
+    /// Segments read since the last checkpoint.
+    pub segments: usize,
+}
+
+/// Why there is no opening it.
+#[derive(Debug)]
+pub enum OpenError {
+    /// The disk's fault.
+    Io(io::Error),
+    /// Nothing in it opens with this key: the box key is another's, or `recover` is meant.
+    Key,
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "journal: {error}"),
+            Self::Key => f.write_str(
+                "the journal does not open with this box key; put the right key back, or run `postern recover`",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+impl From<io::Error> for OpenError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// What has been read so far.
+struct Replay<'a> {
+    dir: &'a Path,
+    key: &'a [u8; 32],
+    index: Index,
+    sequence: u64,
+    /// The last tag of the segment read last.
+    link: Option<[u8; TAG]>,
+    findings: Vec<Finding>,
+    damaged: bool,
+    /// Entries that opened, in any file.
+    opened: u64,
+}
+
+impl Replay<'_> {
+    fn tell(&mut self, path: &Path, what: String, mended: bool) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        tracing::error!(file = %name, "journal: {what}");
+        self.findings.push(Finding { place: format!("journal/{name}"), what, mended });
+    }
+
+    fn damage(&mut self, path: &Path, what: String) {
+        self.damaged = true;
+        self.tell(path, what, false);
+    }
+
+    /// Reads a checkpoint; a damaged one leaves the index as it was.
+    fn checkpoint(&mut self, number: u64) -> io::Result<bool> {
+        let path = checkpoint_path(self.dir, number);
+        let file = std::fs::read(&path)?;
+        let mut index = Index::default();
+        let mut ended = false;
+        let Ok(mut reader) = Reader::new(self.key, &file, Kind::Checkpoint, number) else {
+            self.tell(&path, "is no checkpoint of this journal; the one before is used".to_owned(), true);
+            return Ok(false);
+        };
+        for step in reader.by_ref() {
+            let Step::Entry(_, plain) = step else {
+                ended = false;
+                break;
+            };
+            let Ok(entry) = record::decode(&plain) else { break };
+            self.opened += 1;
+            ended = entry.contains(&Record::End);
+            entry.into_iter().for_each(|record| index.apply(0, record, &mut ()));
+        }
+        if !ended {
+            self.tell(&path, "damaged; the checkpoint before is used".to_owned(), true);
+            return Ok(false);
+        }
+        index.restored();
+        self.index = index;
+        Ok(true)
+    }
+
+    /// Reads a segment; how many of its bytes are good.
+    fn segment(&mut self, number: u64, last: bool) -> io::Result<u64> {
+        let path = segment_path(self.dir, number);
+        let file = std::fs::read(&path)?;
+        let Ok(mut reader) = Reader::new(self.key, &file, Kind::Log, number) else {
+            // The last segment may never have got its header; it then holds nothing.
+            if !(last && file.iter().all(|byte| *byte == 0)) {
+                self.damage(&path, "its header is damaged; nothing in it can be read".to_owned());
+            }
+            self.link = None;
+            return Ok(0);
+        };
+        let mut first = None;
+        for step in reader.by_ref() {
+            match step {
+                Step::Entry(count, plain) => {
+                    self.opened += 1;
+                    self.entry(&path, count, &plain, &mut first);
+                }
+                Step::Damage { at, bytes } => self.damage(&path, format!("{bytes} damaged bytes at {at}")),
+                Step::Torn { at, bytes } if last => {
+                    self.tell(&path, format!("an unfinished end of {bytes} bytes at {at} was cut off"), true);
+                }
+                // Whether anything is missing there, the next segment's first entry says.
+                Step::Torn { .. } => {}
+            }
+        }
+        self.link = Some(reader.link());
+        Ok(reader.good())
+    }
+
+    fn entry(&mut self, path: &Path, count: u32, plain: &[u8], first: &mut Option<u64>) {
+        let Ok(entry) = record::decode(plain) else {
+            self.damage(path, format!("entry {count} is of a version this program does not know"));
+            return;
+        };
+        if let [Record::Begin { previous, sequence }] = entry.as_slice() {
+            if self.link.is_some() && *previous != self.link {
+                self.damage(path, "the end of the segment before it is missing".to_owned());
+            }
+            *first = Some(*sequence);
+            self.sequence = self.sequence.max(sequence.saturating_sub(1));
+            return;
+        }
+        // Without its first entry the segment's numbers go on from the segment before.
+        let base = *first.get_or_insert(self.sequence + 1);
+        let number = base.saturating_add(u64::from(count)).saturating_sub(1);
+        self.sequence = self.sequence.max(number);
+        entry.into_iter().for_each(|record| self.index.apply(number, record, &mut ()));
+    }
+}
+
+/// Reads the journal in `dir` and begins this run's segment.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn open(disk: &Disk, dir: &Path, key: &[u8; 32]) -> Result<Opened, OpenError> {
+    disk.make_folder(dir)?;
+    let listing = files::list(dir)?;
+    let mut replay = Replay {
+        dir,
+        key,
+        index: Index::default(),
+        sequence: 0,
+        link: None,
+        findings: Vec::new(),
+        damaged: false,
+        opened: 0,
+    };
+    let base = newest_checkpoint(&mut replay, &listing)?;
+    let segments: Vec<u64> = listing.segments.iter().copied().filter(|number| *number >= base.unwrap_or(0)).collect();
+    whole_run(&mut replay, base, &segments, &listing);
+    let mut bytes = 0;
+    for (place, number) in (1..).zip(&segments) {
+        let last = place == segments.len();
+        let good = replay.segment(*number, last)?;
+        bytes += good;
+        if last && !replay.damaged {
+            cut(disk, dir, *number, good)?;
+        }
+    }
+    let something = !(segments.is_empty() && listing.checkpoints.is_empty());
+    if something && replay.opened == 0 && !never_used(&replay, &segments)? {
+        return Err(OpenError::Key);
+    }
+    let newest = listing.segments.iter().chain(&listing.checkpoints).max().copied().unwrap_or(0);
+    let mut writer = Writer::create(disk, dir, key, newest + 1)?;
+    writer.begin(replay.link, replay.sequence + 1)?;
+    files::keep_reserve(disk, dir);
+    Ok(Opened {
+        index: replay.index,
+        sequence: replay.sequence,
+        writer,
+        findings: replay.findings,
+        damaged: replay.damaged,
+        since_checkpoint: bytes,
+        segments: segments.len(),
+    })
+}
+
+fn newest_checkpoint(replay: &mut Replay<'_>, listing: &Listing) -> io::Result<Option<u64>> {
+    for number in listing.checkpoints.iter().rev() {
+        if replay.checkpoint(*number)? {
+            return Ok(Some(*number));
+        }
+    }
+    Ok(None)
+}
+
+/// Tells when segments are missing: before the first, or between two.
+fn whole_run(replay: &mut Replay<'_>, base: Option<u64>, segments: &[u64], listing: &Listing) {
+    let expected = base.unwrap_or(1);
+    let gap = segments.windows(2).find(|pair| pair[0] + 1 != pair[1]).map(|pair| pair[0] + 1);
+    let early = segments.first().filter(|first| **first > expected).map(|_| expected);
+    // A checkpoint is only ever made with its segment beside it; and no checkpoint at all where there were some.
+    let none = segments.is_empty().then_some(expected).filter(|_| base.is_some() || !listing.checkpoints.is_empty());
+    if let Some(missing) = early.or(gap).or(none) {
+        replay.damage(&segment_path(replay.dir, missing), "this part of the journal is missing".to_owned());
+    }
+}
+
+fn never_used(replay: &Replay<'_>, segments: &[u64]) -> io::Result<bool> {
+    // A start that died before its first commit leaves a header and zeros.
+    for number in segments {
+        let file = std::fs::read(segment_path(replay.dir, *number))?;
+        if file.iter().skip(super::segment::HEADER).any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+    }
+    Ok(replay.findings.iter().all(|finding| finding.mended))
+}
+
+fn cut(disk: &Disk, dir: &Path, number: u64, good: u64) -> io::Result<()> {
+    let path = segment_path(dir, number);
+    let file = std::fs::OpenOptions::new().write(true).open(&path)?;
+    if good < file.metadata()?.len() {
+        file.set_len(good)?;
+        file.sync_all()?;
+        disk.sync_folder(dir)?;
+    }
+    Ok(())
+}

@@ -152,8 +152,8 @@ impl Chain {
 /// What reading a segment met.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
-    /// An entry's plain text.
-    Entry(Vec<u8>),
+    /// An entry's count in the segment and its plain text.
+    Entry(u32, Vec<u8>),
     /// Bytes in the middle that are not entries, with whole entries behind them.
     Damage { at: u64, bytes: u64 },
     /// Bytes at the end that are not a whole entry: a commit that was cut off (or damage there; the
@@ -195,9 +195,10 @@ impl Iterator for Reader<'_> {
     type Item = Step;
 
     fn next(&mut self) -> Option<Step> {
+        let count = self.chain.count;
         if let Some((plain, end)) = self.chain.open(self.file, self.at) {
             self.at = end;
-            return Some(Step::Entry(plain));
+            return Some(Step::Entry(count, plain));
         }
         let rest = &self.file[self.at..];
         if rest.iter().all(|byte| *byte == 0) {
@@ -271,6 +272,10 @@ mod tests {
         Reader::new(&KEY, file, Kind::Log, 3).ok().map(Iterator::collect)
     }
 
+    fn all(entries: &[Vec<u8>]) -> Vec<Step> {
+        (0..).zip(entries).map(|(count, entry)| Step::Entry(count, entry.clone())).collect()
+    }
+
     fn entries() -> impl Strategy<Value = Vec<Vec<u8>>> {
         prop::collection::vec(prop::collection::vec(any::<u8>(), 0..80), 1..12)
     }
@@ -281,7 +286,7 @@ mod tests {
             let (mut file, _) = written(&entries);
             file.resize(file.len() + zeros, 0);
             let steps = read(&file).unwrap();
-            prop_assert_eq!(steps, entries.into_iter().map(Step::Entry).collect::<Vec<_>>());
+            prop_assert_eq!(steps, all(&entries));
         }
 
         #[test]
@@ -290,7 +295,7 @@ mod tests {
             let cut = HEADER + cut.index(file.len() - HEADER + 1);
             let whole = ends.iter().filter(|end| **end <= cut).count() - 1;
             let steps = read(&file[..cut]).unwrap();
-            let kept: Vec<_> = entries[..whole].iter().cloned().map(Step::Entry).collect();
+            let kept = all(&entries[..whole]);
             prop_assert_eq!(&steps[..whole], &kept[..]);
             // A cut inside an entry is told, unless all that is left of it is zeros.
             let left = &file[ends[whole]..cut];
@@ -303,7 +308,7 @@ mod tests {
             let (mut file, _) = written(&entries);
             let bit = bit.index(file.len() * 8);
             file[bit / 8] ^= 1 << (bit % 8);
-            let found = read(&file).is_none_or(|steps| steps.iter().any(|step| !matches!(step, Step::Entry(_))));
+            let found = read(&file).is_none_or(|steps| steps.iter().any(|step| !matches!(step, Step::Entry(..))));
             prop_assert!(found);
         }
 
@@ -313,7 +318,7 @@ mod tests {
             let bit = bit.index(file.len() * 8);
             file[bit / 8] ^= 1 << (bit % 8);
             for step in read(&file).unwrap_or_default() {
-                if let Step::Entry(plain) = step {
+                if let Step::Entry(_, plain) = step {
                     prop_assert!(entries.contains(&plain));
                 }
             }

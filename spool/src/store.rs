@@ -1,0 +1,34 @@
+//! Where things lie in the spool.
+
+use std::path::{Path, PathBuf};
+
+use crate::names::{LetterId, MailboxId};
+
+/// The folders of a spool, made at the first start.
+pub const FOLDERS: [&str; 6] = ["mailboxes", "letters", "incoming", "outgoing", "journal", "cache"];
+/// Letters without a record, for 30 days.
+pub const SET_ASIDE: &str = "set-aside";
+
+/// A mailbox's own folder: slots, audit.
+#[must_use]
+pub fn mailbox_path(root: &Path, mailbox: MailboxId) -> PathBuf {
+    root.join("mailboxes").join(mailbox.to_string())
+}
+
+/// A mailbox's letters.
+#[must_use]
+pub fn letters_path(root: &Path, mailbox: MailboxId) -> PathBuf {
+    root.join("letters").join(mailbox.to_string())
+}
+
+/// The letters of one shard.
+#[must_use]
+pub fn shard_path(root: &Path, mailbox: MailboxId, shard: u8) -> PathBuf {
+    letters_path(root, mailbox).join(format!("{shard:02x}"))
+}
+
+/// One letter.
+#[must_use]
+pub fn letter_path(root: &Path, mailbox: MailboxId, letter: LetterId) -> PathBuf {
+    shard_path(root, mailbox, letter.shard()).join(letter.to_string())
+}
