@@ -84,6 +84,19 @@ impl Disk {
         self.step(|| fs::rename(from, to))
     }
 
+    /// Renames to a name that must be free: nothing is ever written over. Durable as [`Self::rename`].
+    ///
+    /// # Errors
+    /// `AlreadyExists`; the kernel's.
+    pub fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        use rustix::fs::{CWD, RenameFlags};
+        self.step(|| match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            // A file system that cannot: link and unlink say the same.
+            Err(Errno::INVAL | Errno::NOSYS) => fs::hard_link(from, to).and_then(|()| fs::remove_file(from)),
+            other => Ok(other?),
+        })
+    }
+
     /// Removes a file; one that is not there is no error.
     ///
     /// # Errors

@@ -1,0 +1,57 @@
+//! The `Deposit` edge, held by `mx`: what may be asked, in any order.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::edges::deposit::{Event, Reply, Request};
+
+use super::delivering::Delivering;
+use super::house::House;
+use super::line::{Breach, Line, Service};
+
+/// One `mx`.
+#[derive(Debug)]
+pub struct Deposit(Delivering);
+
+impl Deposit {
+    /// Serves one.
+    #[must_use]
+    pub fn new(house: Arc<House>) -> Self {
+        let hands = house.hands.deposit.clone();
+        Self(Delivering::new(house, hands))
+    }
+}
+
+impl Service for Deposit {
+    type Request = Request;
+    type Reply = Reply;
+    type Event = Event;
+    /// Each may hold as many descriptors as a packet carries.
+    const AT_ONCE: usize = 64;
+
+    fn request(
+        &mut self,
+        number: u32,
+        request: Request,
+        with: Vec<OwnedFd>,
+        line: &Line<Reply, Event>,
+        busy: OwnedSemaphorePermit,
+    ) -> Result<(), Breach> {
+        match request {
+            Request::Recipient { transaction, address, size } if with.is_empty() => {
+                line.reply(number, 0, Reply::Recipient(self.0.recipient(transaction, &address, size)?));
+            }
+            Request::Deliver { transaction, letters } => {
+                self.0.deliver((number, line, busy), transaction, letters, with, Reply::Delivered)?;
+            }
+            Request::Abandon { transaction } if with.is_empty() => {
+                self.0.abandon(transaction);
+                line.reply(number, 0, Reply::Abandoned);
+            }
+            Request::Recipient { .. } | Request::Abandon { .. } => return Err(Breach("descriptors where none belong")),
+        }
+        Ok(())
+    }
+}

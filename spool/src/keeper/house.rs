@@ -1,0 +1,183 @@
+//! What all edges of the keeper share.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ring::rand::SecureRandom;
+use tokio::sync::Semaphore;
+
+use crate::commit::Committer;
+use crate::disk::Disk;
+use crate::names::MailboxId;
+use crate::slots::SlotsFile;
+use crate::store;
+
+use super::hub::Hub;
+use super::reserve::Reserved;
+
+/// Letters that share a shard before the next begins.
+const PER_SHARD: u64 = 1_000;
+/// Folders remembered as made; beyond that they are only asked for again.
+const KNOWN_FOLDERS: usize = 20_000;
+
+/// Threads that may be taking letters in at once, for each who sends: none can hold up the others.
+#[derive(Debug)]
+pub struct Hands {
+    /// `mx`.
+    pub deposit: Arc<Semaphore>,
+    /// Submission.
+    pub queue: Arc<Semaphore>,
+    /// APPEND.
+    pub append: Arc<Semaphore>,
+}
+
+/// The keeper's state.
+#[derive(Debug)]
+pub struct House {
+    /// `spool/`.
+    pub root: PathBuf,
+    /// The disk.
+    pub disk: Disk,
+    /// The journal's writing side, with index and hub.
+    pub committer: Arc<Committer<Hub>>,
+    /// Every mailbox's slots file.
+    slots: Mutex<HashMap<MailboxId, Arc<SlotsFile>>>,
+    /// Domains of the configuration, lower-case.
+    pub domains: Vec<String>,
+    /// Bytes a new mailbox may hold.
+    pub default_quota: u64,
+    /// For the fields of names nobody has.
+    pub fake_secret: zeroize::Zeroizing<[u8; 32]>,
+    /// Room reserved.
+    pub reserved: Arc<Reserved>,
+    /// Threads.
+    pub hands: Hands,
+    /// Admin commands that change something go one after another.
+    pub admin: Arc<Mutex<()>>,
+    /// What opening the journal found.
+    pub findings: Vec<crate::edges::admin::Finding>,
+    random: ring::rand::SystemRandom,
+    first_shard: u8,
+    taken: AtomicU64,
+    folders: Mutex<HashSet<(MailboxId, u8)>>,
+}
+
+impl House {
+    /// Puts the parts together.
+    ///
+    /// # Errors
+    /// No random bytes.
+    pub fn new(
+        root: PathBuf,
+        disk: Disk,
+        committer: Arc<Committer<Hub>>,
+        start: &super::Start,
+        findings: Vec<crate::edges::admin::Finding>,
+    ) -> io::Result<Self> {
+        let random = ring::rand::SystemRandom::new();
+        let mut first = [0];
+        random.fill(&mut first).map_err(|_| io::Error::other("no random bytes"))?;
+        let fake = ring::hmac::sign(&ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &start.index_key), b"postern fakes");
+        let mut fake_secret = zeroize::Zeroizing::new([0; 32]);
+        fake_secret.copy_from_slice(fake.as_ref());
+        Ok(Self {
+            root,
+            disk,
+            committer,
+            slots: Mutex::default(),
+            domains: start.domains.iter().map(|domain| domain.to_lowercase()).collect(),
+            default_quota: start.default_quota,
+            fake_secret,
+            reserved: Arc::default(),
+            hands: Hands {
+                deposit: Arc::new(Semaphore::new(16)),
+                queue: Arc::new(Semaphore::new(8)),
+                append: Arc::new(Semaphore::new(8)),
+            },
+            admin: Arc::default(),
+            findings,
+            random,
+            first_shard: first[0],
+            taken: AtomicU64::new(0),
+            folders: Mutex::default(),
+        })
+    }
+
+    /// The slots file of a mailbox.
+    #[must_use]
+    pub fn slots(&self, mailbox: MailboxId) -> Option<Arc<SlotsFile>> {
+        lock(&self.slots).get(&mailbox).cloned()
+    }
+
+    /// The slots file as it now is on disk; `None` when the mailbox is gone.
+    pub fn set_slots(&self, mailbox: MailboxId, slots: Option<SlotsFile>) {
+        let mut all = lock(&self.slots);
+        match slots {
+            Some(slots) => all.insert(mailbox, Arc::new(slots)),
+            None => all.remove(&mailbox),
+        };
+    }
+
+    /// The shard of letters taken now.
+    #[must_use]
+    pub fn shard(&self) -> u8 {
+        let steps = self.taken.fetch_add(1, Ordering::Relaxed) / PER_SHARD;
+        self.first_shard.wrapping_add((steps % 256) as u8)
+    }
+
+    /// Makes a mailbox's shard folder, durable, if it is not there.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn make_shard(&self, mailbox: MailboxId, shard: u8) -> io::Result<()> {
+        if lock(&self.folders).contains(&(mailbox, shard)) {
+            return Ok(());
+        }
+        self.disk.make_folder(&store::letters_path(&self.root, mailbox))?;
+        self.disk.make_folder(&store::shard_path(&self.root, mailbox, shard))?;
+        let mut folders = lock(&self.folders);
+        if folders.len() >= KNOWN_FOLDERS {
+            folders.clear();
+        }
+        folders.insert((mailbox, shard));
+        Ok(())
+    }
+
+    /// The mailbox's folders are gone from disk.
+    pub fn forget_folders(&self, mailbox: MailboxId) {
+        lock(&self.folders).retain(|(known, _)| *known != mailbox);
+    }
+
+    /// 32 hex digits.
+    ///
+    /// # Errors
+    /// No random bytes.
+    pub fn random_name(&self) -> io::Result<String> {
+        let mut bytes = [0; 16];
+        self.random.fill(&mut bytes).map_err(|_| io::Error::other("no random bytes"))?;
+        Ok(crate::names::LetterId(bytes).to_string())
+    }
+
+    /// A random number.
+    #[must_use]
+    pub fn random_number(&self) -> Option<u64> {
+        let mut bytes = [0; 8];
+        self.random.fill(&mut bytes).ok()?;
+        Some(u64::from_le_bytes(bytes))
+    }
+}
+
+/// Seconds since 1970.
+#[must_use]
+pub fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,114 @@
+//! Who is told what happens in which folder, and who must hear at once that their login has ended.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use filter_sandbox::edge::AsyncEdge;
+
+use crate::edges::mailbox::{Event, Reply};
+use crate::index::News;
+use crate::names::{FolderId, MailboxId, SlotId};
+
+use super::line::{Line, hang_up};
+
+/// Sessions of one mailbox at once.
+pub const SESSIONS: usize = 100;
+
+/// A logged-in socket.
+#[derive(Debug)]
+struct Session {
+    number: u64,
+    device: SlotId,
+    edge: Arc<AsyncEdge>,
+    /// IMAP: the folder it has open.
+    listens: Option<(FolderId, Line<Reply, Event>)>,
+    imap: bool,
+}
+
+/// All logged-in sockets.
+#[derive(Debug, Default)]
+pub struct Hub {
+    sessions: HashMap<MailboxId, Vec<Session>>,
+    next: u64,
+    sequence: u64,
+}
+
+impl Hub {
+    /// A new session; `None` when the mailbox has too many. Its number, and whether it is the mailbox's
+    /// first IMAP session.
+    pub fn enter(
+        &mut self,
+        mailbox: MailboxId,
+        device: SlotId,
+        edge: Arc<AsyncEdge>,
+        imap: bool,
+    ) -> Option<(u64, bool)> {
+        let sessions = self.sessions.entry(mailbox).or_default();
+        if sessions.len() >= SESSIONS {
+            return None;
+        }
+        let first = imap && !sessions.iter().any(|session| session.imap);
+        self.next += 1;
+        sessions.push(Session { number: self.next, device, edge, listens: None, imap });
+        Some((self.next, first))
+    }
+
+    /// A session has ended; whether it was the mailbox's last IMAP session.
+    pub fn leave(&mut self, mailbox: MailboxId, number: u64) -> bool {
+        let Some(sessions) = self.sessions.get_mut(&mailbox) else { return false };
+        let imap = sessions.iter().any(|session| session.number == number && session.imap);
+        sessions.retain(|session| session.number != number);
+        let last = imap && !sessions.iter().any(|session| session.imap);
+        if sessions.is_empty() {
+            self.sessions.remove(&mailbox);
+        }
+        last
+    }
+
+    /// The session has that folder open from now on (or none).
+    pub fn listen(
+        &mut self,
+        mailbox: MailboxId,
+        number: u64,
+        listens: Option<(FolderId, Line<Reply, Event>)>,
+    ) {
+        let sessions = self.sessions.get_mut(&mailbox);
+        if let Some(session) =
+            sessions.and_then(|sessions| sessions.iter_mut().find(|session| session.number == number))
+        {
+            session.listens = listens;
+        }
+    }
+
+    /// Ends the sessions of a mailbox whose device `ends` picks, at once.
+    pub fn hang_up(&self, mailbox: MailboxId, ends: impl Fn(SlotId) -> bool) {
+        let sessions = self.sessions.get(&mailbox).into_iter().flatten();
+        sessions.filter(|session| ends(session.device)).for_each(|session| hang_up(&session.edge));
+    }
+
+    fn listeners(&self, mailbox: MailboxId) -> impl Iterator<Item = &(FolderId, Line<Reply, Event>)> {
+        self.sessions.get(&mailbox).into_iter().flatten().filter_map(|session| session.listens.as_ref())
+    }
+}
+
+impl News for Hub {
+    fn at(&mut self, sequence: u64) {
+        self.sequence = sequence;
+    }
+
+    fn listens(&self, mailbox: MailboxId, folder: FolderId) -> bool {
+        self.listeners(mailbox).any(|(open, _)| *open == folder)
+    }
+
+    fn folder(&mut self, mailbox: MailboxId, folder: FolderId, event: Event) {
+        for (_, line) in self.listeners(mailbox).filter(|(open, _)| *open == folder) {
+            line.event(self.sequence, event.clone());
+        }
+    }
+
+    fn everywhere(&mut self, mailbox: MailboxId, event: Event) {
+        for (_, line) in self.listeners(mailbox) {
+            line.event(self.sequence, event.clone());
+        }
+    }
+}

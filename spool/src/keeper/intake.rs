@@ -1,0 +1,169 @@
+//! From a pipe to a letter file that is whole, synced and in its place, or to nothing at all.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{FileType, OFlags};
+
+use crate::edges::NewLetter;
+use crate::edges::pipe::END;
+use crate::index::plan::Arrival;
+use crate::letter::{Digesting, Frame, largest_sealed};
+use crate::names::{HEAD, LetterId};
+use crate::{limits, store};
+
+use super::house::House;
+
+/// A sender that sends nothing for so long has died or hangs.
+const IDLE: Duration = Duration::from_secs(30);
+/// And so long for a whole letter.
+const WHOLE: Duration = Duration::from_secs(300);
+/// Bytes read at once.
+const PIECE: usize = 128 * 1024;
+
+/// Why a letter was not taken. Nothing of it is left.
+#[derive(Debug)]
+pub enum NotIn {
+    /// No room on the disk.
+    Full,
+    /// The disk failed.
+    Disk(io::Error),
+    /// The pipe: cut short, too long, too slow, or no pipe.
+    Sender(&'static str),
+}
+
+impl From<io::Error> for NotIn {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
+            _ => Self::Disk(error),
+        }
+    }
+}
+
+/// A pipe's letter, without its end mark.
+struct Incoming {
+    pipe: std::fs::File,
+    buffer: Vec<u8>,
+    left: u64,
+    until: Instant,
+    ended: bool,
+}
+
+impl Incoming {
+    fn new(pipe: OwnedFd, most: u64) -> Result<Self, NotIn> {
+        let stat = rustix::fs::fstat(&pipe).map_err(|_| NotIn::Sender("not a pipe"))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Fifo {
+            return Err(NotIn::Sender("not a pipe"));
+        }
+        let mode = rustix::fs::fcntl_getfl(&pipe).map_err(|_| NotIn::Sender("not a pipe"))?;
+        if mode & OFlags::RWMODE != OFlags::RDONLY {
+            return Err(NotIn::Sender("not a reading end"));
+        }
+        rustix::io::ioctl_fionbio(&pipe, true).map_err(|_| NotIn::Sender("not a pipe"))?;
+        let buffer = Vec::with_capacity(PIECE + END.len());
+        Ok(Self { pipe: pipe.into(), buffer, left: most, until: Instant::now() + WHOLE, ended: false })
+    }
+
+    /// The next bytes of the letter, appended to `out`; `false` at its (marked) end.
+    fn next(&mut self, out: &mut Vec<u8>) -> Result<bool, NotIn> {
+        while !self.ended && self.buffer.len() <= END.len() {
+            self.fill()?;
+        }
+        if self.ended && self.buffer == END {
+            return Ok(false);
+        }
+        if self.ended && !self.buffer.ends_with(&END) {
+            return Err(NotIn::Sender("cut short"));
+        }
+        let ready = self.buffer.len() - END.len();
+        self.left = self.left.checked_sub(ready as u64).ok_or(NotIn::Sender("longer than it can be"))?;
+        out.extend(self.buffer.drain(..ready));
+        Ok(true)
+    }
+
+    fn fill(&mut self) -> Result<(), NotIn> {
+        let held = self.buffer.len();
+        self.buffer.resize(held + PIECE, 0);
+        let read = loop {
+            match self.pipe.read(&mut self.buffer[held..]) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait()?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Err(NotIn::Sender("cannot be read")),
+                Ok(read) => break read,
+            }
+        };
+        self.buffer.truncate(held + read);
+        self.ended = read == 0;
+        Ok(())
+    }
+
+    fn wait(&self) -> Result<(), NotIn> {
+        let left = self.until.saturating_duration_since(Instant::now()).min(IDLE);
+        let left = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+        let mut waits = [PollFd::from_borrowed_fd(self.pipe.as_fd(), PollFlags::IN)];
+        match rustix::event::poll(&mut waits, Some(&left)) {
+            Ok(0) => Err(NotIn::Sender("too slow")),
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(_) => Err(NotIn::Sender("cannot be read")),
+        }
+    }
+}
+
+/// Takes one letter in: its file is whole, synced, and under its name when this returns; the name itself
+/// is durable once its folder is synced (the commit does that).
+///
+/// # Errors
+/// [`NotIn`]; nothing is left then.
+pub fn take(house: &House, new: &NewLetter, pipe: OwnedFd, arrived: i64) -> Result<Arrival, NotIn> {
+    let beside = house.root.join("incoming").join(house.random_name()?);
+    let taken = write(house, &beside, new, pipe, arrived);
+    if taken.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
+    taken
+}
+
+fn write(
+    house: &House,
+    beside: &std::path::Path,
+    new: &NewLetter,
+    pipe: OwnedFd,
+    arrived: i64,
+) -> Result<Arrival, NotIn> {
+    let size = u64::from(new.size);
+    let mut incoming = Incoming::new(pipe, largest_sealed(limits::SUMMARY as u64, size))?;
+    let mut piece = Vec::with_capacity(PIECE);
+    let mut more = true;
+    while more && piece.len() < HEAD {
+        more = incoming.next(&mut piece)?;
+    }
+    let letter = LetterId::of(house.shard(), &piece);
+    let frame = Frame { mailbox: new.mailbox, letter, generation: new.generation, arrived };
+    let mut out = Digesting::new(house.disk.create_new(beside)?);
+    out.write_all(&frame.encode())?;
+    while !piece.is_empty() {
+        out.write_all(&piece)?;
+        piece.clear();
+        more = more && incoming.next(&mut piece)?;
+    }
+    let (file, digest, length) = out.finish();
+    if length < size + Frame::BYTES as u64 {
+        return Err(NotIn::Sender("shorter than it can be"));
+    }
+    file.sync_all()?;
+    house.committer.syncs.letters.fetch_add(1, Ordering::Relaxed);
+    house.make_shard(new.mailbox, letter.shard())?;
+    house.disk.rename_new(beside, &store::letter_path(&house.root, new.mailbox, letter))?;
+    Ok(Arrival { mailbox: new.mailbox, letter, digest, size: new.size, generation: new.generation, arrived })
+}
+
+/// Takes back letters that did not come to an entry.
+pub fn discard(house: &House, arrivals: &[Arrival]) {
+    for arrival in arrivals {
+        let _ = house.disk.remove(&store::letter_path(&house.root, arrival.mailbox, arrival.letter));
+    }
+}
