@@ -158,6 +158,44 @@ impl AsyncEdge {
     }
 }
 
+impl AsFd for AsyncEdge {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// A listening packet socket: every connection to it is an edge.
+#[derive(Debug)]
+pub struct EdgeListener(AsyncFd<OwnedFd>);
+
+impl EdgeListener {
+    /// Takes the socket over, making it non-blocking.
+    ///
+    /// # Errors
+    /// The kernel's; needs a tokio runtime with its driver enabled.
+    pub fn new(listener: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&listener, true)?;
+        // SAFETY: an OwnedFd gives the same descriptor for as long as it lives, and AsyncFd owns it.
+        let registered = unsafe { AsyncFd::register(listener) }?;
+        Ok(Self(registered))
+    }
+
+    /// The next connection. Safe to drop and call again.
+    ///
+    /// # Errors
+    /// The kernel's, when no descriptor is left: wait before the next try.
+    pub async fn accept(&self) -> io::Result<Edge> {
+        loop {
+            let mut ready = self.0.readable().await?;
+            match rustix::net::accept_with(&self.0, SocketFlags::CLOEXEC) {
+                Err(rustix::io::Errno::AGAIN) => ready.clear_ready(),
+                Err(rustix::io::Errno::CONNABORTED | rustix::io::Errno::INTR) => {}
+                other => return Ok(Edge(other?)),
+            }
+        }
+    }
+}
+
 fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, EdgeError> {
     let packet = postcard::to_stdvec(message).map_err(|_| EdgeError::Malformed("cannot encode"))?;
     if packet.len() > MAX_PACKET {

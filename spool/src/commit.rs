@@ -364,6 +364,12 @@ impl<H: News + Send + 'static> Committer<H> {
         Ok((next, Ok(made)))
     }
 
+    /// The index key.
+    #[must_use]
+    pub fn key(&self) -> &[u8; 32] {
+        &self.key
+    }
+
     fn journal(&self) -> PathBuf {
         self.root.join("journal")
     }

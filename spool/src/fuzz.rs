@@ -30,7 +30,7 @@ pub fn letter(data: &[u8]) {
     let Some(owner) = owner() else { return };
     let (mailbox, letter) = (owner.mailbox(), LetterId([7; 16]));
     let _ = Frame::decode(data);
-    let framed = [&Frame { mailbox, letter, generation: 1, arrived: 0 }.encode(), data].concat();
+    let framed = [&Frame { mailbox, letter, generation: 1, arrived: 0, size: 0 }.encode(), data].concat();
     for size in [None, Some(u32::try_from(data.len()).unwrap_or(0))] {
         for file in [data, &framed] {
             if let Ok(mut opened) = Opened::open(file, &Expect { mailbox, letter, size }, &owner) {

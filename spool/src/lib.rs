@@ -2,6 +2,7 @@
 pub mod audit;
 mod bytes;
 pub mod cache;
+pub mod check;
 pub mod commit;
 pub mod disk;
 pub mod edges;
@@ -14,6 +15,7 @@ pub mod keys;
 pub mod letter;
 pub mod limits;
 pub mod names;
+pub mod recover;
 pub mod slots;
-pub mod summary_seal;
 pub mod store;
+pub mod summary_seal;

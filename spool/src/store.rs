@@ -32,3 +32,9 @@ pub fn shard_path(root: &Path, mailbox: MailboxId, shard: u8) -> PathBuf {
 pub fn letter_path(root: &Path, mailbox: MailboxId, letter: LetterId) -> PathBuf {
     shard_path(root, mailbox, letter.shard()).join(letter.to_string())
 }
+
+/// A mailbox's cache.
+#[must_use]
+pub fn cache_path(root: &Path, mailbox: MailboxId) -> PathBuf {
+    root.join("cache").join(mailbox.to_string())
+}

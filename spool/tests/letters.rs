@@ -22,7 +22,8 @@ fn text(length: usize) -> Vec<u8> {
 }
 
 fn sealed(owner: &Identities, summary: &[u8], message: &[u8]) -> Vec<u8> {
-    let frame = Frame { mailbox: MAILBOX, letter: LETTER, generation: owner.generation(), arrived: 1_700_000_000 };
+    let frame =
+        Frame { mailbox: MAILBOX, letter: LETTER, generation: owner.generation(), arrived: 1_700_000_000, size: 0 };
     seal(owner.newest().public(), summary, message.chunks(1000), frame.encode().to_vec()).unwrap()
 }
 
@@ -125,7 +126,7 @@ fn a_letter_in_the_wrong_place_or_of_another_owner_is_told() {
     let elsewhere = Expect { mailbox: MailboxId(9), ..expect(None) };
     assert!(matches!(Opened::open(file.as_slice(), &elsewhere, &ours), Err(LetterError::Misplaced)));
     assert!(matches!(Opened::open(file.as_slice(), &expect(None), &other), Err(LetterError::Damaged(_))));
-    let frame = Frame { mailbox: MAILBOX, letter: LETTER, generation: 2, arrived: 0 };
+    let frame = Frame { mailbox: MAILBOX, letter: LETTER, generation: 2, arrived: 0, size: 0 };
     let newer = [frame.encode().as_slice(), &file[Frame::BYTES..]].concat();
     assert!(matches!(Opened::open(newer.as_slice(), &expect(None), &ours), Err(LetterError::NoIdentity(2))));
 }
@@ -159,7 +160,7 @@ fn a_file_is_read_in_place_and_its_digest_is_that_of_what_was_written() {
     let path = std::env::temp_dir().join(format!("postern-letter-{}", std::process::id()));
     let message = text(200_000);
     let mut out = Digesting::new(File::create(&path).unwrap());
-    out.write_all(&Frame { mailbox: MAILBOX, letter: LETTER, generation: 1, arrived: 5 }.encode()).unwrap();
+    out.write_all(&Frame { mailbox: MAILBOX, letter: LETTER, generation: 1, arrived: 5, size: 0 }.encode()).unwrap();
     let mut sealer = Sealer::start(owner.newest().public(), b"summary", out).unwrap();
     sealer.write_all(&message).unwrap();
     let (_, written, length) = sealer.finish().unwrap().finish();
@@ -179,7 +180,7 @@ fn a_file_is_read_in_place_and_its_digest_is_that_of_what_was_written() {
 #[test]
 fn an_unfinished_letter_does_not_open() {
     let owner = owner();
-    let mut file = Frame { mailbox: MAILBOX, letter: LETTER, generation: 1, arrived: 5 }.encode().to_vec();
+    let mut file = Frame { mailbox: MAILBOX, letter: LETTER, generation: 1, arrived: 5, size: 0 }.encode().to_vec();
     let mut sealer = Sealer::start(owner.newest().public(), b"summary", &mut file).unwrap();
     sealer.write_all(&text(3 * PIECE)).unwrap();
     drop(sealer);
@@ -193,7 +194,7 @@ fn a_header_without_end_is_not_read_to_the_end_of_a_huge_file() {
         fn read_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<usize> {
             assert!(offset < 8 * 1024, "read on and on");
             let start = [
-                Frame { mailbox: MAILBOX, letter: LETTER, generation: 1, arrived: 5 }.encode().as_slice(),
+                Frame { mailbox: MAILBOX, letter: LETTER, generation: 1, arrived: 5, size: 0 }.encode().as_slice(),
                 b"age-encryption.org/v1\n-> X25519 ",
                 &[b'A'; 8 * 1024],
             ]
@@ -238,7 +239,7 @@ proptest! {
 
     #[test]
     fn frames_there_and_back(mailbox: u64, letter: [u8; 16], generation: u32, arrived: i64) {
-        let frame = Frame { mailbox: MailboxId(mailbox), letter: LetterId(letter), generation, arrived };
+        let frame = Frame { mailbox: MailboxId(mailbox), letter: LetterId(letter), generation, arrived, size: 0 };
         prop_assert_eq!(Frame::decode(&frame.encode()).unwrap(), frame);
     }
 }

@@ -35,6 +35,8 @@ pub mod limits {
     pub const RANGES: usize = 4_000;
     /// Letters opened by one request.
     pub const OPEN_LETTERS: usize = 32;
+    /// Summaries asked for by one request.
+    pub const SUMMARIES: usize = 512;
 }
 
 /// Where one copy of a letter goes and to which public key it is sealed.

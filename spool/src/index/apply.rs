@@ -174,7 +174,10 @@ impl Mailbox {
         match record {
             Record::Suspended { on, .. } => self.profile.suspended = on,
             Record::Quota { bytes, .. } => self.profile.quota = bytes,
-            Record::Slots { revision, devices, at, .. } => self.set_devices(revision, devices, at),
+            Record::Slots { revision, devices, at, audit, .. } => {
+                self.profile.audit = audit;
+                self.set_devices(revision, devices, at);
+            }
             Record::Login { device, day, .. } => {
                 if let Some(device) = self.profile.devices.iter_mut().find(|known| known.slot == device) {
                     device.last_login = day;

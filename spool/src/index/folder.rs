@@ -34,6 +34,12 @@ impl Folder {
         self.letters.binary_search_by_key(&uid, |letter| letter.uid).ok().and_then(|at| self.letters.get(at))
     }
 
+    /// UIDs from here on nobody has been told of as \\Recent.
+    #[must_use]
+    pub const fn recent_from(&self) -> u32 {
+        self.head.recent_from
+    }
+
     /// As the edge shows it.
     #[must_use]
     pub fn shown(&self) -> edge::Folder {

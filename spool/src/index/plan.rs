@@ -3,6 +3,7 @@
 mod folders;
 mod letters;
 
+pub(crate) use folders::next_validity;
 pub use folders::{create, delete, rename, subscribe};
 pub use letters::{Arrival, append_place, arrivals, copy, expunge, keywords, store};
 

@@ -80,7 +80,7 @@ pub fn abandon(dir: &Path, number: u64) {
 /// # Errors
 /// The kernel's.
 pub fn prune(disk: &Disk, dir: &Path) -> io::Result<()> {
-    let listing = files::list(dir)?;
+    let listing = files::list_only(dir)?;
     let keep = listing.checkpoints.len().saturating_sub(limits::CHECKPOINTS);
     let (old, kept) = listing.checkpoints.split_at(keep);
     old.iter().try_for_each(|number| disk.remove(&checkpoint_path(dir, *number)))?;
@@ -95,7 +95,7 @@ pub fn prune(disk: &Disk, dir: &Path) -> io::Result<()> {
 /// # Errors
 /// The kernel's.
 pub fn set_aside(disk: &Disk, dir: &Path, number: u64) -> io::Result<()> {
-    let listing = files::list(dir)?;
+    let listing = files::list_only(dir)?;
     let files = listing.segments.iter().filter(|n| **n < number).map(|n| segment_path(dir, *n));
     let checkpoints = listing.checkpoints.iter().filter(|n| **n < number).map(|n| checkpoint_path(dir, *n));
     for path in files.chain(checkpoints) {

@@ -46,6 +46,20 @@ fn reserve_path(dir: &Path) -> PathBuf {
 /// # Errors
 /// The kernel's.
 pub fn list(dir: &Path) -> io::Result<Listing> {
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "new") {
+            std::fs::remove_file(path)?;
+        }
+    }
+    list_only(dir)
+}
+
+/// Lists the folder.
+///
+/// # Errors
+/// The kernel's.
+pub fn list_only(dir: &Path) -> io::Result<Listing> {
     let mut listing = Listing::default();
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
@@ -56,7 +70,6 @@ pub fn list(dir: &Path) -> io::Result<Listing> {
         match (number, kind) {
             (Some(number), "") => listing.segments.push(number),
             (Some(number), "checkpoint") => listing.checkpoints.push(number),
-            (Some(_), "new") => std::fs::remove_file(entry.path())?,
             _ => {}
         }
     }

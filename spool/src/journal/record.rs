@@ -70,6 +70,8 @@ pub struct Profile {
     pub devices: Vec<Device>,
     /// Order of making: the oldest mailbox has the lowest.
     pub made: u64,
+    /// SHA-256 of the last line of its audit log, without the line end: its end cannot be cut off unseen.
+    pub audit: Option<[u8; 32]>,
 }
 
 /// A folder without its letters.
@@ -108,7 +110,7 @@ pub enum Record {
     /// No mail in, no login; or lifted.
     Suspended { mailbox: MailboxId, on: bool },
     /// The slots file was replaced.
-    Slots { mailbox: MailboxId, revision: u64, devices: Vec<(SlotId, String)>, at: i64 },
+    Slots { mailbox: MailboxId, revision: u64, devices: Vec<(SlotId, String)>, at: i64, audit: Option<[u8; 32]> },
     /// A device logged in on that day since 1970.
     Login { mailbox: MailboxId, device: SlotId, day: u32 },
     /// Bytes allowed.

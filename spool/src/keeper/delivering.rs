@@ -44,12 +44,7 @@ impl Delivering {
     ///
     /// # Errors
     /// An address no session would ask for.
-    pub fn recipient(
-        &mut self,
-        transaction: TransactionId,
-        address: &str,
-        size: u64,
-    ) -> Result<Recipient, Breach> {
+    pub fn recipient(&mut self, transaction: TransactionId, address: &str, size: u64) -> Result<Recipient, Breach> {
         if address.len() > limits::ADDRESS {
             return Err(Breach("address too long"));
         }

@@ -56,6 +56,8 @@ pub struct House {
     pub reserved: Arc<Reserved>,
     /// Threads.
     pub hands: Hands,
+    /// Open caches.
+    pub caches: super::seat::Caches,
     /// Admin commands that change something go one after another.
     pub admin: Arc<Mutex<()>>,
     /// What opening the journal found.
@@ -98,6 +100,7 @@ impl House {
                 queue: Arc::new(Semaphore::new(8)),
                 append: Arc::new(Semaphore::new(8)),
             },
+            caches: super::seat::Caches::default(),
             admin: Arc::default(),
             findings,
             random,

@@ -34,44 +34,34 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// A new session; `None` when the mailbox has too many. Its number, and whether it is the mailbox's
-    /// first IMAP session.
-    pub fn enter(
-        &mut self,
-        mailbox: MailboxId,
-        device: SlotId,
-        edge: Arc<AsyncEdge>,
-        imap: bool,
-    ) -> Option<(u64, bool)> {
+    /// A new session; `None` when the mailbox has too many. Its number.
+    pub fn enter(&mut self, mailbox: MailboxId, device: SlotId, edge: Arc<AsyncEdge>, imap: bool) -> Option<u64> {
         let sessions = self.sessions.entry(mailbox).or_default();
         if sessions.len() >= SESSIONS {
             return None;
         }
-        let first = imap && !sessions.iter().any(|session| session.imap);
         self.next += 1;
         sessions.push(Session { number: self.next, device, edge, listens: None, imap });
-        Some((self.next, first))
+        Some(self.next)
     }
 
-    /// A session has ended; whether it was the mailbox's last IMAP session.
-    pub fn leave(&mut self, mailbox: MailboxId, number: u64) -> bool {
-        let Some(sessions) = self.sessions.get_mut(&mailbox) else { return false };
-        let imap = sessions.iter().any(|session| session.number == number && session.imap);
+    /// A session has ended.
+    pub fn leave(&mut self, mailbox: MailboxId, number: u64) {
+        let Some(sessions) = self.sessions.get_mut(&mailbox) else { return };
         sessions.retain(|session| session.number != number);
-        let last = imap && !sessions.iter().any(|session| session.imap);
         if sessions.is_empty() {
             self.sessions.remove(&mailbox);
         }
-        last
+    }
+
+    /// Whether the mailbox has an IMAP session.
+    #[must_use]
+    pub fn reads(&self, mailbox: MailboxId) -> bool {
+        self.sessions.get(&mailbox).is_some_and(|sessions| sessions.iter().any(|session| session.imap))
     }
 
     /// The session has that folder open from now on (or none).
-    pub fn listen(
-        &mut self,
-        mailbox: MailboxId,
-        number: u64,
-        listens: Option<(FolderId, Line<Reply, Event>)>,
-    ) {
+    pub fn listen(&mut self, mailbox: MailboxId, number: u64, listens: Option<(FolderId, Line<Reply, Event>)>) {
         let sessions = self.sessions.get_mut(&mailbox);
         if let Some(session) =
             sessions.and_then(|sessions| sessions.iter_mut().find(|session| session.number == number))

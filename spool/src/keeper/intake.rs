@@ -142,7 +142,7 @@ fn write(
         more = incoming.next(&mut piece)?;
     }
     let letter = LetterId::of(house.shard(), &piece);
-    let frame = Frame { mailbox: new.mailbox, letter, generation: new.generation, arrived };
+    let frame = Frame { mailbox: new.mailbox, letter, generation: new.generation, arrived, size: new.size };
     let mut out = Digesting::new(house.disk.create_new(beside)?);
     out.write_all(&frame.encode())?;
     while !piece.is_empty() {

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use filter_sandbox::edge::{Answer, AsyncEdge, Edge, EdgeError, Numbered};
+use filter_sandbox::edge::{Answer, AsyncEdge, EdgeError, Numbered};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
@@ -81,12 +81,6 @@ impl<R, E> Line<R, E> {
     pub fn end(&self) {
         hang_up(&self.edge);
     }
-
-    /// To end it from elsewhere.
-    #[must_use]
-    pub fn edge(&self) -> Arc<AsyncEdge> {
-        self.edge.clone()
-    }
 }
 
 /// Ends a connection at once.
@@ -99,9 +93,9 @@ pub trait Service: Send {
     /// What is asked.
     type Request: DeserializeOwned + Send;
     /// What is answered.
-    type Reply: Serialize + Send + 'static;
+    type Reply: Serialize + Send + Sync + 'static;
     /// What is told unasked.
-    type Event: Serialize + Send + 'static;
+    type Event: Serialize + Send + Sync + 'static;
     /// Requests that may be under way at once.
     const AT_ONCE: usize;
 
@@ -121,31 +115,21 @@ pub trait Service: Send {
 
 /// Serves one connection until its peer ends it or is dropped.
 pub async fn serve<S: Service>(
-    edge: Edge,
+    edge: Arc<AsyncEdge>,
     durable: watch::Receiver<Durable>,
     name: &'static str,
-    make: impl FnOnce(&Line<S::Reply, S::Event>) -> S,
+    service: S,
 ) {
-    let edge = match AsyncEdge::new(edge) {
-        Ok(edge) => Arc::new(edge),
-        Err(error) => return tracing::error!(%error, edge = name, "cannot serve"),
-    };
     let (queue, items) = mpsc::unbounded_channel();
     let waiting = Arc::new(AtomicUsize::new(0));
     let line = Line { queue, waiting: waiting.clone(), edge: edge.clone() };
     let writer = tokio::spawn(write(edge.clone(), items, waiting, durable));
-    let service = make(&line);
     read(edge, service, line, name).await;
     // The service is gone, and with it every copy of the line but those of work under way.
     let _ = writer.await;
 }
 
-async fn read<S: Service>(
-    edge: Arc<AsyncEdge>,
-    mut service: S,
-    line: Line<S::Reply, S::Event>,
-    name: &'static str,
-) {
+async fn read<S: Service>(edge: Arc<AsyncEdge>, mut service: S, line: Line<S::Reply, S::Event>, name: &'static str) {
     let places = Arc::new(Semaphore::new(S::AT_ONCE));
     loop {
         let Ok(busy) = places.clone().acquire_owned().await else { return };

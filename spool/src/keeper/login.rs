@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use filter_sandbox::edge::Edge;
+use filter_sandbox::edge::{AsyncEdge, Edge};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::commit::With;
@@ -22,6 +22,7 @@ use super::house::{House, now};
 use super::line::{self, Along, Breach, Line, Service};
 use super::mailbox::Mailbox;
 use super::queue::Queue;
+use super::seat::Seat;
 
 /// Attempts of one edge open at once; the oldest make room.
 const ATTEMPTS: usize = 4_096;
@@ -91,38 +92,34 @@ impl Login {
     fn prove(&mut self, attempt: u64, device: SlotId, check: &[u8; 32]) -> Option<(Admitted, OwnedFd)> {
         let mailbox = self.close(attempt)?;
         let admitted = self.house.slots(mailbox)?.admit(self.purpose, device, check)?;
-        let (ours, theirs) = Edge::pair().inspect_err(|error| tracing::error!(%error, "no socket")).ok()?;
-        let today = day(now());
-        {
-            let mut core = self.house.committer.lock();
-            let profile = core.index.mailbox(mailbox).map(crate::index::Mailbox::profile)?;
-            let known = profile.devices.iter().find(|known| known.slot == device)?;
-            if profile.suspended {
-                return None;
-            }
-            if known.last_login != today {
-                let entry = vec![Record::Login { mailbox, device, day: today }];
-                // Only a note for `device list`; a full disk must not keep anybody out.
-                let _ = self.house.committer.take(&mut core, entry, &With::default());
-            }
+        let sockets = Edge::pair().and_then(|(ours, theirs)| Ok((Arc::new(AsyncEdge::new(ours)?), theirs)));
+        let (ours, theirs) = sockets.inspect_err(|error| tracing::error!(%error, "no socket")).ok()?;
+        let seat = self.seat(mailbox, device, &ours)?;
+        let durable = self.house.committer.durable();
+        match self.purpose {
+            Purpose::Imap => drop(tokio::spawn(line::serve(ours, durable, "mailbox", Mailbox::new(seat)))),
+            Purpose::Submission => drop(tokio::spawn(line::serve(ours, durable, "queue", Queue::new(seat)))),
         }
-        let (house, purpose) = (self.house.clone(), self.purpose);
-        tokio::spawn(async move {
-            let durable = house.committer.durable();
-            match purpose {
-                Purpose::Imap => {
-                    line::serve(ours, durable, "mailbox", |line| Mailbox::new(house, mailbox, device, line)).await;
-                }
-                Purpose::Submission => {
-                    let made = house.clone();
-                    line::serve(ours, durable, "queue", |line| {
-                        super::queue::Bound::new(house.clone(), mailbox, device, line.edge(), Queue::new(made, mailbox))
-                    })
-                    .await;
-                }
-            }
-        });
         Some((admitted, theirs.into()))
+    }
+
+    /// Takes the session's seat, under the lock under which revoking and suspending hang up: either
+    /// they see the seat, or we see what they did.
+    fn seat(&self, mailbox: MailboxId, device: SlotId, edge: &Arc<AsyncEdge>) -> Option<Seat> {
+        let today = day(now());
+        let mut core = self.house.committer.lock();
+        let profile = core.index.mailbox(mailbox)?.profile();
+        let known = profile.devices.iter().find(|known| known.slot == device)?;
+        if profile.suspended {
+            return None;
+        }
+        if known.last_login != today {
+            let entry = vec![Record::Login { mailbox, device, day: today }];
+            // Only a note for `device list`; a full disk must not keep anybody out.
+            let _ = self.house.committer.take(&mut core, entry, &With::default());
+        }
+        let number = core.hub.enter(mailbox, device, edge.clone(), self.purpose == Purpose::Imap)?;
+        Some(Seat::new(self.house.clone(), mailbox, number, self.purpose))
     }
 }
 

@@ -1,4 +1,260 @@
-//! keeper
-pub mod start;
+//! The keeper: owns the spool, cannot open mail.
+//!
+//! - **Hostile input:** none from the net. What `mx`, submission, login and owner processes ask; each may
+//!   have been taken over, so each edge has a table of what may be asked ([`deposit`], [`queue`],
+//!   [`login`], [`mailbox`], [`admin`]), and who asks anything else is dropped.
+//! - **Holds:** `spool/` as its only file tree; the index key; public keys and login verifiers of the mailboxes.
+//! - **Can never:** open a letter, a slot or a summary; reach any network; write over a letter.
+//! - **Speaks:** the edges of [`crate::edges`], nothing else.
 
+pub mod admin;
+pub mod delivering;
+pub mod deposit;
+pub mod house;
+pub mod hub;
+pub mod intake;
+pub mod line;
+pub mod login;
+pub mod mailbox;
+mod memory_file;
+pub mod queue;
+pub mod reserve;
+pub mod seat;
+pub mod start;
+pub mod sweep;
+mod work;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use filter_sandbox::edge::{AsyncEdge, Edge};
+use tokio::sync::mpsc;
+use wire::control::{Control, Controls, EdgeName};
+
+use crate::commit::{Committer, Durable};
+use crate::disk::Disk;
+use crate::journal::open::{OpenError, Opened};
+use crate::slots::Purpose;
+use crate::{journal, store};
+
+use house::House;
+use hub::Hub;
 pub use start::{EdgeKind, Start};
+
+/// How often a checkpoint may be due.
+const CHECKPOINTS: Duration = Duration::from_secs(10);
+
+/// An open spool: everything but the edges.
+#[derive(Debug)]
+pub struct Keeper {
+    house: Arc<House>,
+    thread: std::thread::JoinHandle<()>,
+    lock: std::fs::File,
+}
+
+/// Why there is no keeper.
+#[derive(Debug)]
+pub enum StartError {
+    /// The disk's, or the kernel's.
+    Io(io::Error),
+    /// The journal's.
+    Journal(OpenError),
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "spool: {error}"),
+            Self::Journal(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Keeper {
+    /// Opens the spool in `root`: waits for the keeper before to end, reads the journal, puts in order
+    /// what a crash has left.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn open(root: &Path, disk: Disk, start: &Start) -> Result<Self, StartError> {
+        let lock = begin(root)?;
+        let opened = open_journal(root, &disk, start)?;
+        let (findings, damaged) = (opened.findings.clone(), opened.damaged);
+        let (committer, thread) = Committer::start(disk.clone(), root, start.index_key, opened, Hub::default())?;
+        let house = Arc::new(House::new(root.to_owned(), disk, committer, start, findings)?);
+        load_slots(&house);
+        crate::recover::after_start(&house, damaged)?;
+        Ok(Self { house, thread, lock })
+    }
+
+    /// What all edges share.
+    #[must_use]
+    pub const fn house(&self) -> &Arc<House> {
+        &self.house
+    }
+
+    /// Serves until the first of: `up` is gone or says drain (`controls`), the only edges given were
+    /// `Admin` and all have ended, or the disk failed. Whether it ended well.
+    ///
+    /// # Errors
+    /// The kernel's, on taking a descriptor over.
+    pub async fn serve(self, edges: Vec<(EdgeKind, OwnedFd)>, controls: Option<Controls>) -> io::Result<bool> {
+        let offline = edges.iter().all(|(kind, _)| *kind == EdgeKind::Admin);
+        let (alive, mut ended) = mpsc::channel::<()>(1);
+        for (kind, descriptor) in edges {
+            self.edge(kind, descriptor, &alive)?;
+        }
+        let checkpoints = tokio::spawn(checkpoints(self.house.clone()));
+        let mut durable = self.house.committer.durable();
+        let mut alive = Some(alive).filter(|_| !offline);
+        loop {
+            tokio::select! {
+                _ = durable.wait_for(|now| *now == Durable::Failed) => break,
+                None = ended.recv() => break,
+                news = next(controls.as_ref()) => match news {
+                    Some((Control::Edge(name), mut with)) => {
+                        if let (Some(kind), Some(fd), Some(alive)) = (kind_of(name), with.pop(), &alive) {
+                            self.edge(kind, fd, alive)?;
+                        }
+                    }
+                    Some((Control::Certificate(_), _)) => {}
+                    Some((Control::Drain, _)) | None => alive = None,
+                },
+            }
+            if alive.is_none() && !offline {
+                break;
+            }
+        }
+        checkpoints.abort();
+        Ok(self.end().await)
+    }
+
+    fn edge(&self, kind: EdgeKind, descriptor: OwnedFd, alive: &mpsc::Sender<()>) -> io::Result<()> {
+        let (house, alive) = (self.house.clone(), alive.clone());
+        let durable = house.committer.durable();
+        if kind == EdgeKind::AdminListener {
+            tokio::spawn(admin::listen(house, descriptor, alive)?);
+            return Ok(());
+        }
+        let edge = Arc::new(AsyncEdge::new(Edge::from(descriptor))?);
+        tokio::spawn(async move {
+            let _alive = alive;
+            match kind {
+                EdgeKind::Deposit => line::serve(edge, durable, "deposit", deposit::Deposit::new(house)).await,
+                EdgeKind::SubmissionLogin => {
+                    line::serve(edge, durable, "login", login::Login::new(house, Purpose::Submission)).await;
+                }
+                EdgeKind::ImapLogin => {
+                    line::serve(edge, durable, "login", login::Login::new(house, Purpose::Imap)).await;
+                }
+                EdgeKind::Admin | EdgeKind::AdminListener => {
+                    line::serve(edge, durable, "admin", admin::Admin::new(house)).await;
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// Writes what is under way, closes what is open, gives the lock back.
+    async fn end(self) -> bool {
+        let Self { house, thread, lock } = self;
+        let ended = tokio::task::spawn_blocking(move || {
+            house.committer.stop();
+            let well = thread.join().is_ok() && *house.committer.durable().borrow() != Durable::Failed;
+            house.caches.close();
+            drop(lock);
+            well
+        });
+        ended.await.unwrap_or(false)
+    }
+}
+
+async fn next(controls: Option<&Controls>) -> Option<(Control, Vec<OwnedFd>)> {
+    match controls {
+        Some(controls) => controls.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+const fn kind_of(name: EdgeName) -> Option<EdgeKind> {
+    match name {
+        EdgeName::Deposit | EdgeName::Keeper => Some(EdgeKind::Deposit),
+        EdgeName::SubmissionLogin => Some(EdgeKind::SubmissionLogin),
+        EdgeName::ImapLogin => Some(EdgeKind::ImapLogin),
+        _ => None,
+    }
+}
+
+/// Makes the folders and takes the lock.
+fn begin(root: &Path) -> io::Result<std::fs::File> {
+    for folder in store::FOLDERS {
+        Disk::default().make_folder(&root.join(folder))?;
+    }
+    let lock = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(root.join("lock"))?;
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
+    sweep::incoming(root)?;
+    Ok(lock)
+}
+
+fn open_journal(root: &Path, disk: &Disk, start: &Start) -> Result<Opened, StartError> {
+    let dir = root.join("journal");
+    match journal::open::open(disk, &dir, &start.index_key) {
+        Err(OpenError::Key) if start.new_journal => {
+            let aside = (1..).map(|n| root.join(format!("journal.old-{n}"))).find(|path| !path.exists());
+            disk.rename(&dir, &aside.unwrap_or_else(|| root.join("journal.old")))?;
+            journal::open::open(disk, &dir, &start.index_key).map_err(StartError::Journal)
+        }
+        other => other.map_err(StartError::Journal),
+    }
+}
+
+/// Reads every known mailbox's slots file. One that cannot be read keeps its mailbox from mail and
+/// logins until it is mended; the others go on.
+fn load_slots(house: &House) {
+    let known: Vec<_> = {
+        let core = house.committer.lock();
+        core.index.mailboxes().map(|(id, mailbox)| (id, mailbox.profile().revision)).collect()
+    };
+    for (id, revision) in known {
+        match crate::slots::load(&store::mailbox_path(&house.root, id), id) {
+            Ok(mut loaded) => {
+                for (copy, what) in &loaded.faults {
+                    tracing::error!(mailbox = %id, copy, what, "a copy of the slots file is damaged; the other is used");
+                }
+                if !loaded.faults.is_empty() {
+                    let mended = loaded.repair(&house.disk, &store::mailbox_path(&house.root, id));
+                    mended.unwrap_or_else(|error| tracing::error!(mailbox = %id, %error, "mending the slots file"));
+                }
+                if loaded.slots.revision() < revision {
+                    tracing::error!(mailbox = %id, "the slots file is older than the journal knows: a revoked device may work again");
+                }
+                house.set_slots(id, Some(loaded.slots));
+            }
+            Err(error) => tracing::error!(mailbox = %id, %error, "no slots file can be read: no mail, no login"),
+        }
+    }
+}
+
+async fn checkpoints(house: Arc<House>) {
+    loop {
+        tokio::time::sleep(CHECKPOINTS).await;
+        if house.committer.wants_checkpoint() {
+            let house = house.clone();
+            let written = tokio::task::spawn_blocking(move || house.committer.checkpoint(false)).await;
+            if let Ok(Err(error)) = written {
+                tracing::error!(%error, "no checkpoint could be written; the journal goes on");
+            }
+        }
+    }
+}

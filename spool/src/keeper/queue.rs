@@ -1,31 +1,28 @@
 //! The `Queue` edge, held by one submission session after its login: what may be asked, in any order.
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::edges::queue::{Event, Reply, Request};
-use crate::names::MailboxId;
 
 use super::delivering::Delivering;
-use super::house::House;
 use super::line::{Breach, Line, Service};
+use super::seat::Seat;
 
 /// One session.
 #[derive(Debug)]
 pub struct Queue {
-    house: Arc<House>,
-    mailbox: MailboxId,
+    seat: Seat,
     delivering: Delivering,
 }
 
 impl Queue {
     /// Serves one, bound to a mailbox.
     #[must_use]
-    pub fn new(house: Arc<House>, mailbox: MailboxId) -> Self {
-        let hands = house.hands.queue.clone();
-        Self { delivering: Delivering::new(house.clone(), hands), house, mailbox }
+    pub fn new(seat: Seat) -> Self {
+        let house = seat.house();
+        Self { delivering: Delivering::new(house.clone(), house.hands.queue.clone()), seat }
     }
 }
 
@@ -46,8 +43,8 @@ impl Service for Queue {
     ) -> Result<(), Breach> {
         match request {
             Request::Addresses if with.is_empty() => {
-                let core = self.house.committer.lock();
-                line.reply(number, core.sequence, Reply::Addresses(core.index.addresses_of(self.mailbox)));
+                let core = self.seat.house().committer.lock();
+                line.reply(number, core.sequence, Reply::Addresses(core.index.addresses_of(self.seat.mailbox())));
             }
             Request::Recipient { transaction, address, size } if with.is_empty() => {
                 line.reply(number, 0, Reply::Recipient(self.delivering.recipient(transaction, &address, size)?));

@@ -8,7 +8,8 @@ use crate::names::{LetterId, MailboxId};
 
 const MAGIC: [u8; 8] = *b"PSTNLETR";
 const VERSION: u8 = 1;
-const CHECKED: usize = 48;
+const CHECKED: usize = 52;
+const SUM: usize = 12;
 
 /// What a letter says of itself in clear: enough to rebuild a mailbox from its letters alone.
 ///
@@ -21,7 +22,8 @@ const CHECKED: usize = 48;
 /// | 16 | the letter's own name, so that two swapped files are noticed |
 /// | 4 | generation of the identity it is sealed to |
 /// | 8 | arrival, seconds since 1970, signed |
-/// | 16 | first half of the SHA-256 of the 48 bytes before: finds damage, not malice (the journal's digest does that) |
+/// | 4 | bytes of the message, so that a keeper that has lost its journal can still say how large it is |
+/// | 12 | first bytes of the SHA-256 of the 52 bytes before: finds damage, not malice (the journal's digest does that) |
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame {
     /// The owner.
@@ -32,11 +34,13 @@ pub struct Frame {
     pub generation: u32,
     /// When it was accepted, seconds since 1970.
     pub arrived: i64,
+    /// Bytes of the message, as its sender announced them.
+    pub size: u32,
 }
 
 impl Frame {
     /// Bytes in the file.
-    pub const BYTES: usize = CHECKED + 16;
+    pub const BYTES: usize = CHECKED + SUM;
 
     /// The bytes at the front of the file.
     #[must_use]
@@ -47,9 +51,10 @@ impl Frame {
         out[12..20].copy_from_slice(&self.mailbox.0.to_le_bytes());
         out[20..36].copy_from_slice(&self.letter.0);
         out[36..40].copy_from_slice(&self.generation.to_le_bytes());
-        out[40..CHECKED].copy_from_slice(&self.arrived.to_le_bytes());
+        out[40..48].copy_from_slice(&self.arrived.to_le_bytes());
+        out[48..CHECKED].copy_from_slice(&self.size.to_le_bytes());
         let sum = sha256(&out[..CHECKED]);
-        out[CHECKED..].copy_from_slice(&sum[..16]);
+        out[CHECKED..].copy_from_slice(&sum[..SUM]);
         out
     }
 
@@ -64,7 +69,7 @@ impl Frame {
     fn parse(file: &[u8]) -> Result<Result<Self, LetterError>, Cut> {
         let mut take = Take::new(file);
         let sum = sha256(take.bytes(CHECKED)?);
-        if take.bytes(16)? != &sum[..16] {
+        if take.bytes(SUM)? != &sum[..SUM] {
             return Ok(Err(LetterError::Damaged("frame")));
         }
         let mut take = Take::new(file);
@@ -79,6 +84,7 @@ impl Frame {
             letter: LetterId(take.array()?),
             generation: take.u32()?,
             arrived: take.i64()?,
+            size: take.u32()?,
         }))
     }
 }

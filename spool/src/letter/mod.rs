@@ -23,7 +23,7 @@
 //!
 //! let (mailbox, letter) = (MailboxId(7), LetterId([1; 16]));
 //! let owner = Identities::first(mailbox, Identity::generate()?);
-//! let mut file = Frame { mailbox, letter, generation: 1, arrived: 1_700_000_000 }.encode().to_vec();
+//! let mut file = Frame { mailbox, letter, generation: 1, arrived: 1_700_000_000, size: 0 }.encode().to_vec();
 //! letter::seal(owner.newest().public(), b"summary", [&b"Subject: hi\r\n"[..], b"\r\nhello\r\n"], &mut file)?;
 //!
 //! let mut opened = Opened::open(file, &Expect { mailbox, letter, size: Some(22) }, &owner)?;

@@ -1,0 +1,276 @@
+//! `postern spool check [--repair]`: everything on disk against everything the journal says.
+
+use std::collections::HashMap;
+use std::io;
+use std::time::{Duration, SystemTime};
+
+use crate::commit::With;
+use crate::edges::admin::Finding;
+use crate::journal::files::{self, checkpoint_path, segment_path};
+use crate::journal::record::Record;
+use crate::journal::segment::{Kind, Reader, Step};
+use crate::keeper::house::House;
+use crate::keeper::sweep;
+use crate::letter::{self, Frame};
+use crate::names::{LetterId, MailboxId};
+use crate::{audit, slots, store};
+
+/// A letter without a record may be one that is just being delivered; older ones are not.
+const UNDER_WAY: Duration = Duration::from_secs(600);
+/// Findings of one run; more add nothing.
+const MOST: usize = 10_000;
+
+/// A run.
+struct Check<'a> {
+    house: &'a House,
+    repair: bool,
+    findings: Vec<Finding>,
+}
+
+impl Check<'_> {
+    fn tell(&mut self, place: String, what: impl Into<String>, mended: bool) {
+        let what = what.into();
+        tracing::warn!(place, what, mended, "spool check");
+        if self.findings.len() < MOST {
+            self.findings.push(Finding { place, what, mended });
+        }
+    }
+
+    fn letter_place(id: MailboxId, letter: LetterId) -> String {
+        format!("letters/{id}/{:02x}/{letter}", letter.shard())
+    }
+
+    /// Every segment and checkpoint but the one being written, entry by entry.
+    fn journal(&mut self) -> io::Result<()> {
+        let dir = self.house.root.join("journal");
+        self.findings.extend(self.house.findings.iter().cloned());
+        let listing = files::list_only(&dir)?;
+        let current = listing.segments.last().copied();
+        let logs = listing.segments.iter().map(|number| (segment_path(&dir, *number), Kind::Log, *number));
+        let checkpoints =
+            listing.checkpoints.iter().map(|number| (checkpoint_path(&dir, *number), Kind::Checkpoint, *number));
+        for (path, kind, number) in logs.chain(checkpoints) {
+            let file = match std::fs::read(&path) {
+                // Superseded meanwhile by a checkpoint.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                other => other?,
+            };
+            let writing = kind == Kind::Log && Some(number) == current;
+            if let Some(what) = damage(self.house, &file, kind, number, writing) {
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                // What is in memory was read before or written since: a checkpoint supersedes the damage.
+                self.tell(format!("journal/{name}"), what, self.repair);
+            }
+        }
+        if self.repair && !self.findings.is_empty() {
+            self.house.committer.checkpoint(true)?;
+        }
+        Ok(())
+    }
+
+    fn slots(&mut self, id: MailboxId) {
+        let folder = store::mailbox_path(&self.house.root, id);
+        match slots::load(&folder, id) {
+            Ok(mut loaded) => {
+                let faults = loaded.faults.clone();
+                let mended = self.repair && !faults.is_empty() && loaded.repair(&self.house.disk, &folder).is_ok();
+                for (copy, what) in faults {
+                    self.tell(format!("mailboxes/{id}/{copy}"), what, mended);
+                }
+                self.house.set_slots(id, Some(loaded.slots));
+            }
+            Err(error) => self.tell(format!("mailboxes/{id}/slots"), error.to_string(), false),
+        }
+        let known = self.house.committer.lock().index.mailbox(id).and_then(|mailbox| mailbox.profile().audit);
+        match audit::load(&folder) {
+            Ok(lines) => {
+                if let Err(error) = audit::check(id, lines.iter().map(String::as_str)) {
+                    self.tell(format!("mailboxes/{id}/audit"), error.to_string(), false);
+                } else if known.is_some() && crate::keeper::admin::last_audit(self.house, id) != known {
+                    self.tell(format!("mailboxes/{id}/audit"), "its last line is not the one the journal knows", false);
+                }
+            }
+            Err(error) => self.tell(format!("mailboxes/{id}/audit"), error.to_string(), false),
+        }
+    }
+
+    fn letters(&mut self, id: MailboxId, tick: &mut impl FnMut()) -> io::Result<()> {
+        let known: HashMap<LetterId, [u8; 32]> = {
+            let core = self.house.committer.lock();
+            let folders = core.index.mailbox(id).into_iter().flat_map(crate::index::Mailbox::folders);
+            folders.flat_map(|folder| folder.letters()).map(|letter| (letter.letter, letter.digest)).collect()
+        };
+        let mut astray: Vec<(LetterId, LetterId)> = Vec::new();
+        let mut bad: Vec<(LetterId, &'static str)> = Vec::new();
+        for (letter, digest) in &known {
+            tick();
+            let path = store::letter_path(&self.house.root, id, *letter);
+            let file = match std::fs::File::open(&path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    bad.push((*letter, "the file is missing"));
+                    continue;
+                }
+                Err(error) => {
+                    self.tell(Self::letter_place(id, *letter), error.to_string(), false);
+                    continue;
+                }
+            };
+            let real = letter::digest(&file)?;
+            if real == *digest {
+                continue;
+            }
+            match named(&file)?.filter(|named| named != letter && known.get(named) == Some(&real)) {
+                Some(other) => astray.push((*letter, other)),
+                None => bad.push((*letter, "the file is damaged")),
+            }
+        }
+        self.put_back(id, &astray)?;
+        self.lost(id, bad)?;
+        self.strangers(id)
+    }
+
+    /// Letters that lie under one another's names go back to their own.
+    fn put_back(&mut self, id: MailboxId, astray: &[(LetterId, LetterId)]) -> io::Result<()> {
+        let root = &self.house.root;
+        let beside = |letter: &LetterId| root.join("incoming").join(format!("astray-{letter}"));
+        if self.repair {
+            for (lies, is) in astray {
+                self.house.disk.rename(&store::letter_path(root, id, *lies), &beside(is))?;
+            }
+        }
+        for (lies, is) in astray {
+            let mut mended = false;
+            if self.repair {
+                mended = self.house.disk.rename_new(&beside(is), &store::letter_path(root, id, *is)).is_ok();
+                self.house.disk.sync_folder(&store::shard_path(root, id, is.shard()))?;
+            }
+            self.tell(Self::letter_place(id, *lies), format!("another letter, {is}, lies in its place"), mended);
+        }
+        Ok(())
+    }
+
+    /// Repaired, a letter that is lost is in no folder any more; its remains are set aside.
+    fn lost(&mut self, id: MailboxId, bad: Vec<(LetterId, &'static str)>) -> io::Result<()> {
+        // Expunged while we looked?
+        let still: Vec<_> = {
+            let core = self.house.committer.lock();
+            let folders = core.index.mailbox(id).into_iter().flat_map(crate::index::Mailbox::folders);
+            let held: std::collections::HashSet<LetterId> =
+                folders.flat_map(|folder| folder.letters()).map(|letter| letter.letter).collect();
+            bad.into_iter().filter(|(letter, _)| held.contains(letter)).collect()
+        };
+        // One that was swapped with a letter that is put back now is not missing.
+        let still: Vec<_> = still
+            .into_iter()
+            .filter(|(letter, what)| {
+                *what != "the file is missing" || !store::letter_path(&self.house.root, id, *letter).exists()
+            })
+            .collect();
+        if self.repair && !still.is_empty() {
+            for (letter, _) in &still {
+                if store::letter_path(&self.house.root, id, *letter).exists() {
+                    sweep::set_aside(&self.house.root, id, *letter)?;
+                }
+            }
+            let letters = still.iter().map(|(letter, _)| *letter).collect();
+            let mut core = self.house.committer.lock();
+            let entry = vec![Record::Missing { mailbox: id, letters }];
+            let taken = self.house.committer.take(&mut core, entry, &With { letters: &[], frees: true });
+            drop(core);
+            if !taken.is_ok_and(|number| self.house.committer.wait(number)) {
+                return Err(io::Error::other("the journal cannot be written"));
+            }
+        }
+        for (letter, what) in still {
+            self.tell(Self::letter_place(id, letter), what, self.repair);
+        }
+        Ok(())
+    }
+
+    fn strangers(&mut self, id: MailboxId) -> io::Result<()> {
+        // The listing first: a letter that gets its record meanwhile is then no stranger.
+        let listed = sweep::letters_on_disk(&self.house.root, id)?;
+        let known = sweep::held_set(&self.house.committer.lock().index, id);
+        for letter in listed.into_iter().filter(|letter| !known.contains(letter)) {
+            let Ok(facts) = std::fs::metadata(store::letter_path(&self.house.root, id, letter)) else { continue };
+            let age = SystemTime::now().duration_since(facts.modified()?).unwrap_or_default();
+            if age < UNDER_WAY {
+                continue;
+            }
+            let mended = self.repair && sweep::set_aside(&self.house.root, id, letter).is_ok();
+            self.tell(Self::letter_place(id, letter), "a letter without a record; never acknowledged", mended);
+        }
+        Ok(())
+    }
+
+    fn unknown(&mut self) -> io::Result<()> {
+        let known: std::collections::HashSet<MailboxId> = self.house.committer.lock().index.ids().into_iter().collect();
+        for folder in ["mailboxes", "letters"] {
+            for entry in std::fs::read_dir(self.house.root.join(folder))? {
+                let Some(Ok(id)) = entry?.file_name().to_str().map(str::parse::<MailboxId>) else { continue };
+                if !known.contains(&id) {
+                    self.tell(
+                        format!("{folder}/{id}"),
+                        "of a mailbox the journal does not know; see `postern recover`",
+                        false,
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a journal file; `None` when nothing is.
+fn damage(house: &House, file: &[u8], kind: Kind, number: u64, writing: bool) -> Option<String> {
+    let Ok(reader) = Reader::new(house.committer.key(), file, kind, number) else {
+        return Some("its header is damaged".to_owned());
+    };
+    for step in reader {
+        match step {
+            Step::Entry(..) => {}
+            Step::Torn { .. } if writing => {}
+            Step::Damage { at, bytes } | Step::Torn { at, bytes } => {
+                return Some(format!("{bytes} damaged bytes at {at}"));
+            }
+        }
+    }
+    None
+}
+
+/// The letter a file says it is.
+fn named(file: &std::fs::File) -> io::Result<Option<LetterId>> {
+    use std::os::unix::fs::FileExt;
+    let mut frame = [0; Frame::BYTES];
+    match file.read_exact_at(&mut frame, 0) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        other => other.map(|()| Frame::decode(&frame).ok().map(|frame| frame.letter)),
+    }
+}
+
+/// Checks everything, in the calling thread, while the keeper serves; `progress` hears of letters looked at,
+/// and of how many there are. The findings and the number of letters.
+///
+/// # Errors
+/// The disk's: then what could not be read is not known to be whole.
+pub fn run(house: &House, repair: bool, mut progress: impl FnMut(u64, u64)) -> io::Result<(Vec<Finding>, u64)> {
+    let mut check = Check { house, repair, findings: Vec::new() };
+    check.journal()?;
+    let (ids, of) = {
+        let core = house.committer.lock();
+        (core.index.ids(), core.index.letters())
+    };
+    let mut done = 0;
+    for id in ids {
+        check.slots(id);
+        check.letters(id, &mut || {
+            done += 1;
+            if done % 200 == 0 {
+                progress(done, of);
+            }
+        })?;
+    }
+    check.unknown()?;
+    Ok((check.findings, done))
+}

@@ -1,0 +1,212 @@
+//! The `Admin` edge: the family admin's commands, over the admin socket or from an offline command. One
+//! request at a time, each in a thread, those that change something one after another in the whole house.
+
+mod aliases;
+mod devices;
+mod lists;
+mod mailboxes;
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, PoisonError};
+
+use filter_sandbox::edge::{AsyncEdge, EdgeListener};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use crate::commit::{NotTaken, With};
+use crate::edges::admin::{RecoveredLetter, Reply, Request};
+use crate::edges::mailbox::Event;
+use crate::journal::record::Record;
+use crate::names::MailboxId;
+use crate::recover::{self, Recovered};
+use crate::{check, store};
+
+use super::house::House;
+use super::line::{self, Breach, Line, Service};
+
+pub use devices::last_audit;
+
+/// Admin connections at once; more wait in the listener.
+const CONNECTIONS: usize = 16;
+/// Letters one `Recover` may name in all its packets.
+const RECOVERED: usize = 5_000_000;
+
+/// One connection.
+#[derive(Debug)]
+pub struct Admin {
+    house: Arc<House>,
+    recovering: HashMap<MailboxId, Vec<RecoveredLetter>>,
+}
+
+/// What a command came to: an answer, or why not, in words for the admin.
+type Outcome = Result<Reply, String>;
+
+/// Where a command's answers go.
+#[derive(Debug)]
+struct Asked {
+    house: Arc<House>,
+    number: u32,
+    line: Line<Reply, Event>,
+}
+
+impl Asked {
+    /// Once everything up to now is durable.
+    fn answer(&self, reply: Reply) {
+        let after = self.house.committer.lock().sequence;
+        self.line.reply(self.number, after, reply);
+    }
+}
+
+impl Admin {
+    /// Serves one.
+    #[must_use]
+    pub fn new(house: Arc<House>) -> Self {
+        Self { house, recovering: HashMap::new() }
+    }
+
+    /// Gathers a mailbox's letters over several packets; at the last it is put back.
+    fn gather(&mut self, request: Request) -> Result<Option<Recovered>, Breach> {
+        let Request::Recover { mailbox, addresses, display_name, quota, device_names, letters, last } = request else {
+            return Err(Breach("not a recovery"));
+        };
+        let gathered: usize = self.recovering.values().map(Vec::len).sum();
+        if gathered + letters.len() > RECOVERED {
+            return Err(Breach("too many letters"));
+        }
+        self.recovering.entry(mailbox).or_default().extend(letters);
+        if !last {
+            return Ok(None);
+        }
+        let letters = self.recovering.remove(&mailbox).unwrap_or_default();
+        let quota = quota.unwrap_or(self.house.default_quota);
+        Ok(Some(Recovered { mailbox, addresses, display_name, quota, device_names, letters }))
+    }
+}
+
+impl Service for Admin {
+    type Request = Request;
+    type Reply = Reply;
+    type Event = Event;
+    const AT_ONCE: usize = 1;
+
+    fn request(
+        &mut self,
+        number: u32,
+        request: Request,
+        with: Vec<OwnedFd>,
+        line: &Line<Reply, Event>,
+        busy: OwnedSemaphorePermit,
+    ) -> Result<(), Breach> {
+        if !with.is_empty() {
+            return Err(Breach("descriptors where none belong"));
+        }
+        let asked = Asked { house: self.house.clone(), number, line: line.clone() };
+        if matches!(request, Request::Recover { .. }) {
+            match self.gather(request)? {
+                None => asked.answer(Reply::Done),
+                Some(recovered) => {
+                    run(asked, busy, move |asked| recover::put_back(&asked.house, recovered).map(|()| Reply::Done))
+                }
+            }
+            return Ok(());
+        }
+        run(asked, busy, move |asked| command(asked, request));
+        Ok(())
+    }
+}
+
+/// Runs a command in a thread, alone.
+fn run(asked: Asked, busy: OwnedSemaphorePermit, command: impl FnOnce(&Asked) -> Outcome + Send + 'static) {
+    tokio::task::spawn_blocking(move || {
+        let _busy = busy;
+        let alone = asked.house.admin.clone();
+        let _alone = alone.lock().unwrap_or_else(PoisonError::into_inner);
+        let reply = command(&asked).unwrap_or_else(Reply::Refused);
+        asked.answer(reply);
+    });
+}
+
+/// The table: every command, what does it.
+fn command(asked: &Asked, request: Request) -> Outcome {
+    let house = asked.house.as_ref();
+    match request {
+        Request::Domains => Ok(lists::domains(house)),
+        Request::MailboxAdd { address, display_name, slots, quota, device_names } => {
+            mailboxes::add(house, &address, display_name, &slots, quota, device_names)
+        }
+        Request::MailboxList => lists::mailboxes(asked),
+        Request::MailboxRemove { address } => mailboxes::remove(house, &address),
+        Request::MailboxSuspend { address, on } => mailboxes::suspend(house, &address, on),
+        Request::Slots { address } => devices::slots(house, &address),
+        Request::SlotsReplace { address, slots, device_names, audit } => {
+            devices::replace(house, &address, &slots, device_names, &audit)
+        }
+        Request::DeviceList { address } => lists::devices(house, &address),
+        Request::DeviceRevoke { address, name } => devices::revoke(house, &address, &name),
+        Request::AliasAdd { alias, target } => aliases::add(house, &alias, &target),
+        Request::AliasList => lists::aliases(asked),
+        Request::AliasRemove { alias, target } => aliases::remove(house, &alias, target.as_deref()),
+        Request::Quota { address, bytes } => mailboxes::quota(house, &address, bytes),
+        Request::Audit { address } => lists::audit(asked, &address),
+        Request::Check { repair } => {
+            let found = check::run(house, repair, |done, of| asked.answer(Reply::Progress { done, of }));
+            let (findings, letters) = found.map_err(|error| format!("the check could not be finished: {error}"))?;
+            Ok(lists::findings(asked, findings, letters))
+        }
+        Request::Unknown => Ok(lists::unknown(asked, recover::unknown(house))),
+        Request::Recover { .. } => Err("handled before".to_owned()),
+    }
+}
+
+/// The mailbox of an address as the admin types it.
+fn owner(house: &House, address: &str) -> Result<MailboxId, String> {
+    let normal = crate::index::normal_address(address).ok_or_else(|| format!("{address} is not a mail address"))?;
+    let core = house.committer.lock();
+    core.index.owner(&normal).ok_or_else(|| format!("there is no mailbox {normal}"))
+}
+
+/// Commits, and waits until it is durable.
+fn commit(house: &House, entry: Vec<Record>, frees: bool) -> Result<(), String> {
+    let taken = house.committer.take(&mut house.committer.lock(), entry, &With { letters: &[], frees });
+    match taken {
+        Ok(number) if house.committer.wait(number) => Ok(()),
+        Err(NotTaken::Full) => Err("the disk is full".to_owned()),
+        Ok(_) | Err(NotTaken::Failed) => Err("the disk failed; nothing was changed".to_owned()),
+    }
+}
+
+fn folder(house: &House, id: MailboxId) -> std::path::PathBuf {
+    store::mailbox_path(&house.root, id)
+}
+
+/// Accepts on the admin socket for as long as the keeper lives.
+///
+/// # Errors
+/// The kernel's, on taking the descriptor over.
+pub fn listen(
+    house: Arc<House>,
+    listener: OwnedFd,
+    alive: mpsc::Sender<()>,
+) -> std::io::Result<impl Future<Output = ()>> {
+    let listener = EdgeListener::new(listener)?;
+    Ok(async move {
+        let places = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
+        loop {
+            let Ok(place) = places.clone().acquire_owned().await else { return };
+            let edge = match listener.accept().await.and_then(AsyncEdge::new) {
+                Ok(edge) => Arc::new(edge),
+                Err(error) => {
+                    tracing::error!(%error, "the admin socket");
+                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                    continue;
+                }
+            };
+            let (house, alive) = (house.clone(), alive.clone());
+            tokio::spawn(async move {
+                let _held = (place, alive);
+                let durable = house.committer.durable();
+                line::serve(edge, durable, "admin", Admin::new(house)).await;
+            });
+        }
+    })
+}

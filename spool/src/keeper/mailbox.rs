@@ -1,0 +1,233 @@
+//! The `Mailbox` edge, held by one owner's process after a login: what may be asked, in any order. All of
+//! it is about one mailbox, the one the login was for.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::commit::{Core, NotTaken, With};
+use crate::edges::limits;
+use crate::edges::mailbox::{Event, Refusal, Reply, Request};
+use crate::index::folder::fact;
+use crate::index::plan::{self, Plan};
+use crate::index::{self, name};
+use crate::journal::record::Record;
+use crate::names::MailboxId;
+
+use super::house::now;
+use super::hub::Hub;
+use super::line::{Along, Breach, Line, Service};
+use super::seat::Seat;
+use super::work;
+
+/// One session.
+#[derive(Debug)]
+pub struct Mailbox {
+    seat: Arc<Seat>,
+}
+
+/// The connection as a request sees it.
+pub(super) struct Asked<'a> {
+    pub number: u32,
+    pub line: &'a Line<Reply, Event>,
+}
+
+impl Asked<'_> {
+    fn answer(&self, after: u64, reply: Reply) {
+        self.line.reply(self.number, after, reply);
+    }
+}
+
+impl Mailbox {
+    /// Serves one.
+    #[must_use]
+    pub fn new(seat: Seat) -> Self {
+        Self { seat: Arc::new(seat) }
+    }
+
+    /// Answers from the mailbox as it is, under the lock.
+    fn look(&self, asked: &Asked<'_>, look: impl FnOnce(&index::Mailbox) -> Result<(Reply, Along), Refusal>) {
+        let core = self.seat.house().committer.lock();
+        let found = core.index.mailbox(self.seat.mailbox()).ok_or(Refusal::Unavailable).and_then(look);
+        let (reply, along) = found.unwrap_or_else(|why| (Reply::Refused(why), Along::Nothing));
+        asked.line.reply_with(asked.number, core.sequence, reply, along);
+    }
+
+    /// Plans, commits and answers, all under one lock, so that events of the change go out before its answer.
+    fn change(
+        &self,
+        asked: &Asked<'_>,
+        frees: bool,
+        plan: impl FnOnce(MailboxId, &index::Mailbox) -> Result<(Vec<Record>, Reply), Refusal>,
+    ) {
+        let mut core = self.seat.house().committer.lock();
+        let id = self.seat.mailbox();
+        let planned = core.index.mailbox(id).ok_or(Refusal::Unavailable).and_then(|mailbox| plan(id, mailbox));
+        let reply = planned.and_then(|(entry, reply)| {
+            let with = With { letters: &[], frees };
+            self.seat.house().committer.take(&mut core, entry, &with).map_err(refused).map(|_| reply)
+        });
+        asked.answer(core.sequence, reply.unwrap_or_else(Reply::Refused));
+    }
+
+    fn simple(&self, asked: &Asked<'_>, plan: impl FnOnce(MailboxId, &index::Mailbox) -> Plan) {
+        self.change(asked, false, |id, mailbox| plan(id, mailbox).map(|entry| (entry, Reply::Done)));
+    }
+
+    /// SELECT, EXAMINE. A refused one leaves no folder open (RFC 3501 §6.3.1).
+    fn open(&self, asked: &Asked<'_>, folder: &str, take_recent: bool) {
+        let mut core = self.seat.house().committer.lock();
+        let (id, number) = (self.seat.mailbox(), self.seat.number());
+        core.hub.listen(id, number, None);
+        match opened(&core, id, folder) {
+            Err(why) => asked.answer(core.sequence, Reply::Refused(why)),
+            Ok((reply, facts, recent)) => {
+                let Reply::Opened { folder, .. } = &reply else { return };
+                let folder = folder.id;
+                core.hub.listen(id, number, Some((folder, asked.line.clone())));
+                asked.line.reply_with(asked.number, core.sequence, reply, Along::Bytes(facts));
+                if let Some(before) = recent.filter(|_| take_recent) {
+                    // Not worth refusing a SELECT for: at worst another session calls them \Recent too.
+                    let entry = vec![Record::RecentTaken { mailbox: id, folder, before }];
+                    let _ = self.seat.house().committer.take(&mut core, entry, &With::default());
+                }
+            }
+        }
+    }
+
+    fn copy(
+        &self,
+        asked: &Asked<'_>,
+        folder: crate::names::FolderId,
+        uids: &crate::edges::mailbox::UidSet,
+        (to, and_remove): (&str, bool),
+    ) {
+        self.change(asked, and_remove, |id, mailbox| {
+            let copy = plan::copy(id, mailbox, folder, uids, (to, and_remove))?;
+            let reserved = self.seat.house().reserved.of(id);
+            let after = mailbox.used().saturating_add(reserved).saturating_add(copy.bytes);
+            if copy.bytes > 0 && after > mailbox.profile().quota {
+                return Err(Refusal::OverQuota);
+            }
+            Ok((copy.entry, Reply::Copied { uid_validity: copy.uid_validity, from: copy.from, to: copy.to }))
+        });
+    }
+}
+
+/// The folder's facts, encoded; and up to where \Recent may be taken, if there is any.
+fn opened(core: &Core<Hub>, id: MailboxId, folder: &str) -> Result<(Reply, Vec<u8>, Option<u32>), Refusal> {
+    let mailbox = core.index.mailbox(id).ok_or(Refusal::Unavailable)?;
+    let found = name::normal(folder).and_then(|name| mailbox.named(&name)).ok_or(Refusal::NoSuchFolder)?;
+    let folder = found.shown();
+    let facts = encode(&Each(found.letters().iter().map(fact)))?;
+    let recent = (folder.recent > 0).then_some(folder.uid_next);
+    let recent_from = found.recent_from();
+    Ok((Reply::Opened { folder, recent_from, keywords: mailbox.keywords().to_vec() }, facts, recent))
+}
+
+impl Service for Mailbox {
+    type Request = Request;
+    type Reply = Reply;
+    type Event = Event;
+    const AT_ONCE: usize = 16;
+
+    fn request(
+        &mut self,
+        number: u32,
+        request: Request,
+        mut with: Vec<OwnedFd>,
+        line: &Line<Reply, Event>,
+        busy: OwnedSemaphorePermit,
+    ) -> Result<(), Breach> {
+        let asked = &Asked { number, line };
+        let descriptors = usize::from(matches!(request, Request::Append { .. } | Request::PutSummaries));
+        if with.len() != descriptors {
+            return Err(Breach("descriptors where none belong, or none where one does"));
+        }
+        match request {
+            Request::Folders => self.look(asked, |mailbox| {
+                let folders: Vec<_> = mailbox.folders().iter().map(index::Folder::shown).collect();
+                Ok((Reply::Folders, Along::Bytes(encode(&folders)?)))
+            }),
+            Request::Subscriptions => self.look(asked, |mailbox| {
+                let names: Vec<_> = mailbox.subscriptions().iter().collect();
+                Ok((Reply::Subscriptions, Along::Bytes(encode(&names)?)))
+            }),
+            Request::Create { name, special_use } => {
+                self.simple(asked, |id, mailbox| plan::create(id, mailbox, &name, special_use, now()));
+            }
+            Request::Delete { name } => self
+                .change(asked, true, |id, mailbox| plan::delete(id, mailbox, &name).map(|entry| (entry, Reply::Done))),
+            Request::Rename { from, to } => {
+                self.simple(asked, |id, mailbox| plan::rename(id, mailbox, &from, &to, now()));
+            }
+            Request::Subscribe { name, on } => {
+                self.simple(asked, |id, mailbox| plan::subscribe(id, mailbox, &name, on));
+            }
+            Request::Status { name } => self.look(asked, |mailbox| {
+                let found = name::normal(&name).and_then(|name| mailbox.named(&name));
+                Ok((Reply::Status(found.ok_or(Refusal::NoSuchFolder)?.shown()), Along::Nothing))
+            }),
+            Request::Open { name, take_recent } => self.open(asked, &name, take_recent),
+            Request::Close => {
+                let mut core = self.seat.house().committer.lock();
+                core.hub.listen(self.seat.mailbox(), self.seat.number(), None);
+                asked.answer(core.sequence, Reply::Done);
+            }
+            Request::Letters { letters } if letters.len() <= limits::OPEN_LETTERS => {
+                work::letters(self.seat.clone(), (number, line.clone(), busy), letters);
+            }
+            Request::Store { folder, uids, change, flags, keywords } => self.change(asked, true, |id, mailbox| {
+                let entry = plan::store(id, mailbox, folder, uids, (change, flags, &keywords))?;
+                Ok((entry, Reply::Done))
+            }),
+            Request::Expunge { folder, uids } => self.change(asked, true, |id, mailbox| {
+                plan::expunge(id, mailbox, folder, uids.as_ref()).map(|entry| (entry, Reply::Done))
+            }),
+            Request::Copy { folder, uids, to, and_remove } => self.copy(asked, folder, &uids, (&to, and_remove)),
+            Request::Append { name, letter, flags, keywords, arrived } if letter.mailbox == self.seat.mailbox() => {
+                let Some(pipe) = with.pop() else { return Err(Breach("no pipe")) };
+                let append = work::Append { name, letter, flags, keywords, arrived, pipe };
+                work::append(self.seat.clone(), (number, line.clone(), busy), append);
+            }
+            Request::Summaries { letters } if letters.len() <= limits::SUMMARIES => {
+                work::summaries(self.seat.clone(), (number, line.clone(), busy), letters);
+            }
+            Request::PutSummaries => {
+                let Some(file) = with.pop() else { return Err(Breach("no memory file")) };
+                work::put_summaries(self.seat.clone(), (number, line.clone(), busy), file);
+            }
+            Request::Quota => self.look(asked, |mailbox| {
+                Ok((Reply::Quota { used: mailbox.used(), limit: mailbox.profile().quota }, Along::Nothing))
+            }),
+            Request::Append { .. } => return Err(Breach("a letter for another mailbox")),
+            Request::Letters { .. } | Request::Summaries { .. } => return Err(Breach("too many letters")),
+        }
+        Ok(())
+    }
+}
+
+pub(super) const fn refused(why: NotTaken) -> Refusal {
+    match why {
+        NotTaken::Full => Refusal::OverQuota,
+        NotTaken::Failed => Refusal::Unavailable,
+    }
+}
+
+fn encode<T: Serialize>(list: &T) -> Result<Vec<u8>, Refusal> {
+    postcard::to_stdvec(list).map_err(|_| Refusal::Unavailable)
+}
+
+/// A sequence encoded as it comes: a folder's facts are never held twice.
+struct Each<I>(I);
+
+impl<I: ExactSizeIterator + Clone> Serialize for Each<I>
+where
+    I::Item: Serialize,
+{
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.clone())
+    }
+}

@@ -1,0 +1,138 @@
+//! A session's place among those of its mailbox, given up when dropped. With the first IMAP session of a
+//! mailbox its cache of summaries opens, with the last it closes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::cache::Cache;
+use crate::names::{LetterId, MailboxId};
+use crate::slots::Purpose;
+use crate::store;
+
+use super::house::House;
+
+/// One session.
+#[derive(Debug)]
+pub struct Seat {
+    house: Arc<House>,
+    mailbox: MailboxId,
+    number: u64,
+    purpose: Purpose,
+}
+
+impl Seat {
+    /// For a session that has entered the hub.
+    #[must_use]
+    pub const fn new(house: Arc<House>, mailbox: MailboxId, number: u64, purpose: Purpose) -> Self {
+        Self { house, mailbox, number, purpose }
+    }
+
+    /// The house.
+    #[must_use]
+    pub const fn house(&self) -> &Arc<House> {
+        &self.house
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub const fn mailbox(&self) -> MailboxId {
+        self.mailbox
+    }
+
+    /// Its number in the hub.
+    #[must_use]
+    pub const fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut core = self.house.committer.lock();
+        core.hub.leave(self.mailbox, self.number);
+        drop(core);
+        if self.purpose == Purpose::Imap {
+            let (house, mailbox) = (self.house.clone(), self.mailbox);
+            let close = move || house.caches.close_unless_read(&house, mailbox);
+            match tokio::runtime::Handle::try_current() {
+                Ok(runtime) => drop(runtime.spawn_blocking(close)),
+                // The keeper is ending.
+                Err(_) => close(),
+            }
+        }
+    }
+}
+
+type Shared = Arc<Mutex<Option<Cache>>>;
+
+/// The open caches. Calls block; each mailbox has a lock of its own.
+#[derive(Debug, Default)]
+pub struct Caches(Mutex<HashMap<MailboxId, Shared>>);
+
+impl Caches {
+    fn of(&self, mailbox: MailboxId) -> Shared {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(mailbox).or_default().clone()
+    }
+
+    fn with<T>(&self, house: &House, mailbox: MailboxId, ask: impl FnOnce(&Cache) -> T) -> Option<T> {
+        let shared = self.of(mailbox);
+        let mut cache = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if cache.is_none() && house.committer.lock().hub.reads(mailbox) {
+            let opened = Cache::open(&store::cache_path(&house.root, mailbox));
+            *cache = opened.inspect_err(|error| tracing::warn!(%mailbox, %error, "no cache")).ok();
+        }
+        cache.as_ref().map(ask)
+    }
+
+    /// Values, in order.
+    pub fn get(&self, house: &House, mailbox: MailboxId, letters: &[LetterId]) -> Vec<Option<Vec<u8>>> {
+        self.with(house, mailbox, |cache| cache.get(letters)).unwrap_or_else(|| vec![None; letters.len()])
+    }
+
+    /// Puts values.
+    pub fn put(&self, house: &House, mailbox: MailboxId, values: &[(LetterId, Vec<u8>)]) {
+        let values = values.iter().map(|(letter, value)| (*letter, value.as_slice()));
+        self.with(house, mailbox, |cache| cache.put(values));
+    }
+
+    /// Forgets expunged letters, where the cache is open.
+    pub fn remove(&self, mailbox: MailboxId, letters: &[LetterId]) {
+        let shared = self.of(mailbox);
+        if let Some(cache) = &*shared.lock().unwrap_or_else(PoisonError::into_inner) {
+            cache.remove(letters.iter().copied());
+        }
+    }
+
+    /// Closes a mailbox's cache when no IMAP session is left.
+    pub fn close_unless_read(&self, house: &House, mailbox: MailboxId) {
+        let shared = self.of(mailbox);
+        let mut cache = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if house.committer.lock().hub.reads(mailbox) {
+            return;
+        }
+        if let Some(cache) = cache.take()
+            && let Err(error) = cache.close()
+        {
+            tracing::warn!(%mailbox, %error, "closing a cache");
+        }
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&mailbox);
+    }
+
+    /// Closes all: the keeper ends.
+    pub fn close(&self) {
+        let all = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        for (mailbox, shared) in all {
+            let cache = shared.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(Err(error)) = cache.map(Cache::close) {
+                tracing::warn!(%mailbox, %error, "closing a cache");
+            }
+        }
+    }
+
+    /// Closes one for good: its mailbox is being removed.
+    pub fn drop_one(&self, mailbox: MailboxId) {
+        let shared = self.of(mailbox);
+        drop(shared.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&mailbox);
+    }
+}

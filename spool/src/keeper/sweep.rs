@@ -1,0 +1,123 @@
+//! What a start finds on disk besides what the journal knows.
+//!
+//! | where | what | then |
+//! | --- | --- | --- |
+//! | `incoming/` | half-written letters | removed: nobody was told they are kept |
+//! | `letters/<known mailbox>/` | a letter without a record | moved to `set-aside/<mailbox>/` for 30 days, never shown; after damage to the journal: put into "Recovered" |
+//! | `letters/<unknown mailbox>/` | letters of a mailbox the journal does not know | left alone for `recover` |
+//! | the index | a letter whose file is gone | only looked for after damage: taken out |
+
+use std::collections::HashSet;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use crate::index::Index;
+use crate::names::{LetterId, MailboxId};
+use crate::store;
+
+/// Days a letter without a record is kept.
+const KEPT: Duration = Duration::from_secs(30 * 86_400);
+
+/// Empties `incoming/`.
+///
+/// # Errors
+/// The disk's.
+pub fn incoming(root: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(root.join("incoming"))? {
+        std::fs::remove_file(entry?.path())?;
+    }
+    Ok(())
+}
+
+/// The letter files of a mailbox.
+///
+/// # Errors
+/// The disk's; a mailbox without a folder has none.
+pub fn letters_on_disk(root: &Path, mailbox: MailboxId) -> io::Result<Vec<LetterId>> {
+    let mut found = Vec::new();
+    let shards = match std::fs::read_dir(store::letters_path(root, mailbox)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+        other => other?,
+    };
+    for shard in shards {
+        let shard = shard?.path();
+        if !shard.is_dir() {
+            continue;
+        }
+        for letter in std::fs::read_dir(shard)? {
+            if let Some(Ok(letter)) = letter?.file_name().to_str().map(str::parse::<LetterId>) {
+                found.push(letter);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Letters on disk that no folder of the mailbox holds.
+///
+/// # Errors
+/// The disk's.
+pub fn unrecorded(root: &Path, index: &Index, mailbox: MailboxId) -> io::Result<Vec<LetterId>> {
+    let known = held_set(index, mailbox);
+    Ok(letters_on_disk(root, mailbox)?.into_iter().filter(|letter| !known.contains(letter)).collect())
+}
+
+/// Letters a mailbox's folders hold whose files are gone.
+///
+/// # Errors
+/// The disk's.
+pub fn missing(root: &Path, index: &Index, mailbox: MailboxId) -> io::Result<Vec<LetterId>> {
+    let there: HashSet<LetterId> = letters_on_disk(root, mailbox)?.into_iter().collect();
+    let mut gone: Vec<_> = held(index, mailbox).filter(|letter| !there.contains(letter)).collect();
+    gone.sort_unstable();
+    gone.dedup();
+    Ok(gone)
+}
+
+/// The letters a mailbox's folders hold.
+#[must_use]
+pub fn held_set(index: &Index, mailbox: MailboxId) -> HashSet<LetterId> {
+    held(index, mailbox).collect()
+}
+
+fn held(index: &Index, mailbox: MailboxId) -> impl Iterator<Item = LetterId> {
+    let folders = index.mailbox(mailbox).into_iter().flat_map(crate::index::Mailbox::folders);
+    folders.flat_map(|folder| folder.letters()).map(|letter| letter.letter)
+}
+
+/// Moves a letter without a record out of the way.
+///
+/// # Errors
+/// The disk's.
+pub fn set_aside(root: &Path, mailbox: MailboxId, letter: LetterId) -> io::Result<()> {
+    let to = root.join(store::SET_ASIDE).join(mailbox.to_string());
+    std::fs::create_dir_all(&to)?;
+    let from = store::letter_path(root, mailbox, letter);
+    // Its time is the time from which the 30 days count.
+    std::fs::File::open(&from)?.set_modified(SystemTime::now())?;
+    std::fs::rename(from, to.join(letter.to_string()))?;
+    tracing::warn!(%mailbox, %letter, "a letter that was never acknowledged was set aside for 30 days");
+    Ok(())
+}
+
+/// Removes what has been set aside for long enough.
+///
+/// # Errors
+/// The disk's.
+pub fn forget_old(root: &Path) -> io::Result<()> {
+    let aside = match std::fs::read_dir(root.join(store::SET_ASIDE)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for mailbox in aside {
+        for letter in std::fs::read_dir(mailbox?.path())? {
+            let letter = letter?;
+            let age = SystemTime::now().duration_since(letter.metadata()?.modified()?).unwrap_or_default();
+            if age > KEPT {
+                std::fs::remove_file(letter.path())?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,235 @@
+//! The keeper's side of getting mailboxes back: after a damaged journal, and for `postern recover`.
+
+use std::collections::HashSet;
+use std::io;
+
+use crate::commit::With;
+use crate::edges::admin::RecoveredLetter;
+use crate::index::Mailbox;
+use crate::index::mailbox::RECOVERED;
+use crate::index::plan::{self, next_validity};
+use crate::journal::record::{Device, Letter, Placed, Profile, Record};
+use crate::keeper::house::{House, now};
+use crate::keeper::sweep;
+use crate::letter::Frame;
+use crate::names::{FolderId, LetterId, MailboxId, SlotId};
+use crate::{letter, store};
+
+/// Letters of one entry.
+const AT_ONCE: usize = 2_000;
+
+/// Puts the spool in order after a start: letters without a record are set aside, or, when entries were
+/// lost, given to their owners.
+///
+/// # Errors
+/// The disk's.
+pub fn after_start(house: &House, damaged: bool) -> io::Result<()> {
+    let ids = house.committer.lock().index.ids();
+    for id in ids {
+        if damaged {
+            mend(house, id)?;
+        } else {
+            let strangers = sweep::unrecorded(&house.root, &house.committer.lock().index, id)?;
+            strangers.into_iter().try_for_each(|letter| sweep::set_aside(&house.root, id, letter))?;
+        }
+    }
+    if damaged {
+        house.committer.checkpoint(true)?;
+    }
+    sweep::forget_old(&house.root)
+}
+
+/// After damage: letters that are gone leave the folders, letters without a record come into
+/// "Recovered", and no client trusts the UIDs it knew.
+fn mend(house: &House, id: MailboxId) -> io::Result<()> {
+    let (missing, found) = {
+        let core = house.committer.lock();
+        (sweep::missing(&house.root, &core.index, id)?, sweep::unrecorded(&house.root, &core.index, id)?)
+    };
+    tracing::error!(mailbox = %id, missing = missing.len(), found = found.len(), "mending after a damaged journal");
+    let mut entry = Vec::new();
+    {
+        let core = house.committer.lock();
+        let Some(mailbox) = core.index.mailbox(id) else { return Ok(()) };
+        entry.push(Record::Revalidated { mailbox: id, uid_validity: next_validity(mailbox, now()) });
+    }
+    entry.push(Record::Missing { mailbox: id, letters: missing });
+    take(house, entry)?;
+    file(house, id, &found.into_iter().map(|letter| RecoveredLetter { letter, size: 0 }).collect::<Vec<_>>())
+}
+
+/// Files letters that lie on disk into "Recovered"; a size of 0 is taken from the letter's frame. What
+/// is no letter of this mailbox is set aside.
+fn file(house: &House, id: MailboxId, letters: &[RecoveredLetter]) -> io::Result<()> {
+    for some in letters.chunks(AT_ONCE) {
+        let folder = recovered_folder(house, id)?;
+        let mut placed = Vec::with_capacity(some.len());
+        for known in some {
+            match facts(house, id, known)? {
+                Some(letter) => placed.push(Placed { mailbox: id, folder, letter }),
+                None => sweep::set_aside(&house.root, id, known.letter)?,
+            }
+        }
+        number(house, id, folder, &mut placed);
+        take(house, vec![Record::Delivered { transaction: None, at: now(), letters: placed }])?;
+    }
+    Ok(())
+}
+
+fn number(house: &House, id: MailboxId, folder: FolderId, placed: &mut [Placed]) {
+    let core = house.committer.lock();
+    let next = core.index.mailbox(id).and_then(|mailbox| mailbox.folder(folder)).map_or(1, |f| f.shown().uid_next);
+    for (uid, placed) in (next..).zip(placed) {
+        placed.letter.uid = uid;
+    }
+}
+
+fn recovered_folder(house: &House, id: MailboxId) -> io::Result<FolderId> {
+    let entry = {
+        let core = house.committer.lock();
+        let mailbox = core.index.mailbox(id).ok_or_else(|| io::Error::other("mailbox is gone"))?;
+        match mailbox.named(RECOVERED) {
+            Some(folder) => return Ok(folder.shown().id),
+            None => plan::create(id, mailbox, RECOVERED, None, now()),
+        }
+    };
+    let mut entry = entry.map_err(|_| io::Error::other("no folder for what was recovered"))?;
+    entry.push(Record::Subscribed { mailbox: id, name: RECOVERED.to_owned(), on: true });
+    take(house, entry)?;
+    let core = house.committer.lock();
+    let made = core.index.mailbox(id).and_then(|mailbox| mailbox.named(RECOVERED)).map(|folder| folder.shown().id);
+    made.ok_or_else(|| io::Error::other("no folder for what was recovered"))
+}
+
+/// What the journal should say of a letter; `None` when the file is not that letter.
+fn facts(house: &House, id: MailboxId, known: &RecoveredLetter) -> io::Result<Option<Letter>> {
+    let path = store::letter_path(&house.root, id, known.letter);
+    let Some(frame) = frame_of(&path, id, known.letter)? else { return Ok(None) };
+    let digest = letter::digest(&std::fs::File::open(&path)?)?;
+    Ok(Some(Letter {
+        keywords: 0,
+        modseq: 0,
+        arrived: frame.arrived,
+        letter: known.letter,
+        digest,
+        uid: 0,
+        size: if known.size == 0 { frame.size } else { known.size },
+        generation: frame.generation,
+        flags: 0,
+    }))
+}
+
+/// A letter file's frame, if it is that letter's.
+///
+/// # Errors
+/// The disk's.
+pub fn frame_of(path: &std::path::Path, id: MailboxId, letter: LetterId) -> io::Result<Option<Frame>> {
+    use std::io::Read;
+    let mut start = Vec::new();
+    let most = (Frame::BYTES + crate::names::HEAD) as u64;
+    std::fs::File::open(path)?.take(most).read_to_end(&mut start)?;
+    Ok(is_it(&start, id, letter).then(|| Frame::decode(&start).ok()).flatten())
+}
+
+/// Whether a file that starts so is that letter.
+#[must_use]
+pub fn is_it(start: &[u8], mailbox: MailboxId, letter: LetterId) -> bool {
+    let framed = Frame::decode(start).is_ok_and(|frame| frame.mailbox == mailbox && frame.letter == letter);
+    framed && start.get(Frame::BYTES..).is_some_and(|head| letter.names(head))
+}
+
+fn take(house: &House, entry: Vec<Record>) -> io::Result<()> {
+    let mut core = house.committer.lock();
+    let taken = house.committer.take(&mut core, entry, &With { letters: &[], frees: true });
+    drop(core);
+    match taken {
+        Ok(number) if house.committer.wait(number) => Ok(()),
+        Ok(_) | Err(crate::commit::NotTaken::Failed) => Err(io::Error::other("the journal cannot be written")),
+        Err(crate::commit::NotTaken::Full) => Err(io::ErrorKind::StorageFull.into()),
+    }
+}
+
+/// A mailbox as `postern recover` has opened it.
+#[derive(Debug)]
+pub struct Recovered {
+    /// Its id.
+    pub mailbox: MailboxId,
+    /// Its own address, then aliases.
+    pub addresses: Vec<String>,
+    /// Its name.
+    pub display_name: String,
+    /// Bytes allowed.
+    pub quota: u64,
+    /// Names of its devices.
+    pub device_names: Vec<(SlotId, String)>,
+    /// The letters that could be opened.
+    pub letters: Vec<RecoveredLetter>,
+}
+
+/// Puts a mailbox back.
+///
+/// # Errors
+/// In words, for the admin.
+pub fn put_back(house: &House, recovered: Recovered) -> Result<(), String> {
+    let id = recovered.mailbox;
+    let loaded = crate::slots::load(&store::mailbox_path(&house.root, id), id).map_err(|error| error.to_string())?;
+    let entry = entry(house, &recovered, loaded.slots.revision())?;
+    take(house, entry).map_err(|error| error.to_string())?;
+    house.set_slots(id, Some(loaded.slots));
+    file(house, id, &recovered.letters).map_err(|error| error.to_string())
+}
+
+fn entry(house: &House, recovered: &Recovered, revision: u64) -> Result<Vec<Record>, String> {
+    let core = house.committer.lock();
+    let id = recovered.mailbox;
+    if core.index.mailbox(id).is_some() {
+        return Err("this mailbox is there already".to_owned());
+    }
+    let mut addresses = recovered.addresses.iter().filter_map(|address| crate::index::normal_address(address));
+    let address = addresses.next().ok_or("the mailbox has no address")?;
+    if core.index.taken(&address) {
+        return Err(format!("{address} belongs to another mailbox now"));
+    }
+    let devices = recovered.device_names.iter().map(|(slot, name)| Device {
+        slot: *slot,
+        name: name.clone(),
+        added: now(),
+        last_login: 0,
+    });
+    let audit = crate::keeper::admin::last_audit(house, id);
+    let profile = Profile {
+        address,
+        display_name: recovered.display_name.clone(),
+        quota: recovered.quota,
+        suspended: false,
+        revision,
+        devices: devices.collect(),
+        made: core.index.next_made(),
+        audit,
+    };
+    // Greater than any that the lost journal has given out, as long as the clock does not go back.
+    let uid_validity = next_validity(&Mailbox::new(profile.clone()), now());
+    let mut entry = vec![Record::MailboxAdded { mailbox: id, profile, uid_validity }];
+    let mut seen = HashSet::new();
+    for alias in addresses.filter(|alias| seen.insert(alias.clone())) {
+        if core.index.owner(&alias).is_none() {
+            entry.push(Record::AliasAdded { alias, target: id });
+        }
+    }
+    Ok(entry)
+}
+
+/// Mailboxes in `mailboxes/` that the journal does not know, with their slots files.
+#[must_use]
+pub fn unknown(house: &House) -> Vec<(MailboxId, Vec<u8>)> {
+    let known: HashSet<MailboxId> = house.committer.lock().index.ids().into_iter().collect();
+    let Ok(folders) = std::fs::read_dir(house.root.join("mailboxes")) else { return Vec::new() };
+    let ids = folders.flatten().filter_map(|folder| folder.file_name().to_str()?.parse::<MailboxId>().ok());
+    ids.filter(|id| !known.contains(id))
+        .filter_map(|id| {
+            let loaded = crate::slots::load(&store::mailbox_path(&house.root, id), id);
+            let slots = loaded.inspect_err(|error| tracing::warn!(mailbox = %id, %error, "slots file")).ok()?.slots;
+            slots.encode().ok().map(|bytes| (id, bytes))
+        })
+        .collect()
+}
