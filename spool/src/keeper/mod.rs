@@ -27,6 +27,7 @@ mod work;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -257,4 +258,40 @@ async fn checkpoints(house: Arc<House>) {
             }
         }
     }
+}
+
+/// The role: confine, take the start packet, open, serve, end.
+#[must_use]
+pub fn run() -> ExitCode {
+    match story() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            tracing::error!(%error, "the keeper cannot go on");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn story() -> Result<bool, Box<dyn std::error::Error>> {
+    let confined = filter_sandbox::confine(filter_sandbox::role::Role::Keeper)?;
+    let (start, descriptors) = wire::control::start::<Start>(&confined.control)?;
+    if start.edges.len() != descriptors.len() {
+        return Err("the start packet's descriptors do not fit".into());
+    }
+    let edges: Vec<_> = start.edges.iter().copied().zip(descriptors).collect();
+    let keeper = Keeper::open(&start::confined_root(), Disk::default(), &start)?;
+    drop(start);
+    runtime()?.block_on(async {
+        let controls = Controls::new(confined.control)?;
+        Ok(keeper.serve(edges, Some(controls)).await?)
+    })
+}
+
+/// One thread for the edges; others only where the disk may keep them waiting.
+///
+/// # Errors
+/// The kernel's.
+pub fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(64).build()
 }
