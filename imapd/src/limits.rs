@@ -1,4 +1,6 @@
-//! Every bound of the IMAP grammar, next to the reason it has its value.
+//! Every bound of `imapd`, next to the reason it has its value: the grammar's, then those of sessions and processes.
+
+use std::time::Duration;
 
 pub use spool::edges::limits::{FOLDER_NAME, KEYWORD, RANGES};
 
@@ -39,3 +41,58 @@ pub const ID_VALUE: usize = 1024;
 pub const ENABLE: usize = 50;
 /// Bytes a quoted string of a response may have; longer ones go as literals.
 pub const QUOTED: usize = 1_000;
+
+// Sessions, processes and memory.
+
+/// A connection must have logged in within this time (RFC 9051 §5.4 asks for at least 30 minutes only after login).
+pub const BEFORE_LOGIN: Duration = Duration::from_secs(60);
+/// The inactivity timer (RFC 3501 §5.4: at least 30 minutes).
+pub const IDLE: Duration = Duration::from_secs(30 * 60);
+/// While a command's literal or a reply's reader makes no progress at all.
+pub const STALLED: Duration = Duration::from_secs(5 * 60);
+/// Connections in all, logged in or not.
+pub const CONNECTIONS: usize = 1_024;
+/// Connections of one address, logged in or not: a family behind one router has several phones with several each.
+pub const CONNECTIONS_PER_ADDRESS: usize = 200;
+/// Connections of one address that have not logged in.
+pub const STRANGERS_PER_ADDRESS: usize = 20;
+/// Sessions of one mailbox.
+pub const SESSIONS_PER_OWNER: usize = 40;
+/// Owners, one process each.
+pub const OWNERS: usize = 256;
+/// Failed logins and unknown commands before a connection is ended.
+pub const BAD_BEFORE_LOGIN: u32 = 10;
+/// BAD answers in a row before a session is ended: a client that cannot speak IMAP will not learn it.
+pub const BAD_IN_A_ROW: u32 = 50;
+/// Bytes of a read from the client's TLS connection.
+pub const RELAY: usize = 16 * 1024;
+/// Bytes of a read from the owner, while letters stream.
+pub const POUR: usize = 64 * 1024;
+/// Bytes a reply buffer may hold before it is written out.
+pub const REPLY: usize = 64 * 1024;
+/// Bytes of a buffer that an idle session keeps.
+pub const IDLE_BUFFER: usize = 1024;
+/// Largest APPEND (RFC 7889), the same as SMTP's default SIZE.
+pub const APPEND: u32 = 50 * 1024 * 1024;
+/// Messages of one APPEND's worker examined at once, by one owner.
+pub const EXAMINED_AT_ONCE: usize = 2;
+/// How long a worker may take over one letter.
+pub const EXAMINE: Duration = Duration::from_secs(30);
+/// Bytes of a list that comes in a memory file: 100,000 letters' facts are about 5 MB.
+pub const LIST: usize = 64 * 1024 * 1024;
+/// Threads that open letters for one command.
+pub const OPENERS: usize = 2;
+/// Threads of one owner: the openers of all its sessions, and the sealing of appended letters.
+pub const THREADS: usize = OPENERS * SESSIONS_PER_OWNER + 4;
+/// How long such a thread waits for more work before it ends.
+pub const THREAD_KEPT: Duration = Duration::from_secs(2);
+/// Bytes of summaries put into the cache at once.
+pub const FRESH: usize = 1024 * 1024;
+/// Letters whose summaries one request asks for (the edge's bound is 512).
+pub const SUMMARIES: usize = 256;
+/// Chunks that may wait between the threads that open letters and the session that writes them.
+pub const CHUNKS_AHEAD: usize = 16;
+/// Bytes of one such chunk: age's own.
+pub const CHUNK: usize = 64 * 1024;
+/// Descriptors of letters held open ahead of the writing.
+pub const LETTERS_AHEAD: usize = 64;
