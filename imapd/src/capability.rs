@@ -1,0 +1,47 @@
+//! What is announced, before and after the login. A capability stands here only once it works.
+
+use wire::sasl::Mechanism;
+use wire::tls::ChannelBinding;
+
+/// Before the login: what a mechanism needs of the connection decides whether it is offered.
+#[must_use]
+pub fn before_login(binding: &ChannelBinding) -> String {
+    let mut text = "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE".to_owned();
+    for mechanism in offered(binding) {
+        text.push_str(" AUTH=");
+        text.push_str(mechanism.name());
+    }
+    text
+}
+
+/// The mechanisms of IMAP: those of SMTP without LOGIN, which is a command here.
+pub fn offered(binding: &ChannelBinding) -> impl Iterator<Item = Mechanism> {
+    Mechanism::offered(binding).iter().copied().filter(|mechanism| *mechanism != Mechanism::Login)
+}
+
+/// After the login. APPENDLIMIT is [`crate::limits::APPEND`].
+pub const LOGGED_IN: &str = "IMAP4rev1 LITERAL+ ID ENABLE NAMESPACE CHILDREN IDLE UIDPLUS MOVE UNSELECT \
+    SPECIAL-USE CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS ESEARCH STATUS=SIZE APPENDLIMIT=52428800 QUOTA \
+    QUOTA=RES-STORAGE";
+
+/// The answer to ID (RFC 2971): no version, which only helps who looks for an old one.
+pub const ID: &str = "* ID (\"name\" \"Postern\")\r\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plus_needs_a_binding() {
+        let without = "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE AUTH=SCRAM-SHA-256 AUTH=PLAIN";
+        assert_eq!(before_login(&ChannelBinding::default()), without);
+        let binding = ChannelBinding { exporter: Some([0; 32]), end_point: Some(Vec::new()) };
+        assert!(before_login(&binding).contains(" AUTH=SCRAM-SHA-256-PLUS "));
+    }
+
+    #[test]
+    fn the_append_limit_is_the_one_enforced() {
+        assert!(LOGGED_IN.contains(&format!(" APPENDLIMIT={} ", crate::limits::APPEND)));
+        assert!(!LOGGED_IN.contains("  "));
+    }
+}

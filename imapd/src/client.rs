@@ -1,0 +1,151 @@
+//! The owner's end of the relay: commands in, replies out. Plain bytes; TLS is `login`'s.
+//!
+//! Replies gather in one buffer and go out in one write when nothing is left to do; the waiting client of an
+//! idle session holds no buffer at all.
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+
+use tokio::net::UnixStream;
+
+use crate::grammar::{Framer, Step};
+use crate::limits;
+
+/// One client's stream.
+#[derive(Debug)]
+pub struct Client {
+    stream: UnixStream,
+    framer: Framer,
+    /// Replies not yet written.
+    pub out: Vec<u8>,
+    /// Bytes still owed to an announced literal: until they are out, nothing else may be said.
+    owed: u64,
+}
+
+impl Client {
+    /// Takes a connected stream.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn new(stream: std::os::unix::net::UnixStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        let stream = UnixStream::from_std(stream)?;
+        Ok(Self { stream, framer: Framer::new(), out: Vec::new(), owed: 0 })
+    }
+
+    /// The next step of what has been read.
+    pub fn step(&mut self) -> Step {
+        self.framer.step()
+    }
+
+    /// The framer, for plain lines and refused literals.
+    pub const fn framer(&mut self) -> &mut Framer {
+        &mut self.framer
+    }
+
+    /// Reads more; `false` at the client's end. Safe to drop and call again.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub async fn read(&mut self) -> io::Result<bool> {
+        thread_local! {
+            static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; limits::CHUNK]);
+        }
+        loop {
+            self.stream.readable().await?;
+            let read = BUFFER.with_borrow_mut(|buffer| {
+                let read = self.stream.try_read(buffer);
+                if let Ok(count) = read {
+                    self.framer.feed(&buffer[..count]);
+                }
+                read
+            });
+            match read {
+                Ok(count) => return Ok(count > 0),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Appends to the replies.
+    pub fn say(&mut self, text: &str) {
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
+    /// Whether so much has gathered that it should go out before more is made.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.out.len() >= limits::REPLY
+    }
+
+    /// Writes everything out.
+    ///
+    /// # Errors
+    /// The stream's; `TimedOut` when the client has taken nothing for [`limits::STALLED`].
+    pub async fn flush(&mut self) -> io::Result<()> {
+        self.flush_with(&[]).await
+    }
+
+    /// Writes everything out and `more` behind it, which is not copied.
+    ///
+    /// # Errors
+    /// As [`Self::flush`].
+    pub async fn flush_with(&mut self, more: &[u8]) -> io::Result<()> {
+        let (mut first, mut second) = (self.out.as_slice(), more);
+        while !first.is_empty() || !second.is_empty() {
+            match self.stream.try_write_vectored(&[IoSlice::new(first), IoSlice::new(second)]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    let of_first = written.min(first.len());
+                    first = &first[of_first..];
+                    second = &second[written - of_first..];
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    tokio::time::timeout(limits::STALLED, self.stream.writable()).await??;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.out.clear();
+        Ok(())
+    }
+
+    /// Sends bytes now, or with the next flush when they are few.
+    ///
+    /// # Errors
+    /// As [`Self::flush`].
+    pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.out.len() + bytes.len() <= limits::REPLY {
+            self.out.extend_from_slice(bytes);
+            return Ok(());
+        }
+        self.flush_with(bytes).await
+    }
+
+    /// Announces a literal's bytes: until [`Self::pay`] has seen them all, the stream cannot end in words.
+    pub const fn owe(&mut self, bytes: u64) {
+        self.owed += bytes;
+    }
+
+    /// So many bytes of a literal went out, or into the buffer.
+    pub const fn pay(&mut self, bytes: u64) {
+        self.owed = self.owed.saturating_sub(bytes);
+    }
+
+    /// Whether a BYE would be read as part of a letter.
+    #[must_use]
+    pub const fn is_inside_literal(&self) -> bool {
+        self.owed > 0
+    }
+
+    /// Gives back the buffers of a busy session.
+    pub fn shrink(&mut self) {
+        if self.out.is_empty() && self.out.capacity() > limits::IDLE_BUFFER {
+            self.out = Vec::new();
+        }
+        if !self.framer.is_inside() {
+            self.framer = Framer::new();
+        }
+    }
+}

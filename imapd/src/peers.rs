@@ -1,0 +1,164 @@
+//! The keeper as one session holds it: requests, and the events of the open folder, which are heard while
+//! anything else is waited for (a reply waits behind events that nobody takes).
+
+use std::future::Future;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::pin::pin;
+
+use serde::de::DeserializeOwned;
+use spool::edges::Down;
+use spool::edges::mailbox::{Event, Mailbox, Refusal, Reply, Request};
+use tokio::sync::mpsc;
+
+use crate::view::View;
+
+/// Why a request brought nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unanswered {
+    /// The keeper refused; the session goes on.
+    Refused(Refusal),
+    /// The keeper is gone, or this device was revoked: BYE.
+    Down,
+}
+
+impl From<Down> for Unanswered {
+    fn from(_: Down) -> Self {
+        Self::Down
+    }
+}
+
+/// One session's handle on the keeper.
+#[derive(Debug)]
+pub struct Keeper {
+    mailbox: Mailbox,
+    ears: Ears,
+}
+
+/// What hears events: the open folder, if there is one.
+#[derive(Debug)]
+pub struct Ears {
+    events: mpsc::Receiver<Event>,
+    view: Option<View>,
+}
+
+impl Ears {
+    fn absorb(&mut self, event: Event) {
+        if let Some(view) = &mut self.view {
+            view.absorb(event);
+        }
+    }
+
+    /// Takes what has come without waiting.
+    fn drain(&mut self) {
+        while let Ok(event) = self.events.try_recv() {
+            self.absorb(event);
+        }
+    }
+
+    /// Waits for `future`, hearing events meanwhile. What is ready first counts first: events that came
+    /// behind a reply are left for whoever acts on the reply.
+    async fn during<F: Future>(&mut self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        loop {
+            tokio::select! {
+                biased;
+                output = &mut future => return output,
+                Some(event) = self.events.recv() => self.absorb(event),
+            }
+        }
+    }
+}
+
+impl Keeper {
+    /// Takes the client end of a `Mailbox` socket.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn new(socket: OwnedFd) -> std::io::Result<Self> {
+        let (mailbox, events) = Mailbox::new(socket.into())?;
+        Ok(Self { mailbox, ears: Ears { events, view: None } })
+    }
+
+    /// Asks; refusals are errors.
+    ///
+    /// # Errors
+    /// [`Unanswered`].
+    pub async fn ask(
+        &mut self,
+        request: Request,
+        with: &[BorrowedFd<'_>],
+    ) -> Result<(Reply, Vec<OwnedFd>), Unanswered> {
+        match self.ears.during(self.mailbox.ask(request, with)).await? {
+            (Reply::Refused(refusal), _) => Err(Unanswered::Refused(refusal)),
+            answer => Ok(answer),
+        }
+    }
+
+    /// Asks for something done and nothing told.
+    ///
+    /// # Errors
+    /// [`Unanswered`].
+    pub async fn order(&mut self, request: Request) -> Result<(), Unanswered> {
+        self.ask(request, &[]).await.map(drop)
+    }
+
+    /// Asks for a list, which comes in a memory file.
+    ///
+    /// # Errors
+    /// [`Unanswered`]; a list that does not decode is a keeper of another version: `Down`.
+    pub async fn list<T: DeserializeOwned>(&mut self, request: Request) -> Result<(Reply, T), Unanswered> {
+        let (reply, with) = self.ask(request, &[]).await?;
+        let file = with.into_iter().next().ok_or(Unanswered::Down)?;
+        let list = crate::files::decode(file).map_err(|_| Unanswered::Down)?;
+        Ok((reply, list))
+    }
+
+    /// Waits for `future`, hearing events meanwhile.
+    pub async fn during<F: Future>(&mut self, future: F) -> F::Output {
+        self.ears.during(future).await
+    }
+
+    /// The handle for requests, and the ears for whoever waits for their replies by himself.
+    pub const fn parts(&mut self) -> (&Mailbox, &mut Ears) {
+        (&self.mailbox, &mut self.ears)
+    }
+
+    /// Waits for news of the open folder, or for the end of the socket.
+    ///
+    /// # Errors
+    /// [`Down`] once the socket is closed.
+    pub async fn news(&mut self) -> Result<(), Down> {
+        let event = tokio::select! {
+            biased;
+            event = self.ears.events.recv() => event.ok_or(Down)?,
+            () = self.mailbox.closed() => return Err(Down),
+        };
+        self.ears.absorb(event);
+        self.ears.drain();
+        Ok(())
+    }
+
+    /// The open folder, with all it has heard of.
+    pub fn view(&mut self) -> Option<&mut View> {
+        self.ears.drain();
+        self.ears.view.as_mut()
+    }
+
+    /// Opens a folder on what the keeper has just answered; what was heard since counts for it.
+    pub fn open(&mut self, view: View) {
+        self.ears.view = Some(view);
+    }
+
+    /// Forgets the open folder; the keeper has been told.
+    pub fn forget(&mut self) {
+        self.ears.drain();
+        self.ears.view = None;
+    }
+}
+
+impl Ears {
+    /// As [`Keeper::during`], for who holds [`Keeper::parts`].
+    pub async fn while_waiting<F: Future>(&mut self, future: F) -> F::Output {
+        self.during(future).await
+    }
+}

@@ -1,0 +1,228 @@
+//! Writing FETCH's answers, one letter after another.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use filter_sandbox::report::Summary;
+use spool::edges::mailbox::Fact;
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use super::plan::Plan;
+use crate::client::Client;
+use crate::command::Item;
+use crate::facts::FolderFacts;
+use crate::letters::{Head, Piece};
+use crate::pipeline::{Letter, Named};
+use crate::render::FetchLine;
+use crate::session::Ended;
+use crate::summaries::Cache;
+use crate::view::View;
+
+/// One letter to tell of.
+#[derive(Debug, Clone, Copy)]
+struct Target {
+    number: u32,
+    uid: u32,
+    named: Named,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// Letters whose \Seen was told with them, at this modseq.
+    pub marked: Vec<(u32, u64)>,
+    /// Some had been expunged.
+    pub gone: bool,
+    /// Some could not be read.
+    pub damaged: bool,
+}
+
+/// Tells letters in the order of their numbers.
+#[derive(Debug)]
+pub(super) struct Teller<'a> {
+    plan: &'a Plan,
+    facts: Rc<RefCell<FolderFacts>>,
+    recent_from: u32,
+    targets: Vec<Target>,
+    next: usize,
+    marked: BTreeSet<u32>,
+    told: Told,
+}
+
+impl<'a> Teller<'a> {
+    pub(super) fn new(view: &View, plan: &'a Plan, uids: Vec<u32>, marked: BTreeSet<u32>) -> Self {
+        let facts = view.facts();
+        let target = |uid: &u32| {
+            let fact = facts.get(*uid)?;
+            Some(Target { number: view.number(*uid)?, uid: *uid, named: (fact.letter, fact.size) })
+        };
+        let targets: Vec<Target> = uids.iter().filter_map(target).collect();
+        let told = Told { gone: targets.len() < uids.len(), ..Told::default() };
+        let facts = view.shared();
+        Self { plan, facts, recent_from: view.recent_from(), targets, next: 0, marked, told }
+    }
+
+    pub(super) fn names(&self) -> Vec<Named> {
+        self.targets.iter().map(|target| target.named).collect()
+    }
+
+    pub(super) fn finish(self) -> Told {
+        self.told
+    }
+
+    /// Tells one letter from what the journal knows; `false` when all have been told.
+    pub(super) fn next_fact(&mut self, out: &mut Vec<u8>) -> bool {
+        let Some(target) = self.take() else { return false };
+        self.line(out, target, None);
+        true
+    }
+
+    /// Tells the letters as they come.
+    ///
+    /// # Errors
+    /// [`Ended`].
+    pub(super) async fn letters(
+        &mut self,
+        client: &mut Client,
+        from: &mut mpsc::Receiver<Letter>,
+        cache: &RefCell<Cache>,
+    ) -> Result<(), Ended> {
+        while let Some(target) = self.take() {
+            match from.recv().await.ok_or(Ended::KeeperGone)? {
+                Letter::Cached(summary) => self.line(&mut client.out, target, Some(&summary)),
+                Letter::Opening(mut pieces) => self.opening(client, target, &mut pieces, cache).await?,
+                Letter::Missing => self.damaged(client, target, "its file is missing or damaged"),
+            }
+            if client.is_full() {
+                client.flush().await.map_err(|_| Ended::ClientGone)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self) -> Option<Target> {
+        let target = self.targets.get(self.next).copied();
+        self.next += 1;
+        target
+    }
+
+    async fn opening(
+        &mut self,
+        client: &mut Client,
+        target: Target,
+        pieces: &mut mpsc::Receiver<Piece>,
+        cache: &RefCell<Cache>,
+    ) -> Result<(), Ended> {
+        match pieces.recv().await {
+            Some(Piece::Head(head)) => {
+                if !head.raw.is_empty() {
+                    cache.borrow_mut().add(target.named.0, &head.raw);
+                }
+                self.opened(client, target, &head, pieces).await
+            }
+            Some(Piece::Failed(error)) => {
+                self.damaged(client, target, &error.to_string());
+                Ok(())
+            }
+            Some(Piece::Bytes(_)) | None => {
+                self.damaged(client, target, "it could not be opened");
+                Ok(())
+            }
+        }
+    }
+
+    async fn opened(
+        &mut self,
+        client: &mut Client,
+        target: Target,
+        head: &Head,
+        pieces: &mut mpsc::Receiver<Piece>,
+    ) -> Result<(), Ended> {
+        let Some(fact) = self.fact(target.uid) else { return Ok(()) };
+        let mut line = FetchLine::begin(&mut client.out, target.number);
+        let mut lengths = head.lengths.iter();
+        for item in &self.plan.items {
+            let Item::Section(section) = item else {
+                self.item(&mut line, &mut client.out, item, &fact, head.summary.as_deref());
+                continue;
+            };
+            let length = lengths.next().copied().flatten();
+            line.section(&mut client.out, section, length);
+            if let Some(length) = length {
+                stream(client, length, pieces).await?;
+            }
+        }
+        self.end(line, &mut client.out, &fact);
+        Ok(())
+    }
+
+    /// A whole line that needs no bytes of the letter.
+    fn line(&mut self, out: &mut Vec<u8>, target: Target, summary: Option<&Summary>) {
+        let Some(fact) = self.fact(target.uid) else { return };
+        let mut line = FetchLine::begin(out, target.number);
+        for item in &self.plan.items {
+            self.item(&mut line, out, item, &fact, summary);
+        }
+        self.end(line, out, &fact);
+    }
+
+    /// As it is now; one that went away meanwhile is left out.
+    fn fact(&mut self, uid: u32) -> Option<Fact> {
+        let fact = self.facts.borrow().get(uid).copied();
+        self.told.gone |= fact.is_none();
+        fact
+    }
+
+    fn item(&self, line: &mut FetchLine, out: &mut Vec<u8>, item: &Item, fact: &Fact, summary: Option<&Summary>) {
+        match (item, summary) {
+            (Item::Uid, _) => line.uid(out, fact.uid),
+            (Item::Flags, _) => self.flags(line, out, fact),
+            (Item::InternalDate, _) => line.internal_date(out, fact.arrived),
+            (Item::Size, _) => line.size(out, fact.size),
+            (Item::Envelope, Some(summary)) => line.envelope(out, &summary.envelope),
+            (Item::Body, Some(summary)) => line.body(out, &summary.root),
+            (Item::BodyStructure, Some(summary)) => line.body_structure(out, &summary.root),
+            // The plan asked for what its items need.
+            (Item::Envelope | Item::Body | Item::BodyStructure | Item::Section(_), _) => {}
+        }
+    }
+
+    fn flags(&self, line: &mut FetchLine, out: &mut Vec<u8>, fact: &Fact) {
+        let recent = fact.uid >= self.recent_from;
+        line.flags(out, fact.flags, fact.keywords, self.facts.borrow().keywords(), recent);
+    }
+
+    fn end(&mut self, mut line: FetchLine, out: &mut Vec<u8>, fact: &Fact) {
+        if self.marked.contains(&fact.uid) {
+            if !self.plan.flags {
+                self.flags(&mut line, out, fact);
+            }
+            self.told.marked.push((fact.uid, fact.modseq));
+        }
+        line.end(out);
+    }
+
+    fn damaged(&mut self, client: &mut Client, target: Target, why: &str) {
+        if self.fact(target.uid).is_none() {
+            return;
+        }
+        self.told.damaged = true;
+        warn!(letter = %target.named.0, uid = target.uid, why, "a letter cannot be shown");
+        client.say(&format!("* NO [ALERT] The letter with UID {} cannot be shown: {why}\r\n", target.uid));
+    }
+}
+
+/// Exactly the announced bytes, or the connection breaks off.
+async fn stream(client: &mut Client, length: u64, pieces: &mut mpsc::Receiver<Piece>) -> Result<(), Ended> {
+    client.owe(length);
+    let mut left = length;
+    while left > 0 {
+        let Some(Piece::Bytes(bytes)) = pieces.recv().await else { return Err(Ended::BrokenLetter) };
+        left = left.checked_sub(bytes.len() as u64).ok_or(Ended::BrokenLetter)?;
+        client.send(&bytes).await.map_err(|_| Ended::ClientGone)?;
+        client.pay(bytes.len() as u64);
+    }
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! SELECT (RFC 3501 §6.3.1).
+
+use spool::edges::mailbox::{Fact, Folder, Reply, Request, flag};
+
+use super::{Done, Ended, Session};
+use crate::answer::Answer;
+use crate::view::View;
+
+pub(super) async fn run(session: &mut Session, name: String, read_only: bool) -> Done {
+    // Whether or not this succeeds, the folder open before is closed (RFC 3501 §6.3.1).
+    session.leave().await?;
+    let request = Request::Open { name, take_recent: !read_only };
+    let (reply, facts) = session.keeper.list::<Vec<Fact>>(request).await?;
+    let Reply::Opened { folder, recent_from, keywords } = reply else { return Err(Ended::KeeperGone.into()) };
+    let shared = session.owner.folders.borrow_mut().get(folder.id);
+    shared.borrow_mut().set_keywords(keywords);
+    let view = View::open(shared, &folder, &facts, recent_from, read_only);
+    tell(session, &view, &folder);
+    session.folder = Some(folder.id);
+    session.keeper.open(view);
+    Ok(if read_only { Answer::ok("Open for reading").with("READ-ONLY") } else { Answer::ok("Open").with("READ-WRITE") })
+}
+
+fn tell(session: &mut Session, view: &View, folder: &Folder) {
+    let out = &mut session.client.out;
+    super::news::flags(out, view);
+    let unseen = view.facts().letters().iter().position(|fact| fact.flags & flag::SEEN == 0);
+    let mut text = format!("* {} EXISTS\r\n* {} RECENT\r\n", view.exists(), view.recent());
+    if let Some(place) = unseen {
+        text += &format!("* OK [UNSEEN {}] The first letter not yet read\r\n", place + 1);
+    }
+    text += &format!("* OK [UIDVALIDITY {}] UIDs are valid\r\n", folder.uid_validity);
+    text += &format!("* OK [UIDNEXT {}] The next UID\r\n", folder.uid_next);
+    out.extend_from_slice(text.as_bytes());
+}
