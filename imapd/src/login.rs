@@ -1,0 +1,189 @@
+//! The `imapd-login` role: port 993 up to the login, and after it a relay of bytes nobody here looks at.
+//!
+//! # What it reads from hostile hands
+//! TLS handshakes and records, and IMAP commands of strangers: a few, short ones.
+//! # What it holds
+//! Its listener, its TLS key, the right to try logins ([`spool::edges::login::Login`]), the right to hand a login to
+//! its owner's process; one identity at a time, for the instant of a login.
+//! # What it can never do
+//! Open a letter, ask for a folder, connect anywhere, see a file.
+//! # RFCs
+//! 3501 §6.1 and §6.2, 2971, 4616, 4959, 5802, 7677, 7888, 9266; TLS from the first byte (8314).
+
+mod admission;
+mod dialogue;
+mod doors;
+mod relay;
+mod sasl;
+
+use std::fmt::Display;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use filter_sandbox::edge::{AsyncEdge, Edge};
+use filter_sandbox::{Confined, Role, confine};
+use serde::{Deserialize, Serialize};
+use spool::edges::login::Login;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tracing::{debug, error, info, warn};
+use wire::control::{Control, Controls, EdgeName};
+use wire::logins::Logins;
+use wire::tls::{CertificatePem, Tls};
+
+use self::doors::{Doors, Place};
+
+/// The start packet. Three descriptors ride along: the listener of port 993, the Login edge to the keeper, the edge
+/// to the owner zygote.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Start {
+    /// What connections are answered with.
+    pub certificate: CertificatePem,
+}
+
+/// Threads: TLS of one fast download should not keep others waiting.
+const THREADS: usize = 2;
+
+/// The role.
+#[must_use]
+pub fn run() -> ExitCode {
+    let served = confine(Role::Login).map_err(io::Error::other).and_then(|confined| {
+        serve(confined, tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all())
+    });
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            error!(role = %Role::Login, %why, "cannot go on");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(confined: Confined, runtime: &mut tokio::runtime::Builder) -> io::Result<()> {
+    let (Start { certificate }, descriptors) = wire::control::start(&confined.control).map_err(io::Error::other)?;
+    let Ok([listener, keeper, owners]) = <[_; 3]>::try_from(descriptors) else {
+        return Err(io::Error::other("the start packet lacks descriptors"));
+    };
+    let tls = Tls::new(&certificate).map_err(io::Error::other)?;
+    drop(certificate);
+    runtime.build()?.block_on(async {
+        let controls = Controls::new(confined.control)?;
+        let house = Arc::new(House::new(tls, keeper, owners)?);
+        house.serve(listen(listener)?, &controls).await;
+        Ok(())
+    })
+}
+
+fn listen(listener: OwnedFd) -> io::Result<TcpListener> {
+    let listener = std::net::TcpListener::from(listener);
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
+/// What all connections share.
+pub(crate) struct House {
+    tls: Tls,
+    keeper: RwLock<Arc<Login>>,
+    owners: RwLock<Arc<AsyncEdge>>,
+    logins: Mutex<Logins>,
+    doors: Doors,
+    draining: watch::Sender<bool>,
+}
+
+impl House {
+    fn new(tls: Tls, keeper: OwnedFd, owners: OwnedFd) -> io::Result<Self> {
+        Ok(Self {
+            tls,
+            keeper: RwLock::new(Arc::new(Login::new(keeper.into())?)),
+            owners: RwLock::new(Arc::new(AsyncEdge::new(owners.into())?)),
+            logins: Mutex::default(),
+            doors: Doors::default(),
+            draining: watch::channel(false).0,
+        })
+    }
+
+    async fn serve(self: Arc<Self>, listener: TcpListener, controls: &Controls) {
+        loop {
+            tokio::select! {
+                news = controls.next() => match news {
+                    Some((Control::Drain, _)) => break,
+                    Some((news, with)) => self.hear(news, with),
+                    None => return,
+                },
+                arrived = listener.accept() => match arrived {
+                    Ok((stream, peer)) => self.clone().arrive(stream, peer.ip()),
+                    // Out of descriptors or a connection that is gone already: never a reason to spin.
+                    Err(why) => {
+                        warn!(%why, "a connection was not accepted");
+                        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                    }
+                },
+            }
+        }
+        drop(listener);
+        let _ = self.draining.send(true);
+        while self.doors.open() > 0 {
+            tokio::select! {
+                news = controls.next() => if news.is_none() { return },
+                () = tokio::time::sleep(std::time::Duration::from_millis(20)) => {}
+            }
+        }
+    }
+
+    fn hear(&self, news: Control, with: Vec<OwnedFd>) {
+        let edge = with.into_iter().next().map(Edge::from);
+        match (news, edge) {
+            (Control::Certificate(certificate), _) => match self.tls.reload(&certificate) {
+                Ok(()) => info!("new connections use the new certificate"),
+                Err(why) => warn!(%why, "the old certificate stays in use"),
+            },
+            (Control::Edge(EdgeName::Keeper), Some(edge)) => replace(&self.keeper, Login::new(edge)),
+            (Control::Edge(EdgeName::Owners), Some(edge)) => replace(&self.owners, AsyncEdge::new(edge)),
+            _ => {}
+        }
+    }
+
+    fn arrive(self: Arc<Self>, stream: TcpStream, peer: IpAddr) {
+        let Some(place) = self.doors.enter(peer) else {
+            debug!(%peer, "too many connections");
+            return;
+        };
+        tokio::spawn(async move {
+            let session = wire::log::session();
+            if let Err(why) = self.connection(stream, peer, session, place).await {
+                debug!(session, %peer, %why, "a connection ended");
+            }
+        });
+    }
+
+    async fn connection(&self, stream: TcpStream, peer: IpAddr, session: u32, mut place: Place) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let (stream, binding) = self.tls.accept(stream).await?;
+        let stranger = dialogue::Stranger::new(self, stream, binding, peer, session);
+        let Some(entry) = stranger.talk().await? else { return Ok(()) };
+        place.known();
+        relay::relay(entry.stream, entry.owner, entry.ahead).await
+    }
+
+    fn keeper(&self) -> Arc<Login> {
+        self.keeper.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn owners(&self) -> Arc<AsyncEdge> {
+        self.owners.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn logins<T>(&self, with: impl FnOnce(&mut Logins) -> T) -> T {
+        with(&mut self.logins.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn replace<T, E: Display>(place: &RwLock<Arc<T>>, fresh: Result<T, E>) {
+    match fresh {
+        Ok(fresh) => *place.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh),
+        Err(why) => warn!(%why, "a new edge cannot be used"),
+    }
+}

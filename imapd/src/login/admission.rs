@@ -1,0 +1,62 @@
+//! The instant of a login: the identities are opened, put into a memory file for the owner's process, and forgotten.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use filter_sandbox::edge::AsyncEdge;
+use filter_sandbox::memory;
+use spool::edges::login::Admitted;
+use spool::keys::{Context, Identities, KeyError, Kind, Wrapped};
+use wire::scram::Secret;
+
+use crate::handover::Handover;
+
+/// A login whose identities are open, as a sealed memory file.
+#[derive(Debug)]
+pub(super) struct Opened {
+    admitted: Admitted,
+    socket: OwnedFd,
+    identities: OwnedFd,
+    length: u32,
+}
+
+/// Opens the newest identity with the device's `wrap`, and its predecessors one after another.
+///
+/// # Errors
+/// `InvalidData` when the slot does not open, which `check` had promised: our fault, or a damaged slots file.
+pub(super) fn open(admitted: Admitted, socket: OwnedFd, wrap: &Secret) -> io::Result<Opened> {
+    let identities = identities(&admitted, wrap).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?;
+    let bytes = identities.to_bytes();
+    let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+    Ok(Opened { admitted, socket, identities: memory::file_of(&[&bytes])?, length })
+}
+
+fn identities(admitted: &Admitted, wrap: &Secret) -> Result<Identities, KeyError> {
+    let wrapped = admitted.wrapped.as_deref().ok_or(KeyError::Malformed("no identity came"))?;
+    let (mailbox, slot, generation) = (admitted.mailbox, admitted.device, admitted.generation);
+    let place = Context { mailbox, slot, kind: Kind::Device, generation };
+    let newest = Wrapped::from_bytes(wrapped)?.open(wrap, &place)?;
+    let earlier = admitted.earlier.iter().map(|(generation, link)| (*generation, link.as_slice()));
+    Identities::from_chain(mailbox, generation, newest, earlier)
+}
+
+impl Opened {
+    /// Who it is.
+    pub(super) const fn admitted(&self) -> &Admitted {
+        &self.admitted
+    }
+
+    /// Hands the login to its owner's process; the stream to it comes back.
+    ///
+    /// # Errors
+    /// The owner zygote is gone, or no descriptor is left.
+    pub(super) async fn hand_over(self, owners: &AsyncEdge, session: u32) -> io::Result<UnixStream> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let handover = Handover::new(self.admitted.mailbox, self.admitted.device, session, self.length);
+        let with = [self.socket.as_fd(), theirs.as_fd(), self.identities.as_fd()];
+        owners.send(&handover, &with).await.map_err(io::Error::other)?;
+        ours.set_nonblocking(true)?;
+        Ok(ours)
+    }
+}

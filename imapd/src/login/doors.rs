@@ -1,0 +1,122 @@
+//! How many connections there are, in all and from each neighbour, so that one stranger cannot keep a family out.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::limits;
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Held {
+    all: usize,
+    strangers: usize,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    all: usize,
+    held: HashMap<IpAddr, Held>,
+}
+
+/// Counts connections.
+#[derive(Debug, Clone, Default)]
+pub struct Doors(Arc<Mutex<Counts>>);
+
+/// One counted connection; dropping it gives its place back.
+#[derive(Debug)]
+pub struct Place {
+    doors: Doors,
+    neighbour: IpAddr,
+    stranger: bool,
+}
+
+impl Doors {
+    /// A place for a new connection, or `None` when there is no room for it.
+    #[must_use]
+    pub fn enter(&self, address: IpAddr) -> Option<Place> {
+        let neighbour = neighbour(address);
+        let mut counts = self.counts();
+        let held = counts.held.get(&neighbour).copied().unwrap_or_default();
+        if counts.all >= limits::CONNECTIONS
+            || held.all >= limits::CONNECTIONS_PER_ADDRESS
+            || held.strangers >= limits::STRANGERS_PER_ADDRESS
+        {
+            return None;
+        }
+        counts.all += 1;
+        counts.held.insert(neighbour, Held { all: held.all + 1, strangers: held.strangers + 1 });
+        Some(Place { doors: self.clone(), neighbour, stranger: true })
+    }
+
+    /// Connections that have a place.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.counts().all
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// It has logged in.
+    pub fn known(&mut self) {
+        if std::mem::take(&mut self.stranger)
+            && let Some(held) = self.doors.counts().held.get_mut(&self.neighbour)
+        {
+            held.strangers = held.strangers.saturating_sub(1);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.known();
+        let mut counts = self.doors.counts();
+        counts.all = counts.all.saturating_sub(1);
+        if let Some(held) = counts.held.get_mut(&self.neighbour) {
+            held.all = held.all.saturating_sub(1);
+            if held.all == 0 {
+                counts.held.remove(&self.neighbour);
+            }
+        }
+    }
+}
+
+/// One household: an IPv4 address, or the /64 that an IPv6 subscriber has at least.
+fn neighbour(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_of_one_address_are_few_and_owners_more() {
+        let doors = Doors::default();
+        let home: IpAddr = "192.0.2.1".parse().unwrap();
+        let mut places: Vec<Place> = (0..limits::STRANGERS_PER_ADDRESS).map(|_| doors.enter(home).unwrap()).collect();
+        assert!(doors.enter(home).is_none());
+        assert!(doors.enter("192.0.2.2".parse().unwrap()).is_some(), "another address is not concerned");
+        places.iter_mut().for_each(Place::known);
+        assert!(doors.enter(home).is_some());
+        drop(places);
+        assert_eq!(doors.open(), 0);
+    }
+
+    #[test]
+    fn a_subscriber_has_one_count() {
+        let doors = Doors::default();
+        let places: Vec<_> = (0..limits::STRANGERS_PER_ADDRESS)
+            .map(|n| doors.enter(format!("2001:db8::{n:x}").parse().unwrap()))
+            .collect();
+        assert!(places.iter().all(Option::is_some));
+        assert!(doors.enter("2001:db8::ffff".parse().unwrap()).is_none());
+        assert!(doors.enter("2001:db8:0:1::1".parse().unwrap()).is_some());
+    }
+}

@@ -1,0 +1,129 @@
+//! The `imapd-owner` role: a zygote that clones one owner process for each mailbox that somebody is logged in to.
+//!
+//! # What it reads from hostile hands
+//! Nothing. `login` sends packets of one fixed size; what rides along is passed on unread.
+//! # What it holds
+//! For each owner one socket; for a moment the descriptors of a login. No key: the memory file with the identities is
+//! never mapped here, so that no owner inherits another's.
+//! # What it can never do
+//! Read mail, talk to the keeper, reach a network or a file. An owner sees one mailbox.
+//! # RFCs
+//! None; those of IMAP are its owners' (`session`).
+
+mod house;
+pub mod process;
+
+use std::cell::RefCell;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use filter_sandbox::edge::Edge;
+use filter_sandbox::filter::Filter;
+use filter_sandbox::offspring::Zygote;
+use filter_sandbox::{Role, confine};
+use serde::{Deserialize, Serialize};
+use spool::keys::Identities;
+use spool::names::MailboxId;
+use tokio::sync::watch;
+use tracing::error;
+
+use crate::answer::Answer;
+use crate::facts::OpenFolders;
+use crate::summaries::Cache;
+
+/// The start packet. Two descriptors ride along: the edge from `login`, the edge to `imapd-zygote`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start;
+
+/// The role.
+#[must_use]
+pub fn run() -> ExitCode {
+    let mut confined = match confine(Role::OwnerZygote) {
+        Ok(confined) => confined,
+        Err(error) => return failed(&error),
+    };
+    let Some(zygote) = Zygote::of(&mut confined) else { return failed(&"this role is no zygote") };
+    let (Start, descriptors) = match wire::control::start(&confined.control) {
+        Ok(start) => start,
+        Err(error) => return failed(&error),
+    };
+    let Ok([logins, filter]) = <[_; 2]>::try_from(descriptors) else { return failed(&"the start packet lacks edges") };
+    match house::House::new(zygote, confined.control, Edge::from(logins), Edge::from(filter)).serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(why: &dyn std::fmt::Display) -> ExitCode {
+    error!(role = %Role::OwnerZygote, %why, "cannot go on");
+    ExitCode::FAILURE
+}
+
+/// What all sessions of one mailbox share, in its owner process.
+#[derive(Debug)]
+pub struct Owner {
+    /// Whose process this is.
+    pub mailbox: MailboxId,
+    /// The folders that sessions have open.
+    pub folders: RefCell<OpenFolders>,
+    identities: RefCell<Arc<Identities>>,
+    filter: RefCell<Option<Arc<Filter>>>,
+    draining: watch::Receiver<bool>,
+}
+
+impl Owner {
+    /// With the identities of the first login. Without a filter there is no APPEND and no SEARCH in texts.
+    #[must_use]
+    pub fn new(identities: Identities, filter: Option<Arc<Filter>>, draining: watch::Receiver<bool>) -> Rc<Self> {
+        Rc::new(Self {
+            mailbox: identities.mailbox(),
+            folders: RefCell::default(),
+            identities: RefCell::new(Arc::new(identities)),
+            filter: RefCell::new(filter),
+            draining,
+        })
+    }
+
+    /// All that open this mailbox's letters.
+    #[must_use]
+    pub fn identities(&self) -> Arc<Identities> {
+        self.identities.borrow().clone()
+    }
+
+    /// For one command.
+    ///
+    /// # Errors
+    /// NO, and none in practice.
+    pub fn cache(&self) -> Result<RefCell<Cache>, Answer> {
+        let cache = Cache::new(&self.identities()).map(RefCell::new);
+        cache.map_err(|_| Answer::no("UNAVAILABLE", "Letters cannot be opened now"))
+    }
+
+    /// A later login may bring a newer generation.
+    pub fn renew(&self, identities: Identities) {
+        let mut held = self.identities.borrow_mut();
+        if identities.mailbox() == self.mailbox && identities.generation() > held.generation() {
+            *held = Arc::new(identities);
+        }
+    }
+
+    /// To examine and search letters.
+    #[must_use]
+    pub fn filter(&self) -> Option<Arc<Filter>> {
+        self.filter.borrow().clone()
+    }
+
+    /// The filter's zygote has been restarted.
+    pub fn replace_filter(&self, filter: Option<Arc<Filter>>) {
+        *self.filter.borrow_mut() = filter;
+    }
+
+    /// Returns once the server is stopping.
+    pub async fn draining(&self) {
+        let mut draining = self.draining.clone();
+        if draining.wait_for(|draining| *draining).await.is_err() {
+            std::future::pending().await
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The zygote's loop: blocking and single-threaded, because a process that clones itself must have one thread.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use filter_sandbox::Role;
+use filter_sandbox::edge::{Answer, Edge, EdgeError, Numbered};
+use filter_sandbox::offspring::{Offspring, Zygote};
+use filter_sandbox::protocol;
+use rustix::event::{PollFd, PollFlags, poll};
+use spool::names::MailboxId;
+use tracing::{info, warn};
+use wire::control::{Control, EdgeName};
+
+use super::process;
+use crate::handover::{self, FromOwner, Handover, ToOwner};
+use crate::limits;
+
+/// One owner process.
+#[derive(Debug)]
+struct Household {
+    edge: Edge,
+    /// Sessions sent to it.
+    sent: u64,
+    /// Killed when the house ends; otherwise it ends with its edge.
+    _process: Offspring,
+}
+
+/// All owners, and who may speak to the zygote.
+#[derive(Debug)]
+pub(super) struct House {
+    zygote: Zygote,
+    control: Edge,
+    /// `None` between the death of a `login` and the next one's edge.
+    logins: Option<Edge>,
+    filter: Edge,
+    owners: HashMap<MailboxId, Household>,
+}
+
+/// Who is ready to be read.
+#[derive(Debug, Clone, Copy)]
+enum Ready {
+    Control,
+    Logins,
+    Owner(MailboxId),
+}
+
+impl House {
+    pub(super) fn new(zygote: Zygote, control: Edge, logins: Edge, filter: Edge) -> Self {
+        Self { zygote, control, logins: Some(logins), filter, owners: HashMap::new() }
+    }
+
+    /// Serves until `up` is gone or drains.
+    pub(super) fn serve(mut self) -> io::Result<()> {
+        loop {
+            for ready in self.wait()? {
+                let goes_on = match ready {
+                    Ready::Control => self.control()?,
+                    Ready::Logins => {
+                        self.login();
+                        true
+                    }
+                    Ready::Owner(mailbox) => {
+                        self.owner(mailbox);
+                        true
+                    }
+                };
+                if !goes_on {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn wait(&self) -> io::Result<Vec<Ready>> {
+        let mut who = vec![Ready::Control];
+        let mut fds = vec![PollFd::new(&self.control, PollFlags::IN)];
+        if let Some(logins) = &self.logins {
+            who.push(Ready::Logins);
+            fds.push(PollFd::new(logins, PollFlags::IN));
+        }
+        for (mailbox, household) in &self.owners {
+            who.push(Ready::Owner(*mailbox));
+            fds.push(PollFd::new(&household.edge, PollFlags::IN));
+        }
+        rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
+        Ok(who.into_iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty()).map(|(who, _)| who).collect())
+    }
+
+    /// News from `up`; `false` at its end.
+    fn control(&mut self) -> io::Result<bool> {
+        let (news, with) = match self.control.recv::<Control>() {
+            Ok(news) => news,
+            Err(EdgeError::Closed) => return Ok(false),
+            Err(error) => return Err(io::Error::other(error)),
+        };
+        match (news, with.into_iter().next()) {
+            (Control::Edge(EdgeName::Owners), Some(edge)) => self.logins = Some(edge.into()),
+            (Control::Edge(EdgeName::Zygote), Some(edge)) => self.renew_filter(edge.into()),
+            (Control::Drain, _) => self.tell_all(&ToOwner::Drain),
+            _ => {}
+        }
+        Ok(true)
+    }
+
+    fn renew_filter(&mut self, edge: Edge) {
+        self.filter = edge;
+        for household in self.owners.values() {
+            match attach(&self.filter) {
+                Ok(theirs) => {
+                    let _ = household.edge.send(&ToOwner::Zygote, &[theirs.as_fd()]);
+                }
+                Err(why) => warn!(%why, "an owner has no filter"),
+            }
+        }
+    }
+
+    fn tell_all(&self, news: &ToOwner) {
+        for household in self.owners.values() {
+            // One that has just died is noticed by its edge.
+            let _ = household.edge.send(news, &[]);
+        }
+    }
+
+    fn login(&mut self) {
+        let Some(logins) = &self.logins else { return };
+        match logins.recv::<Handover>() {
+            Ok((handover, with)) if with.len() == handover::DESCRIPTORS => self.hand_over(&handover, &with),
+            Ok(_) => warn!("a login without its descriptors"),
+            Err(EdgeError::Io(why)) => warn!(%why, "a login could not be received"),
+            // A `login` that sends what is none is dropped like one that died; `up` starts another.
+            Err(_) => self.logins = None,
+        }
+    }
+
+    fn hand_over(&mut self, handover: &Handover, with: &[OwnedFd]) {
+        let mailbox = handover.mailbox();
+        let with: Vec<_> = with.iter().map(AsFd::as_fd).collect();
+        for _ in 0..2 {
+            let household = match self.household(mailbox) {
+                Ok(household) => household,
+                Err(why) => {
+                    // The stream closes with its descriptor; the client will try again.
+                    warn!(%mailbox, %why, "no process for a login");
+                    return;
+                }
+            };
+            if household.edge.send(&ToOwner::Session(*handover), &with).is_ok() {
+                household.sent += 1;
+                return;
+            }
+            // It died a moment ago.
+            self.owners.remove(&mailbox);
+        }
+    }
+
+    fn household(&mut self, mailbox: MailboxId) -> io::Result<&mut Household> {
+        if !self.owners.contains_key(&mailbox) {
+            if self.owners.len() >= limits::OWNERS {
+                return Err(io::Error::other("too many mailboxes are logged in"));
+            }
+            let household = self.make(mailbox)?;
+            self.owners.insert(mailbox, household);
+        }
+        self.owners.get_mut(&mailbox).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn make(&self, mailbox: MailboxId) -> io::Result<Household> {
+        let (edge, theirs) = Edge::pair()?;
+        let filter = attach(&self.filter)?;
+        let descriptors = vec![theirs.into(), filter.into()];
+        let process = self.zygote.make(Role::Owner, descriptors, |descriptors| process::run(mailbox, descriptors))?;
+        info!(%mailbox, "an owner begins");
+        Ok(Household { edge, sent: 0, _process: process })
+    }
+
+    fn owner(&mut self, mailbox: MailboxId) {
+        let Some(household) = self.owners.get(&mailbox) else { return };
+        match household.edge.recv::<FromOwner>() {
+            // A login that is on its way keeps it.
+            Ok((FromOwner::Unused { taken }, _)) if taken < household.sent => {}
+            Ok((FromOwner::Unused { .. }, _)) => {
+                info!(%mailbox, "an owner ends");
+                self.owners.remove(&mailbox);
+            }
+            Err(why) => {
+                warn!(%mailbox, %why, "an owner is gone");
+                self.owners.remove(&mailbox);
+            }
+        }
+    }
+}
+
+/// A new client edge of the filter's zygote.
+fn attach(filter: &Edge) -> io::Result<Edge> {
+    let (ours, theirs) = Edge::pair()?;
+    let request = Numbered { number: 0, body: protocol::Request::Attach };
+    filter.send(&request, &[theirs.as_fd()]).map_err(io::Error::other)?;
+    loop {
+        match filter.recv::<Answer<protocol::Reply, protocol::Event>>().map_err(io::Error::other)?.0 {
+            Answer::Reply(_, protocol::Reply::Attached) => return Ok(ours),
+            Answer::Reply(..) => return Err(io::Error::other("the filter's zygote refused another client")),
+            Answer::Event(_) => {}
+        }
+    }
+}

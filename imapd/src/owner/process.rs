@@ -1,0 +1,171 @@
+//! One owner process: the sessions of one mailbox, in one thread; letters are opened on others.
+//!
+//! # What it reads from hostile hands
+//! IMAP commands of one owner who has logged in; letters, which strangers wrote, only through summaries that are
+//! checked and bytes that are passed on unread.
+//! # What it holds
+//! The identities of one mailbox, in locked memory; for each session a keeper's socket bound to that mailbox.
+//! # What it can never do
+//! See another mailbox, a file, a network, another process.
+//! # RFCs
+//! 3501, 2177, 2342, 2971, 3691, 4315, 4731, 5161, 5258, 5530, 5819, 6154, 6851, 7888, 7889, 8438, 9208.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use filter_sandbox::edge::{AsyncEdge, Edge};
+use filter_sandbox::filter::{Filter, FilterLimits};
+use spool::keys::Identities;
+use spool::names::MailboxId;
+use tokio::sync::watch;
+use tokio::task::{JoinSet, LocalSet};
+use tracing::{error, warn};
+
+use super::Owner;
+use crate::client::Client;
+use crate::handover::{FromOwner, Handover, ToOwner};
+use crate::peers::Keeper;
+use crate::session::Session;
+use crate::{driver, files, limits};
+
+/// The process, already confined. Descriptors: the edge to the zygote, the edge to the filter's zygote.
+pub(super) fn run(mailbox: MailboxId, descriptors: Vec<OwnedFd>) -> ExitCode {
+    let Ok([edge, filter]) = <[_; 2]>::try_from(descriptors) else { return ExitCode::FAILURE };
+    match serve(mailbox, edge.into(), Some(filter.into())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            error!(%mailbox, %why, "an owner cannot go on");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Serves the sessions that come over `edge` until it closes.
+///
+/// # Errors
+/// The kernel's.
+pub fn serve(mailbox: MailboxId, edge: Edge, filter: Option<Edge>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(limits::THREADS)
+        .thread_keep_alive(limits::THREAD_KEPT)
+        .build()?;
+    LocalSet::new().block_on(&runtime, async {
+        let edge = AsyncEdge::new(edge)?;
+        let filter = filter.and_then(connect);
+        Desk { mailbox, edge, filter, owner: None, sessions: JoinSet::new(), taken: 0, drain: watch::channel(false).0 }
+            .serve()
+            .await;
+        Ok(())
+    })
+}
+
+fn connect(edge: Edge) -> Option<Arc<Filter>> {
+    // None waits ready: an owner examines a letter only when one is appended.
+    let bounds = FilterLimits {
+        ready: 0,
+        concurrent: limits::EXAMINED_AT_ONCE,
+        deadline: limits::EXAMINE,
+        largest: limits::APPEND as usize,
+    };
+    Filter::new(edge, bounds).inspect_err(|why| warn!(%why, "no filter: letters cannot be appended")).ok()
+}
+
+/// Takes logins in.
+struct Desk {
+    mailbox: MailboxId,
+    edge: AsyncEdge,
+    filter: Option<Arc<Filter>>,
+    /// From the first login on.
+    owner: Option<Rc<Owner>>,
+    sessions: JoinSet<()>,
+    taken: u64,
+    drain: watch::Sender<bool>,
+}
+
+impl Desk {
+    async fn serve(mut self) {
+        loop {
+            tokio::select! {
+                packet = self.edge.recv::<ToOwner>() => match packet {
+                    Ok((news, with)) => self.hear(news, with).await,
+                    // The zygote has let this process go, or is dead itself.
+                    Err(_) => return,
+                },
+                Some(ended) = self.sessions.join_next() => {
+                    if let Err(why) = ended {
+                        error!(mailbox = %self.mailbox, %why, "a session broke");
+                    }
+                    self.offer_to_go().await;
+                }
+            }
+        }
+    }
+
+    async fn hear(&mut self, news: ToOwner, with: Vec<OwnedFd>) {
+        match news {
+            ToOwner::Session(handover) => {
+                self.taken += 1;
+                if let Err(why) = self.begin(&handover, with) {
+                    warn!(mailbox = %self.mailbox, session = handover.session(), %why, "a login came to nothing");
+                }
+                self.offer_to_go().await;
+            }
+            ToOwner::Zygote => {
+                self.filter = with.into_iter().next().and_then(|edge| connect(edge.into()));
+                if let Some(owner) = &self.owner {
+                    owner.replace_filter(self.filter.clone());
+                }
+            }
+            ToOwner::Drain => {
+                let _ = self.drain.send(true);
+            }
+        }
+    }
+
+    fn begin(&mut self, handover: &Handover, with: Vec<OwnedFd>) -> io::Result<()> {
+        let Ok([socket, stream, identities]) = <[_; 3]>::try_from(with) else {
+            return Err(io::Error::other("descriptors are missing"));
+        };
+        if handover.mailbox() != self.mailbox {
+            return Err(io::Error::other("a login of another mailbox"));
+        }
+        let mut client = Client::new(stream.into())?;
+        if self.sessions.len() >= limits::SESSIONS_PER_OWNER {
+            client.say("* BYE [LIMIT] Too many connections of this mailbox\r\n");
+            self.sessions.spawn_local(async move {
+                let _ = client.flush().await;
+            });
+            return Ok(());
+        }
+        let identities = Identities::from_bytes(&files::read(identities)?).map_err(io::Error::other)?;
+        let owner = self.owner(identities)?;
+        let session = Session::new(owner, Keeper::new(socket)?, client, handover.session(), handover.device());
+        self.sessions.spawn_local(driver::run(session));
+        Ok(())
+    }
+
+    fn owner(&mut self, identities: Identities) -> io::Result<Rc<Owner>> {
+        if identities.mailbox() != self.mailbox {
+            return Err(io::Error::other("identities of another mailbox"));
+        }
+        if let Some(owner) = &self.owner {
+            owner.renew(identities);
+            return Ok(owner.clone());
+        }
+        let owner = Owner::new(identities, self.filter.clone(), self.drain.subscribe());
+        self.owner = Some(owner.clone());
+        Ok(owner)
+    }
+
+    /// With the last session gone, the identities go too.
+    async fn offer_to_go(&mut self) {
+        if self.sessions.is_empty() {
+            self.owner = None;
+            let _ = self.edge.send(&FromOwner::Unused { taken: self.taken }, &[]).await;
+        }
+    }
+}
