@@ -33,6 +33,8 @@ pub const SEARCH_TEXT: usize = 16 * 1024;
 pub const KNOWN: usize = 64;
 /// Patterns of one LIST (RFC 5258 §3).
 pub const PATTERNS: usize = 50;
+/// Bytes of all patterns of one LIST together: each is compared with every folder.
+pub const PATTERN_TEXT: usize = 4_000;
 /// Pairs of one ID (RFC 2971 §3.3).
 pub const ID_PAIRS: usize = 30;
 /// Bytes of one ID value (RFC 2971 §3.3).

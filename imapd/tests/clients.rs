@@ -258,6 +258,17 @@ fn what_the_rest_means() {
 }
 
 #[test]
+fn no_debug_line_holds_a_password() {
+    for line in ["a LOGIN joe sesame", "a AUTHENTICATE PLAIN c2VzYW1l"] {
+        assert!(!format!("{:?}", parse(line.as_bytes())).contains("sesame"));
+        let mut framer = imapd::grammar::Framer::new();
+        framer.feed(line.as_bytes());
+        framer.feed(b"\r\n");
+        assert_eq!(format!("{:?}", framer.step()), "Command");
+    }
+}
+
+#[test]
 fn what_is_refused() {
     assert_eq!(refused("a FOO"), Fault::Unknown);
     assert_eq!(refused("a SORT (DATE) UTF-8 ALL"), Fault::Unknown);

@@ -11,8 +11,9 @@ use super::fault::{Fault, Refused};
 use crate::command::AppendHead;
 use crate::limits;
 
-/// What to do next.
-#[derive(Debug, PartialEq, Eq)]
+/// What to do next. Outside tests its `Debug` shows no bytes: they may be a password.
+#[derive(PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
 pub enum Step {
     /// Feed more bytes.
     Incomplete,
@@ -32,7 +33,6 @@ pub enum Step {
 }
 
 /// Finds commands in bytes. Holds at most what was fed and not yet stepped over, one line and its literals.
-#[derive(Debug)]
 pub struct Framer {
     input: Zeroizing<Vec<u8>>,
     /// How much of `input` is used up.
@@ -66,6 +66,27 @@ enum Skipped {
     /// The driver has answered already.
     Answered,
     Tail,
+}
+
+impl std::fmt::Debug for Framer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Framer").field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+#[cfg(not(test))]
+impl std::fmt::Debug for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Incomplete => "Incomplete",
+            Self::Continue => "Continue",
+            Self::Command(_) => "Command",
+            Self::Append(_) => "Append",
+            Self::Chunk(_) => "Chunk",
+            Self::AppendEnd { .. } => "AppendEnd",
+            Self::Refused(_) => "Refused",
+        })
+    }
 }
 
 impl Default for Framer {

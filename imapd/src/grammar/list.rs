@@ -52,6 +52,9 @@ fn patterns(cursor: &mut Cursor<'_>, list: &mut List) -> Parsed<()> {
             return Err(Fault::TooMuch("Too many patterns"));
         }
         list.patterns.push(name::pattern(&cursor.pattern()?)?);
+        if list.patterns.iter().map(String::len).sum::<usize>() > limits::PATTERN_TEXT {
+            return Err(Fault::TooMuch("The patterns are too long"));
+        }
         Ok(())
     })?;
     if list.patterns.is_empty() { Err(Fault::Syntax("LIST wants a pattern")) } else { Ok(()) }
