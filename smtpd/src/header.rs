@@ -95,7 +95,9 @@ pub fn without_comments(value: &str) -> Option<String> {
             '(' if !quoted => depth += 1,
             ')' if inside => {
                 depth -= 1;
-                out.push(' ');
+                if depth == 0 {
+                    out.push(' ');
+                }
                 continue;
             }
             _ => {}
