@@ -20,7 +20,7 @@ use crate::peers::Keeper;
 use crate::role::{self, Fault, Settings};
 use crate::session::Service;
 
-/// The start packet. Its descriptors, in order: the listener, the `Deposit` edge, the zygote's edge.
+/// The start packet. Its descriptors, in order: the listeners (one or more), the `Deposit` edge, the zygote's edge.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Start {
     /// As for both roles.
@@ -36,17 +36,16 @@ pub fn run() -> ExitCode {
 fn story() -> Result<(), Fault> {
     let confined = filter_sandbox::confine(Role::Mx).map_err(Fault::Confine)?;
     let (start, fds) = wire::control::start::<Start>(&confined.control).map_err(Fault::Start)?;
-    let mut fds = fds.into_iter();
-    let (listener, deposit, zygote) =
-        (role::next(&mut fds, "listener")?, role::next(&mut fds, "keeper")?, role::next(&mut fds, "zygote")?);
+    let (listeners, deposit, zygote) = role::descriptors(fds)?;
     role::runtime()?.block_on(async {
         let controls = Controls::new(confined.control)?;
         let verifier = Verifier::new(start.settings.host.clone(), RESOLVER).map_err(Fault::Resolver)?;
         let keeper = Keeper::stranger(deposit)?;
         let desk = role::desk(start.settings, Service::Mx, keeper, zygote, Some(verifier))?;
         let doors = Doors::default();
-        let listener = listen::listener(listener)?;
-        tokio::spawn(listen::listen(desk.clone(), listener, doors.clone(), false));
+        for listener in listeners {
+            tokio::spawn(listen::listen(desk.clone(), listen::listener(listener)?, doors.clone(), false));
+        }
         role::follow(&desk, &controls, &doors, Keeper::stranger).await;
         Ok(())
     })

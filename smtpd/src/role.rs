@@ -99,12 +99,17 @@ pub fn end(role: &str, outcome: Result<(), Fault>) -> ExitCode {
     }
 }
 
-/// The next descriptor of the start packet.
+/// Sorts the descriptors of the start packet: the listeners, the keeper's edge, the zygote's.
 ///
 /// # Errors
 /// [`Fault::Missing`].
-pub fn next(fds: &mut std::vec::IntoIter<OwnedFd>, what: &'static str) -> Result<OwnedFd, Fault> {
-    fds.next().ok_or(Fault::Missing(what))
+pub fn descriptors(mut fds: Vec<OwnedFd>) -> Result<(Vec<OwnedFd>, OwnedFd, OwnedFd), Fault> {
+    let zygote = fds.pop().ok_or(Fault::Missing("zygote"))?;
+    let keeper = fds.pop().ok_or(Fault::Missing("keeper"))?;
+    if fds.is_empty() {
+        return Err(Fault::Missing("listeners"));
+    }
+    Ok((fds, keeper, zygote))
 }
 
 /// Two threads for sessions, since boards have few cores; more come only to seal and write.

@@ -19,8 +19,8 @@ use crate::peers::Keeper;
 use crate::role::{self, Fault, Settings};
 use crate::session::Service;
 
-/// The start packet. Its descriptors, in order: the listener of 465 (TLS at once), the listener of 587 (STARTTLS),
-/// the `Login` edge, the zygote's edge.
+/// The start packet. Its descriptors, in order: the listeners of 465 (TLS at once; one or more, all on one port), the
+/// listeners of 587 (STARTTLS), the `Login` edge, the zygote's edge.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Start {
     /// As for both roles.
@@ -36,16 +36,17 @@ pub fn run() -> ExitCode {
 fn story() -> Result<(), Fault> {
     let confined = filter_sandbox::confine(Role::Submission).map_err(Fault::Confine)?;
     let (start, fds) = wire::control::start::<Start>(&confined.control).map_err(Fault::Start)?;
-    let mut fds = fds.into_iter();
-    let (submissions, submission) = (role::next(&mut fds, "listener (465)")?, role::next(&mut fds, "listener (587)")?);
-    let (login, zygote) = (role::next(&mut fds, "keeper")?, role::next(&mut fds, "zygote")?);
+    let (listeners, login, zygote) = role::descriptors(fds)?;
     role::runtime()?.block_on(async {
         let controls = Controls::new(confined.control)?;
         let desk = role::desk(start.settings, Service::Submission, Keeper::login(login)?, zygote, None)?;
         let doors = Doors::default();
-        let (submissions, submission) = (listen::listener(submissions)?, listen::listener(submission)?);
-        tokio::spawn(listen::listen(desk.clone(), submissions, doors.clone(), true));
-        tokio::spawn(listen::listen(desk.clone(), submission, doors.clone(), false));
+        let listeners = listeners.into_iter().map(listen::listener).collect::<std::io::Result<Vec<_>>>()?;
+        let submissions = listeners.first().map(tokio::net::TcpListener::local_addr).transpose()?;
+        for listener in listeners {
+            let implicit_tls = submissions.map(|first| first.port()) == Some(listener.local_addr()?.port());
+            tokio::spawn(listen::listen(desk.clone(), listener, doors.clone(), implicit_tls));
+        }
         role::follow(&desk, &controls, &doors, Keeper::login).await;
         Ok(())
     })
