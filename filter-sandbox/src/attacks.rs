@@ -5,9 +5,12 @@
 
 use std::ffi::CString;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 
-use rustix::process::WaitIdStatus;
+use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus};
 
+use crate::protocol::Spawn;
 use crate::sys::{self, Cloned};
 use crate::worker::{Birth, ended};
 use crate::zygote::births::Births;
@@ -17,9 +20,13 @@ mod files;
 mod kernel;
 mod memory;
 mod network;
+mod pairs;
+mod survey;
 mod table;
 
-pub use table::{ATTACKS, ON_A_WRITABLE_MESSAGE};
+pub use pairs::{PAIRS, Pair};
+pub use survey::{Ask, as_offspring, as_role, pretend, survey};
+pub use table::{ATTACKS, ENDS, ON_A_WRITABLE_MESSAGE};
 
 /// What the attempts are aimed at.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
@@ -114,12 +121,19 @@ pub enum Message {
 impl Births {
     /// A child locked as a worker is, that does `what` instead of a worker's job; its exit code is the answer.
     fn hostile(&self, message: Message, what: impl FnOnce() -> i32) -> io::Result<Outcome> {
+        let (socket, pidfd) = self.hostile_child(message, what)?;
+        // Nobody listens to it.
+        drop(socket);
+        end_of(&pidfd)
+    }
+
+    fn hostile_child(&self, message: Message, what: impl FnOnce() -> i32) -> io::Result<(UnixStream, OwnedFd)> {
         let file = crate::memory::file_of(&[b"Subject: prey\r\n\r\n"])?;
-        let file = if message == Message::ReadOnly { self.read_only(&file)? } else { file };
-        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        let message = if message == Message::ReadOnly { self.read_only(&file)? } else { file };
+        let (ours, theirs) = UnixStream::pair()?;
         let socket = theirs.into();
-        let spawn = crate::protocol::Spawn { largest: 1024 * 1024, seconds: 2, warm: false };
-        let birth = Birth { zygote: &self.zygote, prepared: &self.prepared, spawn, message: &file, socket: &socket };
+        let spawn = Spawn { largest: 1024 * 1024, seconds: 1, warm: false };
+        let birth = Birth { zygote: &self.zygote, prepared: &self.prepared, spawn, message: &message, socket: &socket };
         match self.zygote.clone_child()? {
             Cloned::Child => match birth.lock() {
                 Ok(_) => sys::exit(what()),
@@ -128,15 +142,15 @@ impl Births {
                     sys::exit(ended::UNCONFINED)
                 }
             },
-            Cloned::Parent { pidfd: Some(pidfd), .. } => {
-                let id = rustix::process::WaitId::PidFd(std::os::fd::AsFd::as_fd(&pidfd));
-                let status = rustix::process::waitid(id, rustix::process::WaitIdOptions::EXITED)?;
-                drop(ours);
-                Ok(status.map_or(Outcome::NotTried, |status| outcome(&status)))
-            }
+            Cloned::Parent { pidfd: Some(pidfd), .. } => Ok((ours, pidfd)),
             Cloned::Parent { .. } => Err(io::Error::other("the kernel gave no pidfd")),
         }
     }
+}
+
+fn end_of(pidfd: &OwnedFd) -> io::Result<Outcome> {
+    let status = rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED)?;
+    Ok(status.map_or(Outcome::NotTried, |status| outcome(&status)))
 }
 
 fn outcome(status: &WaitIdStatus) -> Outcome {
@@ -152,34 +166,4 @@ fn outcome(status: &WaitIdStatus) -> Outcome {
 /// NUL-terminated.
 fn text(text: &str) -> CString {
     CString::new(text).unwrap_or_default()
-}
-
-/// A test's zygote: confines itself as `role` but for its list, then tries all of [`ATTACKS`] and
-/// [`ON_A_WRITABLE_MESSAGE`] in locked children, with their list or without, and sends what came of each over its control
-/// edge. Told its [`Victim`] there.
-#[must_use]
-pub fn survey(role: crate::Role, seccomp: bool) -> std::process::ExitCode {
-    match surveyed(role, seccomp) {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("survey: {error}");
-            std::process::ExitCode::FAILURE
-        }
-    }
-}
-
-fn surveyed(role: crate::Role, seccomp: bool) -> Result<(), Box<dyn std::error::Error>> {
-    let mut confined = crate::confine::all_but_seccomp(role)?;
-    let (mut victim, _) = confined.control.recv::<Victim>()?;
-    let mut births = Births::of(&mut confined)?;
-    victim.stray = std::os::fd::AsRawFd::as_raw_fd(&births.zygote.proc());
-    if !seccomp {
-        births.prepared.program = None;
-    }
-    let lists = [(ATTACKS, Message::ReadOnly), (ON_A_WRITABLE_MESSAGE, Message::Writable)];
-    for (attack, message) in lists.iter().flat_map(|(list, message)| list.iter().map(move |one| (one, *message))) {
-        let outcome = attack.attempt(&births, &victim, message)?;
-        confined.control.send(&outcome, &[])?;
-    }
-    Ok(())
 }

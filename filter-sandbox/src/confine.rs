@@ -168,7 +168,7 @@ fn lock(lock: Lock) -> Option<bool> {
     }
 }
 
-/// Puts a role's own narrower list in force in a process that a zygote has cloned, and its Landlock.
+/// Puts a role's walls round a process that a zygote has cloned; all but the last.
 pub(crate) fn narrow(role: Role) -> Result<Status, ConfineError> {
     let walls = role.walls();
     let no_new_code = harden().at("process attributes")?;
@@ -176,6 +176,5 @@ pub(crate) fn narrow(role: Role) -> Result<Status, ConfineError> {
     let locked = lock(walls.lock);
     capabilities::give_up().at("capabilities")?;
     let landlock = if walls.landlock { Some(landlock::restrict(walls).at("Landlock")?) } else { None };
-    seccomp::install(&seccomp::program(walls)).at("seccomp")?;
     Ok(Status { landlock, locked, no_new_code })
 }

@@ -52,11 +52,31 @@ impl Zygote {
         descriptors: Vec<OwnedFd>,
         main: impl FnOnce(Vec<OwnedFd>) -> ExitCode,
     ) -> io::Result<Offspring> {
+        self.made(role, descriptors, true, main)
+    }
+
+    /// A child without its list of calls, whose other walls a test attacks.
+    pub(crate) fn make_without_list(
+        &self,
+        role: Role,
+        descriptors: Vec<OwnedFd>,
+        main: impl FnOnce(Vec<OwnedFd>) -> ExitCode,
+    ) -> io::Result<Offspring> {
+        self.made(role, descriptors, false, main)
+    }
+
+    fn made(
+        &self,
+        role: Role,
+        descriptors: Vec<OwnedFd>,
+        listed: bool,
+        main: impl FnOnce(Vec<OwnedFd>) -> ExitCode,
+    ) -> io::Result<Offspring> {
         match self.clone_child()? {
             Cloned::Parent { pidfd: Some(pidfd), .. } => Ok(Offspring { pidfd }),
             Cloned::Parent { .. } => Err(io::Error::other("the kernel gave no pidfd")),
             Cloned::Child => {
-                let code = match self.become_child(role, descriptors) {
+                let code = match self.become_child(role, descriptors, listed) {
                     Ok(descriptors) => main(descriptors),
                     Err(error) => {
                         eprintln!("{role}: {error}");
@@ -69,11 +89,14 @@ impl Zygote {
         }
     }
 
-    fn become_child(&self, role: Role, descriptors: Vec<OwnedFd>) -> Result<Vec<OwnedFd>, ConfineError> {
+    fn become_child(&self, role: Role, descriptors: Vec<OwnedFd>, listed: bool) -> Result<Vec<OwnedFd>, ConfineError> {
         use confine::At;
         write_maps(self.proc()).at("its id maps")?;
         let kept = keep_only(descriptors).at("its descriptors")?;
         confine::narrow(role)?;
+        if listed {
+            crate::seccomp::install(&crate::seccomp::program(role.walls())).at("seccomp")?;
+        }
         Ok(kept)
     }
 

@@ -286,15 +286,22 @@ pub(crate) fn limits_of(resource: libc::c_uint) -> io::Result<(u64, u64)> {
     Ok((present[0], present[1]))
 }
 
-/// A new, empty session keyring: what the starter's held cannot be reached any more. Kernels without keyrings
-/// have nothing to reach.
+/// A new, empty session keyring that nobody may use: what the starter's held cannot be reached any more, and since a
+/// zygote's children inherit the new one, none may leave anything there for the next. Kernels without keyrings have
+/// nothing to reach.
 pub(crate) fn forget_keyrings() -> io::Result<()> {
-    const JOIN_SESSION: libc::c_int = 1;
-    // SAFETY: a null name asks for an anonymous one.
-    match check(unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION, std::ptr::null::<u8>(), 0, 0, 0) }) {
-        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
-        other => other.map(drop),
-    }
+    const JOIN_SESSION: libc::c_long = 1;
+    const SET_PERMISSIONS: libc::c_long = 5;
+    const SESSION_KEYRING: libc::c_long = -3;
+    const NONE: libc::c_long = 0;
+    // SAFETY: a null name asks for an anonymous keyring; all else are numbers.
+    let joined = check(unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION, NONE, NONE, NONE, NONE) });
+    match joined {
+        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => return Ok(()),
+        other => other?,
+    };
+    // SAFETY: numbers only.
+    check(unsafe { libc::syscall(libc::SYS_keyctl, SET_PERMISSIONS, SESSION_KEYRING, NONE, NONE, NONE) }).map(drop)
 }
 
 /// Every signal to its default (but `ignored`), and none blocked.

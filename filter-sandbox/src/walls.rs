@@ -129,16 +129,17 @@ static OWNER: Walls = Walls {
 };
 
 static OWNER_ZYGOTE: Walls = Walls {
-    // What it lets through is what its owners may do (a child's list can only be narrower) and making them.
+    // What it lets through is what its owners may do (a child's list can only be narrower) and, last because it
+    // replaces what is refused above, making them.
     calls: &[
         calls::BASE,
-        calls::SETUP,
-        calls::ZYGOTE,
         calls::THREADS,
         calls::RUNTIME,
         calls::STREAMS,
         calls::MEMORY_FILES,
         calls::READS_FILES,
+        calls::SETUP,
+        calls::ZYGOTE,
     ],
     descriptors: 4096,
     lock: Lock::Future,

@@ -38,9 +38,16 @@ const STACK: usize = 2 * 1024 * 1024;
 /// Address space beside arena, message and stack (bytes).
 const SLACK: u64 = 1024 * 1024;
 
+/// What a locked worker does: [`serve`], or whatever a test wants to see a hostile one do. Gets the mapped message, as
+/// large as it may be, and the layers that hold.
+#[doc(hidden)]
+pub type Duty = fn(&Locked, Status) -> io::Result<()>;
+
 /// What a zygote prepares once for all its workers.
 #[derive(Debug)]
 pub(crate) struct Prepared {
+    /// What each worker does.
+    pub(crate) duty: Duty,
     /// The worker's list; `None` only where the other walls are tested alone.
     pub(crate) program: Option<Program>,
     /// Address space of the zygote's image (bytes).
@@ -69,7 +76,7 @@ impl Birth<'_> {
         if self.spawn.warm {
             sample::read();
         }
-        sys::exit(match serve(&message, status) {
+        sys::exit(match (self.prepared.duty)(&message, status) {
             Ok(()) => ended::WELL,
             Err(_) => ended::ALONE,
         })
@@ -154,7 +161,7 @@ fn grow_stack() {
 }
 
 /// Its one job.
-fn serve(message: &Locked, status: Status) -> io::Result<()> {
+pub(crate) fn serve(message: &Locked, status: Status) -> io::Result<()> {
     // SAFETY: descriptor 1 is the worker's socket and nothing else in this process owns it. It is never closed: the
     // list has no such call, and the end of the process does it.
     let mut socket = ManuallyDrop::new(unsafe { File::from_raw_fd(1) });

@@ -21,6 +21,8 @@ use crate::edge::{Answer, Edge, EdgeError, Numbered};
 use crate::offspring::Zygote;
 use crate::protocol::{Event, Job, Reply, Request, Spawn};
 use crate::role::Role;
+#[doc(hidden)]
+pub use crate::worker::Duty;
 use crate::worker::Prepared;
 use crate::{protocol, seccomp, selftest};
 
@@ -73,7 +75,14 @@ pub enum Ready {
 /// The role's life: confines itself, then serves until it is no longer needed.
 #[must_use]
 pub fn run(role: Role) -> ExitCode {
-    match serve(role) {
+    run_with(role, crate::worker::serve)
+}
+
+/// [`run`], with workers that do something else: hostile ones, in tests.
+#[doc(hidden)]
+#[must_use]
+pub fn run_with(role: Role, duty: Duty) -> ExitCode {
+    match serve(role, duty) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{role}: {error}");
@@ -82,7 +91,7 @@ pub fn run(role: Role) -> ExitCode {
     }
 }
 
-fn serve(role: Role) -> Result<(), Box<dyn std::error::Error>> {
+fn serve(role: Role, duty: Duty) -> Result<(), Box<dyn std::error::Error>> {
     let mut confined = confine::all_but_seccomp(role)?;
     quiet_panics();
     let (start, with) = confined.control.recv::<Start>()?;
@@ -95,6 +104,7 @@ fn serve(role: Role) -> Result<(), Box<dyn std::error::Error>> {
         Ok(Err(error)) => Ready::Refused(format!("no worker could be made: {error}")),
         Err(gave_way) => Ready::Refused(gave_way.to_string()),
     };
+    births.prepared.duty = duty;
     confined.control.send(&ready, &[])?;
     if let Ready::Refused(why) = ready {
         return Err(why.into());
@@ -294,7 +304,7 @@ impl Births {
     pub(crate) fn of(confined: &mut Confined) -> io::Result<Self> {
         let zygote = Zygote::of(confined).ok_or_else(|| io::Error::other("this role is no zygote"))?;
         let program = Some(seccomp::program(Role::Worker.walls()));
-        let prepared = Prepared { program, image: image_size(&zygote)? };
+        let prepared = Prepared { duty: crate::worker::serve, program, image: image_size(&zygote)? };
         Ok(Self { zygote, prepared })
     }
 

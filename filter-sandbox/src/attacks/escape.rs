@@ -99,7 +99,7 @@ pub(super) fn nicer(_: &Victim) -> Result<(), i32> {
 }
 
 pub(super) fn raise_limit(_: &Victim) -> Result<(), i32> {
-    let wanted = [64u64, 64];
+    let wanted = [sys::UNLIMITED; 2];
     let none = std::ptr::null::<u64>();
     attempt!(libc::SYS_prlimit64, 0, libc::RLIMIT_NPROC as i32, wanted.as_ptr(), none).map(drop)
 }

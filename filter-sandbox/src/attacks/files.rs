@@ -1,4 +1,4 @@
-//! Reaching files: rows 1 to 5, 14, 29, 42, 45.
+//! Reaching files and descriptors: rows 1 to 5, 29, 42, 45, 62.
 
 use super::{Victim, attempt, text};
 
@@ -66,4 +66,15 @@ pub(super) fn file_handle(_: &Victim) -> Result<(), i32> {
     let mut mount = 0i32;
     let (handle, mount) = (handle.as_mut_ptr(), &raw mut mount);
     attempt!(libc::SYS_name_to_handle_at, libc::AT_FDCWD, c"/".as_ptr(), handle, mount, 0).map(drop)
+}
+
+pub(super) fn other_descriptor(_: &Victim) -> Result<(), i32> {
+    let mut refused = Err(libc::EBADF);
+    for number in 2..4096 {
+        match attempt!(libc::SYS_fcntl, number, libc::F_GETFD) {
+            Ok(_) => return Ok(()),
+            Err(errno) => refused = Err(errno),
+        }
+    }
+    refused
 }

@@ -1,4 +1,4 @@
-//! Memory, descriptors and the message: rows 30 to 36, 47, 51, 52.
+//! Memory, descriptors and the message: rows 30 to 36, 47, 51, 52, 55, 66, 67.
 
 use super::{Victim, attempt, text};
 use crate::calls::MMAP;
@@ -72,4 +72,26 @@ pub(super) fn gift_pages(_: &Victim) -> Result<(), i32> {
 pub(super) fn lock_memory(_: &Victim) -> Result<(), i32> {
     let byte = 0u8;
     attempt!(libc::SYS_mlock, &raw const byte, 1).map(drop)
+}
+
+pub(super) fn spin(_: &Victim) -> Result<(), i32> {
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+pub(super) fn recurse(victim: &Victim) -> Result<(), i32> {
+    if victim.process == i32::MIN {
+        return Ok(());
+    }
+    let room = std::hint::black_box([0u8; 1024]);
+    recurse(victim)?;
+    if std::hint::black_box(room)[0] == 0 { Ok(()) } else { Err(libc::EIO) }
+}
+
+pub(super) fn write_to_nobody(_: &Victim) -> Result<(), i32> {
+    // Until its client has let go: the socket takes some bytes.
+    loop {
+        attempt!(libc::SYS_write, 1, [0u8; 4096].as_ptr(), 4096)?;
+    }
 }

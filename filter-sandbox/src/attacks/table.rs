@@ -29,7 +29,7 @@ impl Attack {
     }
 }
 
-/// Rows 1 to 54.
+/// Rows 1 to 54, and 62.
 pub const ATTACKS: &[Attack] = &[
     host(1, "open a file by absolute path", files::absolute, Refused(libc::ENOENT)),
     host(2, "open through a stray directory descriptor", files::stray_directory, Refused(libc::EBADF)),
@@ -110,7 +110,19 @@ pub const ATTACKS: &[Attack] = &[
     attack(53, "system information", kernel::system_info, Works),
     attack(53, "page cache statistics", kernel::page_cache, Works),
     attack(54, "make a timer", kernel::timer, Refused(libc::EAGAIN)),
+    attack(62, "find another descriptor", files::other_descriptor, Refused(libc::EBADF)),
 ];
+
+/// Ways to end badly: rows 55 (the backstop behind the client's deadline), 66 and 67. The same with seccomp and without.
+pub const ENDS: &[Attack] = &[
+    ends(55, "spin for ever", memory::spin, Outcome::Killed(libc::SIGKILL)),
+    ends(66, "recurse for ever", memory::recurse, Outcome::Killed(libc::SIGSEGV)),
+    ends(67, "write to a client that is gone", memory::write_to_nobody, Refused(libc::EPIPE)),
+];
+
+const fn ends(row: u8, name: &'static str, run: fn(&Victim) -> Result<(), i32>, how: Outcome) -> Attack {
+    attack(row, name, run, how).whole(how)
+}
 
 /// Row 47 again, had the worker been given the message's file opened for writing: what the seals and RLIMIT_FSIZE do.
 pub const ON_A_WRITABLE_MESSAGE: &[Attack] = &[

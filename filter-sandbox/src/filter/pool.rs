@@ -209,8 +209,10 @@ async fn watch_link(pool: std::sync::Weak<Pool>, link: std::sync::Weak<Link>, mu
 }
 
 impl Worker {
-    /// Whether its zygote is gone: its death then says nothing about its letter.
+    /// Whether its zygote was killed: its death then says nothing about its letter. A zygote whose time was over waits
+    /// for its workers.
     pub(super) async fn orphaned(&self) -> bool {
-        tokio::time::timeout(NOTICE, self.link.caller.closed()).await.is_ok()
+        let gone = tokio::time::timeout(NOTICE, self.link.caller.closed()).await.is_ok();
+        gone && !self.link.due.load(Ordering::Relaxed)
     }
 }

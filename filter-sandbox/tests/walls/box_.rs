@@ -2,21 +2,29 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use filter_sandbox::edge::Edge;
 use filter_sandbox::filter::{Filter, FilterLimits};
 use filter_sandbox::{Launch, Role, Running, attacks, zygote};
 
+use crate::hostile;
+
 /// What this program does when it was started as a role.
 pub fn role(name: &str, args: &[&str]) -> ExitCode {
     let role: Role = name.parse().unwrap();
     match args {
         [] => zygote::run(role),
-        ["survey", "whole"] => attacks::survey(role, true),
-        ["survey", "alone"] => attacks::survey(role, false),
+        ["hostile"] => zygote::run_with(role, hostile::duty),
+        ["survey", how] => attacks::survey(role, *how == "whole"),
+        ["attack", how, index] => attacks::as_role(role, *how == "whole", index.parse().unwrap()),
+        ["attack-child", child, how, index] => {
+            attacks::as_offspring(role, child.parse().unwrap(), *how == "whole", index.parse().unwrap())
+        }
         _ => ExitCode::FAILURE,
     }
 }
@@ -26,12 +34,55 @@ pub fn start(role: Role, args: &[&str]) -> std::io::Result<Running> {
     let exe = File::open("/proc/self/exe").unwrap();
     let uid = rustix::process::geteuid().is_root().then(|| role.host_uid());
     let stderr = std::io::stderr();
-    Launch { role, exe: exe.as_fd(), args, uid, directory: None, stderr: stderr.as_fd() }.start()
+    let directory = (role == Role::Keeper).then(|| File::open(spool().path()).unwrap());
+    let directory = directory.as_ref().map(AsFd::as_fd);
+    Launch { role, exe: exe.as_fd(), args, uid, directory, stderr: stderr.as_fd() }.start()
+}
+
+/// A keeper's spool: a folder of its own, closed to others.
+pub fn spool() -> &'static Directory {
+    static SPOOL: OnceLock<Directory> = OnceLock::new();
+    SPOOL.get_or_init(|| {
+        let spool = Directory::new("spool");
+        std::fs::write(spool.path().join("letter"), "sealed").unwrap();
+        if rustix::process::geteuid().is_root() {
+            let uid = Some(Role::Keeper.host_uid());
+            std::os::unix::fs::chown(spool.path(), uid, uid).unwrap();
+        }
+        std::fs::set_permissions(spool.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+        spool
+    })
+}
+
+/// A folder that goes when it is dropped.
+pub struct Directory(PathBuf);
+
+impl Directory {
+    pub fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("postern-walls-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// A zygote that serves, and its first client's edge.
 pub fn zygote(self_test: bool) -> (Running, Edge, zygote::Ready) {
-    let running = start(Role::MxZygote, &[]).unwrap();
+    zygote_with(&[], self_test)
+}
+
+pub fn zygote_with(args: &[&str], self_test: bool) -> (Running, Edge, zygote::Ready) {
+    let running = start(Role::MxZygote, args).unwrap();
     let (ours, theirs) = Edge::pair().unwrap();
     running.control.send(&zygote::Start { self_test }, &[theirs.as_fd()]).unwrap();
     let (ready, _) = running.control.recv::<zygote::Ready>().unwrap();
@@ -43,7 +94,16 @@ pub const LIMITS: FilterLimits =
 
 /// Runs async code with a filter on a fresh zygote.
 pub fn with_filter<F: Future>(limits: FilterLimits, work: impl FnOnce(Arc<Filter>) -> F) -> F::Output {
-    let (running, edge, ready) = zygote(false);
+    with_filter_on(&[], limits, work)
+}
+
+/// The same, with a zygote that was given these words.
+pub fn with_filter_on<F: Future>(
+    args: &[&str],
+    limits: FilterLimits,
+    work: impl FnOnce(Arc<Filter>) -> F,
+) -> F::Output {
+    let (running, edge, ready) = zygote_with(args, false);
     assert!(matches!(ready, zygote::Ready::Serving { .. }), "{ready:?}");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let output = runtime.block_on(async { work(Filter::new(edge, limits).unwrap()).await });

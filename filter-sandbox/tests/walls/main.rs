@@ -4,6 +4,9 @@
 
 mod box_;
 mod filtering;
+mod hostile;
+mod lesser_kernels;
+mod role_attacks;
 mod runner;
 mod worker_attacks;
 
@@ -17,6 +20,14 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["postern", "role", name, args @ ..] => box_::role(name, args),
+        [_, "lacking", what] => {
+            lesser_kernels::lacking(what);
+            ExitCode::SUCCESS
+        }
+        [_, "lacking-clone", errno, told] => {
+            lesser_kernels::lacking_clone(errno, told);
+            ExitCode::SUCCESS
+        }
         [_, args @ ..] => runner::run(args),
         [] => ExitCode::FAILURE,
     }

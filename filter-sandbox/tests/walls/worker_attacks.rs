@@ -7,17 +7,20 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process::{Child, Command};
 
-use filter_sandbox::Role;
-use filter_sandbox::attacks::{ATTACKS, Attack, ON_A_WRITABLE_MESSAGE, Outcome, Victim};
+use filter_sandbox::attacks::{ATTACKS, Ask, Attack, ENDS, ON_A_WRITABLE_MESSAGE, Outcome, PAIRS, Victim};
 use filter_sandbox::zygote::Ready;
+use filter_sandbox::{Role, Running};
 
-use crate::box_;
+use crate::box_::{self, Directory};
 use crate::runner::Case;
 
 pub fn cases() -> Vec<Case> {
     vec![
         Case { name: "worker attacks, all walls", run: whole },
         Case { name: "worker attacks, seccomp off", run: alone },
+        Case { name: "bad ends of a worker (rows 55, 66, 67)", run: ends },
+        Case { name: "two workers cannot talk or leave anything (rows 58, 59)", run: pairs },
+        Case { name: "a zygote's image holds no secret (row 61)", run: image },
         Case { name: "self-test passes in time", run: self_test },
     ]
 }
@@ -27,37 +30,21 @@ pub struct Outside {
     pub victim: Victim,
     _directory: Directory,
     process: Child,
-    _sockets: (TcpListener, UdpSocket, UnixListener, UnixListener),
+    pub udp: UdpSocket,
+    _sockets: (TcpListener, UnixListener, UnixListener),
     segment: i32,
-}
-
-pub struct Directory(pub std::path::PathBuf);
-
-impl Directory {
-    pub fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("postern-walls-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 impl Outside {
     pub fn new() -> Self {
-        let directory = Directory::new();
-        let file = directory.0.join("world-readable");
+        let directory = Directory::new("outside");
+        let file = directory.path().join("world-readable");
         writeln!(std::fs::File::create(&file).unwrap(), "for everybody").unwrap();
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
         let name = format!("postern-walls-{}", std::process::id());
         let hidden = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
-        let socket_file = directory.0.join("socket");
+        let socket_file = directory.path().join("socket");
         let path = UnixListener::bind(&socket_file).unwrap();
         let segment = std::process::id().cast_signed();
         // SAFETY: numbers only.
@@ -74,7 +61,7 @@ impl Outside {
             segment,
             stray: -1,
         };
-        Self { victim, _directory: directory, process, _sockets: (tcp, udp, hidden, path), segment: made }
+        Self { victim, _directory: directory, process, udp, _sockets: (tcp, hidden, path), segment: made }
     }
 }
 
@@ -89,17 +76,36 @@ impl Drop for Outside {
     }
 }
 
-fn survey(how: &str) -> Vec<(&'static Attack, Outcome)> {
-    let outside = Outside::new();
-    let running = box_::start(Role::MxZygote, &["survey", how]).unwrap();
-    running.control.send(&outside.victim, &[]).unwrap();
-    let outcomes = ATTACKS
-        .iter()
-        .chain(ON_A_WRITABLE_MESSAGE)
-        .map(|attack| (attack, running.control.recv::<Outcome>().unwrap().0))
-        .collect();
-    box_::end(running);
-    outcomes
+/// A zygote that answers, and what its children must not reach.
+struct Survey {
+    running: Running,
+    _outside: Outside,
+}
+
+impl Survey {
+    fn new(how: &str) -> Self {
+        let outside = Outside::new();
+        let running = box_::start(Role::MxZygote, &["survey", how]).unwrap();
+        running.control.send(&outside.victim, &[]).unwrap();
+        Self { running, _outside: outside }
+    }
+
+    fn ask(&self, ask: Ask) {
+        self.running.control.send(&ask, &[]).unwrap();
+    }
+
+    fn outcome(&self) -> Outcome {
+        self.running.control.recv::<Outcome>().unwrap().0
+    }
+
+    fn attacks(&self) -> Vec<(&'static Attack, Outcome)> {
+        self.ask(Ask::Attacks);
+        ATTACKS.iter().chain(ON_A_WRITABLE_MESSAGE).map(|attack| (attack, self.outcome())).collect()
+    }
+
+    fn end(self) {
+        box_::end(self.running);
+    }
 }
 
 fn judge(outcomes: &[(&Attack, Outcome)], expected: impl Fn(&Attack) -> Outcome) {
@@ -115,11 +121,62 @@ fn judge(outcomes: &[(&Attack, Outcome)], expected: impl Fn(&Attack) -> Outcome)
 }
 
 fn whole() {
-    judge(&survey("whole"), |attack| attack.whole);
+    let survey = Survey::new("whole");
+    judge(&survey.attacks(), |attack| attack.whole);
+    survey.end();
 }
 
 fn alone() {
-    judge(&survey("alone"), |attack| attack.alone);
+    let survey = Survey::new("alone");
+    judge(&survey.attacks(), |attack| attack.alone);
+    survey.end();
+}
+
+/// On a kernel without Landlock: see `lesser_kernels`.
+pub fn bare() {
+    let survey = Survey::new("alone");
+    let mut outcomes = survey.attacks();
+    // What makes Landlock seem missing is a seccomp program, which refuses other system call tables by itself.
+    outcomes.retain(|(attack, _)| attack.row != 50);
+    judge(&outcomes, |attack| attack.bare);
+    survey.end();
+}
+
+fn ends() {
+    for how in ["whole", "alone"] {
+        let survey = Survey::new(how);
+        survey.ask(Ask::Ends);
+        let outcomes: Vec<_> = ENDS.iter().map(|attack| (attack, survey.outcome())).collect();
+        judge(&outcomes, |attack| attack.whole);
+        survey.end();
+    }
+}
+
+fn pairs() {
+    let survey = Survey::new("alone");
+    survey.ask(Ask::Pairs);
+    for pair in PAIRS {
+        assert_eq!(survey.outcome(), pair.expected, "{}, both alive", pair.name);
+        assert_eq!(survey.outcome(), pair.expected, "{}, one after the other", pair.name);
+    }
+    survey.end();
+}
+
+/// Row 61: what the starter knows is not in the zygote's image. The starter's heap, stack and environment hold it.
+fn image() {
+    let secret = *b"a planted canary";
+    // SAFETY: this program's main thread is its only one here.
+    unsafe { std::env::set_var("CANARY", "a planted canary") };
+    let on_the_heap = std::hint::black_box(secret.repeat(1000));
+    let survey = Survey::new("whole");
+    survey.ask(Ask::Image(secret.map(|byte| !byte)));
+    assert!(!survey.running.control.recv::<bool>().unwrap().0, "the zygote's image holds its starter's secret");
+    // That it would have been found: the victim's file name was told to it.
+    let known: [u8; 16] = survey._outside.victim.file.as_bytes()[..16].try_into().unwrap();
+    survey.ask(Ask::Image(known.map(|byte| !byte)));
+    assert!(survey.running.control.recv::<bool>().unwrap().0, "the scan finds nothing at all");
+    survey.end();
+    drop(on_the_heap);
 }
 
 fn self_test() {

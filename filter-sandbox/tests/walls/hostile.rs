@@ -1,0 +1,221 @@
+//! Workers that have been taken over, told by their letter what to do: rows 55 to 57.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use filter_sandbox::confine::Status;
+use filter_sandbox::filter::{Filter, FilterLimits, Unfiltered};
+use filter_sandbox::letter;
+use filter_sandbox::memory::Locked;
+use filter_sandbox::report::{Facts, Report};
+
+use crate::box_;
+use crate::runner::Case;
+
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case { name: "a worker that spins or stays silent is killed in time", run: late },
+        Case { name: "garbage, floods, halves and lies cost one letter", run: bad_reports },
+        Case { name: "a worker that crashes costs one letter", run: crashes },
+        Case { name: "a worker that answers and goes on is killed", run: goes_on },
+        Case { name: "a zygote is renewed after abnormal deaths", run: renewed },
+    ]
+}
+
+/// In the worker: does what the letter's first word says.
+pub fn duty(message: &Locked, _: Status) -> io::Result<()> {
+    // The job has come once a byte of it is there: only then is the letter written.
+    let mut head = [0; 4];
+    read(&mut head);
+    let mut job = vec![0; u32::from_le_bytes(head) as usize];
+    read(&mut job);
+    let end = message.iter().position(|byte| *byte == 0).unwrap_or(message.len());
+    let letter = &message[..end];
+    let report = || postcard::to_stdvec(&letter::examine(letter, &Facts::default()).unwrap()).unwrap();
+    match letter.split(|byte| *byte == b' ').next().unwrap_or_default() {
+        b"spin" => loop {
+            std::hint::spin_loop();
+        },
+        b"silent" => read(&mut head),
+        b"flood" => loop {
+            write(&[0xff; 4096]);
+        },
+        b"flood-after-length" => {
+            write(&1000u32.to_le_bytes());
+            loop {
+                write(&[0xff; 4096]);
+            }
+        }
+        b"half" => {
+            write(&100u32.to_le_bytes());
+            write(&[0; 50]);
+            read(&mut head);
+        }
+        b"half-and-die" => {
+            write(&100u32.to_le_bytes());
+            write(&[0; 50]);
+        }
+        b"huge" => write(&u32::MAX.to_le_bytes()),
+        b"garbage" => frame(&[0xaa; 300]),
+        b"deep" => frame(&deep()),
+        b"longer" => frame(&[report(), vec![0]].concat()),
+        b"lie" => {
+            let mut report: Report = postcard::from_bytes(&report()).unwrap();
+            report.summary.root.body.end += 1_000_000;
+            frame(&postcard::to_stdvec(&report).unwrap());
+        }
+        b"panic" => panic!("as told"),
+        b"abort" => std::process::abort(),
+        b"fork" => {
+            // SAFETY: numbers only; it is killed.
+            unsafe { libc::syscall(libc::SYS_fork) };
+        }
+        b"memory" => {
+            let mut taken = Vec::new();
+            loop {
+                taken.push(vec![1u8; 1 << 20]);
+            }
+        }
+        b"overflow" => overflow(0),
+        b"goes-on" => {
+            frame(&report());
+            loop {
+                std::hint::spin_loop();
+            }
+        }
+        b"floods-on" => {
+            frame(&report());
+            loop {
+                write(&[0xff; 4096]);
+            }
+        }
+        _ => frame(&report()),
+    }
+    Ok(())
+}
+
+fn deep() -> Vec<u8> {
+    vec![1; 500_000]
+}
+
+fn overflow(depth: u64) {
+    let room = std::hint::black_box([depth; 512]);
+    if depth < u64::MAX {
+        overflow(depth + 1);
+    }
+    std::hint::black_box(room);
+}
+
+fn frame(bytes: &[u8]) {
+    write(&u32::try_from(bytes.len()).unwrap().to_le_bytes());
+    write(bytes);
+}
+
+fn write(mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        // SAFETY: the buffer is valid for its length.
+        let written = unsafe { libc::write(1, bytes.as_ptr().cast(), bytes.len()) };
+        if written <= 0 {
+            std::process::exit(0);
+        }
+        bytes = &bytes[written as usize..];
+    }
+}
+
+fn read(mut bytes: &mut [u8]) {
+    while !bytes.is_empty() {
+        // SAFETY: the buffer is valid for its length.
+        let read = unsafe { libc::read(1, bytes.as_mut_ptr().cast(), bytes.len()) };
+        if read <= 0 {
+            std::process::exit(0);
+        }
+        bytes = &mut bytes[read as usize..];
+    }
+}
+
+const QUICK: FilterLimits =
+    FilterLimits { ready: 1, concurrent: 2, deadline: Duration::from_millis(700), largest: 1 << 20 };
+
+async fn tell(filter: &Filter, word: &str) -> Result<Report, Unfiltered> {
+    let letter = format!("{word} : x\r\nSubject: y\r\n\r\nwords\r\n");
+    filter.examine(&[letter.as_bytes()], &Facts::default()).await
+}
+
+async fn still_well(filter: &Filter) {
+    tell(filter, "honest").await.unwrap();
+}
+
+fn late() {
+    box_::with_filter_on(&["hostile"], QUICK, |filter| async move {
+        for word in ["spin", "silent", "half"] {
+            let start = Instant::now();
+            let outcome = tell(&filter, word).await;
+            assert!(matches!(outcome, Err(Unfiltered::Late)), "{word}: {outcome:?}");
+            assert!(start.elapsed() < QUICK.deadline * 3, "{word} took {:?}", start.elapsed());
+            still_well(&filter).await;
+        }
+    });
+}
+
+fn bad_reports() {
+    box_::with_filter_on(&["hostile"], QUICK, |filter| async move {
+        for word in ["flood", "flood-after-length", "huge", "garbage", "deep", "longer"] {
+            let outcome = tell(&filter, word).await;
+            assert!(matches!(outcome, Err(Unfiltered::Garbage)), "{word}: {outcome:?}");
+            still_well(&filter).await;
+        }
+        let outcome = tell(&filter, "lie").await;
+        assert!(matches!(outcome, Err(Unfiltered::Lied(_))), "{outcome:?}");
+        let outcome = tell(&filter, "half-and-die").await;
+        assert!(matches!(outcome, Err(Unfiltered::Died)), "{outcome:?}");
+        still_well(&filter).await;
+    });
+}
+
+fn crashes() {
+    let patient = FilterLimits { deadline: Duration::from_secs(10), ..QUICK };
+    box_::with_filter_on(&["hostile"], patient, |filter| async move {
+        for word in ["panic", "abort", "fork", "memory", "overflow"] {
+            let outcome = tell(&filter, word).await;
+            assert!(matches!(outcome, Err(Unfiltered::Died)), "{word}: {outcome:?}");
+            still_well(&filter).await;
+        }
+    });
+}
+
+/// Row 57: with one place, the next letter can only come through if the one that goes on was killed.
+fn goes_on() {
+    let one = FilterLimits { concurrent: 1, deadline: Duration::from_secs(5), ..QUICK };
+    box_::with_filter_on(&["hostile"], one, |filter| async move {
+        for word in ["goes-on", "floods-on", "goes-on", "honest"] {
+            tell(&filter, word).await.unwrap();
+        }
+    });
+}
+
+/// A zygote whose workers die abnormally ends itself; letters wait for the next one.
+fn renewed() {
+    let limits = FilterLimits { deadline: Duration::from_secs(10), ..QUICK };
+    let (first, edge, _) = box_::zygote_with(&["hostile"], false);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let filter = Filter::new(edge, limits).unwrap();
+        for _ in 0..filter_sandbox::zygote::limits::ABNORMAL {
+            assert!(matches!(tell(&filter, "abort").await, Err(Unfiltered::Died)));
+        }
+        // It is due, and nobody works: it ends by itself and well.
+        let status = tokio::task::spawn_blocking(move || box_::wait(first.pid)).await.unwrap();
+        assert_eq!(status.and_then(rustix::process::WaitStatus::exit_status), Some(0));
+        let waits = tell(&filter, "honest");
+        let (second, edge, _) = box_::zygote_with(&["hostile"], false);
+        let comes = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            filter.replace(edge).unwrap();
+        };
+        let (report, ()) = tokio::join!(waits, comes);
+        report.unwrap();
+        still_well(&filter).await;
+        drop(filter);
+        tokio::task::spawn_blocking(move || box_::end(second)).await.unwrap();
+    });
+}

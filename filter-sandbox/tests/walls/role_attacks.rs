@@ -1,0 +1,126 @@
+//! Each role confines itself as it does in the box, then tries to reach the host: files, network, processes, programs.
+//! One process an attempt, whole and with seccomp off.
+
+use std::net::UdpSocket;
+
+use filter_sandbox::Role;
+use filter_sandbox::attacks::{ATTACKS, Attack, Outcome};
+
+use crate::box_;
+use crate::runner::Case;
+use crate::worker_attacks::Outside;
+
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case { name: "role attacks, all walls", run: || attack_from("whole") },
+        Case { name: "role attacks, seccomp off", run: || attack_from("alone") },
+        Case { name: "owner attacks, all walls and seccomp off", run: owner },
+        Case { name: "role attacks on the kernel, all walls", run: kernel },
+    ]
+}
+
+/// Every role that `up` starts.
+const STARTED: [Role; 10] = [
+    Role::Keeper,
+    Role::Mx,
+    Role::MxZygote,
+    Role::Submission,
+    Role::SubmissionZygote,
+    Role::Login,
+    Role::OwnerZygote,
+    Role::ImapZygote,
+    Role::Resolver,
+    Role::ScannerZygote,
+];
+
+/// What came of it: an exit code or a signal.
+fn attempt(role: Role, how: &str, index: usize, outside: &Outside) -> Result<i32, i32> {
+    let running = box_::start(role, &["attack", how, &index.to_string()]).unwrap();
+    let _ = running.control.send(&outside.victim, &[]);
+    let status = box_::wait(running.pid).unwrap();
+    match status.exit_status() {
+        Some(255) => panic!("{role} could not confine itself"),
+        Some(code) => Ok(code),
+        None => Err(status.terminating_signal().unwrap()),
+    }
+}
+
+fn attack_from(how: &str) {
+    let outside = Outside::new();
+    let mut tried = 0;
+    let mut wrong = Vec::new();
+    for role in STARTED {
+        for (index, attack) in ATTACKS.iter().enumerate().filter(|(_, attack)| attack.boundary) {
+            tried += 1;
+            if attempt(role, how, index, &outside) == Ok(0) && !harmless(role, attack, &outside.udp) {
+                wrong.push(format!("{role}: row {}, {}", attack.row, attack.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "got through:\n{}", wrong.join("\n"));
+    println!("    {tried} attempts in vain");
+}
+
+/// An owner is cloned by its zygote; it tries the same.
+fn owner() {
+    let outside = Outside::new();
+    for how in ["whole", "alone"] {
+        let mut wrong = Vec::new();
+        for (index, attack) in ATTACKS.iter().enumerate().filter(|(_, attack)| attack.boundary) {
+            let words = ["attack-child", Role::Owner.name(), how, &index.to_string()];
+            let running = box_::start(Role::OwnerZygote, &words).unwrap();
+            running.control.send(&outside.victim, &[]).unwrap();
+            let (outcome, _) = running.control.recv::<Outcome>().unwrap();
+            let held = match how {
+                // Its list kills, or answers with an errno of its own.
+                "whole" => matches!(outcome, Outcome::Killed(libc::SIGSYS) | Outcome::Refused(_)),
+                _ => outcome == attack.alone,
+            };
+            if !held {
+                wrong.push(format!("row {}, {}: {outcome:?}", attack.row, attack.name));
+            }
+            box_::end(running);
+        }
+        assert!(wrong.is_empty(), "{how}:\n{}", wrong.join("\n"));
+    }
+}
+
+/// What may succeed, because it is the role's work or reaches nobody.
+fn harmless(role: Role, attack: &Attack, udp: &UdpSocket) -> bool {
+    match (role, attack.row) {
+        // Its own loopback is up: the packet leaves for nowhere. The host's socket must not have got it.
+        (Role::Mx, 12) => {
+            udp.set_nonblocking(true).unwrap();
+            udp.recv(&mut [0; 16]).is_err()
+        }
+        // It asks the DNS by UDP, on the host's network: the one role that may.
+        (Role::Resolver, 12) => true,
+        _ => false,
+    }
+}
+
+/// Multiplying, executing and the kernel's own surface: for a role nothing of it may work, seccomp on.
+fn kernel() {
+    let outside = Outside::new();
+    let rows =
+        [15, 16, 17, 19, 20, 21, 22, 23, 24, 25, 27, 30, 32, 34, 36, 37, 38, 41, 43, 45, 46, 48, 49, 50, 51, 53, 54];
+    let mut wrong = Vec::new();
+    for role in STARTED.into_iter().filter(|role| *role != Role::ScannerZygote) {
+        for (index, attack) in ATTACKS.iter().enumerate().filter(|(_, attack)| rows.contains(&attack.row)) {
+            if attempt(role, "whole", index, &outside) == Ok(0) && !needed(role, attack) {
+                wrong.push(format!("{role}: row {}, {}", attack.row, attack.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "got through:\n{}", wrong.join("\n"));
+}
+
+fn needed(role: Role, attack: &Attack) -> bool {
+    match attack.row {
+        // A zygote makes its children undumpable and bound to it; until then it may also do the reverse.
+        49 => matches!(role, Role::MxZygote | Role::SubmissionZygote | Role::ImapZygote | Role::OwnerZygote),
+        // The cache library asks for the machine's size.
+        53 => role == Role::Keeper && attack.name == "system information",
+        _ => false,
+    }
+}
