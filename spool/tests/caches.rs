@@ -49,6 +49,26 @@ fn a_clean_close_keeps_it() {
 }
 
 #[test]
+fn the_longest_summaries_fit_and_longer_values_are_left_out() {
+    let folder = folder("long");
+    let value = |n: u32| vec![n as u8; spool::limits::CACHE_VALUE - n as usize];
+    let cache = Cache::open(&folder).unwrap();
+    for n in 0..6 {
+        cache.put([(letter(n), value(n).as_slice())]);
+    }
+    cache.put([(letter(9), vec![0; spool::limits::CACHE_VALUE + 1].as_slice())]);
+    cache.remove([letter(5)]);
+    cache.close().unwrap();
+    let cache = Cache::open(&folder).unwrap();
+    assert_eq!(cache.len(), 5);
+    for n in 0..5 {
+        assert!(cache.get(&[letter(n)])[0].as_deref() == Some(value(n).as_slice()), "{n}");
+    }
+    cache.close().unwrap();
+    discard(&folder).unwrap();
+}
+
+#[test]
 fn what_was_not_closed_is_thrown_away_and_fills_again() {
     let folder = folder("unclean");
     let cache = Cache::open(&folder).unwrap();
