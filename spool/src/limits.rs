@@ -48,3 +48,5 @@ pub const AUDIT_LINES: usize = 100_000;
 pub const CACHE_VALUE: usize = SUMMARY + 64;
 /// Bytes sled may keep in memory for one mailbox.
 pub const CACHE_MEMORY: u64 = 4 * 1024 * 1024;
+/// Bytes of the values of one mailbox's cache; what comes beyond is not cached.
+pub const CACHE_BYTES: u64 = 512 * 1024 * 1024;

@@ -69,6 +69,41 @@ fn the_longest_summaries_fit_and_longer_values_are_left_out() {
 }
 
 #[test]
+fn forgotten_values_give_their_room_back() {
+    let folder = folder("room");
+    let size = || std::fs::metadata(folder.join("values")).unwrap().len();
+    let cache = Cache::open(&folder).unwrap();
+    for _ in 0..2 {
+        fill(&cache, 3_000); // The second time every one of them is replaced.
+    }
+    cache.remove((0..2_900).map(letter));
+    cache.close().unwrap();
+    assert!(size() < 400_000, "{}", size());
+    let cache = Cache::open(&folder).unwrap();
+    assert_eq!(cache.len(), 100);
+    for n in 2_900..3_000 {
+        assert_eq!(cache.get(&[letter(n)])[0].as_deref(), Some(vec![n as u8; 500 + n as usize % 3000].as_slice()));
+    }
+    cache.close().unwrap();
+    discard(&folder).unwrap();
+}
+
+#[test]
+fn letters_are_answered_in_the_order_they_are_asked_for() {
+    let folder = folder("order");
+    let cache = Cache::open(&folder).unwrap();
+    fill(&cache, 700);
+    let asked: Vec<u32> = (0..2_000).map(|n| n * 7919 % 900).collect();
+    let got = cache.get(&asked.iter().map(|n| letter(*n)).collect::<Vec<_>>());
+    for (n, value) in asked.iter().zip(got) {
+        assert_eq!(value.is_some(), *n < 700);
+        assert!(value.is_none_or(|value| value == vec![*n as u8; 500 + *n as usize % 3000]), "{n}");
+    }
+    drop(cache);
+    discard(&folder).unwrap();
+}
+
+#[test]
 fn what_was_not_closed_is_thrown_away_and_fills_again() {
     let folder = folder("unclean");
     let cache = Cache::open(&folder).unwrap();
@@ -118,7 +153,7 @@ fn whatever_happens_to_its_files_no_value_is_wrong_and_nothing_panics() {
             cache.put([(letter(n), seal.seal(letter(n), &text(n)).unwrap().as_slice())]);
         }
         cache.close().unwrap();
-        let files = files(&folder.join("db"));
+        let files = files(&folder);
         let path = &files[round % files.len()];
         let mut bytes = std::fs::read(path).unwrap();
         if round % 4 == 3 {
