@@ -45,7 +45,7 @@ pub fn run() -> ExitCode {
     let served = control::start::<Start>(&confined.control).map_err(io::Error::other).and_then(|(start, sockets)| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let local = tokio::task::LocalSet::new();
-        local.block_on(&runtime, serve(start, sockets, Controls::new(confined.control)?))
+        local.block_on(&runtime, async { serve(start, sockets, Controls::new(confined.control)?).await })
     });
     match served {
         Ok(()) => ExitCode::SUCCESS,
