@@ -36,7 +36,7 @@ use wire::tls::{CertificatePem, Tls};
 
 use self::doors::{Doors, Place};
 
-/// The start packet. Three descriptors ride along: the listener of port 993, the Login edge to the keeper, the edge
+/// The start packet. Descriptors ride along: the listeners of port 993 (one or more), the Login edge to the keeper, the edge
 /// to the owner zygote.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Start {
@@ -64,7 +64,9 @@ pub fn run() -> ExitCode {
 
 fn serve(confined: Confined, runtime: &mut tokio::runtime::Builder) -> io::Result<()> {
     let (Start { certificate }, descriptors) = wire::control::start(&confined.control).map_err(io::Error::other)?;
-    let Ok([listener, keeper, owners]) = <[_; 3]>::try_from(descriptors) else {
+    let mut descriptors = descriptors;
+    let (owners, keeper) = (descriptors.pop(), descriptors.pop());
+    let (Some(owners), Some(keeper), false) = (owners, keeper, descriptors.is_empty()) else {
         return Err(io::Error::other("the start packet lacks descriptors"));
     };
     let tls = Tls::new(&certificate).map_err(io::Error::other)?;
@@ -72,7 +74,8 @@ fn serve(confined: Confined, runtime: &mut tokio::runtime::Builder) -> io::Resul
     runtime.build()?.block_on(async {
         let controls = Controls::new(confined.control)?;
         let house = Arc::new(House::new(tls, keeper, owners)?);
-        house.serve(listen(listener)?, &controls).await;
+        let listeners = descriptors.into_iter().map(listen).collect::<io::Result<Vec<_>>>()?;
+        house.serve(listeners, &controls).await;
         Ok(())
     })
 }
@@ -105,25 +108,29 @@ impl House {
         })
     }
 
-    async fn serve(self: Arc<Self>, listener: TcpListener, controls: &Controls) {
+    async fn accept(self: Arc<Self>, listener: TcpListener) {
         loop {
-            tokio::select! {
-                news = controls.next() => match news {
-                    Some((Control::Drain, _)) => break,
-                    Some((news, with)) => self.hear(news, with),
-                    None => return,
-                },
-                arrived = listener.accept() => match arrived {
-                    Ok((stream, peer)) => self.clone().arrive(stream, peer.ip()),
-                    // Out of descriptors or a connection that is gone already: never a reason to spin.
-                    Err(why) => {
-                        warn!(%why, "a connection was not accepted");
-                        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                    }
-                },
+            match listener.accept().await {
+                Ok((stream, peer)) => self.clone().arrive(stream, peer.ip()),
+                // Out of descriptors or a connection that is gone already: never a reason to spin.
+                Err(why) => {
+                    warn!(%why, "a connection was not accepted");
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                }
             }
         }
-        drop(listener);
+    }
+
+    async fn serve(self: Arc<Self>, listeners: Vec<TcpListener>, controls: &Controls) {
+        let doors: Vec<_> = listeners.into_iter().map(|listener| tokio::spawn(self.clone().accept(listener))).collect();
+        loop {
+            match controls.next().await {
+                Some((Control::Drain, _)) => break,
+                Some((news, with)) => self.hear(news, with),
+                None => return,
+            }
+        }
+        doors.iter().for_each(tokio::task::JoinHandle::abort);
         let _ = self.draining.send(true);
         while self.doors.open() > 0 {
             tokio::select! {
