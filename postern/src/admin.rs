@@ -1,0 +1,227 @@
+//! The admin commands' way to the keeper: the socket of a running box, or, when there is none, a keeper of their own,
+//! confined the same way, that ends with the command.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use filter_sandbox::edge::Edge;
+use filter_sandbox::launch::{Launch, Running};
+use filter_sandbox::role::Role;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use spool::edges::admin::{self, Admin, Reply, Request};
+use spool::keeper::{EdgeKind, Start};
+
+use crate::box_key::BoxKey;
+use crate::config::Config;
+use crate::data::{DataFolder, Lock};
+use crate::failure::{Doing, Failure};
+
+/// How long a command waits for a box that is starting, stopping or used by another command.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// A connection to a keeper.
+#[derive(Debug)]
+pub struct Session {
+    admin: Admin,
+    // Ends with the session: the keeper sees its only edge close. Kept for its descriptors.
+    own: Option<(Running, Lock)>,
+}
+
+impl Session {
+    /// Reaches a keeper of `data`.
+    ///
+    /// # Errors
+    /// In words for the admin.
+    pub fn open(data: &DataFolder, config: &Config, passphrase: Option<&str>) -> Result<Self, Failure> {
+        Self::reach(data, || Ok((BoxKey::find(data, passphrase)?, start(config, false))))
+    }
+
+    /// As [`Self::open`] for `recover`: a lost box key is replaced, and a journal it does not open put aside.
+    ///
+    /// # Errors
+    /// In words for the admin.
+    pub fn open_to_recover(data: &DataFolder, config: &Config, passphrase: Option<&str>) -> Result<Self, Failure> {
+        Self::reach(data, || Ok((BoxKey::find_or_replace(data, passphrase)?, start(config, true))))
+    }
+
+    fn reach(data: &DataFolder, prepare: impl Fn() -> Result<(BoxKey, Start), Failure>) -> Result<Self, Failure> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(edge) = connect(data)? {
+                return Ok(Self { admin: Admin::new(edge), own: None });
+            }
+            if let Some(lock) = data.lock(Duration::ZERO)? {
+                let (key, mut start) = prepare()?;
+                start.index_key = *key.index_key()?;
+                return Self::with_own_keeper(data, &start, lock);
+            }
+            if Instant::now() >= until {
+                let holder = data.holder().map_or_else(String::new, |pid| format!(" (process {pid})"));
+                return Err(Failure::new(format!(
+                    "another postern{holder} uses {} and answers not",
+                    data.path().display()
+                )));
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    fn with_own_keeper(data: &DataFolder, start: &Start, lock: Lock) -> Result<Self, Failure> {
+        let uid = rustix::process::geteuid().is_root().then(|| Role::Keeper.host_uid());
+        let spool = data.spool(uid)?;
+        let what = || "cannot start a keeper".to_owned();
+        let exe = std::fs::File::open("/proc/self/exe").doing(what)?;
+        let (own, theirs) = Edge::pair().doing(what)?;
+        let stderr = io::stderr();
+        let launch = Launch {
+            role: Role::Keeper,
+            exe: exe.as_fd(),
+            args: &[],
+            uid,
+            directory: Some(spool.as_fd()),
+            stderr: stderr.as_fd(),
+        };
+        let running = launch.start().doing(what)?;
+        running.control.send(start, &[theirs.as_fd()]).doing(what)?;
+        Ok(Self { admin: Admin::new(own), own: Some((running, lock)) })
+    }
+
+    /// Whether the box itself answers, not a keeper of this command's own.
+    #[must_use]
+    pub const fn is_live(&self) -> bool {
+        self.own.is_none()
+    }
+
+    /// Asks; a refusal of the keeper's is a failure in its words.
+    ///
+    /// # Errors
+    /// In words for the admin.
+    pub fn ask(&mut self, request: Request) -> Result<Reply, Failure> {
+        self.admin.send(request).map_err(gone)?;
+        self.more()
+    }
+
+    /// The next packet of the last answer.
+    ///
+    /// # Errors
+    /// In words for the admin.
+    pub fn more(&mut self) -> Result<Reply, Failure> {
+        match self.admin.reply().map_err(gone)? {
+            Reply::Refused(words) => Err(Failure::new(words)),
+            reply => Ok(reply),
+        }
+    }
+
+    /// Asks for something that is done or refused.
+    ///
+    /// # Errors
+    /// In words for the admin.
+    pub fn done(&mut self, request: Request) -> Result<(), Failure> {
+        match self.ask(request)? {
+            Reply::Done => Ok(()),
+            _ => Err(confused()),
+        }
+    }
+
+    /// Asks for a list that comes in several packets.
+    ///
+    /// # Errors
+    /// In words for the admin.
+    pub fn list<T>(
+        &mut self,
+        request: Request,
+        cut: impl Fn(Reply) -> Option<(Vec<T>, bool)>,
+    ) -> Result<Vec<T>, Failure> {
+        let (mut all, mut more) = cut(self.ask(request)?).ok_or_else(confused)?;
+        while more {
+            let (some, again) = cut(self.more()?).ok_or_else(confused)?;
+            all.extend(some);
+            more = again;
+        }
+        Ok(all)
+    }
+
+    /// All mailboxes.
+    ///
+    /// # Errors
+    /// In words for the admin.
+    pub fn mailboxes(&mut self) -> Result<Vec<admin::MailboxInfo>, Failure> {
+        self.list(Request::MailboxList, |reply| match reply {
+            Reply::Mailboxes { some, more } => Some((some, more)),
+            _ => None,
+        })
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let Some((running, _lock)) = self.own.take() else { return };
+        // The keeper ends cleanly once its only edge is closed; the lock is given back after that.
+        if let Ok((unused, _)) = Edge::pair() {
+            self.admin = Admin::new(unused);
+        }
+        let exited = rustix::process::WaitIdOptions::EXITED;
+        let _ = rustix::process::waitid(rustix::process::WaitId::PidFd(running.pidfd.as_fd()), exited);
+    }
+}
+
+/// The keeper's start packet but for the key, for one admin edge.
+fn start(config: &Config, new_journal: bool) -> Start {
+    Start {
+        index_key: [0; 32],
+        domains: config.domains.clone(),
+        default_quota: config.quota(),
+        new_journal,
+        edges: vec![EdgeKind::Admin],
+    }
+}
+
+/// Connects to a running box; `None`: nobody listens.
+///
+/// # Errors
+/// In words for the admin.
+pub fn connect(data: &DataFolder) -> Result<Option<Edge>, Failure> {
+    use rustix::io::Errno;
+    let what = || format!("the admin socket {}", data.entry("admin.sock").display());
+    let socket =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).doing(what)?;
+    let address = SocketAddrUnix::new(data.admin_socket()).doing(what)?;
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) => Ok(Some(Edge::from(socket))),
+        Err(Errno::NOENT | Errno::CONNREFUSED) => Ok(None),
+        Err(error) => Err(Failure::new(format!("{}: {error} (are you the user that runs the box?)", what()))),
+    }
+}
+
+/// Listens for admin commands; `up` hands the socket to the keeper.
+///
+/// # Errors
+/// In words for the admin.
+pub fn listen(data: &DataFolder) -> Result<std::os::fd::OwnedFd, Failure> {
+    let what = || format!("the admin socket {}", data.entry("admin.sock").display());
+    // Left behind by a box that was killed: the lock says that no other serves it.
+    let _ = std::fs::remove_file(data.entry("admin.sock"));
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).doing(what)?;
+    let address = SocketAddrUnix::new(data.admin_socket()).doing(what)?;
+    // The folder is 0700 already; the mask makes the socket itself 0600 from its first moment.
+    let mask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
+    let bound = rustix::net::bind(&socket, &address);
+    rustix::process::umask(mask);
+    bound.doing(what)?;
+    rustix::net::listen(&socket, 64).doing(what)?;
+    Ok(socket)
+}
+
+fn gone(error: filter_sandbox::edge::EdgeError) -> Failure {
+    Failure::new(format!("the keeper: {error}"))
+}
+
+/// An answer to another question: versions differ.
+#[must_use]
+pub fn confused() -> Failure {
+    Failure::new("the keeper gave an answer to another question: is the running box of the same version?")
+}

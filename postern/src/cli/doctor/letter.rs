@@ -1,0 +1,156 @@
+//! A real letter's whole way: in over SMTP with TLS, through the filter and the keeper, seen over IMAP, removed again.
+//! Without a secret: as far as the answer to RCPT.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+
+use super::ports::{find, listening};
+use super::tls::Stream;
+use super::{Finding, Patient};
+use crate::up::ports::Service;
+
+const ABOUT: &str = "letter";
+/// How long a letter may take from its 250 to the mailbox.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What both connections need.
+struct Reached {
+    hostname: String,
+    domain: String,
+    certificate: CertificateDer<'static>,
+    smtp: SocketAddr,
+    imaps: SocketAddr,
+}
+
+/// Sends, looks, removes. Nothing when the box is not running.
+pub fn look(patient: &Patient, mailbox: Option<(&str, &str)>) -> Vec<Finding> {
+    let advice = "look at the log of `postern up` for this moment";
+    let Some(found) = find_box(patient) else { return Vec::new() };
+    let Some((address, secret)) = mailbox else {
+        return vec![match found.greet(None) {
+            Ok(()) => Finding::good(ABOUT, "mail is taken over TLS (for a real letter: --mailbox NAME)"),
+            Err(error) => Finding::bad(ABOUT, format!("SMTP: {error}"), advice),
+        }];
+    };
+    let token = format!(
+        "doctor-{}-{:?}",
+        std::process::id(),
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos()
+    );
+    if let Err(error) = found.greet(Some((address, &token))) {
+        return vec![Finding::bad(ABOUT, format!("SMTP: {error}"), advice)];
+    }
+    let sent = Finding::good(ABOUT, format!("a letter to {address} was taken"));
+    let seen = match found.seen(address, secret, &token) {
+        Ok(folder) => Finding::good(ABOUT, format!("it was seen in {folder}, and removed")),
+        Err(error) => Finding::bad(ABOUT, format!("IMAP: {error}"), advice),
+    };
+    vec![sent, seen]
+}
+
+fn find_box(patient: &Patient) -> Option<Reached> {
+    let all = listening(patient.up?);
+    let own = patient.data.as_ref()?.entry("tls/self-signed.crt");
+    let chain = patient.config.tls_cert.clone().unwrap_or(own);
+    Some(Reached {
+        hostname: patient.config.hostname(),
+        domain: patient.config.default_domain().to_owned(),
+        certificate: CertificateDer::from_pem_file(chain).ok()?,
+        smtp: find(&all, Service::Smtp)?,
+        imaps: find(&all, Service::Imaps)?,
+    })
+}
+
+impl Reached {
+    /// One SMTP session; with a letter when there is one to send.
+    fn greet(&self, letter: Option<(&str, &str)>) -> io::Result<()> {
+        let mut smtp = Stream::connect(self.smtp)?;
+        expect(&mut smtp, '2')?;
+        command(&mut smtp, "EHLO doctor.invalid", '2')?;
+        command(&mut smtp, "STARTTLS", '2')?;
+        let mut smtp = smtp.secure(&self.certificate, &self.hostname)?;
+        command(&mut smtp, "EHLO doctor.invalid", '2')?;
+        command(&mut smtp, "MAIL FROM:<>", '2')?;
+        if let Some((address, token)) = letter {
+            command(&mut smtp, &format!("RCPT TO:<{address}>"), '2')?;
+            command(&mut smtp, "DATA", '3')?;
+            let text = format!(
+                "From: Postern's doctor <postmaster@{}>\r\nTo: <{address}>\r\nSubject: A test letter\r\n\
+                 Message-ID: <{token}@doctor.invalid>\r\nDate: {}\r\n\r\nIt is removed when it was seen.\r\n.",
+                self.domain,
+                wire::date::rfc5322(wire::date::now()),
+            );
+            command(&mut smtp, &text, '2')?;
+        }
+        // What is not there to be answered to is no failure of the box.
+        let _ = smtp.say("QUIT");
+        Ok(())
+    }
+
+    /// Looks for the letter, and removes it. Returns its folder.
+    fn seen(&self, address: &str, secret: &str, token: &str) -> io::Result<String> {
+        let mut imap = Stream::connect(self.imaps)?.secure(&self.certificate, &self.hostname)?;
+        imap.line()?;
+        tagged(&mut imap, &format!("LOGIN {} {}", quoted(address), quoted(secret)))?;
+        let until = Instant::now() + PATIENCE;
+        loop {
+            for folder in ["INBOX", "Junk"] {
+                if tagged(&mut imap, &format!("SELECT {folder}")).is_ok() && remove(&mut imap, token)? {
+                    let _ = tagged(&mut imap, "LOGOUT");
+                    return Ok(folder.to_owned());
+                }
+            }
+            if Instant::now() >= until {
+                return Err(io::Error::other("the letter did not appear"));
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+fn remove(imap: &mut Stream, token: &str) -> io::Result<bool> {
+    let found = tagged(imap, &format!("UID SEARCH HEADER Message-ID {}", quoted(token)))?;
+    let uid = found.iter().find_map(|line| line.strip_prefix("* SEARCH ")?.split(' ').next()?.parse::<u32>().ok());
+    if let Some(uid) = uid {
+        tagged(imap, &format!("UID STORE {uid} +FLAGS.SILENT (\\Deleted)"))?;
+        tagged(imap, &format!("UID EXPUNGE {uid}"))?;
+    }
+    Ok(uid.is_some())
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// Sends a command and wants an answer of that class.
+fn command(smtp: &mut Stream, line: &str, class: char) -> io::Result<()> {
+    smtp.say(line)?;
+    expect(smtp, class)
+}
+
+fn expect(smtp: &mut Stream, class: char) -> io::Result<()> {
+    loop {
+        let line = smtp.line()?;
+        if line.as_bytes().get(3) == Some(&b'-') {
+            continue;
+        }
+        return if line.starts_with(class) { Ok(()) } else { Err(io::Error::other(line)) };
+    }
+}
+
+/// Sends a command; its untagged answers, or the tagged refusal.
+fn tagged(imap: &mut Stream, line: &str) -> io::Result<Vec<String>> {
+    imap.say(&format!("a {line}"))?;
+    let mut answers = Vec::new();
+    loop {
+        let line = imap.line()?;
+        match line.strip_prefix("a ") {
+            None => answers.push(line),
+            Some(end) if end.starts_with("OK") => return Ok(answers),
+            Some(end) => return Err(io::Error::other(end.to_owned())),
+        }
+    }
+}

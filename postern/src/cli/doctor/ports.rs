@@ -1,0 +1,120 @@
+//! Where the box listens, or where it would.
+
+use std::collections::HashSet;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::{Finding, Patient};
+use crate::up::ports::{FALLBACK_OFFSET, Service, bind};
+
+const ABOUT: &str = "ports";
+
+/// Every service.
+pub fn look(patient: &Patient) -> Vec<Finding> {
+    match patient.up {
+        Some(up) => running(up, patient),
+        None => stopped(patient),
+    }
+}
+
+fn running(up: u32, patient: &Patient) -> Vec<Finding> {
+    let all = listening(up);
+    let offset = patient.config.port_offset;
+    Service::ALL.into_iter().map(|service| one(service, find(&all, service), offset)).collect()
+}
+
+fn one(service: Service, found: Option<SocketAddr>, offset: Option<u16>) -> Finding {
+    let (name, port) = (service.name(), service.port());
+    match found {
+        None => Finding::bad(ABOUT, format!("{name}: nothing listens"), "look at the log of `postern up`"),
+        Some(address) if address.port() == port || offset.is_some() => {
+            Finding::good(ABOUT, format!("{name}: {address}"))
+        }
+        Some(address) => Finding::weak(
+            ABOUT,
+            format!("{name}: {address} instead of port {port}"),
+            "for the real port start as root, give the service AmbientCapabilities=CAP_NET_BIND_SERVICE, or end the \
+             program that has it (`ss -ltnp`)",
+        ),
+    }
+}
+
+fn stopped(patient: &Patient) -> Vec<Finding> {
+    let idle = Finding::weak(ABOUT, "the box is not running", "start it: postern up");
+    let would = match bind(&patient.config) {
+        Err(failure) => vec![Finding::bad(ABOUT, failure.words, "choose others with --port-offset or --bind")],
+        Ok(bound) => {
+            let place = |bound: &crate::up::ports::Bound| {
+                one(bound.service, bound.addresses().first().copied(), patient.config.port_offset)
+            };
+            bound.iter().map(place).collect()
+        }
+    };
+    [idle].into_iter().chain(would).collect()
+}
+
+/// The listener of a service among all of `up`'s: its real port, the one it takes instead, or that plus an offset that
+/// was given on the command line (then all four are moved alike).
+pub fn find(all: &[SocketAddr], service: Service) -> Option<SocketAddr> {
+    let at = |port: u16| all.iter().find(|address| address.port() == port).copied();
+    let moved = || {
+        let offset = all
+            .iter()
+            .map(|address| address.port().wrapping_sub(Service::Smtp.port()))
+            .find(|offset| Service::ALL.iter().all(|service| at(service.port().wrapping_add(*offset)).is_some()))?;
+        at(service.port().wrapping_add(offset))
+    };
+    moved().or_else(|| at(service.port())).or_else(|| at(service.port() + FALLBACK_OFFSET))
+}
+
+/// The addresses a process listens on, from its descriptors.
+pub fn listening(pid: u32) -> Vec<SocketAddr> {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let inode = |link: std::path::PathBuf| link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok();
+    let own: HashSet<u64> = descriptors.filter_map(|entry| inode(fs::read_link(entry.path()).ok()?)).collect();
+    let tables =
+        ["tcp", "tcp6"].map(|table| fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default());
+    let rows = tables.iter().flat_map(|table| table.lines().skip(1)).filter_map(row);
+    rows.filter(|(inode, _)| own.contains(inode)).map(|(_, address)| address).collect()
+}
+
+/// Inode and address of a listening row of `/proc/net/tcp`.
+fn row(line: &str) -> Option<(u64, SocketAddr)> {
+    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+    let (address, port) = fields.get(1)?.split_once(':')?;
+    if *fields.get(3)? != "0A" {
+        return None;
+    }
+    // The kernel prints each 32-bit word as the machine has it.
+    let words = (0..address.len() / 8).map(|n| u32::from_str_radix(&address[8 * n..8 * n + 8], 16).ok());
+    let bytes: Vec<u8> = words.collect::<Option<Vec<u32>>>()?.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let ip: IpAddr = match bytes.len() {
+        4 => Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?).into(),
+        16 => Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?).into(),
+        _ => return None,
+    };
+    Some((fields.get(9)?.parse().ok()?, (ip, u16::from_str_radix(port, 16).ok()?).into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listeners_are_found_by_their_process() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        assert!(listening(std::process::id()).contains(&listener.local_addr().unwrap()));
+    }
+
+    #[test]
+    fn services_are_told_apart() {
+        let all: Vec<SocketAddr> = ["127.0.0.1:20025", "127.0.0.1:20465", "127.0.0.1:20587", "127.0.0.1:20993"]
+            .map(|a| a.parse().unwrap())
+            .into();
+        assert_eq!(find(&all, Service::Imaps).unwrap().port(), 20_993);
+        let mixed: Vec<SocketAddr> = ["[::]:25", "127.0.0.1:10465"].map(|a| a.parse().unwrap()).into();
+        assert_eq!(find(&mixed, Service::Smtp).unwrap().port(), 25);
+        assert_eq!(find(&mixed, Service::Submissions).unwrap().port(), 10_465);
+        assert_eq!(find(&mixed, Service::Imaps), None);
+    }
+}

@@ -1,0 +1,213 @@
+//! `postern mailbox add|list|remove|suspend|rekey|audit`.
+
+use std::io;
+
+use clap::Subcommand;
+use ring::rand::{SecureRandom, SystemRandom};
+use serde_json::json;
+use spool::audit::{self, What};
+use spool::edges::admin::{MailboxInfo, Request};
+use spool::names::MailboxId;
+use spool::slots::{NewMailbox, SlotsFile};
+
+use wire::date::now;
+
+use super::unlocked::{Unlocked, audit_of, damaged};
+use super::{House, device, output};
+use crate::failure::{Doing, Failure};
+use crate::sheet::Sheet;
+use crate::size::Bytes;
+
+/// Mailboxes.
+#[derive(Debug, Subcommand)]
+pub enum Mailbox {
+    /// Make a mailbox, with a password for its first mail app and the recovery words
+    #[command(after_help = "Examples:\n  postern mailbox add anna\n  \
+        postern mailbox add anna@example.org --name \"Anna Meier\" --quota \"5 GB\" --device phone")]
+    Add {
+        /// Its address; without @ in the first domain
+        mailbox: String,
+        /// Whose it is
+        #[arg(long, default_value = "")]
+        name: String,
+        /// What it may hold [default: the configuration's]
+        #[arg(long)]
+        quota: Option<Bytes>,
+        /// A name for the first phone or computer
+        #[arg(long, default_value = "first device")]
+        device: String,
+    },
+    /// Show all mailboxes
+    List,
+    /// Remove a mailbox with all its mail; asks first at a terminal
+    Remove {
+        /// The mailbox
+        mailbox: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Let no mail in and nobody log in until lifted; nothing is lost
+    Suspend {
+        /// The mailbox
+        mailbox: String,
+        /// Lift it
+        #[arg(long)]
+        lift: bool,
+    },
+    /// Make a new key for mail to come, after a device was lost; asks for a secret of the mailbox
+    Rekey {
+        /// The mailbox
+        mailbox: String,
+        /// Read the secret from standard input
+        #[arg(long)]
+        unlock_stdin: bool,
+    },
+    /// Show every change of the ways into a mailbox; asks for a secret of the mailbox
+    Audit {
+        /// The mailbox
+        mailbox: String,
+        /// Read the secret from standard input
+        #[arg(long)]
+        unlock_stdin: bool,
+    },
+}
+
+impl Mailbox {
+    /// Does it.
+    ///
+    /// # Errors
+    /// In words for the admin; exit code 2 when a secret opens nothing.
+    pub fn run(self, house: &mut House) -> Result<(), Failure> {
+        match self {
+            Self::Add { mailbox, name, quota, device } => add(house, &mailbox, name, quota, &device),
+            Self::List => list(house),
+            Self::Remove { mailbox, yes } => remove(house, &mailbox, yes),
+            Self::Suspend { mailbox, lift } => suspend(house, &mailbox, lift),
+            Self::Rekey { mailbox, unlock_stdin } => rekey(house, &mailbox, unlock_stdin),
+            Self::Audit { mailbox, unlock_stdin } => audit(house, &mailbox, unlock_stdin),
+        }
+    }
+}
+
+fn add(house: &House, mailbox: &str, name: String, quota: Option<Bytes>, device: &str) -> Result<(), Failure> {
+    let (address, device) = (house.address(mailbox)?, device::name(device)?);
+    if name.len() > spool::limits::DISPLAY_NAME || name.chars().any(char::is_control) {
+        return Err(Failure::new(format!("--name has at most {} bytes", spool::limits::DISPLAY_NAME)));
+    }
+    let quota = quota.map(|Bytes(bytes)| bytes);
+    let new = NewMailbox { address: &address, display_name: &name, quota, device };
+    let made = SlotsFile::new_mailbox(new_id()?, &new, now()).map_err(damaged)?;
+    let request = Request::MailboxAdd {
+        address: address.clone(),
+        display_name: name.clone(),
+        slots: made.slots.encode().map_err(damaged)?,
+        quota,
+        device_names: vec![(made.device, device.to_owned())],
+    };
+    house.session()?.done(request)?;
+    let sheet = Sheet {
+        address,
+        device_password: made.device_password.as_str().to_owned(),
+        recovery_words: made.words.list().into_iter().map(str::to_owned).collect(),
+    };
+    house.print(&sheet.to_json(), || sheet.words())
+}
+
+fn new_id() -> Result<MailboxId, Failure> {
+    let mut bytes = [0; 8];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| Failure::new("the kernel gave no random bytes"))?;
+    Ok(MailboxId(u64::from_le_bytes(bytes)))
+}
+
+fn list(house: &House) -> Result<(), Failure> {
+    let all = house.session()?.mailboxes()?;
+    let one = |info: &MailboxInfo| {
+        json!({
+            "address": info.addresses.first(),
+            "aliases": info.addresses.get(1..).unwrap_or_default(),
+            "id": info.id.to_string(),
+            "name": info.display_name,
+            "suspended": info.suspended,
+            "used": info.used,
+            "quota": info.quota,
+            "letters": info.letters,
+            "generation": info.generation,
+            "household_key": info.household_key,
+        })
+    };
+    house.print(&all.iter().map(one).collect(), || {
+        if all.is_empty() {
+            return "There are no mailboxes yet: postern mailbox add NAME".to_owned();
+        }
+        let row = |info: &MailboxInfo| {
+            let state = if info.suspended { "suspended" } else { "" };
+            let holds = format!("{} of {}", Bytes(info.used), Bytes(info.quota));
+            [info.addresses.join(", "), info.letters.to_string(), holds, state.to_owned()]
+        };
+        output::table(["MAILBOX", "LETTERS", "HOLDS", ""], &all.iter().map(row).collect::<Vec<_>>())
+    })
+}
+
+fn remove(house: &House, mailbox: &str, yes: bool) -> Result<(), Failure> {
+    let address = house.address(mailbox)?;
+    let mut session = house.session()?;
+    if !yes && !house.shared.json && rustix::termios::isatty(io::stdin()) {
+        eprint!("This removes {address} and all its mail, for ever. Type the address to go on: ");
+        let mut typed = String::new();
+        io::stdin().read_line(&mut typed).doing(|| "cannot read the answer".to_owned())?;
+        if !typed.trim().eq_ignore_ascii_case(&address) {
+            return Err(Failure::new("nothing was removed"));
+        }
+    }
+    session.done(Request::MailboxRemove { address: address.clone() })?;
+    house.print(&json!({"address": address}), || format!("{address} and its mail are gone."))
+}
+
+fn suspend(house: &House, mailbox: &str, lift: bool) -> Result<(), Failure> {
+    let address = house.address(mailbox)?;
+    house.session()?.done(Request::MailboxSuspend { address: address.clone(), on: !lift })?;
+    house.print(&json!({"address": address, "suspended": !lift}), || match lift {
+        false => format!("{address} takes no mail and no login until `postern mailbox suspend {address} --lift`."),
+        true => format!("{address} works again."),
+    })
+}
+
+fn rekey(house: &mut House, mailbox: &str, unlock_stdin: bool) -> Result<(), Failure> {
+    let (mut session, mut open) = Unlocked::open(house, mailbox, unlock_stdin)?;
+    let dropped = open.file.rekey(&mut open.opened.identities).map_err(damaged)?;
+    open.replace(&mut session, What::Rekeyed, None, String::new())?;
+    let (address, generation) = (&open.address, open.file.generation());
+    let answer = json!({"address": address, "generation": generation, "dropped": dropped.iter().map(|slot| slot.0).collect::<Vec<_>>()});
+    house.print(&answer, || {
+        let mut words = format!("Mail to {address} is sealed to a new key (number {generation}) from now on.");
+        if !dropped.is_empty() {
+            words += &format!(
+                "\n{} ways in that nobody made who could open this mailbox are gone: somebody has written into its files.",
+                dropped.len()
+            );
+        }
+        words
+    })
+}
+
+fn audit(house: &mut House, mailbox: &str, unlock_stdin: bool) -> Result<(), Failure> {
+    let (mut session, open) = Unlocked::open(house, mailbox, unlock_stdin)?;
+    let lines = audit_of(&mut session, &open.address)?;
+    let read = audit::read(&open.opened.identities, lines.iter().map(String::as_str));
+    let wrong: Vec<String> = read.faults.iter().map(ToString::to_string).collect();
+    let entries = read.entries.iter().map(|(line, entry)| {
+        json!({"line": line, "at": entry.at, "what": entry.what.as_str(), "slot": entry.slot.map(|slot| slot.0), "text": entry.text})
+    });
+    let answer = json!({"address": open.address, "entries": entries.collect::<Vec<_>>(), "wrong": wrong});
+    house.print(&answer, || {
+        let row = |(_, entry): &(u64, audit::Entry)| {
+            [output::day(entry.at), entry.what.as_str().to_owned(), entry.text.clone()]
+        };
+        let table = output::table(["DAY", "WHAT", ""], &read.entries.iter().map(row).collect::<Vec<_>>());
+        let strangers = open.opened.strangers.len();
+        let told = wrong.iter().map(|what| format!("\nWRONG: {what}"));
+        let told = told.chain((strangers > 0).then(|| format!("\nWRONG: {strangers} ways in that no owner made")));
+        table + &told.collect::<String>()
+    })
+}

@@ -1,0 +1,181 @@
+//! What can be typed: one file a command group.
+
+pub mod alias;
+pub mod completion;
+pub mod device;
+pub mod doctor;
+pub mod mailbox;
+pub mod output;
+pub mod quota;
+pub mod recover;
+pub mod secret;
+pub mod spool;
+pub mod unlocked;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::admin::Session;
+use crate::config::Config;
+use crate::data::{self, DataFolder};
+use crate::failure::{Failure, code};
+use crate::up::{self, UpOptions};
+use secret::Secrets;
+
+const EXAMPLES: &str = "\
+Examples:
+  postern up                                  start the mail server; makes everything it needs
+  postern mailbox add anna                    a mailbox, with the password for its first mail app
+  postern device add anna tablet              a password for one more mail app
+  postern alias add family anna               mail for family@... goes to anna
+  postern doctor                              what works, what does not, and what to do about it";
+
+/// A sealed, sandboxed mail server for a family.
+#[derive(Debug, Parser)]
+#[command(name = "postern", version, after_help = EXAMPLES, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    shared: Shared,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, clap::Args)]
+pub struct Shared {
+    /// The data folder: keys, mail, certificate
+    #[arg(long, global = true, value_name = "DIR", default_value = data::DEFAULT)]
+    pub data: PathBuf,
+    /// The configuration [default: postern.toml in the data folder]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print JSON, one value, for programs
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// The box's key comes from a passphrase: the first line of standard input
+    #[arg(long, global = true)]
+    pub box_passphrase_stdin: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the mail server and keep it running
+    Up(UpOptions),
+    /// Mailboxes: add, list, remove, suspend, rekey, audit
+    #[command(subcommand)]
+    Mailbox(mailbox::Mailbox),
+    /// The phones and computers that may log in to a mailbox
+    #[command(subcommand)]
+    Device(device::Device),
+    /// Further addresses of mailboxes
+    #[command(subcommand)]
+    Alias(alias::Alias),
+    /// Show or set how much a mailbox may hold
+    Quota(quota::Quota),
+    /// Give mailboxes back to their owners when the journal or the box key is lost
+    Recover(recover::Recover),
+    /// Look at everything the box needs, and say what to do about what is missing
+    Doctor(doctor::Doctor),
+    /// The store itself
+    #[command(subcommand)]
+    Spool(spool::Spool),
+    /// Print a completion script for a shell
+    Completion(completion::Completion),
+}
+
+/// What a command works with.
+#[derive(Debug)]
+pub struct House {
+    /// Options.
+    pub shared: Shared,
+    /// The open data folder.
+    pub data: DataFolder,
+    /// Its configuration.
+    pub config: Config,
+    /// Standard input, for secrets.
+    pub secrets: Secrets,
+}
+
+/// Understands the command line and does what it says.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(help) => {
+            let _ = help.print();
+            return if help.use_stderr() { ExitCode::from(code::USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    match cli.run() {
+        Ok(code) => code,
+        Err(failure) => failure.tell(),
+    }
+}
+
+impl Cli {
+    fn run(self) -> Result<ExitCode, Failure> {
+        match self.command {
+            Command::Up(options) => return up::run(&self.shared, &options),
+            Command::Completion(completion) => completion.run(),
+            Command::Doctor(doctor) => return doctor.run(&self.shared),
+            Command::Recover(recover) => recover.run(&mut House::open(self.shared)?)?,
+            Command::Mailbox(mailbox) => mailbox.run(&mut House::open(self.shared)?)?,
+            Command::Device(device) => device.run(&mut House::open(self.shared)?)?,
+            Command::Alias(alias) => alias.run(&mut House::open(self.shared)?)?,
+            Command::Quota(quota) => quota.run(&mut House::open(self.shared)?)?,
+            Command::Spool(spool) => return spool.run(&mut House::open(self.shared)?),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Shared {
+    /// The configuration that `--config` names, else the data folder's, else none.
+    ///
+    /// # Errors
+    /// In words for the admin.
+    pub fn config(&self) -> Result<Config, Failure> {
+        let own = self.data.join("postern.toml");
+        match &self.config {
+            Some(path) => Ok(Config::read(path)?),
+            None if own.exists() => Ok(Config::read(&own)?),
+            None => Ok(Config::default()),
+        }
+    }
+}
+
+impl House {
+    fn open(shared: Shared) -> Result<Self, Failure> {
+        let data = DataFolder::open(&shared.data)?;
+        let config = shared.config()?;
+        let secrets = Secrets::new(shared.box_passphrase_stdin)?;
+        Ok(Self { shared, data, config, secrets })
+    }
+
+    /// The running box's keeper, or one of the command's own.
+    ///
+    /// # Errors
+    /// In words for the admin.
+    pub fn session(&self) -> Result<Session, Failure> {
+        Session::open(&self.data, &self.config, self.secrets.passphrase())
+    }
+
+    /// A whole address from what was typed.
+    ///
+    /// # Errors
+    /// In words for the admin.
+    pub fn address(&self, typed: &str) -> Result<String, Failure> {
+        crate::names::address(typed, self.config.default_domain())
+            .map_err(|bad| Failure::new(format!("`{typed}` is no mail address: {bad}")))
+    }
+
+    /// Prints for a program or for a person.
+    ///
+    /// # Errors
+    /// When standard output cannot be written.
+    pub fn print(&self, json: &serde_json::Value, words: impl FnOnce() -> String) -> Result<(), Failure> {
+        output::print(self.shared.json, json, words)
+    }
+}

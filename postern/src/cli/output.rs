@@ -1,0 +1,61 @@
+//! Answers: JSON for programs, plain lines for people.
+
+use std::io::{self, Write};
+
+use serde_json::Value;
+
+use crate::failure::{Doing, Failure};
+
+/// Prints one JSON value on one line, or the words.
+///
+/// # Errors
+/// When standard output cannot be written: what was to be said (perhaps a password) has reached nobody.
+pub fn print(as_json: bool, json: &Value, words: impl FnOnce() -> String) -> Result<(), Failure> {
+    let text = if as_json { json.to_string() } else { words() };
+    let mut out = io::stdout().lock();
+    let write = if text.is_empty() { Ok(()) } else { writeln!(out, "{}", text.trim_end()) };
+    write.and_then(|()| out.flush()).doing(|| "cannot write to standard output".to_owned())
+}
+
+/// Rows with their columns lined up, two blanks between.
+#[must_use]
+pub fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
+    let mut widths = head.map(|title| title.chars().count());
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: [&str; N]| {
+        let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    let body = rows.iter().map(|row| line(std::array::from_fn(|n| row[n].as_str())));
+    std::iter::once(line(head)).chain(body).collect::<Vec<_>>().join("\n")
+}
+
+/// A day, as people write it everywhere: 2026-11-21.
+#[must_use]
+pub fn day(seconds: i64) -> String {
+    let civil = wire::date::civil(seconds);
+    format!("{:04}-{:02}-{:02}", civil.year, civil.month, civil.day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days() {
+        assert_eq!(day(0), "1970-01-01");
+        assert_eq!(day(951_782_400), "2000-02-29");
+        assert_eq!(day(1_795_219_200), "2026-11-21");
+        assert_eq!(day(-86_400), "1969-12-31");
+    }
+
+    #[test]
+    fn columns() {
+        let rows = [["anna".to_owned(), "1 kB".to_owned()], ["b".to_owned(), "2".to_owned()]];
+        assert_eq!(table(["NAME", "USED"], &rows), "NAME  USED\nanna  1 kB\nb     2");
+    }
+}

@@ -1,0 +1,112 @@
+//! Secrets a command is given: lines of standard input, or typed at a terminal that does not show them. Never an
+//! argument: other users of the machine see those.
+
+use std::io::{self, BufRead, Write};
+
+use rustix::termios::{LocalModes, OptionalActions, Termios};
+use zeroize::Zeroizing;
+
+use crate::failure::{Doing, Failure};
+
+/// Bytes of one line of secrets; twelve words have at most 107.
+const LINE: usize = 1_024;
+
+/// Standard input as a source of secrets.
+#[derive(Debug)]
+pub struct Secrets {
+    passphrase: Option<Zeroizing<String>>,
+}
+
+impl Secrets {
+    /// Reads the box's passphrase first, when there is one.
+    ///
+    /// # Errors
+    /// In words for the admin.
+    pub fn new(passphrase: bool) -> Result<Self, Failure> {
+        let passphrase = if passphrase { Some(next("The box's passphrase: ")?) } else { None };
+        Ok(Self { passphrase })
+    }
+
+    /// The box's passphrase.
+    #[must_use]
+    pub fn passphrase(&self) -> Option<&str> {
+        self.passphrase.as_ref().map(|line| line.as_str())
+    }
+
+    /// A secret that opens `address`.
+    ///
+    /// # Errors
+    /// In words for the admin; without a terminal `from_stdin` must have been asked for.
+    pub fn unlock(&mut self, address: &str, from_stdin: bool) -> Result<Zeroizing<String>, Failure> {
+        if !from_stdin && !rustix::termios::isatty(io::stdin()) {
+            return Err(Failure::new(format!(
+                "this needs a secret of {address} (a device password, or the recovery words): \
+                 run it at a terminal, or give it with --unlock-stdin"
+            )));
+        }
+        next(&format!("A device password of {address}, or its recovery words: "))
+    }
+
+    /// Sets of recovery words, one a line, until the end of input (at a terminal: one line).
+    ///
+    /// # Errors
+    /// In words for the admin.
+    pub fn words(&mut self, from_stdin: bool) -> Result<Vec<Zeroizing<String>>, Failure> {
+        if !from_stdin {
+            if !rustix::termios::isatty(io::stdin()) {
+                return Err(Failure::new("run this at a terminal, or give the recovery words with --words-stdin"));
+            }
+            return next("The twelve recovery words (or another secret of the mailbox): ").map(|line| vec![line]);
+        }
+        let mut all = Vec::new();
+        while let Some(line) = line()? {
+            if !line.trim().is_empty() {
+                all.push(line);
+            }
+        }
+        if all.is_empty() { Err(Failure::new("standard input holds no recovery words")) } else { Ok(all) }
+    }
+}
+
+/// One line; at a terminal with a question and without showing it.
+fn next(question: &str) -> Result<Zeroizing<String>, Failure> {
+    let stdin = io::stdin();
+    let shown = rustix::termios::tcgetattr(&stdin).ok();
+    if let Some(shown) = &shown {
+        eprint!("{question}");
+        let _ = io::stderr().flush();
+        let mut hidden: Termios = shown.clone();
+        hidden.local_modes.remove(LocalModes::ECHO);
+        hidden.local_modes.insert(LocalModes::ECHONL);
+        let _ = rustix::termios::tcsetattr(&stdin, OptionalActions::Now, &hidden);
+    }
+    let read = line();
+    if let Some(shown) = &shown {
+        let _ = rustix::termios::tcsetattr(&stdin, OptionalActions::Now, shown);
+    }
+    read?.ok_or_else(|| Failure::new("standard input ended before the secret came"))
+}
+
+/// One line without its end; `None` at the end of input.
+fn line() -> Result<Option<Zeroizing<String>>, Failure> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(LINE));
+    let mut input = io::stdin().lock();
+    loop {
+        let available = input.fill_buf().doing(|| "cannot read standard input".to_owned())?;
+        if available.is_empty() && bytes.is_empty() {
+            return Ok(None);
+        }
+        let end = available.iter().position(|byte| *byte == b'\n');
+        let taken = end.unwrap_or(available.len());
+        if bytes.len() + taken > LINE {
+            return Err(Failure::new("a line of standard input is too long for a secret"));
+        }
+        bytes.extend_from_slice(&available[..taken]);
+        let over = end.is_some() || available.is_empty();
+        input.consume(taken + usize::from(end.is_some()));
+        if over {
+            let text = std::str::from_utf8(&bytes).doing(|| "standard input is not UTF-8".to_owned())?;
+            return Ok(Some(Zeroizing::new(text.trim_end_matches('\r').to_owned())));
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! `postern.toml`: one struct; its doc comments are the manual; unknown keys are refused.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::{fmt, fs, io};
+
+use serde::Deserialize;
+
+use crate::names;
+use crate::size::Bytes;
+
+/// Bounds of what the configuration may say.
+pub mod limits {
+    /// Bytes of the file itself.
+    pub const FILE: u64 = 64 * 1024;
+    /// Domains of one house.
+    pub const DOMAINS: usize = 64;
+    /// Addresses to listen on; each takes a descriptor a service.
+    pub const BIND: usize = 8;
+    /// Upstream DNS servers.
+    pub const DNS: usize = 4;
+    /// Entries of `clear-text`.
+    pub const CLEAR_TEXT: usize = 1_000;
+    /// Smallest `max-message`: what every mail server must take (RFC 5321 §4.5.3.1.7).
+    pub const SMALLEST_MESSAGE: u64 = 64 * 1024;
+    /// Largest `max-message`: offsets into a message are 32 bits wide.
+    pub const LARGEST_MESSAGE: u64 = 1024 * 1024 * 1024;
+    /// Smallest `default-quota`.
+    pub const SMALLEST_QUOTA: u64 = 1024 * 1024;
+}
+
+/// The example that ships with the program, and the file written into a new data folder.
+pub const EXAMPLE: &str = include_str!("../postern.example.toml");
+
+/// What the family admin may choose. Every field has a default: an empty file is a good one.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Config {
+    /// The domains whose mail is ours; the first is added to names typed without one. Default: `["home.test"]`.
+    pub domains: Vec<String>,
+    /// The name this box gives itself in greetings and in its self-signed certificate. Default: the machine's own
+    /// name when that has a dot in it, else the first domain.
+    pub hostname: Option<String>,
+    /// Addresses to listen on. Default: all of them, IPv6 and IPv4.
+    pub bind: Vec<IpAddr>,
+    /// Added to 25, 465, 587 and 993. Default: 0, and for each service that cannot have its port, 10000 on loopback.
+    /// A number given here is kept to: a port that cannot be had is then an error.
+    pub port_offset: Option<u16>,
+    /// The certificate chain (PEM), with `tls-key`; read again when it changes. Default: a self-signed one.
+    pub tls_cert: Option<PathBuf>,
+    /// The private key that belongs to `tls-cert` (PEM).
+    pub tls_key: Option<PathBuf>,
+    /// Domains whose servers may send without TLS, or `["*"]` for all: for tests only. Default: none.
+    pub clear_text: Vec<String>,
+    /// DNS servers to ask (an address, or address:port). Default: those of `/etc/resolv.conf`.
+    pub dns: Vec<DnsServer>,
+    /// The largest message taken. Default: 50 MB, 35 MB on a machine with less than 1 GB of memory.
+    pub max_message: Option<Bytes>,
+    /// Memory for mail on its way in or out, all connections together. Default: an eighth of the machine's, and at
+    /// least twice `max-message`.
+    pub memory: Option<Bytes>,
+    /// What a new mailbox may hold. Default: 10 GB.
+    pub default_quota: Option<Bytes>,
+}
+
+/// A DNS server: an address, with port 53 unless another is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct DnsServer(pub SocketAddr);
+
+impl TryFrom<String> for DnsServer {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if let Ok(address) = text.parse() {
+            return Ok(Self(address));
+        }
+        text.parse::<IpAddr>()
+            .map(|ip| Self((ip, 53).into()))
+            .map_err(|_| format!("`{text}` is neither an IP address nor address:port"))
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            domains: vec!["home.test".to_owned()],
+            hostname: None,
+            bind: Vec::new(),
+            port_offset: None,
+            tls_cert: None,
+            tls_key: None,
+            clear_text: Vec::new(),
+            dns: Vec::new(),
+            max_message: None,
+            memory: None,
+            default_quota: None,
+        }
+    }
+}
+
+/// Why a configuration is refused: always the admin's to mend, so it says what and where.
+#[derive(Debug)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    Read(PathBuf, io::Error),
+    /// It is not TOML, has an unknown key, or a value of the wrong kind.
+    Toml(PathBuf, Box<toml::de::Error>),
+    /// A value that cannot be; the words name the key.
+    Value(String),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(path, error) => write!(f, "cannot read the configuration {}: {error}", path.display()),
+            Self::Toml(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Value(words) => write!(f, "configuration: {words}"),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// [`ConfigError`], in words for the admin.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let unreadable = |error| ConfigError::Read(path.to_owned(), error);
+        if fs::metadata(path).map_err(unreadable)?.len() > limits::FILE {
+            return Err(unreadable(io::Error::other(format!("longer than {} bytes", limits::FILE))));
+        }
+        let text = fs::read_to_string(path).map_err(unreadable)?;
+        let config: Self =
+            toml::from_str(&text).map_err(|error| ConfigError::Toml(path.to_owned(), Box::new(error)))?;
+        config.checked()
+    }
+
+    /// Lower-cases names and refuses values that cannot be. Call again after command-line options were put in.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`].
+    pub fn checked(mut self) -> Result<Self, ConfigError> {
+        let refuse = |words: String| Err(ConfigError::Value(words));
+        if self.domains.is_empty() || self.domains.len() > limits::DOMAINS {
+            return refuse(format!("`domains` needs 1 to {} names", limits::DOMAINS));
+        }
+        for domain in self.domains.iter_mut().chain(self.hostname.iter_mut()) {
+            *domain = names::domain(domain).map_err(|bad| ConfigError::Value(format!("`{domain}`: {bad}")))?;
+        }
+        if (1..self.domains.len()).any(|n| self.domains[..n].contains(&self.domains[n])) {
+            return refuse("`domains` names one domain twice".to_owned());
+        }
+        self.check_clear_text()?;
+        if self.tls_cert.is_some() != self.tls_key.is_some() {
+            return refuse("`tls-cert` and `tls-key` are given together or not at all".to_owned());
+        }
+        if self.bind.len() > limits::BIND || self.dns.len() > limits::DNS {
+            return refuse(format!("at most {} `bind` and {} `dns` addresses", limits::BIND, limits::DNS));
+        }
+        if self.port_offset.is_some_and(|offset| offset > u16::MAX - 993) {
+            return refuse(format!("`port-offset` is at most {}", u16::MAX - 993));
+        }
+        self.check_sizes()?;
+        Ok(self)
+    }
+
+    fn check_clear_text(&mut self) -> Result<(), ConfigError> {
+        if self.clear_text.len() > limits::CLEAR_TEXT {
+            return Err(ConfigError::Value(format!("`clear-text` has more than {} entries", limits::CLEAR_TEXT)));
+        }
+        for domain in self.clear_text.iter_mut().filter(|domain| *domain != "*") {
+            *domain =
+                names::domain(domain).map_err(|bad| ConfigError::Value(format!("`clear-text`: `{domain}`: {bad}")))?;
+        }
+        Ok(())
+    }
+
+    fn check_sizes(&self) -> Result<(), ConfigError> {
+        let largest = self.largest_message();
+        if !(limits::SMALLEST_MESSAGE..=limits::LARGEST_MESSAGE).contains(&largest) {
+            let (least, most) = (Bytes(limits::SMALLEST_MESSAGE), Bytes(limits::LARGEST_MESSAGE));
+            return Err(ConfigError::Value(format!("`max-message` is between {least} and {most}")));
+        }
+        if self.memory.is_some_and(|memory| memory.0 < 2 * largest) {
+            return Err(ConfigError::Value(
+                "`memory` must hold two messages of the largest size (`max-message`)".to_owned(),
+            ));
+        }
+        if self.default_quota.is_some_and(|quota| quota.0 < limits::SMALLEST_QUOTA) {
+            return Err(ConfigError::Value(format!("`default-quota` is at least {}", Bytes(limits::SMALLEST_QUOTA))));
+        }
+        Ok(())
+    }
+
+    /// Bytes of the largest message taken.
+    #[must_use]
+    pub fn largest_message(&self) -> u64 {
+        const MB: u64 = 1_000_000;
+        self.max_message.map_or_else(|| if small_board() { 35 * MB } else { 50 * MB }, |size| size.0)
+    }
+
+    /// Bytes of mail in flight, `mx` and `submission` together (DESIGN: the byte budget).
+    #[must_use]
+    pub fn budget(&self) -> u64 {
+        self.memory.map_or_else(|| (total_memory() / 8).max(2 * self.largest_message()), |memory| memory.0)
+    }
+
+    /// Bytes a new mailbox may hold.
+    #[must_use]
+    pub fn quota(&self) -> u64 {
+        self.default_quota.map_or(10_000_000_000, |quota| quota.0)
+    }
+
+    /// The domain added to names that are typed without one.
+    #[must_use]
+    pub fn default_domain(&self) -> &str {
+        &self.domains[0]
+    }
+
+    /// The name this box gives itself.
+    #[must_use]
+    pub fn hostname(&self) -> String {
+        if let Some(name) = &self.hostname {
+            return name.clone();
+        }
+        let own = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
+        names::domain(&own).ok().filter(|name| name.contains('.')).unwrap_or_else(|| self.default_domain().to_owned())
+    }
+}
+
+/// Whether the machine has less than 1 GB of memory.
+#[must_use]
+pub fn small_board() -> bool {
+    total_memory() < 1_000_000_000
+}
+
+/// Bytes of the machine's memory.
+#[must_use]
+pub fn total_memory() -> u64 {
+    let info = rustix::system::sysinfo();
+    // Both fields are `unsigned long`, 32 bits wide on 32-bit boards.
+    #[allow(clippy::useless_conversion)]
+    u64::from(info.totalram).saturating_mul(u64::from(info.mem_unit))
+}

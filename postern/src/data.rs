@@ -1,0 +1,232 @@
+//! The data folder: what lies in it, who owns it, and its lock.
+//!
+//! | entry | what | who writes it |
+//! | --- | --- | --- |
+//! | `spool/` | letters, slots, journal; belongs to the keeper's uid when started as root | the keeper |
+//! | `box.key` (0600) | 32 random bytes in hex; or `box.salt`, when the key comes from a passphrase | `up`, once |
+//! | `postern.toml` | the configuration | the admin |
+//! | `tls/` | the self-signed certificate and its key | `up` |
+//! | `admin.sock` (0600) | the admin commands' way to the keeper | `up` |
+//! | `lock` | held while a keeper of this folder is running | `up`, an admin command without it |
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use std::{fs, io};
+
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
+
+use crate::failure::{Doing, Failure};
+
+/// The name used when neither `--data` nor anything else says otherwise.
+pub const DEFAULT: &str = "postern-data";
+
+/// An open data folder.
+#[derive(Debug)]
+pub struct DataFolder {
+    path: PathBuf,
+    dir: OwnedFd,
+}
+
+/// Held by whoever runs a keeper; the kernel gives it back when its holder ends, however it ends.
+#[derive(Debug)]
+pub struct Lock(#[allow(dead_code)] OwnedFd);
+
+impl DataFolder {
+    /// Opens it, made first when it does not exist (mode 0700).
+    ///
+    /// # Errors
+    /// In words for the admin.
+    pub fn open_or_make(path: &Path) -> Result<Self, Failure> {
+        match rustix::fs::mkdir(path, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(Failure::new(format!("cannot make the data folder {}: {error}", path.display()))),
+        }
+        Self::open(path)
+    }
+
+    /// Opens one that must exist.
+    ///
+    /// # Errors
+    /// In words for the admin.
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::open(path, flags, Mode::empty())
+            .doing(|| format!("cannot open the data folder {} (name another with --data DIR)", path.display()))?;
+        let path = path.canonicalize().doing(|| format!("the data folder {}", path.display()))?;
+        Ok(Self { path, dir })
+    }
+
+    /// Where it lies, absolute.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// An entry of it.
+    #[must_use]
+    pub fn entry(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The admin socket by a name that is short however long the folder's is: a socket's address holds 107 bytes.
+    #[must_use]
+    pub fn admin_socket(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}/admin.sock", self.dir.as_raw_fd()))
+    }
+
+    /// Takes the lock, waiting up to `patience` for another holder to end. `None`: still held.
+    ///
+    /// # Errors
+    /// In words for the admin.
+    pub fn lock(&self, patience: Duration) -> Result<Option<Lock>, Failure> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = rustix::fs::openat(&self.dir, "lock", flags, Mode::RUSR | Mode::WUSR)
+            .doing(|| format!("cannot open {}", self.entry("lock").display()))?;
+        let until = Instant::now() + patience;
+        loop {
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {
+                    write_pid(file.as_fd()).doing(|| format!("cannot write {}", self.entry("lock").display()))?;
+                    return Ok(Some(Lock(file)));
+                }
+                Err(Errno::WOULDBLOCK) if Instant::now() < until => std::thread::sleep(Duration::from_millis(20)),
+                Err(Errno::WOULDBLOCK) => return Ok(None),
+                Err(error) => return Err(Failure::new(format!("cannot lock {}: {error}", self.path.display()))),
+            }
+        }
+    }
+
+    /// The process that last took the lock, when it is held now.
+    #[must_use]
+    pub fn holder(&self) -> Option<u32> {
+        let file = rustix::fs::openat(&self.dir, "lock", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+            Err(Errno::WOULDBLOCK) => fs::read_to_string(self.entry("lock")).ok()?.trim().parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// Opens `spool/`, made when it does not exist and given to `owner` (started as root: the keeper's uid).
+    ///
+    /// # Errors
+    /// In words for the admin.
+    pub fn spool(&self, owner: Option<u32>) -> Result<OwnedFd, Failure> {
+        let what = || format!("the spool {}", self.entry("spool").display());
+        match rustix::fs::mkdirat(&self.dir, "spool", Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(Failure::new(format!("cannot make {}: {error}", what()))),
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let spool = rustix::fs::openat(&self.dir, "spool", flags, Mode::empty()).doing(what)?;
+        match owner {
+            Some(uid) => give(spool.as_fd(), uid).doing(|| format!("cannot give {} to uid {uid}", what()))?,
+            None => refuse_strangers(spool.as_fd(), &self.entry("spool"))?,
+        }
+        Ok(spool)
+    }
+
+    /// Whether anything lies in `spool/<name>`.
+    #[must_use]
+    pub fn spool_has(&self, name: &str) -> bool {
+        fs::read_dir(self.entry("spool").join(name)).is_ok_and(|mut entries| entries.next().is_some())
+    }
+}
+
+fn write_pid(file: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    rustix::fs::ftruncate(file, 0)?;
+    let pid = format!("{}\n", std::process::id());
+    rustix::io::pwrite(file, pid.as_bytes(), 0).map(drop)
+}
+
+/// Started unprivileged, all roles share one uid: the spool must be its.
+fn refuse_strangers(spool: BorrowedFd<'_>, path: &Path) -> Result<(), Failure> {
+    let stat = rustix::fs::fstat(spool).doing(|| path.display().to_string())?;
+    let own = rustix::process::geteuid().as_raw();
+    if stat.st_uid == own {
+        return Ok(());
+    }
+    let words = "belongs to uid {owner}, and this is uid {own}: run as root (the box was started as root before), or";
+    let words = words.replace("{owner}", &stat.st_uid.to_string()).replace("{own}", &own.to_string());
+    Err(Failure::new(format!("{} {words} `chown -R {own} {0}` once", path.display())))
+}
+
+/// Gives the whole tree to `uid` when its top two levels are not all its already. Never follows a link: what
+/// lies in there was written by a process that reads nothing good.
+fn give(spool: BorrowedFd<'_>, uid: u32) -> io::Result<()> {
+    if wrong_owner(spool, uid, 3)? {
+        give_all(spool, uid)?;
+    }
+    Ok(())
+}
+
+fn wrong_owner(dir: BorrowedFd<'_>, uid: u32, levels: u32) -> io::Result<bool> {
+    if rustix::fs::fstat(dir)?.st_uid != uid {
+        return Ok(true);
+    }
+    for name in entries(dir)? {
+        let stat = rustix::fs::statat(dir, &name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        if stat.st_uid != uid || folder && levels > 1 && wrong_owner(open_folder(dir, &name)?.as_fd(), uid, levels - 1)?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn give_all(dir: BorrowedFd<'_>, uid: u32) -> io::Result<()> {
+    let (owner, group) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(uid)));
+    for name in entries(dir)? {
+        let stat = rustix::fs::statat(dir, &name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            give_all(open_folder(dir, &name)?.as_fd(), uid)?;
+        } else if stat.st_uid != uid {
+            rustix::fs::chownat(dir, &name, owner, group, AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+    }
+    // Last, so that a walk that was cut short is begun again the next time.
+    Ok(rustix::fs::fchown(dir, owner, group)?)
+}
+
+fn open_folder(dir: BorrowedFd<'_>, name: &std::ffi::CStr) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    Ok(rustix::fs::openat(dir, name, flags, Mode::empty())?)
+}
+
+fn entries(dir: BorrowedFd<'_>) -> io::Result<Vec<std::ffi::CString>> {
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(dir)? {
+        let entry = entry?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            names.push(entry.file_name().to_owned());
+        }
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_holder_at_a_time() {
+        let folder = std::env::temp_dir().join(format!("postern-lock-{}", std::process::id()));
+        let data = DataFolder::open_or_make(&folder).unwrap();
+        assert_eq!(data.holder(), None);
+        let held = data.lock(Duration::ZERO).unwrap().unwrap();
+        assert!(data.lock(Duration::from_millis(30)).unwrap().is_none());
+        assert_eq!(data.holder(), Some(std::process::id()));
+        drop(held);
+        assert!(data.lock(Duration::ZERO).unwrap().is_some());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_missing_folder_is_told() {
+        let error = DataFolder::open(Path::new("/nonexistent/folder")).unwrap_err();
+        assert!(error.words.contains("--data"), "{error}");
+    }
+}

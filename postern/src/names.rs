@@ -1,0 +1,70 @@
+//! Domains and addresses as the admin types them.
+
+/// Lower-cases and checks a domain or host name (RFC 1035 §2.3.4 lengths, letters, digits and inner hyphens;
+/// internationalised names are written in their `xn--` form).
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn domain(typed: &str) -> Result<String, &'static str> {
+    let name = typed.trim().trim_end_matches('.').to_ascii_lowercase();
+    if name.is_empty() || name.len() > 253 {
+        return Err("a domain has 1 to 253 characters");
+    }
+    let good_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    if !name.split('.').all(good_label) {
+        return Err("a domain is made of letters, digits, dots and inner hyphens");
+    }
+    if name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {
+        return Err("an IP address is no domain");
+    }
+    Ok(name)
+}
+
+/// Completes and checks a mail address: `NAME` gets `default_domain`; all is lower-cased, as the keeper compares.
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn address(typed: &str, default_domain: &str) -> Result<String, &'static str> {
+    let typed = typed.trim();
+    let (local, host) = typed.rsplit_once('@').unwrap_or((typed, default_domain));
+    let host = domain(host)?;
+    if local.is_empty() || local.len() > 64 {
+        return Err("the part before @ has 1 to 64 characters");
+    }
+    // RFC 5321 §4.1.2 dot-string without `+`, which separates a tag, and without quoting, which no mail app needs.
+    let good = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*-/=?^_`{|}~.".contains(&b);
+    if !local.chars().all(|c| !c.is_ascii() && !c.is_control() || c.is_ascii() && good(c as u8)) {
+        return Err("the part before @ is made of letters, digits and - _ . (and no +, which separates a tag)");
+    }
+    if local.starts_with('.') || local.ends_with('.') || local.contains("..") {
+        return Err("dots in the part before @ stand between letters");
+    }
+    Ok(format!("{}@{host}", local.to_lowercase()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_completed_and_lower_cased() {
+        assert_eq!(address("Anna", "home.test").as_deref(), Ok("anna@home.test"));
+        assert_eq!(address("anna@Example.ORG", "home.test").as_deref(), Ok("anna@example.org"));
+        for bad in ["", "@home.test", "a b", "a+b", ".a", "a..b", "a@", "a@b_c", "a@1.2.3.4", "a\u{7}"] {
+            assert!(address(bad, "home.test").is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn domains_are_names() {
+        assert_eq!(domain("Home.Test.").as_deref(), Ok("home.test"));
+        for bad in ["", ".", "a..b", "-a.b", "a_b.c", "1.2.3.4", "a b"] {
+            assert!(domain(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The certificate: the admin's own, read again when its files change, or a self-signed one made here.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+use wire::tls::{CertificatePem, Tls};
+
+use crate::config::Config;
+use crate::data::DataFolder;
+use crate::failure::{Doing, Failure};
+use crate::validity::Validity;
+
+/// Years a self-signed certificate holds: whoever has accepted it once should not have to again.
+const YEARS: i32 = 10;
+/// Bytes of one file; what is longer is not read.
+const FILE: u64 = 256 * 1024;
+
+/// Where the certificate comes from.
+#[derive(Debug)]
+pub struct Certificates {
+    chain: PathBuf,
+    key: PathBuf,
+    own: bool,
+    seen: [Stamp; 2],
+}
+
+/// What changes when a file is written or replaced.
+type Stamp = Option<(u64, u64, i64, i64)>;
+
+fn stamp(path: &Path) -> Stamp {
+    fs::metadata(path).ok().map(|file| (file.ino(), file.len(), file.mtime(), file.mtime_nsec()))
+}
+
+impl Certificates {
+    /// The configured files, or the self-signed certificate: made when there is none, when it does not hold the
+    /// present names, or when it has run out.
+    ///
+    /// # Errors
+    /// In words for the admin.
+    pub fn open(data: &DataFolder, config: &Config) -> Result<Self, Failure> {
+        let (chain, key, own) = match (&config.tls_cert, &config.tls_key) {
+            (Some(chain), Some(key)) => (chain.clone(), key.clone(), false),
+            _ => (data.entry("tls/self-signed.crt"), data.entry("tls/self-signed.key"), true),
+        };
+        let certificates = Self { seen: [None; 2], chain, key, own };
+        if own && !certificates.holds(&names(config)) {
+            certificates.make(&data.entry("tls"), &names(config))?;
+        }
+        Ok(certificates)
+    }
+
+    /// Whether it is self-signed: mail apps will ask once.
+    #[must_use]
+    pub const fn is_own(&self) -> bool {
+        self.own
+    }
+
+    /// Where the chain lies.
+    #[must_use]
+    pub fn chain(&self) -> &Path {
+        &self.chain
+    }
+
+    /// Reads and checks both files.
+    ///
+    /// # Errors
+    /// In words for the admin.
+    pub fn read(&mut self) -> Result<CertificatePem, Failure> {
+        self.seen = [stamp(&self.chain), stamp(&self.key)];
+        let pem = CertificatePem { chain: read(&self.chain)?, key: read(&self.key)? };
+        let what = || format!("{} and {}", self.chain.display(), self.key.display());
+        Tls::new(&pem).doing(what)?;
+        Ok(pem)
+    }
+
+    /// Whether a file has changed since it was last read.
+    #[must_use]
+    pub fn changed(&self) -> bool {
+        !self.own && self.seen != [stamp(&self.chain), stamp(&self.key)]
+    }
+
+    fn holds(&self, wanted: &[String]) -> bool {
+        let Ok(der) = CertificateDer::from_pem_file(&self.chain) else { return false };
+        let Ok(parsed) = rustls::server::ParsedCertificate::try_from(&der) else { return false };
+        let named = |name: &String| {
+            rustls::pki_types::ServerName::try_from(name.as_str())
+                .is_ok_and(|name| rustls::client::verify_server_name(&parsed, &name).is_ok())
+        };
+        let fresh = Validity::of(&der).is_some_and(|validity| validity.days_left(wire::date::now()) > 30);
+        fresh && self.key.exists() && wanted.iter().all(named)
+    }
+
+    fn make(&self, folder: &Path, names: &[String]) -> Result<(), Failure> {
+        let what = || "cannot make a self-signed certificate".to_owned();
+        let key = KeyPair::generate().doing(what)?;
+        let mut parameters = CertificateParams::new(Vec::<String>::new()).doing(what)?;
+        for name in names {
+            parameters.subject_alt_names.push(match name.parse() {
+                Ok(ip) => SanType::IpAddress(ip),
+                Err(_) => SanType::DnsName(name.as_str().try_into().doing(what)?),
+            });
+        }
+        let today = crate::cli::output::day(wire::date::now());
+        let year = today[..4].parse().unwrap_or(2026);
+        parameters.not_before = rcgen::date_time_ymd(year - 1, 1, 1);
+        parameters.not_after = rcgen::date_time_ymd(year + YEARS, 1, 1);
+        parameters.distinguished_name.push(DnType::CommonName, names[0].clone());
+        let certificate = parameters.self_signed(&key).doing(what)?;
+        match fs::DirBuilder::new().mode(0o700).create(folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error).doing(what),
+            _ => {}
+        }
+        write(&self.key, &key.serialize_pem()).doing(what)?;
+        write(&self.chain, &certificate.pem()).doing(what)
+    }
+}
+
+/// Every name the box is reached by, without asking anybody.
+#[must_use]
+pub fn names(config: &Config) -> Vec<String> {
+    let machine = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
+    let short = machine.split('.').next().unwrap_or_default().to_owned();
+    let mut names = vec![config.hostname()];
+    for domain in &config.domains {
+        names.extend([domain.clone(), format!("mail.{domain}")]);
+    }
+    names.extend([machine, format!("{short}.local"), "localhost".to_owned()]);
+    names.retain(|name| crate::names::domain(name).is_ok_and(|good| good == *name));
+    names.extend(["127.0.0.1".to_owned(), "::1".to_owned()]);
+    names.extend(config.bind.iter().filter(|ip| !ip.is_unspecified()).map(ToString::to_string));
+    let mut seen = std::collections::HashSet::new();
+    names.retain(|name| seen.insert(name.clone()));
+    names
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    let what = || format!("cannot read {}", path.display());
+    if fs::metadata(path).doing(what)?.len() > FILE {
+        return Err(Failure::new(format!("{} is too long for a certificate or key", path.display())));
+    }
+    fs::read_to_string(path).doing(what)
+}
+
+/// Written beside and renamed: never half a key.
+fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    let beside = path.with_extension("new");
+    let _ = fs::remove_file(&beside);
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&beside, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(name: &str) -> DataFolder {
+        let path = std::env::temp_dir().join(format!("postern-tls-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        DataFolder::open_or_make(&path).unwrap()
+    }
+
+    #[test]
+    fn a_self_signed_certificate_stays_until_its_names_change() {
+        let data = folder("own");
+        let mut config = Config::default();
+        let first = Certificates::open(&data, &config).unwrap().read().unwrap().chain.clone();
+        let again = Certificates::open(&data, &config).unwrap().read().unwrap().chain.clone();
+        assert_eq!(first, again);
+        config.domains.push("family.test".to_owned());
+        let mut certificates = Certificates::open(&data, &config).unwrap();
+        assert_ne!(certificates.read().unwrap().chain, first);
+        assert!(certificates.is_own() && !certificates.changed());
+        assert_eq!(fs::metadata(&certificates.key).unwrap().mode() & 0o777, 0o600);
+        fs::remove_dir_all(data.path()).unwrap();
+    }
+
+    #[test]
+    fn own_files_are_checked_and_watched() {
+        let data = folder("given");
+        let own = Certificates::open(&data, &Config::default()).unwrap();
+        let config = Config { tls_cert: Some(own.chain.clone()), tls_key: Some(own.key.clone()), ..Config::default() };
+        let mut given = Certificates::open(&data, &config).unwrap();
+        assert!(given.changed());
+        given.read().unwrap();
+        assert!(!given.changed());
+        fs::write(&own.key, "no key").unwrap();
+        assert!(given.changed());
+        assert!(given.read().is_err());
+        fs::remove_dir_all(data.path()).unwrap();
+    }
+}

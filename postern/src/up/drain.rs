@@ -1,0 +1,48 @@
+//! Ending well: who talks to the world first, then who answers them, the keeper last.
+
+use std::time::Duration;
+
+use filter_sandbox::role::Role;
+use tokio::time::{Instant, sleep};
+
+use super::roles::Roles;
+use super::say;
+use crate::edges::ROLES;
+
+/// How long sessions may finish what is under way.
+const SESSIONS: Duration = Duration::from_secs(10);
+/// How long the keeper may take to write what it holds.
+const KEEPER: Duration = Duration::from_secs(10);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Asks in turn, and waits within bounds.
+pub async fn drain(roles: &mut Roles) {
+    let fronts = || ROLES.iter().filter(|row| !row.serves.is_empty()).map(|row| row.role);
+    fronts().for_each(|role| roles.drain(role));
+    wait(roles, fronts(), SESSIONS).await;
+    let behind = [Role::OwnerZygote, Role::Resolver];
+    behind.into_iter().for_each(|role| roles.drain(role));
+    wait(roles, behind.into_iter(), SESSIONS).await;
+    roles.drain(Role::Keeper);
+    wait(roles, [Role::Keeper].into_iter(), KEEPER).await;
+}
+
+async fn wait(roles: &mut Roles, each: impl Iterator<Item = Role>, patience: Duration) {
+    let until = Instant::now() + patience;
+    for role in each {
+        while !roles.is_gone(role) {
+            if Instant::now() >= until {
+                say(&format!("{role} does not end; it is ended"));
+                roles.end(role);
+                break;
+            }
+            sleep(LOOK).await;
+        }
+    }
+}
+
+/// Ends what is left.
+pub fn end(roles: &mut Roles) {
+    ROLES.iter().rev().for_each(|row| roles.end(row.role));
+}

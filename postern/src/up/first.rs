@@ -1,0 +1,149 @@
+//! From started to serving: the walls stand, the keeper answers, and on the very first start there is a mailbox.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{io, thread};
+
+use filter_sandbox::edge::{Answer, AsyncEdge, Numbered};
+use filter_sandbox::zygote::Ready;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use spool::edges::admin::{Reply, Request};
+use spool::edges::mailbox::Event;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+
+use super::roles::Roles;
+use super::say;
+use crate::admin;
+use crate::cli::Shared;
+use crate::data::DataFolder;
+use crate::failure::{Doing, Failure};
+use crate::sheet::Sheet;
+
+/// How long the walls may take on a slow, busy board.
+const WALLS: Duration = Duration::from_secs(20);
+/// Bytes of `mailbox add --json`'s answer.
+const ANSWER: u64 = 4_096;
+
+/// What a start found.
+#[derive(Debug)]
+pub struct Found {
+    /// The mailbox made just now.
+    pub first: Option<Sheet>,
+    /// Mailboxes there are.
+    pub mailboxes: usize,
+    /// Mailboxes on the disk that the journal does not know.
+    pub lost: usize,
+}
+
+/// Waits until each zygote has tried itself and every role has locked itself.
+///
+/// # Errors
+/// In words for the admin: which wall is missing or gave way.
+pub fn wait_for_walls(roles: &mut Roles) -> Result<(), Failure> {
+    let until = Instant::now() + WALLS;
+    for (role, control) in roles.zygotes() {
+        let refused = |words: String| Failure::new(format!("{role}: {words}"));
+        let mut fds = [PollFd::new(control, PollFlags::IN)];
+        let left = until.saturating_duration_since(Instant::now());
+        let left = Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(0), tv_nsec: 1_000_000 };
+        rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, Some(&left))).doing(|| role.to_string())?;
+        match control.recv::<Ready>() {
+            Ok((Ready::Serving { zygote: _, worker, attacks }, _)) => {
+                tell_layers(role.name(), worker.landlock, attacks)
+            }
+            Ok((Ready::Refused(words), _)) => return Err(refused(words)),
+            Err(error) => return Err(refused(format!("it cannot make workers ({error}); its own words stand above"))),
+        }
+    }
+    while !roles.all_locked() && Instant::now() < until {
+        roles.bury();
+        if roles.next_due().is_some() {
+            // It says itself why; it is tried again like any other death.
+            break;
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+fn tell_layers(role: &str, landlock: Option<bool>, attacks: usize) {
+    if attacks > 0 {
+        say(&format!("{role}: {attacks} attacks on a worker's walls tried, all in vain"));
+        if landlock == Some(false) {
+            say("WARNING: this kernel has no Landlock; namespaces and seccomp hold without it");
+        }
+    }
+}
+
+/// Waits for the keeper, and makes the first mailbox when there is none and somebody can be told its secrets.
+///
+/// # Errors
+/// In words for the admin.
+pub async fn serve(shared: &Shared, data: &DataFolder, domain: &str) -> Result<Found, Failure> {
+    let what = || "the keeper does not answer".to_owned();
+    let edge = admin::connect(data)?.ok_or_else(|| Failure::new("the keeper does not listen"))?;
+    let edge = AsyncEdge::new(edge).doing(what)?;
+    let mut found = Found { first: None, mailboxes: 0, lost: 0 };
+    ask(&edge, Request::MailboxList, |reply| match reply {
+        Reply::Mailboxes { some, more } => {
+            found.mailboxes += some.len();
+            more
+        }
+        _ => false,
+    })
+    .await?;
+    if found.mailboxes > 0 || data.spool_has("mailboxes") {
+        ask(&edge, Request::Unknown, |reply| match reply {
+            Reply::Unknown { some, more } => {
+                found.lost += some.len();
+                more
+            }
+            _ => false,
+        })
+        .await?;
+    }
+    drop(edge);
+    let somebody = shared.json || rustix::termios::isatty(io::stdout());
+    if found.mailboxes == 0 && found.lost == 0 && somebody {
+        found.first = Some(add(shared, data, domain).await?);
+        found.mailboxes = 1;
+    }
+    Ok(found)
+}
+
+/// One question and the packets of its answer, as long as `take` says that more follow.
+async fn ask(edge: &AsyncEdge, request: Request, mut take: impl FnMut(Reply) -> bool) -> Result<(), Failure> {
+    let gone = |error| Failure::new(format!("the keeper: {error}"));
+    edge.send(&Numbered { number: 1, body: request }, &[]).await.map_err(gone)?;
+    loop {
+        match edge.recv::<Answer<Reply, Event>>().await.map_err(gone)?.0 {
+            Answer::Reply(_, Reply::Refused(words)) => return Err(Failure::new(words)),
+            Answer::Reply(_, reply) => {
+                if !take(reply) {
+                    return Ok(());
+                }
+            }
+            Answer::Event(_) => {}
+        }
+    }
+}
+
+/// Runs `postern mailbox add you`: identities are made in an admin command's short life, never in `up`'s.
+async fn add(shared: &Shared, data: &DataFolder, domain: &str) -> Result<Sheet, Failure> {
+    let what = || "cannot make the first mailbox".to_owned();
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["mailbox", "add", &format!("you@{domain}"), "--json", "--data"]).arg(data.path());
+    if let Some(config) = &shared.config {
+        command.arg("--config").arg(config);
+    }
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().doing(what)?;
+    let output = child.stdout.take().ok_or_else(|| Failure::new(what()))?;
+    let mut text = zeroize::Zeroizing::new(Vec::with_capacity(1_024));
+    let output = pipe::Receiver::from_owned_fd(output.into()).doing(what)?;
+    output.take(ANSWER).read_to_end(&mut text).await.doing(what)?;
+    // It has closed its output, so it is about to end.
+    let status = child.wait().doing(what)?;
+    let sheet = serde_json::from_slice(&text).ok().and_then(|value| Sheet::from_json(&value));
+    sheet.filter(|_| status.success()).ok_or_else(|| Failure::new(format!("{}: it {status}", what())))
+}

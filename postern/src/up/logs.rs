@@ -1,0 +1,146 @@
+//! What the roles say: each one's stderr is a pipe, and `up` writes its lines to its own stderr. The lines are hostile:
+//! a role may have been taken over, and the admin reads them in a terminal.
+
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use filter_sandbox::role::Role;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+
+/// Bytes of one line; what is longer is cut.
+const LINE: usize = 1_000;
+/// Lines a role may say in one [`WINDOW`]; what is more is counted.
+const LINES: u32 = 500;
+/// See [`LINES`].
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// Makes a role's log pipe and follows it until the role and all its children are gone. Returns the end for the role.
+///
+/// # Errors
+/// The kernel's.
+pub fn follow(role: Role) -> io::Result<OwnedFd> {
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let mut pipe = pipe::Receiver::from_owned_fd(read)?;
+    tokio::spawn(async move {
+        let mut lines = Lines::new(role.name());
+        let mut buffer = [0; 4096];
+        while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
+            lines.take(&buffer[..read], &mut io::stderr().lock());
+        }
+        lines.end(&mut io::stderr().lock());
+    });
+    Ok(write)
+}
+
+/// Cuts what arrives into harmless lines.
+struct Lines {
+    name: &'static str,
+    line: Vec<u8>,
+    since: Instant,
+    said: u32,
+    dropped: u32,
+}
+
+impl Lines {
+    fn new(name: &'static str) -> Self {
+        Self { name, line: Vec::with_capacity(LINE), since: Instant::now(), said: 0, dropped: 0 }
+    }
+
+    fn take(&mut self, bytes: &[u8], out: &mut impl Write) {
+        for byte in bytes {
+            match byte {
+                b'\n' => self.say(out),
+                byte if self.line.len() < LINE => self.line.push(*byte),
+                _ => {}
+            }
+        }
+    }
+
+    fn end(&mut self, out: &mut impl Write) {
+        if !self.line.is_empty() {
+            self.say(out);
+        }
+        self.tell_dropped(out);
+    }
+
+    fn say(&mut self, out: &mut impl Write) {
+        if self.since.elapsed() >= WINDOW {
+            self.tell_dropped(out);
+            (self.since, self.said) = (Instant::now(), 0);
+        }
+        if self.said < LINES {
+            self.said += 1;
+            // Nobody is left to tell when our own stderr is closed.
+            let _ = writeln!(out, "{}{}: {}", time(), self.name, harmless(&self.line));
+        } else {
+            self.dropped = self.dropped.saturating_add(1);
+        }
+        self.line.clear();
+    }
+
+    fn tell_dropped(&mut self, out: &mut impl Write) {
+        if self.dropped > 0 {
+            let _ = writeln!(out, "{}{}: {} more lines dropped", time(), self.name, self.dropped);
+            self.dropped = 0;
+        }
+    }
+}
+
+/// Writes one line of `up`'s own.
+pub fn write(name: &str, words: &str) {
+    let _ = writeln!(io::stderr().lock(), "{}{name}: {words}", time());
+}
+
+/// When, in UTC; nothing where the journal writes it itself.
+fn time() -> String {
+    static JOURNAL: OnceLock<bool> = OnceLock::new();
+    if cfg!(test) || *JOURNAL.get_or_init(|| std::env::var_os("JOURNAL_STREAM").is_some()) {
+        return String::new();
+    }
+    let now = wire::date::now();
+    let civil = wire::date::civil(now);
+    format!("{}T{:02}:{:02}:{:02}Z ", crate::cli::output::day(now), civil.hour, civil.minute, civil.second)
+}
+
+/// A line without anything that could move a cursor, hide text or write right to left.
+#[must_use]
+pub fn harmless(line: &[u8]) -> String {
+    let bad = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    };
+    String::from_utf8_lossy(line).chars().map(|c| if bad(c) { '?' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(bytes: &[u8]) -> String {
+        let mut out = Vec::new();
+        let mut lines = Lines::new("mx");
+        lines.take(bytes, &mut out);
+        lines.end(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn lines_are_named_and_whole() {
+        assert_eq!(said(b"one\ntwo"), "mx: one\nmx: two\n");
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_a_terminal() {
+        assert_eq!(said(b"\x1b[2Jgone\r\x07\xff\xe2\x80\xae\n"), "mx: ?[2Jgone??\u{fffd}?\n");
+    }
+
+    #[test]
+    fn long_lines_and_floods_are_cut() {
+        assert_eq!(said(&[b'a'; 5000]).len(), "mx: ".len() + LINE + 1);
+        let flood = said(&b"x\n".repeat(LINES as usize + 7));
+        assert!(flood.ends_with("mx: 7 more lines dropped\n"));
+    }
+}

@@ -1,0 +1,244 @@
+//! `postern up`: makes what is missing, starts the roles, keeps them running, ends them well.
+//!
+//! One thread, always: a role dies with the thread that started it, and what forks should share nothing. So there is a
+//! runtime of one thread without blocking work; files are read while nothing waits, or are small.
+
+mod back_off;
+mod certificates;
+mod drain;
+mod first;
+mod greeting;
+mod logs;
+pub mod memory;
+mod parts;
+pub mod ports;
+mod roles;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+pub use certificates::names as certificate_names;
+pub use logs::harmless;
+
+use crate::admin;
+use crate::box_key::BoxKey;
+use crate::cli::Shared;
+use crate::cli::secret::Secrets;
+use crate::config::{Config, EXAMPLE};
+use crate::data::{DataFolder, Lock};
+use crate::failure::{Doing, Failure};
+use certificates::Certificates;
+use parts::Parts;
+use roles::Roles;
+
+/// How long a start waits for the box before it to be gone.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two looks at the certificate's files.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Options of `postern up`; each takes the place of the configuration's line of that name.
+#[derive(Debug, Default, clap::Args)]
+#[command(after_help = "Examples:\n  postern up\n  postern up --domain example.org --bind 192.168.1.10\n  \
+    postern up --data /tmp/try --port-offset 20000 --bind 127.0.0.1 --json")]
+pub struct UpOptions {
+    /// A domain whose mail is ours (repeatable) [default: home.test]
+    #[arg(long = "domain", value_name = "D")]
+    domains: Vec<String>,
+    /// The name of this box in greetings
+    #[arg(long)]
+    hostname: Option<String>,
+    /// An address to listen on (repeatable) [default: all]
+    #[arg(long, value_name = "ADDR")]
+    bind: Vec<IpAddr>,
+    /// Listen on 25, 465, 587 and 993 plus this
+    #[arg(long, value_name = "N")]
+    port_offset: Option<u16>,
+    /// Certificate chain (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// A domain that may send without TLS, or '*' for all: for tests (repeatable)
+    #[arg(long, value_name = "DOMAIN")]
+    clear_text: Vec<String>,
+    /// A DNS server to ask (repeatable) [default: those of /etc/resolv.conf]
+    #[arg(long, value_name = "ADDR")]
+    dns: Vec<String>,
+}
+
+/// Writes a line of `up`'s own into the log.
+pub(crate) fn say(words: &str) {
+    logs::write("up", words);
+}
+
+/// The story of `up`, in order.
+///
+/// # Errors
+/// In words for the admin: what is missing and what to do.
+pub fn run(shared: &Shared, options: &UpOptions) -> Result<ExitCode, Failure> {
+    let data = DataFolder::open_or_make(&shared.data)?;
+    let lock = take(&data)?;
+    let config = configure(shared, options, &data)?;
+    let secrets = Secrets::new(shared.box_passphrase_stdin)?;
+    lock_memory();
+    let key = BoxKey::find(&data, secrets.passphrase())?;
+    let mut certificates = Certificates::open(&data, &config)?;
+    let as_root = rustix::process::geteuid().is_root();
+    let parts = Parts {
+        spool: data.spool(as_root.then(|| filter_sandbox::role::Role::Keeper.host_uid()))?,
+        admin: admin::listen(&data)?,
+        bound: ports::bind(&config)?,
+        certificate: certificates.read()?,
+        index_key: key.index_key()?,
+        dns: upstreams(&config),
+        config,
+    };
+    drop(key);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.doing(|| "cannot start".to_owned())?;
+    let ended = runtime.block_on(live(shared, &data, parts, certificates));
+    let _ = std::fs::remove_file(data.entry("admin.sock"));
+    drop(lock);
+    ended.map(|()| ExitCode::SUCCESS)
+}
+
+fn take(data: &DataFolder) -> Result<Lock, Failure> {
+    data.lock(PATIENCE)?.ok_or_else(|| {
+        let holder = data.holder().map_or_else(String::new, |pid| format!(" (process {pid})"));
+        Failure::new(format!("another postern{holder} runs on {}", data.path().display()))
+    })
+}
+
+/// The configuration with the command line's options put in. A new data folder gets the example, with its domain.
+fn configure(shared: &Shared, options: &UpOptions, data: &DataFolder) -> Result<Config, Failure> {
+    let file = data.entry("postern.toml");
+    let is_new = shared.config.is_none() && !file.exists();
+    let mut config = shared.config()?;
+    if !options.domains.is_empty() {
+        config.domains.clone_from(&options.domains);
+    }
+    config.hostname = options.hostname.clone().or(config.hostname);
+    if !options.bind.is_empty() {
+        config.bind.clone_from(&options.bind);
+    }
+    config.port_offset = options.port_offset.or(config.port_offset);
+    if options.tls_cert.is_some() {
+        (config.tls_cert, config.tls_key) = (options.tls_cert.clone(), options.tls_key.clone());
+    }
+    config.clear_text.extend(options.clear_text.iter().cloned());
+    if !options.dns.is_empty() {
+        let read = |text: &String| text.clone().try_into().map_err(|bad| Failure::new(format!("--dns: {bad}")));
+        config.dns = options.dns.iter().map(read).collect::<Result<_, _>>()?;
+    }
+    let config = config.checked()?;
+    if is_new {
+        let domains = toml::Value::from(config.domains.clone());
+        let text = EXAMPLE.replace("domains = [\"home.test\"]", &format!("domains = {domains}"));
+        std::fs::write(&file, text).doing(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(config)
+}
+
+fn lock_memory() {
+    if let (Err(error), Some(swap)) = (memory::lock(), memory::plain_swap()) {
+        say(&memory::warning(&swap, &error));
+    }
+}
+
+/// The DNS servers of the configuration, else the system's.
+#[must_use]
+pub fn upstreams(config: &Config) -> Vec<SocketAddr> {
+    if !config.dns.is_empty() {
+        return config.dns.iter().map(|server| server.0).collect();
+    }
+    let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let servers = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
+    let addresses = servers.filter_map(|rest| rest.trim().parse::<IpAddr>().ok());
+    addresses.take(crate::config::limits::DNS).map(|ip| (ip, 53).into()).collect()
+}
+
+/// The signals `up` answers to.
+struct Signals {
+    child: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            child: signal(SignalKind::child())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+async fn live(shared: &Shared, data: &DataFolder, parts: Parts, certificates: Certificates) -> Result<(), Failure> {
+    let mut signals = Signals::new().doing(|| "cannot receive signals".to_owned())?;
+    let own_certificate = certificates.is_own();
+    let domain = parts.config.default_domain().to_owned();
+    let mut roles = Roles::new(parts).doing(|| "cannot start".to_owned())?;
+    roles.start_all()?;
+    first::wait_for_walls(&mut roles)?;
+    let started = first::serve(shared, data, &domain);
+    tokio::pin!(started);
+    let mut greeted = false;
+    let mut watched = Watch { certificates, tick: interval(LOOK) };
+    watched.tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let due = roles.next_due();
+        tokio::select! {
+            _ = signals.child.recv() => roles.bury(),
+            () = sleep_until(due.map_or_else(Instant::now, Instant::from)), if due.is_some() => roles.start_due(),
+            found = &mut started, if !greeted => {
+                greeted = true;
+                greeting::greet(shared, data, &roles, own_certificate, found?)?;
+            }
+            _ = watched.tick.tick() => watched.look(&mut roles),
+            _ = signals.hang_up.recv() => watched.read(&mut roles),
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
+        }
+    }
+    say("ending: what is under way is finished; once more to end at once");
+    tokio::select! {
+        () = drain::drain(&mut roles) => {}
+        _ = signals.terminate.recv() => {}
+        _ = signals.interrupt.recv() => {}
+    }
+    drain::end(&mut roles);
+    Ok(())
+}
+
+/// The certificate's files.
+struct Watch {
+    certificates: Certificates,
+    tick: tokio::time::Interval,
+}
+
+impl Watch {
+    fn look(&mut self, roles: &mut Roles) {
+        if self.certificates.changed() {
+            self.read(roles);
+        }
+    }
+
+    fn read(&mut self, roles: &mut Roles) {
+        match self.certificates.read() {
+            Ok(certificate) => {
+                roles.renew(certificate);
+                say(&format!("new certificate from {}", self.certificates.chain().display()));
+            }
+            Err(failure) => say(&format!("the new certificate is not used: {failure}")),
+        }
+    }
+}

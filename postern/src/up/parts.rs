@@ -1,0 +1,129 @@
+//! What each role is told and given at its start: nothing else ever reaches it but news on its control edge.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use filter_sandbox::edge::{Edge, EdgeError};
+use filter_sandbox::launch::Dns;
+use filter_sandbox::role::Role;
+use serde::Serialize;
+use smtpd::role::Settings;
+use spool::keeper::EdgeKind;
+use wire::tls::CertificatePem;
+
+use super::ports::{Bound, Service};
+use crate::box_key::Secret;
+use crate::config::Config;
+use crate::edges::{Carries, EDGES};
+
+/// Everything the roles are made from.
+#[derive(Debug)]
+pub struct Parts {
+    /// The configuration.
+    pub config: Config,
+    /// The spool's directory; only the keeper enters it.
+    pub spool: OwnedFd,
+    /// The listening admin socket.
+    pub admin: OwnedFd,
+    /// The services' listeners.
+    pub bound: Vec<Bound>,
+    /// For the listeners.
+    pub certificate: CertificatePem,
+    /// For the keeper's journal.
+    pub index_key: Secret,
+    /// DNS servers.
+    pub dns: Vec<SocketAddr>,
+}
+
+impl Parts {
+    /// Sends a role its start packet. `ends` are its ends of its edges, in the table's order.
+    ///
+    /// # Errors
+    /// The edge's.
+    pub fn send_start(&self, role: Role, control: &Edge, ends: &[Edge], dns: Option<&Dns>) -> Result<(), EdgeError> {
+        let ends = ends.iter().map(AsFd::as_fd);
+        match role {
+            Role::Keeper => {
+                let edges = [EdgeKind::AdminListener].into_iter().chain(keepers_edges()).collect();
+                let start = spool::keeper::Start {
+                    index_key: *self.index_key,
+                    domains: self.config.domains.clone(),
+                    default_quota: self.config.quota(),
+                    new_journal: false,
+                    edges,
+                };
+                send(control, &start, [self.admin.as_fd()].into_iter().chain(ends))
+            }
+            Role::Mx => send(control, &self.mx(), self.listeners(Service::Smtp).chain(ends)),
+            Role::Submission => {
+                let listeners = self.listeners(Service::Submissions).chain(self.listeners(Service::Submission));
+                send(control, &self.submission(), listeners.chain(ends))
+            }
+            Role::Login => send(control, &self.login(), self.listeners(Service::Imaps).chain(ends)),
+            Role::OwnerZygote => send(control, &imapd::owner::Start, ends),
+            Role::Resolver => {
+                let start = wire::resolver::Start { upstreams: self.dns.clone() };
+                send(control, &start, dns.into_iter().flat_map(|dns| [dns.udp.as_fd(), dns.tcp.as_fd()]))
+            }
+            zygote => {
+                // One of the three tries its own walls; they are all made alike.
+                let start = filter_sandbox::zygote::Start { self_test: zygote == Role::MxZygote };
+                send(control, &start, ends)
+            }
+        }
+    }
+
+    fn listeners(&self, service: Service) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let bound = self.bound.iter().filter(move |bound| bound.service == service);
+        bound.flat_map(|bound| bound.listeners.iter().map(AsFd::as_fd))
+    }
+}
+
+fn send<'a>(
+    control: &Edge,
+    start: &impl Serialize,
+    with: impl Iterator<Item = BorrowedFd<'a>>,
+) -> Result<(), EdgeError> {
+    control.send(start, &with.collect::<Vec<_>>())
+}
+
+/// What the keeper's ends are, in the table's order.
+fn keepers_edges() -> impl Iterator<Item = EdgeKind> {
+    EDGES.iter().filter(|edge| edge.server == Role::Keeper).map(|edge| match (edge.carries, edge.client) {
+        (Carries::Deposit, _) => EdgeKind::Deposit,
+        (_, Role::Submission) => EdgeKind::SubmissionLogin,
+        _ => EdgeKind::ImapLogin,
+    })
+}
+
+/// Seconds a worker gets for one letter.
+const WORKER_SECONDS: u64 = 30;
+
+impl Parts {
+    fn mx(&self) -> smtpd::mx::Start {
+        let ready_workers = if crate::config::small_board() { 1 } else { 4 };
+        smtpd::mx::Start { settings: Settings { ready_workers, ..self.settings() } }
+    }
+
+    fn submission(&self) -> smtpd::submission::Start {
+        smtpd::submission::Start { settings: self.settings() }
+    }
+
+    fn login(&self) -> imapd::login::Start {
+        imapd::login::Start { certificate: self.certificate.clone() }
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            host: self.config.hostname(),
+            domain: self.config.default_domain().to_owned(),
+            largest: self.config.largest_message(),
+            budget: self.config.budget() / 2,
+            clear_text: self.config.clear_text.clone(),
+            certificate: self.certificate.clone(),
+            ready_workers: 0,
+            concurrent_workers: if crate::config::small_board() { 2 } else { 8 },
+            worker_seconds: WORKER_SECONDS,
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! The running roles: started from the table, watched, started again, told of each other's restarts.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+use std::{fs, io};
+
+use filter_sandbox::edge::{Edge, EdgeError};
+use filter_sandbox::launch::{Dns, Launch, Running};
+use filter_sandbox::role::Role;
+use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus};
+use serde::Serialize;
+use wire::control::{Control, EdgeName};
+use wire::tls::CertificatePem;
+
+use super::back_off::BackOff;
+use super::parts::Parts;
+use super::{logs, say};
+use crate::edges::{EdgeRow, ROLES, RoleRow};
+use crate::failure::{Doing, Failure};
+
+/// All roles of the box.
+#[derive(Debug)]
+pub struct Roles {
+    parts: Parts,
+    exe: File,
+    as_root: bool,
+    running: BTreeMap<usize, Live>,
+    waiting: BTreeMap<usize, Instant>,
+    back_off: [BackOff; ROLES.len()],
+    /// Ends of edges whose role is not running yet.
+    held: Vec<(&'static EdgeRow, Role, Edge)>,
+    /// `mx`'s DNS sockets: the resolver gets them again when it is started again.
+    dns: Option<Dns>,
+}
+
+#[derive(Debug)]
+struct Live {
+    running: Running,
+    since: Instant,
+}
+
+impl Roles {
+    /// Takes what the roles will be given.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn new(parts: Parts) -> io::Result<Self> {
+        Ok(Self {
+            parts,
+            exe: File::open("/proc/self/exe")?,
+            as_root: rustix::process::geteuid().is_root(),
+            running: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            back_off: std::array::from_fn(|_| BackOff::default()),
+            held: Vec::new(),
+            dns: None,
+        })
+    }
+
+    /// Starts all, in the table's order.
+    ///
+    /// # Errors
+    /// In words for the admin: which role, what is missing, what to do.
+    pub fn start_all(&mut self) -> Result<(), Failure> {
+        for (place, row) in ROLES.iter().enumerate() {
+            self.start(place).doing(|| format!("cannot start the role {}", row.role))?;
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, place: usize) -> io::Result<()> {
+        let row = &ROLES[place];
+        let log = logs::follow(row.role)?;
+        let launch = Launch {
+            role: row.role,
+            exe: self.exe.as_fd(),
+            args: &[],
+            uid: self.as_root.then(|| row.role.host_uid()),
+            directory: (row.role == Role::Keeper).then(|| self.parts.spool.as_fd()),
+            stderr: log.as_fd(),
+        };
+        let mut running = launch.start()?;
+        // A role that does not read must not stop `up`.
+        rustix::io::ioctl_fionbio(&running.control, true)?;
+        if let Some(dns) = running.dns.take() {
+            self.tell(Role::Resolver, &Control::Edge(EdgeName::Dns), &[&dns.udp, &dns.tcp]);
+            self.dns = Some(dns);
+        }
+        let ends = self.ends(row)?;
+        self.parts.send_start(row.role, &running.control, &ends, self.dns.as_ref()).map_err(io::Error::other)?;
+        self.running.insert(place, Live { running, since: Instant::now() });
+        Ok(())
+    }
+
+    /// The role's ends of its edges. The other end of a new one goes to its role, now or when that is started.
+    fn ends(&mut self, row: &RoleRow) -> io::Result<Vec<Edge>> {
+        let mut ends = Vec::new();
+        for edge in row.edges() {
+            let held = self.held.iter().position(|(held, role, _)| *held == edge && *role == row.role);
+            if let Some(index) = held {
+                ends.push(self.held.swap_remove(index).2);
+                continue;
+            }
+            let (own, others) = Edge::pair()?;
+            ends.push(own);
+            let (other, name) = match row.role == edge.client {
+                true => (edge.server, edge.at_server),
+                false => (edge.client, Some(edge.at_client)),
+            };
+            match name {
+                Some(name) if self.is_running(other) => {
+                    self.tell(other, &Control::Edge(name), &[&others.into()]);
+                }
+                _ => self.held.push((edge, other, others)),
+            }
+        }
+        Ok(ends)
+    }
+
+    fn is_running(&self, role: Role) -> bool {
+        self.live(role).is_some()
+    }
+
+    fn live(&self, role: Role) -> Option<&Live> {
+        self.running.iter().find(|(place, _)| ROLES[**place].role == role).map(|(_, live)| live)
+    }
+
+    /// Sends news. A role that does not take it is ended, and started again.
+    fn tell(&self, role: Role, news: &impl Serialize, with: &[&OwnedFd]) {
+        let Some(live) = self.live(role) else { return };
+        let with: Vec<_> = with.iter().map(|fd| fd.as_fd()).collect();
+        match live.running.control.send(news, &with) {
+            // Dead already: it will be missed in a moment.
+            Ok(()) | Err(EdgeError::Closed) => {}
+            Err(error) => {
+                say(&format!("{role} takes no news ({error}); it is ended"));
+                end(live);
+            }
+        }
+    }
+
+    /// Sees to the roles that have died: says why, ends those that live and die with them, plans their return.
+    pub fn bury(&mut self) {
+        let dead: Vec<usize> = self
+            .running
+            .iter()
+            .filter_map(|(place, live)| exited(live).map(|status| (*place, status)))
+            .map(|(place, status)| {
+                let role = ROLES[place].role;
+                say(&format!("{role} ended ({status})"));
+                place
+            })
+            .collect();
+        for place in dead {
+            self.forget(place);
+        }
+    }
+
+    fn forget(&mut self, place: usize) {
+        let Some(live) = self.running.remove(&place) else { return };
+        let row = &ROLES[place];
+        self.held.retain(|(edge, ..)| edge.client != row.role && edge.server != row.role);
+        let wait = self.back_off[place].after(live.since.elapsed());
+        self.waiting.insert(place, Instant::now() + wait);
+        // Its zygote ends by itself when its last client is gone; this makes sure, and takes no second wait.
+        for dependant in row.dependants() {
+            if let Some(live) = self.live(dependant) {
+                end(live);
+            }
+        }
+    }
+
+    /// When the next role is due.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Instant> {
+        self.waiting.values().min().copied()
+    }
+
+    /// Starts the roles whose wait is over.
+    pub fn start_due(&mut self) {
+        let now = Instant::now();
+        let due: Vec<usize> = self.waiting.iter().filter(|(_, at)| **at <= now).map(|(place, _)| *place).collect();
+        for place in due {
+            self.waiting.remove(&place);
+            match self.start(place) {
+                Ok(()) => say(&format!("{} started again", ROLES[place].role)),
+                Err(error) => {
+                    let wait = self.back_off[place].after(Duration::ZERO);
+                    say(&format!("cannot start {} again ({error}); trying in {wait:?}", ROLES[place].role));
+                    self.waiting.insert(place, Instant::now() + wait);
+                }
+            }
+        }
+    }
+
+    /// Hands out a new certificate, also to roles started from now on.
+    pub fn renew(&mut self, certificate: CertificatePem) {
+        for row in ROLES.iter().filter(|row| !row.serves.is_empty()) {
+            self.tell(row.role, &Control::Certificate(certificate.clone()), &[]);
+        }
+        self.parts.certificate = certificate;
+    }
+
+    /// The control edges of the zygotes, on which each says once whether it serves.
+    pub fn zygotes(&self) -> impl Iterator<Item = (Role, &Edge)> {
+        let zygotes = self.running.iter().filter(|(place, _)| ROLES[**place].makes_workers());
+        zygotes.map(|(place, live)| (ROLES[*place].role, &live.running.control))
+    }
+
+    /// Whether every role runs and has locked itself.
+    #[must_use]
+    pub fn all_locked(&self) -> bool {
+        self.running.len() == ROLES.len() && self.running.values().all(|live| is_locked(live.running.pid))
+    }
+
+    /// Asks `role` to finish and end.
+    pub fn drain(&self, role: Role) {
+        self.tell(role, &Control::Drain, &[]);
+    }
+
+    /// Whether it is gone; it is not started again by this.
+    #[must_use]
+    pub fn is_gone(&mut self, role: Role) -> bool {
+        let place = self.running.iter().find(|(place, _)| ROLES[**place].role == role).map(|(place, _)| *place);
+        let Some(place) = place else { return true };
+        if self.running.get(&place).is_some_and(|live| exited(live).is_some()) {
+            self.running.remove(&place);
+            return true;
+        }
+        false
+    }
+
+    /// Ends one at once.
+    pub fn end(&mut self, role: Role) {
+        if let Some(live) = self.live(role) {
+            end(live);
+            let _ = rustix::process::waitid(WaitId::PidFd(live.running.pidfd.as_fd()), WaitIdOptions::EXITED);
+        }
+        self.running.retain(|place, _| ROLES[*place].role != role);
+    }
+
+    /// Where each service listens.
+    #[must_use]
+    pub fn bound(&self) -> &[super::ports::Bound] {
+        &self.parts.bound
+    }
+}
+
+fn end(live: &Live) {
+    let _ = rustix::process::pidfd_send_signal(&live.running.pidfd, Signal::KILL);
+}
+
+/// How it ended, when it has.
+fn exited(live: &Live) -> Option<String> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    match rustix::process::waitid(WaitId::PidFd(live.running.pidfd.as_fd()), options) {
+        Ok(Some(status)) => Some(words(&status)),
+        Ok(None) => None,
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+fn words(status: &WaitIdStatus) -> String {
+    if let Some(code) = status.exit_status() {
+        return format!("exit code {code}");
+    }
+    match status.terminating_signal() {
+        Some(signal) if signal == Signal::SYS.as_raw() => "signal 31: it made a system call that it may not".to_owned(),
+        Some(signal) => format!("signal {signal}"),
+        None => "for no known reason".to_owned(),
+    }
+}
+
+/// seccomp is the last wall: once it stands, all do.
+fn is_locked(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| status.contains("\nSeccomp:\t2"))
+}

@@ -1,0 +1,54 @@
+//! Which port a service gets: the real one, its stand-in on loopback, or none and a reason.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
+
+use postern::config::Config;
+use postern::up::ports::{Service, bind};
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// An offset whose four ports are free now.
+fn offset() -> u16 {
+    let from = 30_000 + (std::process::id() % 20_000) as u16;
+    (from..60_000)
+        .step_by(97)
+        .find(|offset| {
+            Service::ALL.iter().all(|service| TcpListener::bind((LOOPBACK, service.port() + offset)).is_ok())
+        })
+        .unwrap()
+}
+
+#[test]
+fn an_offset_that_was_chosen_is_kept_to() {
+    let offset = offset();
+    let config = Config { bind: vec![LOOPBACK], port_offset: Some(offset), ..Config::default() };
+    let bound = bind(&config).unwrap();
+    for service in &bound {
+        assert_eq!(service.addresses(), [(LOOPBACK, service.service.port() + offset).into()]);
+        assert_eq!(service.instead, None);
+    }
+    drop(bound);
+    let taken = TcpListener::bind((LOOPBACK, Service::Imaps.port() + offset)).unwrap();
+    let words = bind(&config).unwrap_err().words;
+    assert!(words.contains("imaps") && words.contains("taken") && words.contains("--port-offset"), "{words}");
+    drop(taken);
+}
+
+#[test]
+fn several_addresses_take_a_listener_each() {
+    let other: IpAddr = "127.0.0.2".parse().unwrap();
+    let config = Config { bind: vec![LOOPBACK, other], port_offset: Some(offset() + 1), ..Config::default() };
+    for service in bind(&config).unwrap() {
+        assert_eq!(service.addresses().iter().map(|address| address.ip()).collect::<Vec<_>>(), [LOOPBACK, other]);
+    }
+}
+
+#[test]
+fn an_address_that_is_not_ours_is_told() {
+    let config =
+        Config { bind: vec!["192.0.2.77".parse().unwrap()], port_offset: Some(offset() + 2), ..Config::default() };
+    let words = bind(&config).unwrap_err().words;
+    assert!(words.contains("192.0.2.77") && words.contains("no such address"), "{words}");
+}
