@@ -283,3 +283,6 @@ unsafe impl GlobalAlloc for Arena {
         unsafe { (*REGION.0.get()).resize(block, layout, wanted) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -130,3 +130,6 @@ const fn plain(code: u16, k: u32) -> libc::sock_filter {
 const fn jump(code: u16, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
     libc::sock_filter { code, jt, jf, k }
 }
+
+#[cfg(test)]
+mod tests;

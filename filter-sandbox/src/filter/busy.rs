@@ -138,3 +138,20 @@ async fn dead(pidfd: OwnedFd) -> io::Result<()> {
     let pidfd = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }?;
     pidfd.readable().await.map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Row 68: once it is handed over nobody changes a letter, its writer included.
+    #[test]
+    fn a_filled_letter_is_sealed() {
+        let file = memory::empty_file().unwrap();
+        let view = filled(&file, &[b"one ", b"two"]).unwrap();
+        assert_eq!(&*view, b"one two");
+        assert_eq!(rustix::io::pwrite(&file, b"x", 0), Err(rustix::io::Errno::PERM));
+        assert_eq!(rustix::fs::ftruncate(&file, 3), Err(rustix::io::Errno::PERM));
+        assert_eq!(rustix::fs::ftruncate(&file, 30), Err(rustix::io::Errno::PERM));
+        assert_eq!(&*view, b"one two");
+    }
+}

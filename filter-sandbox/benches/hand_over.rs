@@ -1,0 +1,142 @@
+//! From handing a letter over to having its report: a reused worker without any sandbox, a waiting single-use worker,
+//! and one made on demand, interleaved in one run. By hand: `cargo bench -p filter-sandbox`. Compare ratios only.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use filter_sandbox::edge::Edge;
+use filter_sandbox::filter::{Filter, FilterLimits};
+use filter_sandbox::report::{Facts, Report};
+use filter_sandbox::{Launch, Role, Running, letter, zygote};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+#[global_allocator]
+static ARENA: filter_sandbox::arena::Arena = filter_sandbox::arena::Arena;
+
+const ROUNDS: usize = 1000;
+const SIZE: usize = 20 * 1024;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["postern", "role", name] => zygote::run(name.parse::<Role>().unwrap()),
+        [_, "reused"] => reused(),
+        _ => {
+            compare();
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn sample() -> Vec<u8> {
+    let head = "From: A <a@b.example>\r\nTo: c@d.example\r\nSubject: a letter\r\nDate: Thu, 1 Jan 2026 00:00:00 +0000\r\n\
+        MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=x\r\n\r\n--x\r\nContent-Type: text/plain\r\n\r\n";
+    let line = "Some words of a letter, as letters go, with https://www.example.com/ in them.\r\n";
+    let text = line.repeat(SIZE / 2 / line.len());
+    let middle = "--x\r\nContent-Type: text/html\r\n\r\n<html><body>";
+    let html = format!("<p>{}</p>\r\n", line.trim()).repeat(SIZE / 2 / (line.len() + 7));
+    format!("{head}{text}{middle}{html}</body></html>\r\n--x--\r\n").into_bytes()
+}
+
+/// A worker as one would write it without a sandbox: one process for all letters, over a socket.
+fn reused() -> ExitCode {
+    let mut socket =
+        UnixStream::from(std::os::fd::OwnedFd::from(std::io::stdin().as_fd().try_clone_to_owned().unwrap()));
+    let mut letter = Vec::new();
+    let mut length = [0; 4];
+    while socket.read_exact(&mut length).is_ok() {
+        letter.resize(u32::from_le_bytes(length) as usize, 0);
+        socket.read_exact(&mut letter).unwrap();
+        let report = postcard::to_stdvec(&letter::examine(&letter, &Facts::default()).unwrap()).unwrap();
+        socket.write_all(&[&(report.len() as u32).to_le_bytes(), report.as_slice()].concat()).unwrap();
+    }
+    ExitCode::SUCCESS
+}
+
+struct Reused(tokio::net::UnixStream);
+
+impl Reused {
+    fn start() -> Self {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let theirs = std::process::Stdio::from(std::os::fd::OwnedFd::from(theirs));
+        std::process::Command::new("/proc/self/exe").arg("reused").stdin(theirs).spawn().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        Self(tokio::net::UnixStream::from_std(ours).unwrap())
+    }
+
+    async fn examine(&mut self, letter: &[u8]) {
+        self.0.write_u32_le(letter.len() as u32).await.unwrap();
+        self.0.write_all(letter).await.unwrap();
+        let mut report = vec![0; self.0.read_u32_le().await.unwrap() as usize];
+        self.0.read_exact(&mut report).await.unwrap();
+        let report: Report = postcard::from_bytes(&report).unwrap();
+        report.check(letter.len(), &Facts::default()).unwrap();
+    }
+}
+
+fn filter(ready: usize) -> (Running, Arc<Filter>) {
+    let exe = File::open("/proc/self/exe").unwrap();
+    let uid = rustix::process::geteuid().is_root().then(|| Role::MxZygote.host_uid());
+    let stderr = std::io::stderr();
+    let launch =
+        Launch { role: Role::MxZygote, exe: exe.as_fd(), args: &[], uid, directory: None, stderr: stderr.as_fd() };
+    let running = launch.start().unwrap();
+    let (ours, theirs) = Edge::pair().unwrap();
+    running.control.send(&zygote::Start { self_test: false }, &[theirs.as_fd()]).unwrap();
+    println!("{:?}", running.control.recv::<zygote::Ready>().unwrap().0);
+    let limits = FilterLimits { ready, concurrent: 8, deadline: Duration::from_secs(10), largest: 50 << 20 };
+    (running, Filter::new(ours, limits).unwrap())
+}
+
+fn compare() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let letter = sample();
+        let mut reused = Reused::start();
+        let (_pool, pooled) = filter(4);
+        let (_demand, on_demand) = filter(0);
+        let mut times = [const { Vec::new() }; 4];
+        for _ in 0..ROUNDS {
+            // Time for the pool to fill again, and for what died to be cleared away.
+            tokio::time::sleep(Duration::from_millis(4)).await;
+            let clock = Instant::now();
+            let report = letter::examine(&letter, &Facts::default()).unwrap();
+            std::hint::black_box(postcard::to_stdvec(&report).unwrap());
+            times[0].push(clock.elapsed());
+            let clock = Instant::now();
+            reused.examine(&letter).await;
+            times[1].push(clock.elapsed());
+            let clock = Instant::now();
+            pooled.examine(&[&letter], &Facts::default()).await.unwrap();
+            times[2].push(clock.elapsed());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            let clock = Instant::now();
+            on_demand.examine(&[&letter], &Facts::default()).await.unwrap();
+            times[3].push(clock.elapsed());
+        }
+        println!("{} bytes, {ROUNDS} rounds, interleaved; microseconds", letter.len());
+        let names = ["in this process", "reused, no sandbox", "waiting, single-use", "made on demand"];
+        let middle = times[1].clone().p(50);
+        for (name, times) in names.iter().zip(&mut times) {
+            let (p10, p50, p95) = (times.p(10), times.p(50), times.p(95));
+            println!("{name:22} p10 {p10:6.0}  p50 {p50:6.0}  p95 {p95:6.0}   x reused (p50) {:.2}", p50 / middle);
+        }
+    });
+}
+
+trait Percentile {
+    fn p(&mut self, percent: usize) -> f64;
+}
+
+impl Percentile for Vec<Duration> {
+    fn p(&mut self, percent: usize) -> f64 {
+        self.sort_unstable();
+        self[self.len() * percent / 100].as_secs_f64() * 1e6
+    }
+}
