@@ -201,6 +201,10 @@ fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, EdgeError> {
     if packet.len() > MAX_PACKET {
         return Err(EdgeError::Malformed("longer than a packet"));
     }
+    // On a packet socket nothing is what the reader sees at the end.
+    if packet.is_empty() {
+        return Err(EdgeError::Malformed("of no bytes"));
+    }
     Ok(packet)
 }
 

@@ -34,7 +34,10 @@ use crate::summaries::Cache;
 
 /// The start packet. Two descriptors ride along: the edge from `login`, the edge to `imapd-zygote`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Start;
+pub enum Start {
+    /// There is nothing to tell; but a packet of no bytes would be the end of the edge.
+    Serve,
+}
 
 /// The role.
 #[must_use]
@@ -44,7 +47,7 @@ pub fn run() -> ExitCode {
         Err(error) => return failed(&error),
     };
     let Some(zygote) = Zygote::of(&mut confined) else { return failed(&"this role is no zygote") };
-    let (Start, descriptors) = match wire::control::start(&confined.control) {
+    let (Start::Serve, descriptors) = match wire::control::start(&confined.control) {
         Ok(start) => start,
         Err(error) => return failed(&error),
     };

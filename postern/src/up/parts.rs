@@ -60,7 +60,7 @@ impl Parts {
                 send(control, &self.submission(), listeners.chain(ends))
             }
             Role::Login => send(control, &self.login(), self.listeners(Service::Imaps).chain(ends)),
-            Role::OwnerZygote => send(control, &imapd::owner::Start, ends),
+            Role::OwnerZygote => send(control, &imapd::owner::Start::Serve, ends),
             Role::Resolver => {
                 let start = wire::resolver::Start { upstreams: self.dns.clone() };
                 send(control, &start, dns.into_iter().flat_map(|dns| [dns.udp.as_fd(), dns.tcp.as_fd()]))
