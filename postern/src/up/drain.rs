@@ -21,9 +21,8 @@ pub async fn drain(roles: &mut Roles) {
     let fronts = || ROLES.iter().filter(|row| !row.serves.is_empty()).map(|row| row.role);
     fronts().for_each(|role| roles.drain(role));
     wait(roles, fronts(), SESSIONS).await;
-    let behind = [Role::OwnerZygote, Role::Resolver];
-    behind.into_iter().for_each(|role| roles.drain(role));
-    wait(roles, behind.into_iter(), SESSIONS).await;
+    // Nobody asks these any more, and none of them has anything to write.
+    ROLES.iter().filter(|row| row.role != Role::Keeper).for_each(|row| roles.end(row.role));
     roles.drain(Role::Keeper);
     wait(roles, [Role::Keeper].into_iter(), KEEPER).await;
 }

@@ -93,7 +93,7 @@ pub async fn serve(shared: &Shared, data: &DataFolder, domain: &str) -> Result<F
         _ => false,
     })
     .await?;
-    if found.mailboxes > 0 || data.spool_has("mailboxes") {
+    if data.spool_has("mailboxes") {
         ask(&edge, Request::Unknown, |reply| match reply {
             Reply::Unknown { some, more } => {
                 found.lost += some.len();

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use rustix::mm::MlockAllFlags;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Raises what may be locked as far as it goes, and locks. What the roles inherit is raised, too.
@@ -13,7 +14,21 @@ pub fn lock() -> std::io::Result<()> {
         let maximum = getrlimit(Resource::Memlock).maximum;
         setrlimit(Resource::Memlock, Rlimit { current: maximum, maximum })?;
     }
-    filter_sandbox::memory::lock_future()
+    let locked = filter_sandbox::memory::lock_future();
+    if locked.is_err() && may_lock_all() {
+        // The limit does not bind `up` itself. It binds the roles, which the caller must hear of.
+        let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
+        rustix::mm::mlockall(all)?;
+    }
+    locked
+}
+
+/// Whether this process has `CAP_IPC_LOCK`.
+fn may_lock_all() -> bool {
+    const IPC_LOCK: u64 = 1 << 14;
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    effective.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).is_some_and(|set| set & IPC_LOCK != 0)
 }
 
 /// A swap that could keep what is in memory on a disk: its name. Swap in compressed memory (zram) is none.

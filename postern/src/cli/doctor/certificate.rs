@@ -35,7 +35,7 @@ fn until(der: &CertificateDer<'_>) -> Finding {
     let end = day(validity.to);
     match validity.days_left(now()) {
         ..=-1 => Finding::bad(ABOUT, format!("it ran out on {end}"), "renew it; the running box takes it up by itself"),
-        ..SOON => {
+        0..SOON => {
             Finding::weak(ABOUT, format!("it runs out on {end}"), "renew it; the running box takes it up by itself")
         }
         _ if validity.from > now() => {

@@ -1,0 +1,185 @@
+//! The admin's commands without a running box: the shapes of their JSON, and their exit codes.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("postern-commands-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn run(&self, words: &[&str], input: &str) -> Output {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_postern"))
+            .args(words)
+            .args(["--json", "--data"])
+            .arg(&self.0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    }
+
+    fn json(&self, words: &[&str], input: &str) -> Value {
+        let output = self.run(words, input);
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        assert_eq!(output.stdout.iter().filter(|byte| **byte == b'\n').count(), 1, "one line: {output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    fn refused(&self, words: &[&str], input: &str, code: i32) -> String {
+        let output = self.run(words, input);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {output:?}");
+        assert!(output.stdout.is_empty(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn words_of(mailbox: &Value) -> String {
+    let words = mailbox["recovery_words"].as_array().unwrap();
+    words.iter().map(|word| word.as_str().unwrap()).collect::<Vec<_>>().join(" ") + "\n"
+}
+
+#[test]
+fn a_mailboxs_life() {
+    let house = Folder::new("life");
+    let anna = house.json(&["mailbox", "add", "Anna", "--name", "Anna Meier", "--quota", "5 GB"], "");
+    assert_eq!(anna["address"], "anna@home.test");
+    assert_eq!(anna["recovery_words"].as_array().unwrap().len(), 12);
+    assert!(house.refused(&["mailbox", "add", "anna"], "", 1).contains("anna@home.test"));
+
+    let list = house.json(&["mailbox", "list"], "");
+    assert_eq!(list[0]["address"], "anna@home.test");
+    assert_eq!(list[0]["name"], "Anna Meier");
+    assert_eq!(list[0]["quota"], 5_000_000_000_u64);
+    assert_eq!(list[0]["suspended"], false);
+
+    assert_eq!(
+        house.json(&["quota", "anna", "2 GB"], ""),
+        json!({"address": "anna@home.test", "used": 0, "limit": 2_000_000_000})
+    );
+    house.json(&["mailbox", "suspend", "anna"], "");
+    assert_eq!(house.json(&["mailbox", "list"], "")[0]["suspended"], true);
+    house.json(&["mailbox", "suspend", "anna", "--lift"], "");
+    assert_eq!(house.json(&["mailbox", "remove", "anna"], ""), json!({"address": "anna@home.test"}));
+    assert_eq!(house.json(&["mailbox", "list"], ""), json!([]));
+}
+
+#[test]
+fn ways_in_need_a_secret_of_the_mailbox() {
+    let house = Folder::new("ways");
+    let anna = house.json(&["mailbox", "add", "anna", "--device", "phone"], "");
+    let eve = house.json(&["mailbox", "add", "eve"], "");
+    let password = format!("{}\n", anna["device_password"].as_str().unwrap());
+
+    let tablet = house.json(&["device", "add", "anna", "tablet", "--unlock-stdin"], &password);
+    assert_eq!((&tablet["address"], &tablet["device"]), (&json!("anna@home.test"), &json!("tablet")));
+    house.json(&["device", "add", "anna", "laptop", "--unlock-stdin"], &words_of(&anna));
+    for secret in [words_of(&eve), "wrong\n".to_owned(), "aaaaa-aaaaa-aaaaa-aaaaa-aaaab\n".to_owned()] {
+        let why = house.refused(&["device", "add", "anna", "x", "--unlock-stdin"], &secret, 2);
+        assert!(why.contains("opens nothing"), "{why}");
+    }
+    assert!(house.refused(&["device", "add", "anna", "tablet", "--unlock-stdin"], &password, 1).contains("already"));
+    assert!(house.refused(&["device", "add", "anna", "x"], "", 1).contains("--unlock-stdin"));
+
+    let names =
+        |list: Value| -> Vec<Value> { list.as_array().unwrap().iter().map(|one| one["device"].clone()).collect() };
+    assert_eq!(names(house.json(&["device", "list", "anna"], "")), ["phone", "tablet", "laptop"]);
+    house.json(&["device", "revoke", "anna", "tablet"], "");
+    assert_eq!(names(house.json(&["device", "list", "anna"], "")), ["phone", "laptop"]);
+
+    assert_eq!(house.json(&["mailbox", "rekey", "anna", "--unlock-stdin"], &password)["generation"], 2);
+    let audit = house.json(&["mailbox", "audit", "anna", "--unlock-stdin"], &password);
+    let what: Vec<_> =
+        audit["entries"].as_array().unwrap().iter().map(|entry| entry["what"].as_str().unwrap()).collect();
+    let expected =
+        ["mailbox made", "device added", "recovery words used", "device added", "device dropped", "new key made"];
+    assert_eq!(what, expected);
+    assert_eq!(audit["wrong"], json!([]));
+}
+
+#[test]
+fn aliases() {
+    let house = Folder::new("aliases");
+    house.json(&["mailbox", "add", "anna"], "");
+    house.json(&["mailbox", "add", "ben"], "");
+    house.json(&["alias", "add", "family", "anna"], "");
+    house.json(&["alias", "add", "family", "ben"], "");
+    let both = json!([{"alias": "family@home.test", "mailboxes": ["anna@home.test", "ben@home.test"]}]);
+    assert_eq!(house.json(&["alias", "list"], ""), both);
+    house.json(&["alias", "remove", "family", "anna"], "");
+    house.json(&["alias", "remove", "family"], "");
+    assert_eq!(house.json(&["alias", "list"], ""), json!([]));
+    assert!(house.refused(&["alias", "add", "x", "nobody"], "", 1).contains("nobody@home.test"));
+}
+
+#[test]
+fn what_is_lost_comes_back_with_the_words() {
+    let house = Folder::new("lost");
+    let anna = house.json(&["mailbox", "add", "anna"], "");
+    house.json(&["alias", "add", "mum", "anna"], "");
+    let ben = house.json(&["mailbox", "add", "ben"], "");
+    for entry in fs::read_dir(&house.0).unwrap().flatten().filter(|entry| entry.file_name() != "spool") {
+        fs::remove_file(entry.path()).unwrap();
+    }
+    for entry in fs::read_dir(house.0.join("spool")).unwrap().flatten() {
+        if !["mailboxes", "letters"].iter().any(|kept| entry.file_name() == *kept) {
+            let _ = fs::remove_dir_all(entry.path()).or_else(|_| fs::remove_file(entry.path()));
+        }
+    }
+    let why = house.refused(&["mailbox", "list"], "", 1);
+    assert!(why.contains("postern recover"), "{why}");
+    let nobody = "legal winner thank year wave sausage worth useful legal winner thank yellow\n";
+    house.refused(&["recover", "--words-stdin"], nobody, 2);
+    let answer = house.json(&["recover", "--words-stdin"], &(words_of(&anna) + nobody));
+    assert_eq!(answer["recovered"][0]["address"], "anna@home.test");
+    assert_eq!(answer["recovered"][0]["aliases"], json!(["mum@home.test"]));
+    assert_eq!(answer["still_lost"].as_array().unwrap().len(), 1);
+    let password = format!("{}\n", ben["device_password"].as_str().unwrap());
+    assert_eq!(house.json(&["recover", "--words-stdin"], &password)["recovered"][0]["address"], "ben@home.test");
+    assert_eq!(house.json(&["mailbox", "list"], "").as_array().unwrap().len(), 2);
+    assert_eq!(house.json(&["spool", "check"], "")["findings"], json!([]));
+}
+
+#[test]
+fn a_box_key_from_a_passphrase() {
+    let house = Folder::new("passphrase");
+    let add = ["mailbox", "add", "anna", "--box-passphrase-stdin"];
+    house.json(&add, "correct horse battery staple\n");
+    assert!(!house.0.join("box.key").exists());
+    assert!(house.refused(&["mailbox", "list"], "", 1).contains("--box-passphrase-stdin"));
+    house.refused(&["mailbox", "list", "--box-passphrase-stdin"], "wrong horse battery\n", 2);
+    let list = house.json(&["mailbox", "list", "--box-passphrase-stdin"], "correct horse battery staple\n");
+    assert_eq!(list.as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_command_that_cannot_be_understood() {
+    let house = Folder::new("usage");
+    assert!(house.refused(&["mailbox", "ad", "anna"], "", 64).contains("Usage"));
+    assert!(house.refused(&["mailbox", "add", "a b"], "", 1).contains("no mail address"));
+    let help = house.run(&["--help"], "");
+    assert!(help.status.success() && String::from_utf8_lossy(&help.stdout).contains("postern mailbox add anna"));
+    let missing =
+        Command::new(env!("CARGO_BIN_EXE_postern")).args(["mailbox", "list", "--data", "/nonexistent"]).output();
+    assert!(String::from_utf8_lossy(&missing.unwrap().stderr).contains("--data"));
+}

@@ -1,0 +1,25 @@
+//! The running box, looked at from outside: as root, and as an ordinary user.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod house;
+mod restarts;
+mod start_and_end;
+mod walls;
+
+use house::{House, User};
+
+/// Each test runs as both.
+macro_rules! as_both {
+    ($($name:ident: $test:path;)*) => {
+        mod as_root { $(#[test] fn $name() { $test(super::User::Root) })* }
+        mod as_anybody { $(#[test] fn $name() { $test(super::User::Anybody) })* }
+    };
+}
+
+as_both! {
+    roles_are_what_the_table_says: super::walls::roles_are_what_the_table_says;
+    every_role_comes_back: super::restarts::every_role_comes_back;
+    starts_drains_and_starts_again: super::start_and_end::starts_drains_and_starts_again;
+    roles_die_with_up: super::start_and_end::roles_die_with_up;
+}

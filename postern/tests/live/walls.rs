@@ -1,0 +1,101 @@
+//! `/proc` of every role compared with the table.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+
+use filter_sandbox::role::Role;
+use postern::edges::{NAMESPACES, ROLES, RoleRow};
+
+use super::house::{eventually, field};
+use super::{House, User};
+
+pub fn roles_are_what_the_table_says(user: User) {
+    let house = House::start(user, "walls");
+    // The pool of ready workers fills in a moment; until then a descriptor may be under way.
+    eventually("the pool is full", || ready_workers(&house) == expected_workers());
+    let roles = house.roles();
+    assert_eq!(roles.len(), ROLES.len(), "{roles:?}");
+    let mut seen = BTreeMap::<&str, HashSet<String>>::new();
+    for row in &ROLES {
+        let pid = roles[row.role.name()];
+        locked(row, pid, user);
+        namespaces(row, pid, &mut seen);
+        descriptors(row, pid);
+    }
+}
+
+fn expected_workers() -> usize {
+    if postern::config::small_board() { 1 } else { 4 }
+}
+
+fn ready_workers(house: &House) -> usize {
+    let Some(mx) = house.roles().get(Role::Mx.name()).copied() else { return 0 };
+    open(mx).iter().filter(|link| link.starts_with("/memfd:")).count()
+}
+
+fn locked(row: &RoleRow, pid: u32, user: User) {
+    let role = row.role;
+    let uid: u32 = field(pid, "Uid").unwrap().parse().unwrap();
+    match user {
+        User::Root => assert_eq!(uid, role.host_uid(), "{role}"),
+        User::Anybody => assert_ne!(uid, 0, "{role}"),
+    }
+    assert_eq!(field(pid, "NoNewPrivs").unwrap(), "1", "{role}");
+    assert_eq!(field(pid, "Seccomp").unwrap(), "2", "{role}");
+    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        assert_eq!(field(pid, set).unwrap(), "0000000000000000", "{role}: {set}");
+    }
+    // Not dumpable: its entries belong to root, whoever it is.
+    let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(format!("/proc/{pid}/mem")).unwrap());
+    assert_ne!(owner, uid, "{role} is dumpable");
+}
+
+fn namespaces(row: &RoleRow, pid: u32, seen: &mut BTreeMap<&'static str, HashSet<String>>) {
+    let link = |pid: &str, kind: &str| fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap().display().to_string();
+    let kinds = NAMESPACES.iter().chain(row.own_network().then_some(&"net"));
+    for kind in kinds {
+        let own = link(&pid.to_string(), kind);
+        assert_ne!(own, link("self", kind), "{} has the host's {kind}", row.role);
+        assert!(seen.entry(kind).or_default().insert(own), "{} shares its {kind}", row.role);
+    }
+    if !row.own_network() {
+        assert_eq!(link(&pid.to_string(), "net"), link("self", "net"), "{}", row.role);
+    }
+}
+
+/// What `/proc/PID/fd` leads to.
+fn open(pid: u32) -> Vec<String> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+    entries.filter_map(|entry| Some(fs::read_link(entry.path()).ok()?.display().to_string())).collect()
+}
+
+fn descriptors(row: &RoleRow, pid: u32) {
+    let role = row.role;
+    let open = open(pid);
+    let count = |prefix: &str| open.iter().filter(|link| link.starts_with(prefix)).count();
+    // A ready worker is a memory file, a socket and a number to its maker's client; the last two also to its maker.
+    let workers = count("anon_inode:[pidfd]");
+    let expected = match role {
+        Role::Mx | Role::MxZygote => expected_workers(),
+        _ => 0,
+    };
+    assert_eq!(workers, expected, "{role}: {open:?}");
+    let files = if role == Role::Mx { workers } else { 0 };
+    assert_eq!(count("/memfd:"), files, "{role}: {open:?}");
+    assert_eq!(count("socket:"), row.sockets(1) + workers, "{role}: {open:?}");
+    assert_eq!(count("/dev/null"), 2, "{role}: {open:?}");
+    assert_eq!(count("pipe:"), 1, "{role}: {open:?}");
+    let runtime = if row.runtime { 3 } else { 0 };
+    assert_eq!(count("anon_inode:[event"), runtime, "{role}: {open:?}");
+    let rest: Vec<_> = open.iter().filter(|link| link.starts_with('/') && !link.starts_with("/memfd:")).collect();
+    let rest: Vec<_> = rest.into_iter().filter(|link| *link != "/dev/null").collect();
+    match role {
+        // Only files of the spool.
+        Role::Keeper => assert!(rest.iter().all(|link| link.starts_with("/spool/")), "{open:?}"),
+        // `/proc` of its own pid namespace, mounted nowhere.
+        _ if row.makes_workers() || role == Role::OwnerZygote => assert_eq!(rest, ["/"], "{role}"),
+        _ => assert!(rest.is_empty(), "{role}: {open:?}"),
+    }
+    let known = workers + files + count("socket:") + 2 + 1 + runtime + rest.len();
+    assert_eq!(open.len(), known, "{role} has something else: {open:?}");
+}
