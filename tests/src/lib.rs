@@ -12,6 +12,8 @@ pub mod programs;
 pub mod rivals;
 pub mod scratch;
 pub mod smtp;
+pub mod talk;
+pub mod transcript;
 
 pub use authority::Authority;
 pub use house::{House, Mailbox, Setup};
