@@ -43,23 +43,35 @@ impl Sheet {
         })
     }
 
-    /// In plain words.
+    /// What to type into the first mail app.
     #[must_use]
-    pub fn words(&self) -> String {
+    pub fn login(&self) -> String {
+        format!("    login name             {}\n    password               {}\n", self.address, self.device_password)
+    }
+
+    /// What to write on paper.
+    #[must_use]
+    pub fn paper(&self) -> String {
         let numbered = self.recovery_words.iter().enumerate().map(|(n, word)| format!("{:2}. {word:<10}", n + 1));
         let numbered: Vec<_> = numbered.collect();
         let rows: Vec<_> = numbered.chunks(4).map(|row| format!("    {}", row.join(" ").trim_end())).collect();
         format!(
-            "The mailbox {address} is ready. What follows is shown once.\n\n\
-             Type this into the mail app (each further phone or computer gets a password of its own:\n\
-             `postern device add {address} NAME`):\n\n    \
-             name      {address}\n    \
-             password  {password}\n\n\
-             Write these twelve words on paper and keep it where you keep passports. They alone give the mail\n\
-             back when all else is lost, and nobody can make them again:\n\n{rows}\n",
-            address = self.address,
-            password = self.device_password,
-            rows = rows.join("\n"),
+            "Write these twelve words on paper and keep it where you keep passports. They alone give the mail of\n\
+             {} back when all else is lost. They are shown this once, and nobody can make them again:\n\n{}\n",
+            self.address,
+            rows.join("\n"),
+        )
+    }
+
+    /// All of it, in plain words.
+    #[must_use]
+    pub fn words(&self) -> String {
+        format!(
+            "The mailbox {0} is ready. Type this into its mail app; it is shown this once (each further phone\n\
+             or computer gets a password of its own: postern device add {0} NAME):\n\n{1}\n{2}",
+            self.address,
+            self.login(),
+            self.paper(),
         )
     }
 }

@@ -52,3 +52,31 @@ fn an_address_that_is_not_ours_is_told() {
     let words = bind(&config).unwrap_err().words;
     assert!(words.contains("192.0.2.77") && words.contains("no such address"), "{words}");
 }
+
+#[test]
+fn a_service_whose_port_is_taken_moves_alone() {
+    // Only this address: other programs' ports are none of this test's business.
+    let own: IpAddr = "127.0.0.9".parse().unwrap();
+    let config = Config { bind: vec![own], ..Config::default() };
+    let Ok(taken) = TcpListener::bind((own, Service::Submissions.port())) else {
+        // Not allowed: then none is, and all four move.
+        match bind(&config) {
+            Ok(bound) => assert!(bound.iter().all(|service| service.instead.is_some())),
+            Err(failure) => assert!(failure.words.contains("1002"), "{failure}"),
+        }
+        return;
+    };
+    match bind(&config) {
+        Ok(bound) => {
+            for service in bound {
+                let moved = service.service == Service::Submissions;
+                let expected = if moved { (LOOPBACK, 10_465) } else { (own, service.service.port()) };
+                assert_eq!(service.addresses(), [expected.into()]);
+                assert_eq!(service.instead.is_some_and(|why| why.contains("taken")), moved);
+            }
+        }
+        // Its stand-in is taken, too: both are named.
+        Err(failure) => assert!(failure.words.contains(":465") && failure.words.contains(":10465"), "{failure}"),
+    }
+    drop(taken);
+}

@@ -59,6 +59,14 @@ impl Certificates {
         self.own
     }
 
+    /// SHA-256 of the certificate, as mail apps show it: `AB:CD:...`.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<String> {
+        let der = CertificateDer::from_pem_file(&self.chain).ok()?;
+        let digest = ring::digest::digest(&ring::digest::SHA256, &der);
+        Some(digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":"))
+    }
+
     /// Where the chain lies.
     #[must_use]
     pub fn chain(&self) -> &Path {

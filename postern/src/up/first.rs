@@ -22,6 +22,10 @@ use crate::sheet::Sheet;
 
 /// How long the walls may take on a slow, busy board.
 const WALLS: Duration = Duration::from_secs(20);
+/// How long the keeper may take to answer, restarts included: it reads its whole journal first.
+const ANSWERS: Duration = Duration::from_secs(60);
+/// Between two tries.
+const AGAIN: Duration = Duration::from_millis(100);
 /// Bytes of `mailbox add --json`'s answer.
 const ANSWER: u64 = 4_096;
 
@@ -81,6 +85,24 @@ fn tell_layers(role: &str, landlock: Option<bool>, attacks: usize) {
 /// # Errors
 /// In words for the admin.
 pub async fn serve(shared: &Shared, data: &DataFolder, domain: &str) -> Result<Found, Failure> {
+    let until = Instant::now() + ANSWERS;
+    let mut found = loop {
+        match look(data).await {
+            Ok(found) => break found,
+            Err(failure) if Instant::now() >= until => return Err(failure),
+            // It died, and is being started again.
+            Err(_) => tokio::time::sleep(AGAIN).await,
+        }
+    };
+    let somebody = shared.json || rustix::termios::isatty(io::stdout());
+    if found.mailboxes == 0 && found.lost == 0 && somebody {
+        found.first = Some(add(shared, data, domain).await?);
+        found.mailboxes = 1;
+    }
+    Ok(found)
+}
+
+async fn look(data: &DataFolder) -> Result<Found, Failure> {
     let what = || "the keeper does not answer".to_owned();
     let edge = admin::connect(data)?.ok_or_else(|| Failure::new("the keeper does not listen"))?;
     let edge = AsyncEdge::new(edge).doing(what)?;
@@ -102,12 +124,6 @@ pub async fn serve(shared: &Shared, data: &DataFolder, domain: &str) -> Result<F
             _ => false,
         })
         .await?;
-    }
-    drop(edge);
-    let somebody = shared.json || rustix::termios::isatty(io::stdout());
-    if found.mailboxes == 0 && found.lost == 0 && somebody {
-        found.first = Some(add(shared, data, domain).await?);
-        found.mailboxes = 1;
     }
     Ok(found)
 }

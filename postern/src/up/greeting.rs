@@ -4,6 +4,7 @@ use std::io;
 
 use serde_json::{Map, Value, json};
 
+use super::certificates::Certificates;
 use super::first::Found;
 use super::ports::{Bound, Service};
 use super::roles::Roles;
@@ -11,6 +12,7 @@ use super::say;
 use crate::cli::{Shared, output};
 use crate::data::DataFolder;
 use crate::failure::Failure;
+use crate::sheet::Sheet;
 
 /// Greets.
 ///
@@ -20,7 +22,7 @@ pub fn greet(
     shared: &Shared,
     data: &DataFolder,
     roles: &Roles,
-    own_certificate: bool,
+    certificate: &Certificates,
     found: Found,
 ) -> Result<(), Failure> {
     for bound in roles.bound() {
@@ -31,11 +33,7 @@ pub fn greet(
     if shared.json {
         return output::print(true, &line(roles.bound(), &found), String::new);
     }
-    let terminal = rustix::termios::isatty(io::stdout());
-    let mut text = words(data, roles.bound(), own_certificate, &found);
-    if found.mailboxes == 0 && found.lost == 0 && !terminal {
-        text += "\nThere is no mailbox yet. Make one: postern mailbox add NAME";
-    }
+    let text = words(shared, data, roles.bound(), certificate, &found);
     output::print(false, &Value::Null, || text)
 }
 
@@ -60,13 +58,9 @@ fn line(bound: &[Bound], found: &Found) -> Value {
     Value::Object(line)
 }
 
-fn words(data: &DataFolder, bound: &[Bound], own_certificate: bool, found: &Found) -> String {
+fn words(shared: &Shared, data: &DataFolder, bound: &[Bound], certificate: &Certificates, found: &Found) -> String {
     let mut text = format!("Postern is running. Its data folder is {}.\n\n", data.path().display());
-    if let Some(sheet) = &found.first {
-        text += &sheet.words();
-        text += "\n";
-    }
-    text += "In the mail app:\n\n";
+    text += "Type this into your mail app:\n\n";
     for (title, service, security) in [
         ("incoming mail (IMAP)", Service::Imaps, "SSL/TLS"),
         ("outgoing mail (SMTP)", Service::Submissions, "SSL/TLS"),
@@ -76,21 +70,46 @@ fn words(data: &DataFolder, bound: &[Bound], own_certificate: bool, found: &Foun
             text += &format!("    {title:22} server {host}, port {port}, {security}\n");
         }
     }
-    text += "    login name             the whole mail address; password: the device password\n";
-    if own_certificate {
-        text += "\nThe certificate is self-signed: the mail app asks once whether to trust it.\n";
+    text += &found.first.as_ref().map_or_else(
+        || {
+            "    login name             the whole mail address\n    password               the device's own\n"
+                .to_owned()
+        },
+        Sheet::login,
+    );
+    if certificate.is_own() {
+        let print = certificate.fingerprint().unwrap_or_default();
+        text += &format!(
+            "\nThe certificate is self-signed: the mail app asks once whether to trust it. SHA-256:\n    {print}\n"
+        );
+    }
+    if let Some(sheet) = &found.first {
+        text += &format!("\n{}", sheet.paper());
     }
     if let Some(smtp) = bound.iter().find(|bound| bound.service == Service::Smtp) {
         text += &format!("\nMail from other servers arrives at {}.\n", join(smtp));
     }
+    if found.mailboxes == 0 && found.lost == 0 {
+        text += &format!("\nThere is no mailbox yet. Make one: postern mailbox add NAME{}\n", folder(shared));
+    }
     if found.lost > 0 {
         text += &format!(
             "\n{} mailboxes in the spool are not known to the journal. Their owners' recovery words give them back:\n    \
-             postern recover\n",
-            found.lost
+             postern recover{}\n",
+            found.lost,
+            folder(shared)
         );
     }
-    text + "\nStop with Ctrl-C."
+    if rustix::termios::isatty(io::stdin()) {
+        text += "\nStop with Ctrl-C.";
+    }
+    text
+}
+
+/// What the other commands need to find this data folder.
+fn folder(shared: &Shared) -> String {
+    let usual = shared.data.as_os_str() == crate::data::DEFAULT;
+    if usual { String::new() } else { format!(" --data {}", shared.data.display()) }
 }
 
 /// The name and port to type; for a socket on all addresses, this machine's name.

@@ -5,11 +5,12 @@ use std::fs;
 use rustix::mm::MlockAllFlags;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises what may be locked as far as it goes, and locks. What the roles inherit is raised, too.
+/// Forbids core files (they would hold the keys), raises what may be locked as far as it goes, and locks. What the roles inherit is raised, too.
 ///
 /// # Errors
 /// The kernel's: only root can raise the limit.
 pub fn lock() -> std::io::Result<()> {
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     if setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None }).is_err() {
         let maximum = getrlimit(Resource::Memlock).maximum;
         setrlimit(Resource::Memlock, Rlimit { current: maximum, maximum })?;

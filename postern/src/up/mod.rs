@@ -184,14 +184,13 @@ impl Signals {
 
 async fn live(shared: &Shared, data: &DataFolder, parts: Parts, certificates: Certificates) -> Result<(), Failure> {
     let mut signals = Signals::new().doing(|| "cannot receive signals".to_owned())?;
-    let own_certificate = certificates.is_own();
     let domain = parts.config.default_domain().to_owned();
     let mut roles = Roles::new(parts).doing(|| "cannot start".to_owned())?;
     roles.start_all()?;
     first::wait_for_walls(&mut roles)?;
     let started = first::serve(shared, data, &domain);
     tokio::pin!(started);
-    let mut greeted = false;
+    let (mut greeted, terminal) = (false, rustix::termios::isatty(std::io::stdin()));
     let mut watched = Watch { certificates, tick: interval(LOOK) };
     watched.tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -201,10 +200,11 @@ async fn live(shared: &Shared, data: &DataFolder, parts: Parts, certificates: Ce
             () = sleep_until(due.map_or_else(Instant::now, Instant::from)), if due.is_some() => roles.start_due(),
             found = &mut started, if !greeted => {
                 greeted = true;
-                greeting::greet(shared, data, &roles, own_certificate, found?)?;
+                greeting::greet(shared, data, &roles, &watched.certificates, found?)?;
             }
             _ = watched.tick.tick() => watched.look(&mut roles),
-            _ = signals.hang_up.recv() => watched.read(&mut roles),
+            // The terminal is gone; where there was none, it is the old way to say "read again".
+            _ = signals.hang_up.recv() => if terminal { break } else { watched.read(&mut roles) },
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
         }

@@ -26,6 +26,7 @@ const NOBODY: u32 = 65_534;
 pub struct House {
     pub user: User,
     pub folder: PathBuf,
+    options: Vec<String>,
     pub up: Child,
     pub said: Value,
     log: Arc<Mutex<String>>,
@@ -68,20 +69,27 @@ fn free_offset() -> u16 {
 
 impl House {
     pub fn start(user: User, name: &str) -> Self {
+        Self::start_with(user, name, |_| Vec::new())
+    }
+
+    /// With further options, made from its folder.
+    pub fn start_with(user: User, name: &str, options: impl FnOnce(&Path) -> Vec<String>) -> Self {
         let folder = std::env::temp_dir().join(format!("postern-live-{name}-{user:?}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir(&folder).unwrap();
         if user == User::Anybody {
             std::os::unix::fs::chown(&folder, Some(NOBODY), Some(NOBODY)).unwrap();
         }
-        Self::begin(user, folder)
+        let options = options(&folder);
+        Self::begin(user, folder, options)
     }
 
-    fn begin(user: User, folder: PathBuf) -> Self {
+    fn begin(user: User, folder: PathBuf, options: Vec<String>) -> Self {
         let offset = free_offset().to_string();
         let mut up = command(user)
             .args(["up", "--json", "--bind", "127.0.0.1", "--port-offset", &offset, "--data"])
             .arg(folder.join("data"))
+            .args(&options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -101,12 +109,12 @@ impl House {
             let status = up.wait().unwrap();
             panic!("`up` ended with {status}: {}", log.lock().unwrap());
         };
-        Self { user, folder, up, said, log }
+        Self { user, folder, options, up, said, log }
     }
 
     /// After `up` has ended.
     pub fn again(&mut self) {
-        let fresh = Self::begin(self.user, self.folder.clone());
+        let fresh = Self::begin(self.user, self.folder.clone(), self.options.clone());
         let old = std::mem::replace(self, fresh);
         std::mem::forget(old);
     }
