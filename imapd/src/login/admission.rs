@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use filter_sandbox::edge::AsyncEdge;
 use filter_sandbox::memory;
 use spool::edges::login::Admitted;
-use spool::keys::{Context, Identities, KeyError, Kind, Wrapped};
+use spool::slots::open_admitted;
 use wire::scram::Secret;
 
 use crate::handover::Handover;
@@ -26,19 +26,10 @@ pub(super) struct Opened {
 /// # Errors
 /// `InvalidData` when the slot does not open, which `check` had promised: our fault, or a damaged slots file.
 pub(super) fn open(admitted: Admitted, socket: OwnedFd, wrap: &Secret) -> io::Result<Opened> {
-    let identities = identities(&admitted, wrap).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?;
+    let identities = open_admitted(&admitted, wrap).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?;
     let bytes = identities.to_bytes();
     let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
     Ok(Opened { admitted, socket, identities: memory::file_of(&[&bytes])?, length })
-}
-
-fn identities(admitted: &Admitted, wrap: &Secret) -> Result<Identities, KeyError> {
-    let wrapped = admitted.wrapped.as_deref().ok_or(KeyError::Malformed("no identity came"))?;
-    let (mailbox, slot, generation) = (admitted.mailbox, admitted.device, admitted.generation);
-    let place = Context { mailbox, slot, kind: Kind::Device, generation };
-    let newest = Wrapped::from_bytes(wrapped)?.open(wrap, &place)?;
-    let earlier = admitted.earlier.iter().map(|(generation, link)| (*generation, link.as_slice()));
-    Identities::from_chain(mailbox, generation, newest, earlier)
 }
 
 impl Opened {

@@ -1,0 +1,193 @@
+//! The processes of IMAP, started as `up` starts them.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use filter_sandbox::edge::Edge;
+use filter_sandbox::{Launch, Role, Running, zygote};
+use serde::Serialize;
+use spool::edges::admin::{Admin, Reply, Request};
+use spool::keeper::EdgeKind;
+use spool::names::MailboxId;
+use spool::slots::{Made, NewMailbox, SlotsFile};
+use wire::tls::CertificatePem;
+
+use crate::client::Client;
+
+/// One box's IMAP side.
+pub struct House {
+    pub address: SocketAddr,
+    pub certificate: Vec<u8>,
+    admin: RefCell<Admin>,
+    roles: Vec<Running>,
+    folder: PathBuf,
+}
+
+/// One mailbox and its first device.
+pub struct Mailbox {
+    pub address: String,
+    pub password: String,
+    made: Option<Made>,
+}
+
+impl Mailbox {
+    /// The same login, without the means to change the mailbox.
+    pub fn clone_login(&self) -> Self {
+        Self { address: self.address.clone(), password: self.password.clone(), made: None }
+    }
+}
+
+impl House {
+    pub fn start() -> Self {
+        let folder = std::env::temp_dir().join(format!("postern-imap-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        if rustix::process::geteuid().is_root() {
+            let id = Role::Keeper.host_uid();
+            std::os::unix::fs::chown(&folder, Some(id), Some(id)).unwrap();
+        }
+        let [(admin, admins), (logins, asked), (owners, handed), (filter, served)] =
+            [(); 4].map(|()| Edge::pair().unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let roles = vec![
+            keeper(&folder, admins, asked),
+            start(Role::ImapZygote, None, &zygote::Start { self_test: false }, &[served.as_fd()]),
+            start(Role::OwnerZygote, None, &imapd::owner::Start, &[handed.as_fd(), filter.as_fd()]),
+            login(&certified, &[listener.as_fd(), logins.as_fd(), owners.as_fd()]),
+        ];
+        let ready: zygote::Ready = roles[1].control.recv().unwrap().0;
+        assert!(matches!(ready, zygote::Ready::Serving { .. }), "{ready:?}");
+        let certificate = certified.cert.der().to_vec();
+        Self { address, certificate, admin: RefCell::new(Admin::new(admin)), roles, folder }
+    }
+
+    /// A fresh mailbox `name@home.test`.
+    pub fn mailbox(&self, name: &str, quota: Option<u64>) -> Mailbox {
+        let address = format!("{name}@home.test");
+        let id = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+        let new = NewMailbox { address: &address, display_name: name, quota, device: "first" };
+        let made = SlotsFile::new_mailbox(MailboxId(id), &new, 0).unwrap();
+        let request = Request::MailboxAdd {
+            address: address.clone(),
+            display_name: name.to_owned(),
+            slots: made.slots.encode().unwrap(),
+            quota,
+            device_names: vec![(made.device, "first".to_owned())],
+        };
+        self.admin(request);
+        let password = made.device_password.as_str().to_owned();
+        Mailbox { address, password, made: Some(made) }
+    }
+
+    /// Has an admin's command done.
+    pub fn admin(&self, request: Request) {
+        match self.admin.borrow_mut().ask(request).unwrap() {
+            Reply::Done => {}
+            other => panic!("the keeper does not do it: {other:?}"),
+        }
+    }
+
+    /// Adds a device; its password.
+    pub fn device(&self, mailbox: &mut Mailbox, name: &str) -> String {
+        let made = mailbox.made.as_mut().unwrap();
+        let (slot, password) = made.slots.add_device(&made.identities, 0).unwrap();
+        let mut facts = made.slots.facts(&made.identities).unwrap();
+        facts.devices.push((slot, name.to_owned()));
+        made.slots.set_facts(&facts).unwrap();
+        self.replace(mailbox, vec![(slot, name.to_owned())]);
+        password.as_str().to_owned()
+    }
+
+    /// Gives the mailbox a new identity; old letters stay sealed to the old one.
+    pub fn rekey(&self, mailbox: &mut Mailbox) {
+        let made = mailbox.made.as_mut().unwrap();
+        made.slots.rekey(&mut made.identities).unwrap();
+        let device = made.device;
+        self.replace(mailbox, vec![(device, "first".to_owned())]);
+    }
+
+    fn replace(&self, mailbox: &mut Mailbox, device_names: Vec<(spool::names::SlotId, String)>) {
+        let slots = mailbox.made.as_ref().unwrap().slots.encode().unwrap();
+        let address = mailbox.address.clone();
+        self.admin(Request::SlotsReplace { address, slots, device_names, audit: String::new() });
+    }
+
+    /// Ends a device's logins.
+    pub fn revoke(&self, mailbox: &Mailbox, device: &str) {
+        self.admin(Request::DeviceRevoke { address: mailbox.address.clone(), name: device.to_owned() });
+    }
+
+    /// A connection that has not logged in.
+    pub fn connect(&self) -> Client {
+        Client::connect(self.address, &self.certificate)
+    }
+
+    /// A connection that has.
+    pub fn session(&self, mailbox: &Mailbox) -> Client {
+        let mut client = self.connect();
+        client.line();
+        client.send(&format!("login LOGIN {} {}", mailbox.address, mailbox.password));
+        let answer = client.line();
+        assert!(answer.starts_with("login OK "), "{answer}");
+        client
+    }
+
+    /// All files of the spool's letters.
+    pub fn letters(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.folder.join("letters")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() { folders.push(path) } else { found.push(path) }
+            }
+        }
+        found
+    }
+
+    /// Process numbers of the roles: keeper, filter's zygote, owner zygote, login.
+    pub fn processes(&self) -> Vec<i32> {
+        self.roles.iter().map(|role| role.pid).collect()
+    }
+
+    pub fn end(self) {
+        for role in self.roles.into_iter().rev() {
+            drop(role.control);
+            let pid = rustix::process::Pid::from_raw(role.pid);
+            let _ = rustix::process::waitpid(pid, rustix::process::WaitOptions::empty());
+        }
+        std::fs::remove_dir_all(&self.folder).unwrap();
+    }
+}
+
+fn keeper(folder: &PathBuf, admins: Edge, asked: Edge) -> Running {
+    let start = spool::keeper::Start {
+        index_key: [7; 32],
+        domains: vec!["home.test".to_owned()],
+        default_quota: 1 << 30,
+        new_journal: false,
+        edges: vec![EdgeKind::Admin, EdgeKind::ImapLogin],
+    };
+    let directory: OwnedFd = File::open(folder).unwrap().into();
+    self::start(Role::Keeper, Some(directory.as_fd()), &start, &[admins.as_fd(), asked.as_fd()])
+}
+
+fn login(certified: &rcgen::CertifiedKey<rcgen::KeyPair>, with: &[BorrowedFd<'_>]) -> Running {
+    let certificate = CertificatePem { chain: certified.cert.pem(), key: certified.signing_key.serialize_pem() };
+    start(Role::Login, None, &imapd::login::Start { certificate }, with)
+}
+
+fn start<T: Serialize>(role: Role, directory: Option<BorrowedFd<'_>>, start: &T, with: &[BorrowedFd<'_>]) -> Running {
+    let exe = File::open("/proc/self/exe").unwrap();
+    let uid = rustix::process::geteuid().is_root().then(|| role.host_uid());
+    let stderr = std::io::stderr();
+    let launch = Launch { role, exe: exe.as_fd(), args: &[], uid, directory, stderr: stderr.as_fd() };
+    let running = launch.start().unwrap();
+    running.control.send(start, with).unwrap();
+    running
+}
