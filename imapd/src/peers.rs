@@ -144,6 +144,13 @@ impl Keeper {
         self.ears.view.as_mut()
     }
 
+    /// Gives back what only a busy session needs. Hears nothing: whoever waits next must not have missed it.
+    pub fn shrink(&mut self) {
+        if let Some(view) = &mut self.ears.view {
+            view.shrink();
+        }
+    }
+
     /// Opens a folder on what the keeper has just answered; what was heard since counts for it.
     pub fn open(&mut self, view: View) {
         self.ears.view = Some(view);

@@ -1,6 +1,6 @@
 //! The letters of one command, in order, fetched and opened ahead of the session that tells them.
 //!
-//! [`feed`] asks the keeper (for cached summaries where they are enough, for descriptors otherwise) and sends one
+//! [`Feeder`] asks the keeper (for cached summaries where they are enough, for descriptors otherwise) and sends one
 //! [`Letter`] for each asked for. It runs beside its reader in the session's own task; the opening is on threads.
 
 use std::cell::RefCell;
@@ -62,8 +62,9 @@ pub async fn beside<T>(
     telling: impl Future<Output = Result<T, Ended>>,
 ) -> Result<T, Ended> {
     let feeding = async {
-        feeder.feed(letters, to).await.map_err(|Down| Ended::KeeperGone)?;
-        // What it has sent is still being told.
+        let mut openers = Openers::default();
+        feeder.feed(letters, &mut openers, to).await.map_err(|Down| Ended::KeeperGone)?;
+        // What it has sent is still being opened and told.
         std::future::pending::<Result<Infallible, Ended>>().await
     };
     let told = tokio::select! {
@@ -83,13 +84,12 @@ impl Feeder<'_> {
     ///
     /// # Errors
     /// [`Down`].
-    pub async fn feed(&self, letters: &[Named], to: mpsc::Sender<Letter>) -> Result<(), Down> {
-        let mut openers = Openers::default();
+    async fn feed(&self, letters: &[Named], openers: &mut Openers, to: mpsc::Sender<Letter>) -> Result<(), Down> {
         let cached = self.wanted.summary && self.wanted.sections.is_empty() && !self.wanted.whole;
         if cached {
             for batch in letters.chunks(limits::SUMMARIES) {
                 let found = self.summaries(batch).await?;
-                self.mixed(batch, found, &mut openers, &to).await?;
+                self.mixed(batch, found, openers, &to).await?;
                 self.put_fresh(limits::SUMMARIES).await?;
             }
             return Ok(());
@@ -97,7 +97,7 @@ impl Feeder<'_> {
         for batch in letters.chunks(OPEN_LETTERS) {
             let files = self.files(batch).await?;
             for (named, file) in batch.iter().zip(files) {
-                if self.send(*named, file, &mut openers, &to).await.is_err() {
+                if self.send(*named, file, openers, &to).await.is_err() {
                     return Ok(());
                 }
             }

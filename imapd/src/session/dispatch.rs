@@ -33,7 +33,7 @@ pub(super) fn conclude(session: &mut Session, tag: &str, answer: &Answer, expung
 async fn verb(session: &mut Session, tag: &str, command: Command) -> Done {
     match command {
         Command::Capability => super::capability::run(session),
-        Command::Noop => super::noop::run(),
+        Command::Noop => super::noop::run(session).await,
         Command::Logout => super::logout::run(session),
         Command::StartTls => Err(Answer::bad("This port is TLS from its first byte").into()),
         Command::Id(_) => super::id::run(session),
@@ -54,7 +54,7 @@ async fn verb(session: &mut Session, tag: &str, command: Command) -> Done {
         Command::GetQuota(root) => super::getquota::root(session, &root).await,
         Command::GetQuotaRoot(name) => super::getquota::of_folder(session, name).await,
         Command::SetQuota => Err(Answer::no("NOPERM", "Quotas are set by whoever runs this server").into()),
-        Command::Check => super::check::run(session),
+        Command::Check => super::check::run(session).await,
         Command::Close => super::close::run(session).await,
         Command::Unselect => super::unselect::run(session).await,
         Command::Expunge => super::expunge::run(session, None).await,

@@ -18,6 +18,10 @@ pub(super) async fn run(session: &mut Session) -> Done {
         }
         super::news::tell(session, Expunges::Tell);
         session.flush().await?;
+        // What was heard while that was written is told before there is any waiting.
+        if session.has_news(Expunges::Tell) {
+            continue;
+        }
         session.rest();
         tokio::select! {
             biased;

@@ -45,7 +45,7 @@ use crate::client::Client;
 use crate::owner::Owner;
 use crate::peers::{Keeper, Unanswered};
 use crate::sequence::{Picked, SequenceSet};
-use crate::view::View;
+use crate::view::{Expunges, View};
 
 /// One client of one owner.
 #[derive(Debug)]
@@ -192,9 +192,12 @@ impl Session {
     /// Gives back what only a busy session needs.
     pub fn rest(&mut self) {
         self.client.shrink();
-        if let Some(view) = self.keeper.view() {
-            view.shrink();
-        }
+        self.keeper.shrink();
+    }
+
+    /// Whether there is anything to tell.
+    fn has_news(&mut self, expunges: Expunges) -> bool {
+        self.keeper.view().is_some_and(|view| view.has_news(expunges))
     }
 
     /// The open folder.

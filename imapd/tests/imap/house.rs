@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use filter_sandbox::edge::Edge;
 use filter_sandbox::{Launch, Role, Running, zygote};
 use serde::Serialize;
+use spool::audit::{Entry, Line, What};
 use spool::edges::admin::{Admin, Reply, Request};
 use spool::keeper::EdgeKind;
 use spool::names::MailboxId;
@@ -93,28 +94,38 @@ impl House {
     }
 
     /// Adds a device; its password.
-    pub fn device(&self, mailbox: &mut Mailbox, name: &str) -> String {
-        let made = mailbox.made.as_mut().unwrap();
-        let (slot, password) = made.slots.add_device(&made.identities, 0).unwrap();
-        let mut facts = made.slots.facts(&made.identities).unwrap();
+    pub fn device(&self, mailbox: &Mailbox, name: &str) -> String {
+        let identities = &mailbox.made.as_ref().unwrap().identities;
+        let mut slots = self.slots(mailbox);
+        let (slot, password) = slots.add_device(identities, 0).unwrap();
+        let mut facts = slots.facts(identities).unwrap();
         facts.devices.push((slot, name.to_owned()));
-        made.slots.set_facts(&facts).unwrap();
-        self.replace(mailbox, vec![(slot, name.to_owned())]);
+        slots.set_facts(&facts).unwrap();
+        self.replace(mailbox, &slots, What::DeviceAdded);
         password.as_str().to_owned()
     }
 
     /// Gives the mailbox a new identity; old letters stay sealed to the old one.
     pub fn rekey(&self, mailbox: &mut Mailbox) {
-        let made = mailbox.made.as_mut().unwrap();
-        made.slots.rekey(&mut made.identities).unwrap();
-        let device = made.device;
-        self.replace(mailbox, vec![(device, "first".to_owned())]);
+        let mut slots = self.slots(mailbox);
+        slots.rekey(&mut mailbox.made.as_mut().unwrap().identities).unwrap();
+        self.replace(mailbox, &slots, What::Rekeyed);
     }
 
-    fn replace(&self, mailbox: &mut Mailbox, device_names: Vec<(spool::names::SlotId, String)>) {
-        let slots = mailbox.made.as_ref().unwrap().slots.encode().unwrap();
-        let address = mailbox.address.clone();
-        self.admin(Request::SlotsReplace { address, slots, device_names, audit: String::new() });
+    fn slots(&self, mailbox: &Mailbox) -> SlotsFile {
+        match self.admin.borrow_mut().ask(Request::Slots { address: mailbox.address.clone() }).unwrap() {
+            Reply::Slots(bytes) => SlotsFile::decode(&bytes).unwrap(),
+            other => panic!("no slots file: {other:?}"),
+        }
+    }
+
+    /// The first change of a mailbox: its line is the first of the audit log.
+    fn replace(&self, mailbox: &Mailbox, file: &SlotsFile, what: What) {
+        let device_names = file.facts(&mailbox.made.as_ref().unwrap().identities).unwrap().devices;
+        let entry = Entry { at: 0, what, slot: None, text: String::new() };
+        let line = Line::make(None, file.mailbox(), file.generation(), file.public(), &entry).unwrap();
+        let (address, slots, audit) = (mailbox.address.clone(), file.encode().unwrap(), line.to_string());
+        self.admin(Request::SlotsReplace { address, slots, device_names, audit });
     }
 
     /// Ends a device's logins.

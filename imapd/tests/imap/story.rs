@@ -8,8 +8,11 @@ use wire::{base64, scram};
 use crate::client::Client;
 use crate::house::{House, Mailbox};
 
+/// Something to do in a house.
+type Story = fn(&House);
+
 /// Name and story.
-pub const ALL: &[(&str, fn(&House))] = &[
+pub const ALL: &[(&str, Story)] = &[
     ("scram_with_and_without_binding", scram_with_and_without_binding),
     ("what_is_pipelined_behind_a_login_is_done", what_is_pipelined_behind_a_login_is_done),
     ("bodies_come_back_byte_for_byte", bodies_come_back_byte_for_byte),
@@ -238,7 +241,7 @@ fn old_letters_stay_readable_after_a_rekey(house: &House) {
 fn a_second_device_stays_when_the_first_is_revoked(house: &House) {
     let mut mailbox = house.mailbox("devices", None);
     let first = Mailbox::clone_login(&mailbox);
-    let password = house.device(&mut mailbox, "second");
+    let password = house.device(&mailbox, "second");
     let mut one = house.session(&first);
     mailbox.password = password;
     let mut two = house.session(&mailbox);
@@ -326,8 +329,8 @@ fn owners(house: &House) -> usize {
 }
 
 fn an_owner_ends_with_its_last_session(house: &House) {
-    let deadline = Instant::now() + Duration::from_secs(10);
     let until = |count: usize| {
+        let deadline = Instant::now() + Duration::from_secs(10);
         while owners(house) != count {
             assert!(Instant::now() < deadline, "{} owners, not {count}", owners(house));
             std::thread::sleep(Duration::from_millis(20));
