@@ -1,0 +1,149 @@
+//! The family admin's commands.
+
+use spool::audit::{Entry, Line, What};
+use spool::edges::admin::{Reply, Request};
+use spool::slots::SlotsFile;
+
+use crate::house::{Folder, Person, Running, files_below, prove, run};
+
+fn slots(house: &Running) -> SlotsFile {
+    match house.ask(Request::Slots { address: "anna@home.test".into() }) {
+        Reply::Slots(bytes) => SlotsFile::decode(&bytes).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn audit(house: &Running) -> Vec<String> {
+    match house.ask(Request::Audit { address: "anna@home.test".into() }) {
+        Reply::Audit { some, more: false } => some,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// `device add`, as the command does it.
+fn add_device(house: &Running, anna: &Person, name: &str) -> spool::keys::DevicePassword {
+    let mut file = slots(house);
+    let unlocked = file.unlock(&anna.words.list().join(" ")).unwrap();
+    let (slot, password) = file.add_device(&unlocked.identities, 5).unwrap();
+    let mut facts = file.facts(&unlocked.identities).unwrap();
+    facts.devices.push((slot, name.into()));
+    file.set_facts(&facts).unwrap();
+    let lines = audit(house);
+    let last = spool::audit::last(lines.iter().map(String::as_str));
+    let entry = Entry { at: 5, what: What::DeviceAdded, slot: Some(slot), text: name.into() };
+    let line = Line::make(last.as_ref(), anna.id, 1, file.public(), &entry).unwrap();
+    house.done(Request::SlotsReplace {
+        address: "anna@home.test".into(),
+        slots: file.encode().unwrap(),
+        device_names: facts.devices,
+        audit: line.to_string(),
+    });
+    password
+}
+
+#[test]
+fn devices_come_and_go_and_their_sessions_with_them() {
+    run(async {
+        let folder = Folder::new();
+        let house = Running::start(&folder.0);
+        let anna = house.add("anna@home.test");
+        let password = add_device(&house, &anna, "laptop");
+        let fields = house.login.fields("anna@home.test").await.unwrap();
+        assert_eq!(fields.devices.len(), 2);
+        let laptop = prove(&house.login, "anna@home.test", fields.devices[1].device, &password).await.unwrap();
+        let (laptop, _) = spool::edges::mailbox::Mailbox::new(laptop.1.into()).unwrap();
+        let (phone, _events) = house.login(&anna).await.unwrap();
+        let Reply::Devices(devices) = house.ask(Request::DeviceList { address: "anna@home.test".into() }) else {
+            panic!()
+        };
+        assert_eq!(devices.iter().map(|device| device.name.as_str()).collect::<Vec<_>>(), ["phone", "laptop"]);
+        assert!(devices.iter().all(|device| device.last_login.is_some()));
+        house.done(Request::DeviceRevoke { address: "anna@home.test".into(), name: "laptop".into() });
+        laptop.closed().await;
+        assert!(prove(&house.login, "anna@home.test", fields.devices[1].device, &password).await.is_none());
+        assert!(phone.ask(spool::edges::mailbox::Request::Quota, &[]).await.is_ok());
+        let file = slots(&house);
+        let unlocked = file.unlock(&anna.words.list().join(" ")).unwrap();
+        assert_eq!(file.facts(&unlocked.identities).unwrap().devices.len(), 1);
+        let lines = audit(&house);
+        let read = spool::audit::read(&unlocked.identities, lines.iter().map(String::as_str));
+        let what: Vec<_> = read.entries.iter().map(|(_, entry)| entry.what).collect();
+        assert_eq!(what, [What::Made, What::DeviceAdded, What::DeviceDropped]);
+        drop((laptop, phone));
+        assert!(house.stop());
+        let house = Running::start(&folder.0);
+        assert!(prove(&house.login, "anna@home.test", fields.devices[1].device, &password).await.is_none());
+        assert!(house.login(&anna).await.is_some());
+    });
+}
+
+#[test]
+fn stale_or_foreign_slots_are_refused() {
+    run(async {
+        let folder = Folder::new();
+        let house = Running::start(&folder.0);
+        let anna = house.add("anna@home.test");
+        house.add("ben@home.test");
+        let stale = slots(&house);
+        add_device(&house, &anna, "laptop");
+        let replace = |address: &str, bytes| Request::SlotsReplace {
+            address: address.into(),
+            slots: bytes,
+            device_names: vec![(anna.device, "phone".into())],
+            audit: String::new(),
+        };
+        for (address, bytes) in [
+            ("anna@home.test", stale.encode().unwrap()),
+            ("ben@home.test", slots(&house).encode().unwrap()),
+            ("anna@home.test", b"nonsense".to_vec()),
+        ] {
+            assert!(matches!(house.ask(replace(address, bytes)), Reply::Refused(_)));
+        }
+    });
+}
+
+#[test]
+fn mailboxes_aliases_and_quotas() {
+    run(async {
+        let folder = Folder::new();
+        let house = Running::start(&folder.0);
+        let anna = house.add("anna@home.test");
+        house.add("ben@other.test");
+        let Reply::Domains(domains) = house.ask(Request::Domains) else { panic!() };
+        assert_eq!(domains, ["home.test", "other.test"]);
+        house.done(Request::AliasAdd { alias: "Us@home.test".into(), target: "anna@home.test".into() });
+        house.done(Request::AliasAdd { alias: "us@home.test".into(), target: "ben@other.test".into() });
+        for (alias, target) in
+            [("anna@home.test", "ben@other.test"), ("x@home.test", "none@home.test"), ("x", "anna@home.test")]
+        {
+            let add = Request::AliasAdd { alias: alias.into(), target: target.into() };
+            assert!(matches!(house.ask(add), Reply::Refused(_)));
+        }
+        let Reply::Aliases { some, more: false } = house.ask(Request::AliasList) else { panic!() };
+        assert_eq!(some, [("us@home.test".to_owned(), vec!["anna@home.test".to_owned(), "ben@other.test".to_owned()])]);
+        // `recover` would find them.
+        let file = slots(&house);
+        let unlocked = file.unlock(&anna.words.list().join(" ")).unwrap();
+        assert_eq!(file.facts(&unlocked.identities).unwrap().addresses, ["anna@home.test", "us@home.test"]);
+        house.done(Request::AliasRemove { alias: "us@home.test".into(), target: Some("ben@other.test".into()) });
+        let quota = Request::Quota { address: "anna@home.test".into(), bytes: Some(77) };
+        assert!(matches!(house.ask(quota), Reply::Quota { used: 0, limit: 77 }));
+        let Reply::Mailboxes { some, more: false } = house.ask(Request::MailboxList) else { panic!() };
+        assert_eq!(some[0].addresses, ["anna@home.test", "us@home.test"]);
+        assert_eq!((some[0].quota, some[0].letters, some[0].generation), (77, 0, 1));
+        house.ask(Request::Quota { address: "anna@home.test".into(), bytes: Some(1 << 20) });
+        house.deliver("anna@home.test", b"bye").await;
+        house.done(Request::MailboxRemove { address: "anna@home.test".into() });
+        let left: Vec<_> = ["mailboxes", "letters", "cache"].iter().map(|name| folder.0.join(name)).collect();
+        let left: Vec<_> = left.iter().flat_map(|folder| files_below(folder)).collect();
+        assert!(left.iter().all(|path| !path.display().to_string().contains(&anna.id.to_string())), "{left:?}");
+        let Reply::Aliases { some, .. } = house.ask(Request::AliasList) else { panic!() };
+        assert!(some.is_empty());
+        assert!(house.stop());
+        let house = Running::start(&folder.0);
+        let Reply::Mailboxes { some, .. } = house.ask(Request::MailboxList) else { panic!() };
+        assert_eq!(some.len(), 1);
+        // The address is free again.
+        house.add("anna@home.test");
+    });
+}

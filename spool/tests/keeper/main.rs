@@ -1,0 +1,15 @@
+//! The keeper over real files and real sockets: what its clients may count on.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod admin;
+mod check;
+mod deposit;
+mod faults;
+mod full;
+mod house;
+mod journal;
+mod kill;
+mod login;
+mod mailbox;
+mod rates;
+mod recover;
