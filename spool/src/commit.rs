@@ -199,7 +199,7 @@ impl<H: News + Send + 'static> Committer<H> {
             batch: Batch::default(),
             file: writer.file(),
             promised: writer.at(),
-            ahead: limits::AHEAD,
+            ahead: writer.ahead(),
             rotate: None,
             stop: false,
             failed: false,
@@ -297,6 +297,8 @@ impl<H: News + Send + 'static> Committer<H> {
                 }
             }
         }
+        // Who waits for a new segment hears that there will be none.
+        self.lock().rotate = None;
         if let Err(error) = writer.close() {
             tracing::error!(%error, "closing the journal");
         }
@@ -321,9 +323,14 @@ impl<H: News + Send + 'static> Committer<H> {
     /// Lets go what waited for it; then there is time to unlink.
     fn written(&self, number: u64, batch: Batch) {
         self.tell(Durable::UpTo(number));
+        if batch.superfluous.is_empty() {
+            return;
+        }
         for (mailbox, letter) in batch.superfluous {
             let _ = self.disk.remove(&store::letter_path(&self.root, mailbox, letter));
         }
+        // A disk that was full has room again.
+        files::keep_reserve(&self.disk, &self.journal());
     }
 
     fn tell(&self, now: Durable) {
@@ -335,7 +342,11 @@ impl<H: News + Send + 'static> Committer<H> {
 
     fn fail(&self, error: &io::Error) {
         tracing::error!(%error, "the journal cannot be written; the keeper ends and begins anew");
-        self.lock().failed = true;
+        {
+            let mut core = self.lock();
+            core.failed = true;
+            core.rotate = None;
+        }
         self.tell(Durable::Failed);
     }
 
@@ -352,7 +363,7 @@ impl<H: News + Send + 'static> Committer<H> {
             core.file = next.file();
             // The first entry: an index into the enum, the option, a tag and a number, framed.
             core.promised = next.at() + 64 + segment::FRAMING as u64;
-            core.ahead = limits::AHEAD;
+            core.ahead = next.ahead();
             (std::mem::take(&mut core.batch), core.sequence)
         };
         self.write(&mut writer, &batch)?;
@@ -388,7 +399,13 @@ impl<H: News + Send + 'static> Committer<H> {
     /// The kernel's; the journal is as good as before.
     pub fn checkpoint(&self, after_damage: bool) -> io::Result<()> {
         let (answer, answered) = std::sync::mpsc::sync_channel(1);
-        self.lock().rotate = Some(Rotate(answer));
+        {
+            let mut core = self.lock();
+            if core.stop || core.failed {
+                return Err(io::Error::other("the keeper is ending"));
+            }
+            core.rotate = Some(Rotate(answer));
+        }
         self.work.notify_one();
         let number = answered.recv().map_err(|_| io::Error::other("the keeper is ending"))??;
         let grown = self.grown.swap(0, Ordering::Relaxed);

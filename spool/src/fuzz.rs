@@ -75,3 +75,20 @@ pub fn summary(data: &[u8]) {
         assert!(seal.open(LetterId([7; 16]), data).is_none(), "opened what nobody has sealed");
     }
 }
+
+/// A journal's segment, behind a true header; and entries, as if their seals had held.
+pub fn journal(data: &[u8]) {
+    use crate::journal::record::{Record, decode};
+    use crate::journal::segment::{Kind, Reader, header};
+    let file = [&header(Kind::Log, 1, &[7; 32]), data].concat();
+    if let Ok(reader) = Reader::new(&[7; 32], &file, Kind::Log, 1) {
+        assert!(reader.count() <= data.len() + 1, "every step reads something");
+    }
+    let mut index = crate::index::Index::default();
+    for (sequence, piece) in (1..).zip(data.split(|byte| *byte == 0xff)) {
+        if let Ok(entry) = decode(piece) {
+            entry.into_iter().for_each(|record: Record| index.apply(sequence, record, &mut ()));
+        }
+    }
+    index.restored();
+}

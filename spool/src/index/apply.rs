@@ -319,7 +319,7 @@ impl Mailbox {
 
     fn revalidate(&mut self, uid_validity: u32) {
         // What was lost may have counted further than we know.
-        self.modseq += 1 << 20;
+        self.modseq = self.modseq.saturating_add(1 << 20);
         let modseq = self.modseq;
         self.last_validity = uid_validity;
         for folder in &mut self.folders {

@@ -71,7 +71,7 @@ impl Mailbox {
     /// Letters in all folders.
     #[must_use]
     pub fn letters(&self) -> u32 {
-        self.folders.iter().map(|folder| u32::try_from(folder.letters().len()).unwrap_or(u32::MAX)).sum()
+        u32::try_from(self.folders.iter().map(|folder| folder.letters().len()).sum::<usize>()).unwrap_or(u32::MAX)
     }
 
     /// The folders, in the order they were made.
@@ -116,7 +116,7 @@ impl Mailbox {
 
     /// The next entry's place in the count of changes.
     pub(crate) const fn step(&mut self) -> u64 {
-        self.modseq += 1;
+        self.modseq = self.modseq.saturating_add(1);
         self.modseq
     }
 
@@ -130,7 +130,8 @@ impl Mailbox {
 
     /// One more folder holds it.
     pub(crate) fn share(&mut self, letter: &Letter) {
-        *self.shared.entry(letter.letter).or_insert(1) += 1;
+        let count = self.shared.entry(letter.letter).or_insert(1);
+        *count = count.saturating_add(1);
     }
 
     /// One folder fewer holds it; whether that was the last.

@@ -105,30 +105,34 @@ pub struct Writer {
     chain: Chain,
     number: u64,
     at: u64,
+    ahead: u64,
 }
 
 impl Writer {
     /// Makes a segment file with room written ahead, durable under its name. With a full disk the
-    /// reserve is given up for it.
+    /// reserve is given up for it, or there is less room ahead: enough to delete mail.
     ///
     /// # Errors
     /// The kernel's.
     pub fn create(disk: &Disk, dir: &Path, key: &[u8; 32], number: u64) -> io::Result<Self> {
-        match Self::try_create(disk, dir, key, number) {
-            Err(error) if error.kind() == io::ErrorKind::StorageFull && reserve_path(dir).exists() => {
-                tracing::error!("disk full: giving up the journal's reserve");
-                disk.remove(&reserve_path(dir))?;
-                Self::try_create(disk, dir, key, number)
-            }
-            other => other,
+        let full = |tried: &io::Result<Self>| matches!(tried, Err(error) if error.kind() == io::ErrorKind::StorageFull);
+        let mut tried = Self::try_create(disk, dir, key, (number, limits::AHEAD));
+        if full(&tried) && reserve_path(dir).exists() {
+            tracing::error!("disk full: giving up the journal's reserve");
+            disk.remove(&reserve_path(dir))?;
+            tried = Self::try_create(disk, dir, key, (number, limits::AHEAD));
         }
+        if full(&tried) {
+            tried = Self::try_create(disk, dir, key, (number, limits::LEAST_AHEAD));
+        }
+        tried
     }
 
-    fn try_create(disk: &Disk, dir: &Path, key: &[u8; 32], number: u64) -> io::Result<Self> {
+    fn try_create(disk: &Disk, dir: &Path, key: &[u8; 32], (number, ahead): (u64, u64)) -> io::Result<Self> {
         let path = segment_path(dir, number);
         let header = segment::header(Kind::Log, number, &fresh_salt()?);
         let made = disk.create_new(&path).and_then(|file| {
-            file.write_at(&vec![0; limits::AHEAD as usize], 0)?;
+            file.write_at(&vec![0; ahead as usize], 0)?;
             file.write_at(&header, 0)?;
             file.sync_all()?;
             disk.sync_folder(dir)?;
@@ -136,7 +140,7 @@ impl Writer {
         });
         let file = made.inspect_err(|_| drop(std::fs::remove_file(&path)))?;
         let chain = Chain::begin(key, &header, Kind::Log, number).map_err(|_| io::Error::other("own header"))?;
-        Ok(Self { file: Arc::new(file), chain, number, at: segment::HEADER as u64 })
+        Ok(Self { file: Arc::new(file), chain, number, at: segment::HEADER as u64, ahead })
     }
 
     /// The first entry: where the chain comes from. Not synced: it goes with the first commit.
@@ -190,6 +194,12 @@ impl Writer {
     #[must_use]
     pub const fn at(&self) -> u64 {
         self.at
+    }
+
+    /// How far it had room when it was made.
+    #[must_use]
+    pub const fn ahead(&self) -> u64 {
+        self.ahead
     }
 
     /// Its number.

@@ -25,6 +25,8 @@ pub mod limits {
     /// Bytes of zeros written ahead in the last segment, so that a commit finds room and needs no
     /// change of the file's size.
     pub const AHEAD: u64 = 128 * 1024;
+    /// The same, on a disk that is full.
+    pub const LEAST_AHEAD: u64 = 16 * 1024;
     /// Of these, bytes kept back for records that free room (expunge, flags) when the disk is full.
     pub const KEPT_BACK: u64 = 64 * 1024;
     /// Size of `journal/reserve`.

@@ -196,7 +196,10 @@ fn write(ops: &[Op]) -> Written {
         match op {
             Op::Checkpoint => journal.0.checkpoint(false).unwrap(),
             Op::Reopen => {
-                let before = (picture(&journal.0.lock().index), derived(&journal.0.lock().index));
+                let before = {
+                    let core = journal.0.lock();
+                    (picture(&core.index), derived(&core.index))
+                };
                 end(journal);
                 journal = begin(&folder.0);
                 let core = journal.0.lock();
@@ -277,6 +280,32 @@ proptest! {
             Err(OpenError::Key) => {}
             Err(OpenError::Io(error)) => panic!("{error}"),
         }
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_and_applied_without_harm(
+        data in prop::collection::vec(any::<u8>(), 0..300),
+        ops in prop::collection::vec(op(), 0..10),
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
+        spool::fuzz::journal(&data);
+        // Entries that were true but for one byte.
+        let mut index = Index::default();
+        let mut bytes = Vec::new();
+        for (step, op) in (1..).zip(&ops) {
+            let entry = entry(&index, op, step);
+            bytes.extend(postcard::to_stdvec(&entry).unwrap());
+            bytes.push(0xff);
+            entry.into_iter().for_each(|record| index.apply(step, record, &mut ()));
+        }
+        if !bytes.is_empty() {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        spool::fuzz::journal(&bytes);
     }
 }
 
