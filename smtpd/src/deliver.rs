@@ -5,19 +5,20 @@ use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use filter_sandbox::filter::Unfiltered;
 use filter_sandbox::report::{Facts, Report};
 use filter_sandbox::score::Authentication;
 use spool::edges::pipe::LetterPipe;
-use spool::edges::{Delivered, Into, NewLetter, Target};
+use spool::edges::{Delivered, Into, NewLetter, Recipient, Target};
 use spool::keys::PublicKey;
 use spool::letter;
 use spool::names::TransactionId;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
+use crate::authentication::Early;
 use crate::authors::{self, Authors};
 use crate::body::Body;
+use crate::delivered::Notice;
 use crate::desk::Desk;
 use crate::final_bytes::{self, FinalBytes, Trace};
 use crate::limits;
@@ -38,91 +39,165 @@ pub struct Origin {
     pub owner: Option<Owner>,
 }
 
+/// One message on its way.
+struct Delivery<'a> {
+    desk: &'a Desk,
+    keeper: &'a Keeper,
+    origin: Origin,
+    envelope: Envelope,
+}
+
+/// A message whose bytes are final, and where it goes.
+struct Examined {
+    made: Arc<FinalBytes>,
+    report: Report,
+    into: Into,
+    rules: String,
+}
+
 /// Delivers one message to all its recipients, or says why not.
 pub async fn deliver(desk: &Desk, keeper: &Keeper, origin: Origin, envelope: Envelope, body: Body) -> Outcome {
-    let Body { bytes, early, taken, .. } = body;
-    let transaction = envelope.transaction;
-    let targets: Vec<Target> = envelope.targets().into_iter().cloned().collect();
-    let from_domain = envelope.sender.domain();
-    if final_bytes::is_looping(&bytes) {
-        return tell(&origin, &envelope, "a loop", Outcome::Looping);
+    let delivery = Delivery { desk, keeper, origin, envelope };
+    // Held until the end: the bytes are in memory until then.
+    let Body { bytes, early, taken: _taken, .. } = body;
+    match delivery.run(bytes, early).await {
+        Ok(outcome) => outcome,
+        Err((why, outcome)) => {
+            let (session, client) = (format!("{:08x}", delivery.origin.id), delivery.origin.client);
+            let from = delivery.envelope.sender.domain();
+            info!(%session, %client, %from, %why, ?outcome, "letter refused");
+            outcome
+        }
     }
-    let trace = Trace {
-        host: &desk.rules.host,
-        service: desk.rules.service,
-        client: origin.client,
-        client_name: None,
-        tls: origin.tls.as_deref(),
-        now: wire::date::now(),
-    };
-    let (made, authentication) = match (desk.rules.service, &desk.verifier, early) {
-        (Service::Mx, Some(verifier), Some(early)) => {
-            let verified = verifier.verify(&bytes, early).await;
-            if verdict::must_reject(&verified.facts) {
-                return tell(&origin, &envelope, "DMARC says reject", Outcome::PolicyReject);
-            }
-            let trace = Trace { client_name: verified.client_name.as_deref(), ..trace };
-            (final_bytes::from_stranger(bytes, &envelope, &trace, &verified.field), verified.facts)
-        }
-        (Service::Submission, ..) => {
-            match authors::of(&bytes) {
-                Authors::Unreadable => return tell(&origin, &envelope, "no readable From", Outcome::NoFrom),
-                Authors::These(all)
-                    if !origin.owner.as_ref().is_some_and(|owner| all.iter().all(|a| owner.owns(a))) =>
-                {
-                    return tell(&origin, &envelope, "From is not the login's", Outcome::NotOwned);
-                }
-                Authors::These(_) => {}
-            }
-            (final_bytes::from_owner(bytes, &envelope, &trace), Authentication::default())
-        }
-        // mx always has a verifier: without one nothing is taken.
-        _ => return Outcome::Failed,
-    };
-    let facts = Facts { sender_domain: from_domain, script: Vec::new() };
-    let report = match desk.filter.examine(&made.slices(), &facts).await {
-        Ok(report) => report,
-        Err(error) => return unfiltered(&origin, &envelope, &error),
-    };
-    let (into, rules) = match desk.rules.service {
-        Service::Mx => verdict::folder(&report, &authentication),
-        Service::Submission => (Into::Inbox, String::new()),
-    };
-    let size = made.len();
-    let outcome = store(keeper, transaction, &targets, into, made, &report).await;
-    drop(taken);
-    let mailboxes: Vec<String> = targets.iter().map(|target| target.mailbox.to_string()).collect();
-    info!(
-        session = format_args!("{:08x}", origin.id), client = %origin.client, from = %facts.sender_domain,
-        to = %mailboxes.join(","), ?into, %rules, size, ?outcome, "letter"
-    );
-    outcome
 }
 
-fn unfiltered(origin: &Origin, envelope: &Envelope, error: &Unfiltered) -> Outcome {
-    if error.is_permanent() {
-        return tell(origin, envelope, "too many parts or levels", Outcome::NotUnderstood);
+/// Why it is not delivered: for the log, and for the client.
+type Refused = (String, Outcome);
+
+impl Delivery<'_> {
+    async fn run(&self, bytes: Vec<u8>, early: Option<Early>) -> Result<Outcome, Refused> {
+        if final_bytes::is_looping(&bytes) {
+            return Err(("a loop".into(), Outcome::Looping));
+        }
+        let (made, authentication) = match self.desk.rules.service {
+            Service::Mx => self.strangers_bytes(bytes, early).await?,
+            Service::Submission => (self.owners_bytes(bytes)?, Authentication::default()),
+        };
+        let examined = self.examine(made, &authentication).await?;
+        let targets: Vec<Target> = self.envelope.targets().into_iter().cloned().collect();
+        let outcome = store(self.keeper, self.envelope.transaction, &targets, &examined).await;
+        self.log(&targets, &examined, outcome);
+        if outcome == Outcome::Delivered {
+            self.tell_sender(&examined.made).await;
+        }
+        Ok(outcome)
     }
-    warn!(session = format_args!("{:08x}", origin.id), %error, "a letter could not be examined");
-    Outcome::Unfiltered
+
+    async fn strangers_bytes(
+        &self,
+        bytes: Vec<u8>,
+        early: Option<Early>,
+    ) -> Result<(FinalBytes, Authentication), Refused> {
+        // mx always has both: without them nothing is taken.
+        let (Some(verifier), Some(early)) = (&self.desk.verifier, early) else {
+            return Err(("nothing to verify it with".into(), Outcome::Failed));
+        };
+        let verified = verifier.verify(&bytes, early).await;
+        if verdict::must_reject(&verified.facts) {
+            return Err(("DMARC says reject".into(), Outcome::PolicyReject));
+        }
+        let trace = Trace { client_name: verified.client_name.as_deref(), ..self.trace() };
+        Ok((final_bytes::from_stranger(bytes, &self.envelope, &trace, &verified.field), verified.facts))
+    }
+
+    fn owners_bytes(&self, bytes: Vec<u8>) -> Result<FinalBytes, Refused> {
+        let Authors::These(authors) = authors::of(&bytes) else {
+            return Err(("no readable From".into(), Outcome::NoFrom));
+        };
+        let owned = self.origin.owner.as_ref().is_some_and(|owner| authors.iter().all(|author| owner.owns(author)));
+        if !owned {
+            return Err(("From is not the login's".into(), Outcome::NotOwned));
+        }
+        Ok(final_bytes::from_owner(bytes, &self.envelope, &self.trace()))
+    }
+
+    fn trace(&self) -> Trace<'_> {
+        Trace {
+            host: &self.desk.rules.host,
+            service: self.desk.rules.service,
+            client: self.origin.client,
+            client_name: None,
+            tls: self.origin.tls.as_deref(),
+            now: wire::date::now(),
+        }
+    }
+
+    async fn examine(&self, made: FinalBytes, authentication: &Authentication) -> Result<Examined, Refused> {
+        let facts = Facts { sender_domain: self.envelope.sender.domain(), script: Vec::new() };
+        let report = self.desk.filter.examine(&made.slices(), &facts).await.map_err(|error| {
+            let outcome = if error.is_permanent() { Outcome::NotUnderstood } else { Outcome::Unfiltered };
+            (error.to_string(), outcome)
+        })?;
+        let (into, rules) = match self.desk.rules.service {
+            Service::Mx => verdict::folder(&report, authentication),
+            // Ours to ours: no verdict.
+            Service::Submission => (Into::Inbox, String::new()),
+        };
+        Ok(Examined { made: Arc::new(made), report, into, rules })
+    }
+
+    fn log(&self, targets: &[Target], examined: &Examined, outcome: Outcome) {
+        let to: Vec<String> = targets.iter().map(|target| target.mailbox.to_string()).collect();
+        info!(
+            session = format_args!("{:08x}", self.origin.id),
+            client = %self.origin.client,
+            from = %self.envelope.sender.domain(),
+            to = %to.join(","),
+            into = ?examined.into,
+            rules = %examined.rules,
+            size = examined.made.len(),
+            ?outcome,
+            "letter"
+        );
+    }
+
+    /// RFC 3461 §4.1: who asked for it is told of success, by a letter into their own mailbox.
+    async fn tell_sender(&self, made: &FinalBytes) {
+        let Some(notice) = Notice::of(&self.envelope, &self.desk.rules, made, wire::date::now()) else { return };
+        if let Err((why, _)) = self.deposit_notice(notice).await {
+            warn!(session = format_args!("{:08x}", self.origin.id), %why, "no notice of success");
+        }
+    }
+
+    async fn deposit_notice(&self, notice: Notice) -> Result<(), Refused> {
+        let failed = |why: &str| (why.to_owned(), Outcome::Failed);
+        let transaction = new_transaction().ok_or_else(|| failed("no randomness"))?;
+        let size = notice.text.len() as u64;
+        let answer = self.keeper.recipient(transaction, &notice.to, size).await;
+        let Ok(Recipient::Known(targets)) = answer else { return Err(failed("its sender's mailbox takes nothing")) };
+        let examined = self.examine(FinalBytes::whole(notice.text.into_bytes()), &Authentication::default()).await?;
+        match store(self.keeper, transaction, &targets, &examined).await {
+            Outcome::Delivered => Ok(()),
+            other => {
+                self.keeper.abandon(transaction).await;
+                Err((format!("{other:?}"), other))
+            }
+        }
+    }
 }
 
-fn tell(origin: &Origin, envelope: &Envelope, why: &str, outcome: Outcome) -> Outcome {
-    let from = envelope.sender.domain();
-    info!(session = format_args!("{:08x}", origin.id), client = %origin.client, %from, %why, "letter refused");
-    outcome
+/// A name for a transaction.
+#[must_use]
+pub fn new_transaction() -> Option<TransactionId> {
+    let mut name = [0; 16];
+    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut name).ok()?;
+    Some(TransactionId(name))
 }
 
 /// One letter a mailbox, sealed into its pipe while the keeper reads.
-async fn store(
-    keeper: &Keeper,
-    transaction: TransactionId,
-    targets: &[Target],
-    into: Into,
-    made: FinalBytes,
-    report: &Report,
-) -> Outcome {
-    let Ok(summary) = postcard::to_stdvec(&report.summary) else { return Outcome::Failed };
+async fn store(keeper: &Keeper, transaction: TransactionId, targets: &[Target], examined: &Examined) -> Outcome {
+    let Ok(summary) = postcard::to_stdvec(&examined.report.summary) else { return Outcome::Failed };
+    let (made, into) = (examined.made.clone(), examined.into);
     let size = u32::try_from(made.len()).unwrap_or(u32::MAX);
     let (mut letters, mut reads, mut jobs) = (Vec::new(), Vec::new(), Vec::new());
     for target in targets {
@@ -134,7 +209,6 @@ async fn store(
         reads.push(read);
         jobs.push((key, pipe));
     }
-    let made = Arc::new(made);
     // Writing blocks when a pipe is full, and sealing a large letter takes time: not on the sessions' threads.
     let writer = tokio::task::spawn_blocking(move || seal_all(jobs, &summary, &made));
     let borrowed: Vec<_> = reads.iter().map(AsFd::as_fd).collect();

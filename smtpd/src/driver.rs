@@ -175,13 +175,12 @@ impl Driver {
     }
 
     fn begin(&mut self, begin: &Begin) -> Result<TransactionId, Spent> {
-        let mut name = [0; 16];
-        ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut name).map_err(|_| Spent)?;
+        let transaction = deliver::new_transaction().ok_or(Spent)?;
         let room = begin.size.unwrap_or(limits::BUDGET_STEP).min(self.desk.rules.largest);
         let taken = self.desk.budget.take(self.client, room).ok_or(Spent)?;
         let early = self.desk.verifier.as_ref().map(|verifier| verifier.begin(self.client, begin));
         self.body = Some(Body::new(taken, self.desk.rules.largest, early));
-        Ok(TransactionId(name))
+        Ok(transaction)
     }
 
     async fn read(&mut self, part: Part) -> io::Result<Event<'static>> {

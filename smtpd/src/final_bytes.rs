@@ -17,6 +17,12 @@ pub struct FinalBytes {
 }
 
 impl FinalBytes {
+    /// A message that we wrote ourselves.
+    #[must_use]
+    pub const fn whole(message: Vec<u8>) -> Self {
+        Self { front: message, original: Vec::new(), kept: Vec::new() }
+    }
+
     /// The parts, in order.
     #[must_use]
     pub fn slices(&self) -> Vec<&[u8]> {

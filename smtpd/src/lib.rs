@@ -13,6 +13,7 @@ pub mod budget;
 pub mod connection;
 pub mod data;
 pub mod deliver;
+pub mod delivered;
 pub mod desk;
 pub mod driver;
 pub mod failed_lookups;

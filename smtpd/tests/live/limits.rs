@@ -1,0 +1,61 @@
+//! What a stranger may not use up.
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use wire::base64;
+
+use crate::client::Client;
+use crate::house::House;
+
+pub fn connections_of_one_address() {
+    let house = House::new(&["*"]);
+    let mut held: Vec<Client> = (0..smtpd::limits::CONNECTIONS_PER_ADDRESS)
+        .map(|_| {
+            let mut client = Client::connect_from(house.smtp(), Ipv4Addr::new(127, 0, 0, 9));
+            assert_eq!(client.reply().0, 220);
+            client
+        })
+        .collect();
+    let mut refused = Client::connect_from(house.smtp(), Ipv4Addr::new(127, 0, 0, 9));
+    assert_eq!(refused.reply().0, 421);
+    let mut neighbour = Client::connect_from(house.smtp(), Ipv4Addr::new(127, 0, 0, 8));
+    assert_eq!(neighbour.reply().0, 220);
+    let mut last = held.pop().unwrap();
+    last.expect("QUIT", 221);
+    drop(last);
+    std::thread::sleep(Duration::from_millis(100));
+    let mut again = Client::connect_from(house.smtp(), Ipv4Addr::new(127, 0, 0, 9));
+    assert_eq!(again.reply().0, 220);
+}
+
+pub fn guessing_passwords() {
+    let house = House::new(&[]);
+    let attempt = |from: Ipv4Addr, secret: &str| {
+        let mut client = Client::connect_from(house.submissions(), from);
+        client.start_tls(&house.tls()).unwrap();
+        client.hello();
+        let began = Instant::now();
+        let plain = base64::encode(format!("\0you@home.test\0{secret}").as_bytes());
+        (client.say(&format!("AUTH PLAIN {plain}")).0, began.elapsed())
+    };
+    let (guesser, home) = (Ipv4Addr::new(127, 0, 0, 9), Ipv4Addr::new(127, 0, 0, 8));
+    let (code, took) = attempt(guesser, "wrong-one");
+    assert!(code == 535 && took < Duration::from_millis(500), "{code} {took:?}");
+    let (code, took) = attempt(guesser, "wrong-two");
+    assert!(code == 535 && took >= Duration::from_secs(1), "{code} {took:?}");
+    // Nobody else waits for that.
+    let (code, took) = attempt(home, house.people[0].password.as_str());
+    assert!(code == 235 && took < Duration::from_millis(500), "{code} {took:?}");
+}
+
+pub fn starttls_injection() {
+    let house = House::new(&[]);
+    let mut client = Client::connect(house.smtp());
+    client.hello();
+    client.raw(b"STARTTLS\r\nEHLO evil.example\r\nMAIL FROM:<evil@example.org>\r\nRCPT TO:<you@home.test>\r\n");
+    assert_eq!(client.reply().0, 220);
+    client.start_tls(&house.tls()).expect("what was injected is gone, so the handshake is clean");
+    client.expect("NOOP", 250);
+    assert_eq!(client.say("RCPT TO:<you@home.test>").0, 503);
+}
