@@ -46,8 +46,7 @@ fn sample() -> Vec<u8> {
 
 /// A worker as one would write it without a sandbox: one process for all letters, over a socket.
 fn reused() -> ExitCode {
-    let mut socket =
-        UnixStream::from(std::os::fd::OwnedFd::from(std::io::stdin().as_fd().try_clone_to_owned().unwrap()));
+    let mut socket = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned().unwrap());
     let mut letter = Vec::new();
     let mut length = [0; 4];
     while socket.read_exact(&mut length).is_ok() {
@@ -59,15 +58,22 @@ fn reused() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-struct Reused(tokio::net::UnixStream);
+struct Reused(tokio::net::UnixStream, std::process::Child);
+
+impl Drop for Reused {
+    fn drop(&mut self) {
+        let _ = self.1.kill();
+        let _ = self.1.wait();
+    }
+}
 
 impl Reused {
     fn start() -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let theirs = std::process::Stdio::from(std::os::fd::OwnedFd::from(theirs));
-        std::process::Command::new("/proc/self/exe").arg("reused").stdin(theirs).spawn().unwrap();
+        let child = std::process::Command::new("/proc/self/exe").arg("reused").stdin(theirs).spawn().unwrap();
         ours.set_nonblocking(true).unwrap();
-        Self(tokio::net::UnixStream::from_std(ours).unwrap())
+        Self(tokio::net::UnixStream::from_std(ours).unwrap(), child)
     }
 
     async fn examine(&mut self, letter: &[u8]) {
