@@ -58,7 +58,7 @@ impl House {
         let roles = vec![
             keeper(&folder, admins, asked),
             start(Role::ImapZygote, None, &zygote::Start { self_test: false }, &[served.as_fd()]),
-            start(Role::OwnerZygote, None, &imapd::owner::Start, &[handed.as_fd(), filter.as_fd()]),
+            start(Role::OwnerZygote, None, &imapd::owner::Start::Serve, &[handed.as_fd(), filter.as_fd()]),
             login(&certified, &[listener.as_fd(), logins.as_fd(), owners.as_fd()]),
         ];
         let ready: zygote::Ready = roles[1].control.recv().unwrap().0;
