@@ -36,6 +36,8 @@ pub(super) struct House {
     logins: Option<Edge>,
     filter: Edge,
     owners: HashMap<MailboxId, Household>,
+    /// `up` has asked to finish: the house ends with its last owner.
+    draining: bool,
 }
 
 /// Who is ready to be read.
@@ -48,7 +50,7 @@ enum Ready {
 
 impl House {
     pub(super) fn new(zygote: Zygote, control: Edge, logins: Edge, filter: Edge) -> Self {
-        Self { zygote, control, logins: Some(logins), filter, owners: HashMap::new() }
+        Self { zygote, control, logins: Some(logins), filter, owners: HashMap::new(), draining: false }
     }
 
     /// Serves until `up` is gone or drains.
@@ -69,6 +71,9 @@ impl House {
                 if !goes_on {
                     return Ok(());
                 }
+            }
+            if self.draining && self.owners.is_empty() {
+                return Ok(());
             }
         }
     }
@@ -98,7 +103,10 @@ impl House {
         match (news, with.into_iter().next()) {
             (Control::Edge(EdgeName::Owners), Some(edge)) => self.logins = Some(edge.into()),
             (Control::Edge(EdgeName::Zygote), Some(edge)) => self.renew_filter(edge.into()),
-            (Control::Drain, _) => self.tell_all(&ToOwner::Drain),
+            (Control::Drain, _) => {
+                self.draining = true;
+                self.tell_all(&ToOwner::Drain);
+            }
             _ => {}
         }
         Ok(true)
