@@ -176,8 +176,9 @@ impl House {
 
     fn make(&self, mailbox: MailboxId) -> io::Result<Household> {
         let (edge, theirs) = Edge::pair()?;
-        let filter = attach(&self.filter)?;
-        let descriptors = vec![theirs.into(), filter.into()];
+        // Without a filter mail is still read; the owner gets one when its zygote is there again.
+        let filter = attach(&self.filter).inspect_err(|why| warn!(%mailbox, %why, "an owner begins without a filter"));
+        let descriptors = [Some(theirs.into()), filter.ok().map(OwnedFd::from)].into_iter().flatten().collect();
         let process = self.zygote.make(Role::Owner, descriptors, |descriptors| process::run(mailbox, descriptors))?;
         info!(%mailbox, "an owner begins");
         Ok(Household { edge, sent: 0, _process: process })

@@ -31,10 +31,12 @@ use crate::peers::Keeper;
 use crate::session::Session;
 use crate::{driver, files, limits};
 
-/// The process, already confined. Descriptors: the edge to the zygote, the edge to the filter's zygote.
+/// The process, already confined. Descriptors: the edge to the zygote and, when it is there, the edge to the filter's
+/// zygote.
 pub(super) fn run(mailbox: MailboxId, descriptors: Vec<OwnedFd>) -> ExitCode {
-    let Ok([edge, filter]) = <[_; 2]>::try_from(descriptors) else { return ExitCode::FAILURE };
-    match serve(mailbox, edge.into(), Some(filter.into())) {
+    let mut descriptors = descriptors.into_iter();
+    let Some(edge) = descriptors.next() else { return ExitCode::FAILURE };
+    match serve(mailbox, edge.into(), descriptors.next().map(Edge::from)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             error!(%mailbox, %why, "an owner cannot go on");
