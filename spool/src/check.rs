@@ -43,7 +43,7 @@ impl Check<'_> {
     /// Every segment and checkpoint but the one being written, entry by entry.
     fn journal(&mut self) -> io::Result<()> {
         let dir = self.house.root.join("journal");
-        self.findings.extend(self.house.findings.iter().cloned());
+        self.findings.extend(self.house.told(self.repair));
         let listing = files::list_only(&dir)?;
         let current = listing.segments.last().copied();
         let logs = listing.segments.iter().map(|number| (segment_path(&dir, *number), Kind::Log, *number));

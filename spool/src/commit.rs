@@ -298,8 +298,12 @@ impl<H: News + Send + 'static> Committer<H> {
             }
         }
         // Who waits for a new segment hears that there will be none.
-        self.lock().rotate = None;
-        if let Err(error) = writer.close() {
+        let still = {
+            let mut core = self.lock();
+            core.rotate = None;
+            core.index.still().collect()
+        };
+        if let Err(error) = writer.close(still) {
             tracing::error!(%error, "closing the journal");
         }
     }
@@ -358,17 +362,19 @@ impl<H: News + Send + 'static> Committer<H> {
             Err(error) => return Ok((writer, Err(error))),
         };
         // What was taken since goes to the old segment; from the moment the lock is free, to the new one.
-        let (batch, number) = {
+        let (batch, number, still) = {
             let mut core = self.lock();
+            let still: Vec<_> = core.index.still().collect();
+            let first = files::encode(&still).map_or(0, |encoded| encoded.len());
             core.file = next.file();
-            // The first entry: an index into the enum, the option, a tag and a number, framed.
-            core.promised = next.at() + 64 + segment::FRAMING as u64;
+            // Besides: an index into the enum, the option, a tag and a number, framed.
+            core.promised = next.at() + (first + 64 + segment::FRAMING) as u64;
             core.ahead = next.ahead();
-            (std::mem::take(&mut core.batch), core.sequence)
+            (std::mem::take(&mut core.batch), core.sequence, still)
         };
         self.write(&mut writer, &batch)?;
-        let link = writer.close()?;
-        next.begin(Some(link), number + 1)?;
+        let link = writer.close(still.clone())?;
+        next.begin(Some(link), number + 1, still)?;
         self.written(number, batch);
         self.segments.fetch_add(1, Ordering::Relaxed);
         let made = next.number();

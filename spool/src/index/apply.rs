@@ -29,6 +29,8 @@ impl Index {
             Record::MailboxAdded { mailbox, profile, uid_validity } => {
                 self.add_mailbox(sequence, mailbox, profile, uid_validity);
             }
+            // Only after damage is it not there; all its folders get new UIDVALIDITYs then.
+            Record::Still { mailbox, profile } => self.add_mailbox(sequence, mailbox, profile, 1),
             Record::MailboxRemoved { mailbox } => self.remove_mailbox(sequence, mailbox, news),
             Record::AliasAdded { alias, target } if sequence > self.as_of => {
                 let targets = self.aliases.entry(alias).or_default();

@@ -43,6 +43,15 @@ impl Index {
         })
     }
 
+    /// All mailboxes, for the two ends of a segment.
+    pub fn still(&self) -> impl Iterator<Item = Record> {
+        let still = |(id, mailbox): (&MailboxId, &super::Mailbox)| Record::Still {
+            mailbox: *id,
+            profile: mailbox.profile.clone(),
+        };
+        self.mailboxes.iter().map(still)
+    }
+
     /// The ids of all mailboxes.
     #[must_use]
     pub fn ids(&self) -> Vec<MailboxId> {

@@ -143,13 +143,15 @@ impl Writer {
         Ok(Self { file: Arc::new(file), chain, number, at: segment::HEADER as u64, ahead })
     }
 
-    /// The first entry: where the chain comes from. Not synced: it goes with the first commit.
+    /// The first entry: where the chain comes from, and the mailboxes there are. Not synced: it goes with
+    /// the first commit.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn begin(&mut self, previous: Option<[u8; TAG]>, sequence: u64) -> io::Result<()> {
-        let plain = encode(&vec![Record::Begin { previous, sequence }])?;
-        self.write(std::iter::once(plain.as_slice()))
+    pub fn begin(&mut self, previous: Option<[u8; TAG]>, sequence: u64, still: Vec<Record>) -> io::Result<()> {
+        let mut entry = vec![Record::Begin { previous, sequence }];
+        entry.extend(still);
+        self.write(std::iter::once(encode(&entry)?.as_slice()))
     }
 
     /// Appends entries.
@@ -174,11 +176,22 @@ impl Writer {
         self.file.sync_data()
     }
 
-    /// Cuts the zeros off; nothing is written to it again.
+    /// Writes the last entry, cuts the zeros off; nothing is written to it again. The last tag.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn close(self) -> io::Result<[u8; TAG]> {
+    pub fn close(mut self, still: Vec<Record>) -> io::Result<[u8; TAG]> {
+        let before = self.chain.link();
+        let mut entry = vec![Record::End];
+        entry.extend(still);
+        let ended = encode(&entry).and_then(|plain| self.write(std::iter::once(plain.as_slice())));
+        if let Err(error) = ended {
+            // On a full disk it ends without: as after a crash, but nothing is missing.
+            tracing::warn!(%error, "closing a segment of the journal");
+            self.file.truncate(self.at)?;
+            self.file.sync_all()?;
+            return Ok(before);
+        }
         self.file.truncate(self.at)?;
         self.file.sync_all()?;
         Ok(self.chain.link())

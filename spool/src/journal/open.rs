@@ -150,18 +150,25 @@ impl Replay<'_> {
             self.damage(path, format!("entry {count} is of a version this program does not know"));
             return;
         };
-        if let [Record::Begin { previous, sequence }] = entry.as_slice() {
+        if let Some(Record::Begin { previous, sequence }) = entry.first() {
             if self.link.is_some() && *previous != self.link {
                 self.damage(path, "the end of the segment before it is missing".to_owned());
             }
             *first = Some(*sequence);
             self.sequence = self.sequence.max(sequence.saturating_sub(1));
-            return;
+            return self.apply(self.sequence, entry);
+        }
+        if entry.first() == Some(&Record::End) {
+            return self.apply(self.sequence, entry);
         }
         // Without its first entry the segment's numbers go on from the segment before.
         let base = *first.get_or_insert(self.sequence + 1);
         let number = base.saturating_add(u64::from(count)).saturating_sub(1);
         self.sequence = self.sequence.max(number);
+        self.apply(number, entry);
+    }
+
+    fn apply(&mut self, number: u64, entry: record::Entry) {
         entry.into_iter().for_each(|record| self.index.apply(number, record, &mut ()));
     }
 }
@@ -201,7 +208,7 @@ pub fn open(disk: &Disk, dir: &Path, key: &[u8; 32]) -> Result<Opened, OpenError
     }
     let newest = listing.segments.iter().chain(&listing.checkpoints).max().copied().unwrap_or(0);
     let mut writer = Writer::create(disk, dir, key, newest + 1)?;
-    writer.begin(replay.link, replay.sequence + 1)?;
+    writer.begin(replay.link, replay.sequence + 1, replay.index.still().collect())?;
     files::keep_reserve(disk, dir);
     Ok(Opened {
         index: replay.index,

@@ -96,7 +96,7 @@ pub struct FolderHead {
 /// One fact. Replaying all of them gives the index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Record {
-    /// First in every segment: the last tag of the segment before, and which number comes next.
+    /// First in every segment (with [`Record::Still`]): the last tag of the segment before, and which number comes next.
     Begin {
         /// `None` in the very first.
         previous: Option<[u8; 16]>,
@@ -165,8 +165,11 @@ pub enum Record {
     },
     /// Checkpoint: some letters of a folder, ascending by UID.
     Letters { mailbox: MailboxId, folder: FolderId, letters: Vec<Letter> },
-    /// Checkpoint: complete.
+    /// Complete: last in a checkpoint, and in a segment that was closed in order.
     End,
+    /// Beside `Begin` and `End` of a segment: mailboxes there are. Says nothing new, unless the entry that
+    /// first said so is damaged.
+    Still { mailbox: MailboxId, profile: Profile },
 }
 
 /// Facts that hold together or not at all: what one sealed entry of a segment holds.

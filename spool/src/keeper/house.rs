@@ -60,8 +60,8 @@ pub struct House {
     pub caches: super::seat::Caches,
     /// Admin commands that change something go one after another.
     pub admin: Arc<Mutex<()>>,
-    /// What opening the journal found.
-    pub findings: Vec<crate::edges::admin::Finding>,
+    /// What the start found and nobody has looked at with `spool check --repair` since.
+    pub findings: Mutex<Vec<crate::edges::admin::Finding>>,
     random: ring::rand::SystemRandom,
     first_shard: u8,
     taken: AtomicU64,
@@ -102,12 +102,24 @@ impl House {
             },
             caches: super::seat::Caches::default(),
             admin: Arc::default(),
-            findings,
+            // The cut-off end of an unfinished commit is what every crash leaves: logged, and nobody's concern.
+            findings: Mutex::new(findings.into_iter().filter(|finding| !finding.mended).collect()),
             random,
             first_shard: first[0],
             taken: AtomicU64::new(0),
             folders: Mutex::default(),
         })
+    }
+
+    /// Remembers something for the next `spool check`.
+    pub fn tell(&self, place: String, what: String, mended: bool) {
+        lock(&self.findings).push(crate::edges::admin::Finding { place, what, mended });
+    }
+
+    /// What is remembered; forgotten when `forget`.
+    pub fn told(&self, forget: bool) -> Vec<crate::edges::admin::Finding> {
+        let mut findings = lock(&self.findings);
+        if forget { std::mem::take(&mut *findings) } else { findings.clone() }
     }
 
     /// The slots file of a mailbox.

@@ -232,6 +232,7 @@ fn load_slots(house: &House) {
             Ok(mut loaded) => {
                 for (copy, what) in &loaded.faults {
                     tracing::error!(mailbox = %id, copy, what, "a copy of the slots file is damaged; the other is used");
+                    house.tell(format!("mailboxes/{id}/{copy}"), format!("{what}; the other copy was used"), true);
                 }
                 if !loaded.faults.is_empty() {
                     let mended = loaded.repair(&house.disk, &store::mailbox_path(&house.root, id));
@@ -282,10 +283,14 @@ fn story() -> Result<bool, Box<dyn std::error::Error>> {
     let edges: Vec<_> = start.edges.iter().copied().zip(descriptors).collect();
     let keeper = Keeper::open(&start::confined_root(), Disk::default(), &start)?;
     drop(start);
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let ended = runtime.block_on(async {
         let controls = Controls::new(confined.control)?;
-        Ok(keeper.serve(edges, Some(controls)).await?)
-    })
+        keeper.serve(edges, Some(controls)).await
+    });
+    // Threads that wait for a slow sender must not hold up the end.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    Ok(ended?)
 }
 
 /// One thread for the edges; others only where the disk may keep them waiting.
