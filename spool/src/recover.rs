@@ -30,7 +30,12 @@ pub fn after_start(house: &House, damaged: bool) -> io::Result<()> {
             mend(house, id)?;
         } else {
             let strangers = sweep::unrecorded(&house.root, &house.committer.lock().index, id)?;
-            strangers.into_iter().try_for_each(|letter| sweep::set_aside(&house.root, id, letter))?;
+            for letter in strangers {
+                // One letter that cannot be moved must not keep everybody's mail from being served.
+                if let Err(error) = sweep::set_aside(&house.root, id, letter) {
+                    tracing::error!(mailbox = %id, %letter, %error, "a letter without a record stays where it is");
+                }
+            }
         }
     }
     if damaged {

@@ -23,7 +23,11 @@ pub fn a_letter_over_starttls() {
     let letter = house.letter(0, "Subject: first");
     let head: Vec<&str> = letter.split("\r\n").collect();
     assert_eq!(head[0], "Return-Path: <a@example.org>");
-    assert_eq!(head[1], "Received: from client.example (unknown [127.0.0.1])");
+    assert!(
+        head[1].starts_with("Received: from client.example (") && head[1].ends_with(" [127.0.0.1])"),
+        "{}",
+        head[1]
+    );
     assert!(
         head[2].ends_with("with ESMTPS") && head[3].contains("TLS1.3") && head[4].contains("for <You+tag@home.test>")
     );

@@ -193,18 +193,22 @@ pub fn open(disk: &Disk, dir: &Path, key: &[u8; 32]) -> Result<Opened, OpenError
     let base = newest_checkpoint(&mut replay, &listing)?;
     let segments: Vec<u64> = listing.segments.iter().copied().filter(|number| *number >= base.unwrap_or(0)).collect();
     whole_run(&mut replay, base, &segments, &listing);
-    let mut bytes = 0;
+    let (mut bytes, mut unfinished) = (0, None);
     for (place, number) in (1..).zip(&segments) {
         let last = place == segments.len();
         let good = replay.segment(*number, last)?;
         bytes += good;
         if last && !replay.damaged {
-            cut(disk, dir, *number, good)?;
+            unfinished = Some((*number, good));
         }
     }
     let something = !(segments.is_empty() && listing.checkpoints.is_empty());
     if something && replay.opened == 0 && !never_used(&replay, &segments)? {
         return Err(OpenError::Key);
+    }
+    // Only now: under another key every entry looks like an unfinished one.
+    if let Some((number, good)) = unfinished {
+        cut(disk, dir, number, good)?;
     }
     let newest = listing.segments.iter().chain(&listing.checkpoints).max().copied().unwrap_or(0);
     let mut writer = Writer::create(disk, dir, key, newest + 1)?;

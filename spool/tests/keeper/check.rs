@@ -127,7 +127,9 @@ fn a_letter_nobody_was_told_of_is_set_aside_at_the_start() {
         house.deliver("anna@home.test", b"told").await;
         assert!(house.stop());
         let files = files_below(&folder.0.join("letters"));
-        let stranger = files[0].with_file_name("0f".repeat(16));
+        let shard = files[0].parent().unwrap().with_file_name("0f");
+        std::fs::create_dir_all(&shard).unwrap();
+        let stranger = shard.join("0f".repeat(16));
         std::fs::copy(&files[0], &stranger).unwrap();
         let house = Running::start(&folder.0);
         assert_eq!(files_below(&folder.0.join("set-aside")).len(), 1);

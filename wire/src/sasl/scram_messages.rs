@@ -83,5 +83,5 @@ fn saslname(text: &str) -> Option<String> {
 }
 
 fn printable(nonce: &str) -> bool {
-    (8..=256).contains(&nonce.len()) && nonce.bytes().all(|byte| (0x21..=0x7e).contains(&byte) && byte != b',')
+    (1..=256).contains(&nonce.len()) && nonce.bytes().all(|byte| (0x21..=0x7e).contains(&byte) && byte != b',')
 }
