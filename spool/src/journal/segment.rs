@@ -216,6 +216,11 @@ impl Iterator for Reader<'_> {
     }
 }
 
+/// Where the entry at `at` says it ends; `None` when it does not fit the file.
+pub(super) fn entry_end(file: &[u8], at: usize) -> Option<usize> {
+    framing(file, at).map(|(length, _)| at + 8 + length)
+}
+
 fn framing(file: &[u8], at: usize) -> Option<(usize, u32)> {
     let clear: &[u8; 8] = file.get(at..)?.first_chunk()?;
     let length = u32::from_le_bytes([clear[0], clear[1], clear[2], clear[3]]) as usize;
