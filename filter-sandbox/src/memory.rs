@@ -174,6 +174,16 @@ pub fn file_of(parts: &[&[u8]]) -> io::Result<OwnedFd> {
     Ok(file)
 }
 
+/// As [`file_of`], for secrets: keep the view, which holds the file's pages out of swap, until the reader has read.
+///
+/// # Errors
+/// As [`file_of`].
+pub fn secret_file_of(secret: &[u8]) -> io::Result<(OwnedFd, Locked)> {
+    let file = file_of(&[secret])?;
+    let view = keep(&file, secret.len())?;
+    Ok((file, view))
+}
+
 /// Writes parts one after another from `offset` on; answers the end.
 pub(crate) fn append_all(file: BorrowedFd<'_>, mut offset: u64, parts: &[&[u8]]) -> io::Result<u64> {
     for part in parts {

@@ -27,7 +27,7 @@ use filter_sandbox::edge::{AsyncEdge, Edge};
 use filter_sandbox::{Confined, Role, confine};
 use serde::{Deserialize, Serialize};
 use spool::edges::login::Login;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 use wire::control::{Control, Controls, EdgeName};
@@ -172,7 +172,8 @@ impl House {
         let stranger = dialogue::Stranger::new(self, stream, binding, peer, session);
         let Some(entry) = stranger.talk().await? else { return Ok(()) };
         place.known();
-        relay::relay(entry.stream, entry.owner, entry.ahead).await
+        let owner = UnixStream::from_std(entry.owner.stream)?;
+        relay::relay(entry.stream, owner, entry.ahead, Some(entry.owner.kept)).await
     }
 
     fn keeper(&self) -> Arc<Login> {

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use filter_sandbox::edge::AsyncEdge;
-use filter_sandbox::memory;
+use filter_sandbox::memory::{self, Locked};
 use spool::edges::login::Admitted;
 use spool::slots::open_admitted;
 use wire::scram::Secret;
@@ -18,7 +18,17 @@ pub(super) struct Opened {
     admitted: Admitted,
     socket: OwnedFd,
     identities: OwnedFd,
+    kept: Locked,
     length: u32,
+}
+
+/// A login in its owner's hands.
+#[derive(Debug)]
+pub(super) struct HandedOver {
+    /// To the owner's process.
+    pub stream: UnixStream,
+    /// The memory file with the identities, out of swap until the owner has read it.
+    pub kept: Locked,
 }
 
 /// Opens the newest identity with the device's `wrap`, and its predecessors one after another.
@@ -29,7 +39,8 @@ pub(super) fn open(admitted: Admitted, socket: OwnedFd, wrap: &Secret) -> io::Re
     let identities = open_admitted(&admitted, wrap).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?;
     let bytes = identities.to_bytes();
     let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
-    Ok(Opened { admitted, socket, identities: memory::file_of(&[&bytes])?, length })
+    let (identities, kept) = memory::secret_file_of(&bytes)?;
+    Ok(Opened { admitted, socket, identities, kept, length })
 }
 
 impl Opened {
@@ -38,16 +49,16 @@ impl Opened {
         &self.admitted
     }
 
-    /// Hands the login to its owner's process; the stream to it comes back.
+    /// Hands the login to its owner's process.
     ///
     /// # Errors
     /// The owner zygote is gone, or no descriptor is left.
-    pub(super) async fn hand_over(self, owners: &AsyncEdge, session: u32) -> io::Result<UnixStream> {
+    pub(super) async fn hand_over(self, owners: &AsyncEdge, session: u32) -> io::Result<HandedOver> {
         let (ours, theirs) = UnixStream::pair()?;
         let handover = Handover::new(self.admitted.mailbox, self.admitted.device, session, self.length);
         let with = [self.socket.as_fd(), theirs.as_fd(), self.identities.as_fd()];
         owners.send(&handover, &with).await.map_err(io::Error::other)?;
         ours.set_nonblocking(true)?;
-        Ok(ours)
+        Ok(HandedOver { stream: ours, kept: self.kept })
     }
 }

@@ -4,12 +4,12 @@ use std::io;
 use std::net::IpAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tracing::{info, warn};
 use wire::tls::{ChannelBinding, TlsStream};
 
 use super::House;
-use super::admission::Opened;
+use super::admission::{HandedOver, Opened};
 use crate::answer::Answer;
 use crate::command::{Command, Tagged};
 use crate::grammar::{self, Framer, Step};
@@ -20,7 +20,7 @@ pub(super) struct Entry {
     /// The client.
     pub stream: TlsStream<TcpStream>,
     /// Its owner's process.
-    pub owner: UnixStream,
+    pub owner: HandedOver,
     /// What the client has sent behind its login.
     pub ahead: Vec<u8>,
 }
@@ -86,7 +86,7 @@ impl<'a> Stranger<'a> {
         Ok(None)
     }
 
-    async fn converse(&mut self) -> io::Result<Option<UnixStream>> {
+    async fn converse(&mut self) -> io::Result<Option<HandedOver>> {
         let greeting = format!("* OK [CAPABILITY {}] Postern is ready\r\n", self.capabilities());
         self.out.extend_from_slice(greeting.as_bytes());
         loop {
@@ -128,7 +128,7 @@ impl<'a> Stranger<'a> {
     }
 
     /// Performs one command; `Some` once the login has been handed over and told.
-    async fn command(&mut self, Tagged { tag, command }: Tagged) -> io::Result<Option<UnixStream>> {
+    async fn command(&mut self, Tagged { tag, command }: Tagged) -> io::Result<Option<HandedOver>> {
         let (answer, goes_on) = match self.perform(command).await? {
             Next::Say(answer) => (answer, true),
             Next::Leave(answer) => (answer, false),
@@ -186,12 +186,12 @@ impl<'a> Stranger<'a> {
         })
     }
 
-    async fn enter(&mut self, opened: Opened) -> io::Result<UnixStream> {
+    async fn enter(&mut self, opened: Opened) -> io::Result<HandedOver> {
         let (mailbox, device) = (opened.admitted().mailbox, opened.admitted().device);
         let owners = self.house.owners();
-        let stream = opened.hand_over(&owners, self.session).await?;
+        let owner = opened.hand_over(&owners, self.session).await?;
         info!(session = self.session, peer = %self.peer, %mailbox, device = device.0, "logged in");
-        UnixStream::from_std(stream)
+        Ok(owner)
     }
 
     fn capabilities(&self) -> String {

@@ -8,6 +8,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use filter_sandbox::memory::Locked;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
@@ -15,11 +16,11 @@ use tokio::net::unix::OwnedReadHalf;
 use crate::limits;
 
 /// Relays until either side ends; who is silent for too long is the owner's to say. `ahead` is what the client had sent
-/// behind its login.
+/// behind its login; `kept` is dropped when the owner speaks, which it does after it has read its identities.
 ///
 /// # Errors
 /// Of either stream; the connection is over then.
-pub async fn relay<S>(client: S, owner: UnixStream, ahead: Vec<u8>) -> io::Result<()>
+pub async fn relay<S>(client: S, owner: UnixStream, ahead: Vec<u8>, kept: Option<Locked>) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -35,6 +36,8 @@ where
         to_owner.shutdown().await.and(result)
     };
     let downward = async {
+        from_owner.readable().await?;
+        drop(kept);
         let result = pour(&from_owner, &mut to_client).await;
         to_client.shutdown().await.and(result)
     };
@@ -104,7 +107,7 @@ mod tests {
     async fn bytes_pass_both_ways_and_ends_too() {
         let (client, theirs) = tokio::io::duplex(1 << 20);
         let (ours, mut owner) = UnixStream::pair().unwrap();
-        let relaying = tokio::spawn(relay(theirs, ours, b"ahead ".to_vec()));
+        let relaying = tokio::spawn(relay(theirs, ours, b"ahead ".to_vec(), None));
         let (mut from, mut to) = tokio::io::split(client);
         to.write_all(b"behind").await.unwrap();
         let mut got = [0; 12];
@@ -123,7 +126,7 @@ mod tests {
     async fn a_client_that_leaves_ends_the_owner() {
         let (client, theirs) = tokio::io::duplex(1024);
         let (ours, mut owner) = UnixStream::pair().unwrap();
-        let relaying = tokio::spawn(relay(theirs, ours, Vec::new()));
+        let relaying = tokio::spawn(relay(theirs, ours, Vec::new(), None));
         drop(client);
         let mut all = Vec::new();
         owner.read_to_end(&mut all).await.unwrap();
