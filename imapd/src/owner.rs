@@ -71,7 +71,7 @@ pub struct Owner {
     /// The folders that sessions have open.
     pub folders: RefCell<OpenFolders>,
     identities: RefCell<Arc<Identities>>,
-    filter: RefCell<Option<Arc<Filter>>>,
+    filter: Option<Arc<Filter>>,
     draining: watch::Receiver<bool>,
 }
 
@@ -83,7 +83,7 @@ impl Owner {
             mailbox: identities.mailbox(),
             folders: RefCell::default(),
             identities: RefCell::new(Arc::new(identities)),
-            filter: RefCell::new(filter),
+            filter,
             draining,
         })
     }
@@ -114,12 +114,7 @@ impl Owner {
     /// To examine and search letters.
     #[must_use]
     pub fn filter(&self) -> Option<Arc<Filter>> {
-        self.filter.borrow().clone()
-    }
-
-    /// The filter's zygote has been restarted.
-    pub fn replace_filter(&self, filter: Option<Arc<Filter>>) {
-        *self.filter.borrow_mut() = filter;
+        self.filter.clone()
     }
 
     /// Returns once the server is stopping.

@@ -9,6 +9,7 @@ use filter_sandbox::edge::{Answer, Edge, EdgeError, Numbered};
 use filter_sandbox::offspring::{Offspring, Zygote};
 use filter_sandbox::protocol;
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{WaitId, WaitIdOptions};
 use spool::names::MailboxId;
 use tracing::{info, warn};
 use wire::control::{Control, EdgeName};
@@ -23,8 +24,8 @@ struct Household {
     edge: Edge,
     /// Sessions sent to it.
     sent: u64,
-    /// Killed when the house ends; otherwise it ends with its edge.
-    _process: Offspring,
+    /// Ends with its edge, and with the house.
+    process: Offspring,
 }
 
 /// All owners, and who may speak to the zygote.
@@ -36,6 +37,8 @@ pub(super) struct House {
     logins: Option<Edge>,
     filter: Edge,
     owners: HashMap<MailboxId, Household>,
+    /// Processes that have been let go and may not have ended yet.
+    leaving: Vec<Offspring>,
     /// `up` has asked to finish: the house ends with its last owner.
     draining: bool,
 }
@@ -46,11 +49,14 @@ enum Ready {
     Control,
     Logins,
     Owner(MailboxId),
+    /// One that was leaving has ended.
+    Ended,
 }
 
 impl House {
     pub(super) fn new(zygote: Zygote, control: Edge, logins: Edge, filter: Edge) -> Self {
-        Self { zygote, control, logins: Some(logins), filter, owners: HashMap::new(), draining: false }
+        let (owners, leaving) = (HashMap::new(), Vec::new());
+        Self { zygote, control, logins: Some(logins), filter, owners, leaving, draining: false }
     }
 
     /// Serves until `up` is gone or drains.
@@ -65,6 +71,10 @@ impl House {
                     }
                     Ready::Owner(mailbox) => {
                         self.owner(mailbox);
+                        true
+                    }
+                    Ready::Ended => {
+                        self.reap();
                         true
                     }
                 };
@@ -88,6 +98,10 @@ impl House {
         for (mailbox, household) in &self.owners {
             who.push(Ready::Owner(*mailbox));
             fds.push(PollFd::new(&household.edge, PollFlags::IN));
+        }
+        for process in &self.leaving {
+            who.push(Ready::Ended);
+            fds.push(PollFd::new(&process.pidfd, PollFlags::IN));
         }
         rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
         Ok(who.into_iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty()).map(|(who, _)| who).collect())
@@ -159,8 +173,24 @@ impl House {
                 return;
             }
             // It died a moment ago.
-            self.owners.remove(&mailbox);
+            self.let_go(mailbox);
         }
+    }
+
+    /// Closes an owner's edge, which ends it.
+    fn let_go(&mut self, mailbox: MailboxId) {
+        if let Some(household) = self.owners.remove(&mailbox) {
+            self.leaving.push(household.process);
+        }
+    }
+
+    /// Takes notice of the dead, or they would stay in the process table.
+    fn reap(&mut self) {
+        self.leaving.retain(|process| {
+            let how = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+            let ended = rustix::process::waitid(WaitId::PidFd(process.pidfd.as_fd()), how);
+            matches!(ended, Ok(None) | Err(rustix::io::Errno::INTR))
+        });
     }
 
     fn household(&mut self, mailbox: MailboxId) -> io::Result<&mut Household> {
@@ -181,7 +211,7 @@ impl House {
         let descriptors = [Some(theirs.into()), filter.ok().map(OwnedFd::from)].into_iter().flatten().collect();
         let process = self.zygote.make(Role::Owner, descriptors, |descriptors| process::run(mailbox, descriptors))?;
         info!(%mailbox, "an owner begins");
-        Ok(Household { edge, sent: 0, _process: process })
+        Ok(Household { edge, sent: 0, process })
     }
 
     fn owner(&mut self, mailbox: MailboxId) {
@@ -191,11 +221,11 @@ impl House {
             Ok((FromOwner::Unused { taken }, _)) if taken < household.sent => {}
             Ok((FromOwner::Unused { .. }, _)) => {
                 info!(%mailbox, "an owner ends");
-                self.owners.remove(&mailbox);
+                self.let_go(mailbox);
             }
             Err(why) => {
                 warn!(%mailbox, %why, "an owner is gone");
-                self.owners.remove(&mailbox);
+                self.let_go(mailbox);
             }
         }
     }

@@ -117,9 +117,10 @@ impl Desk {
                 self.offer_to_go().await;
             }
             ToOwner::Zygote => {
-                self.filter = with.into_iter().next().and_then(|edge| connect(edge.into()));
-                if let Some(owner) = &self.owner {
-                    owner.replace_filter(self.filter.clone());
+                if let (Some(filter), Some(edge)) = (&self.filter, with.into_iter().next())
+                    && let Err(why) = filter.replace(edge.into())
+                {
+                    warn!(mailbox = %self.mailbox, %why, "no filter: letters cannot be appended");
                 }
             }
             ToOwner::Drain => {
