@@ -87,12 +87,7 @@ impl Feeder<'_> {
     async fn feed(&self, letters: &[Named], openers: &mut Openers, to: mpsc::Sender<Letter>) -> Result<(), Down> {
         let cached = self.wanted.summary && self.wanted.sections.is_empty() && !self.wanted.whole;
         if cached {
-            for batch in letters.chunks(limits::SUMMARIES) {
-                let found = self.summaries(batch).await?;
-                self.mixed(batch, found, openers, &to).await?;
-                self.put_fresh(limits::SUMMARIES).await?;
-            }
-            return Ok(());
+            return self.feed_cached(letters, openers, &to).await;
         }
         for batch in letters.chunks(OPEN_LETTERS) {
             let files = self.files(batch).await?;
@@ -101,6 +96,25 @@ impl Feeder<'_> {
                     return Ok(());
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Asks for the next summaries while those before are being told.
+    async fn feed_cached(
+        &self,
+        letters: &[Named],
+        openers: &mut Openers,
+        to: &mpsc::Sender<Letter>,
+    ) -> Result<(), Down> {
+        let mut batches = letters.chunks(limits::SUMMARIES).peekable();
+        let mut found = self.summaries(batches.peek().copied().unwrap_or_default()).await?;
+        while let Some(batch) = batches.next() {
+            let next = self.summaries(batches.peek().copied().unwrap_or_default());
+            let (sent, next) = tokio::join!(self.mixed(batch, found, openers, to), next);
+            sent?;
+            found = next?;
+            self.put_fresh(limits::SUMMARIES).await?;
         }
         Ok(())
     }
@@ -118,6 +132,9 @@ impl Feeder<'_> {
     }
 
     async fn summaries(&self, batch: &[Named]) -> Result<Vec<Option<Box<Summary>>>, Down> {
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
         let letters = batch.iter().map(|(letter, _)| *letter).collect();
         let (_, with) = self.keeper.ask(Request::Summaries { letters }, &[]).await?;
         // A cache that answers nothing sensible is one that has nothing.

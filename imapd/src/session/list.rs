@@ -17,8 +17,9 @@ pub(super) async fn run(session: &mut Session, command: &List) -> Done {
     let out = &mut session.client.out;
     for line in list::list(command, &folders, &subscriptions) {
         render::list_line(out, &line);
-        let folder = folders.iter().find(|folder| folder.name == line.name);
-        if let (Some(items), Some(folder)) = (command.return_status, folder) {
+        if let Some(items) = command.return_status
+            && let Some(folder) = folders.iter().find(|folder| folder.name == line.name)
+        {
             render::status(out, folder, items);
         }
     }
