@@ -119,11 +119,29 @@ impl House {
         }
     }
 
-    /// The first change of a mailbox: its line is the first of the audit log.
+    /// The last line of the audit log.
+    fn audited(&self, mailbox: &Mailbox) -> Option<Line> {
+        let mut admin = self.admin.borrow_mut();
+        admin.send(Request::Audit { address: mailbox.address.clone() }).unwrap();
+        let mut lines = Vec::new();
+        loop {
+            match admin.reply().unwrap() {
+                Reply::Audit { some, more } => {
+                    lines.extend(some);
+                    if !more {
+                        return spool::audit::last(lines.iter().map(String::as_str));
+                    }
+                }
+                other => panic!("no audit log: {other:?}"),
+            }
+        }
+    }
+
     fn replace(&self, mailbox: &Mailbox, file: &SlotsFile, what: What) {
         let device_names = file.facts(&mailbox.made.as_ref().unwrap().identities).unwrap().devices;
         let entry = Entry { at: 0, what, slot: None, text: String::new() };
-        let line = Line::make(None, file.mailbox(), file.generation(), file.public(), &entry).unwrap();
+        let line = Line::make(self.audited(mailbox).as_ref(), file.mailbox(), file.generation(), file.public(), &entry)
+            .unwrap();
         let (address, slots, audit) = (mailbox.address.clone(), file.encode().unwrap(), line.to_string());
         self.admin(Request::SlotsReplace { address, slots, device_names, audit });
     }
