@@ -71,7 +71,7 @@ pub struct Owner {
     /// The folders that sessions have open.
     pub folders: RefCell<OpenFolders>,
     identities: RefCell<Arc<Identities>>,
-    filter: Option<Arc<Filter>>,
+    filter: RefCell<Option<Arc<Filter>>>,
     draining: watch::Receiver<bool>,
 }
 
@@ -83,7 +83,7 @@ impl Owner {
             mailbox: identities.mailbox(),
             folders: RefCell::default(),
             identities: RefCell::new(Arc::new(identities)),
-            filter,
+            filter: RefCell::new(filter),
             draining,
         })
     }
@@ -114,7 +114,12 @@ impl Owner {
     /// To examine and search letters.
     #[must_use]
     pub fn filter(&self) -> Option<Arc<Filter>> {
-        self.filter.clone()
+        self.filter.borrow().clone()
+    }
+
+    /// This owner began without one, and it is there now.
+    pub fn set_filter(&self, filter: Option<Arc<Filter>>) {
+        *self.filter.borrow_mut() = filter;
     }
 
     /// Returns once the server is stopping.

@@ -117,15 +117,27 @@ impl Desk {
                 self.offer_to_go().await;
             }
             ToOwner::Zygote => {
-                if let (Some(filter), Some(edge)) = (&self.filter, with.into_iter().next())
-                    && let Err(why) = filter.replace(edge.into())
-                {
-                    warn!(mailbox = %self.mailbox, %why, "no filter: letters cannot be appended");
+                if let Some(edge) = with.into_iter().next() {
+                    self.renew_filter(edge.into());
                 }
             }
             ToOwner::Drain => {
                 let _ = self.drain.send(true);
             }
+        }
+    }
+
+    /// The filter's zygote has been restarted, or is there for the first time.
+    fn renew_filter(&mut self, edge: Edge) {
+        if let Some(filter) = &self.filter {
+            if let Err(why) = filter.replace(edge) {
+                warn!(mailbox = %self.mailbox, %why, "no filter: letters cannot be appended");
+            }
+            return;
+        }
+        self.filter = connect(edge);
+        if let Some(owner) = &self.owner {
+            owner.set_filter(self.filter.clone());
         }
     }
 
