@@ -131,7 +131,7 @@ impl House {
             }
         }
         doors.iter().for_each(tokio::task::JoinHandle::abort);
-        let _ = self.draining.send(true);
+        self.draining.send_replace(true);
         while self.doors.open() > 0 {
             tokio::select! {
                 news = controls.next() => if news.is_none() { return },

@@ -122,7 +122,7 @@ impl Desk {
                 }
             }
             ToOwner::Drain => {
-                let _ = self.drain.send(true);
+                self.drain.send_replace(true);
             }
         }
     }
