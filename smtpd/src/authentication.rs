@@ -1,16 +1,18 @@
 //! Where a letter claims to come from, and what of it proves true: SPF, DKIM, DMARC, ARC, iprev, by mail-auth,
 //! with DNS through the `resolver` role (127.0.0.1:53 of this role's own network namespace).
 //!
-//! Whatever DNS does, a letter waits for [`limits::AUTHENTICATION`] at most; what is not known by then is a
-//! temporary error, which rejects nothing.
+//! Whatever DNS does, a letter waits for twice [`limits::AUTHENTICATION`] at most; what is not known by then is a
+//! temporary error, which rejects nothing for good. Answers are kept for as long as they say, missing ones too, and
+//! a question that DNS did not answer is not asked again for a while.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
-use filter_sandbox::score::{Authentication, Outcome, Policy};
+use filter_sandbox::score::Authentication;
 use mail_auth::common::headers::HeaderWriter;
-use mail_auth::dmarc::verify::DmarcParameters;
 use mail_auth::hickory_resolver::TokioResolver;
 use mail_auth::hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
@@ -18,17 +20,26 @@ use mail_auth::hickory_resolver::config::{
 use mail_auth::hickory_resolver::net::runtime::TokioRuntimeProvider;
 use mail_auth::spf::verify::SpfParameters;
 use mail_auth::{
-    ArcOutput, AuthenticatedMessage, AuthenticationResults, DkimOutput, DkimResult, DmarcOutput, DmarcResult, DnsError,
-    Error, IprevOutput, IprevResult, MessageAuthenticator, SpfOutput, SpfResult, dmarc,
+    ArcOutput, AuthenticationResults, DkimOutput, DkimResult, DmarcOutput, IprevOutput, IprevResult,
+    MessageAuthenticator, SpfOutput, SpfResult,
 };
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::failed_lookups::FailedLookups;
-use crate::header;
 use crate::limits;
 use crate::session::Begin;
 use crate::session::path::Sender;
+
+mod outcomes;
+mod policies;
+mod signatures;
+
+use outcomes::{
+    best, client_name, dkim_outcome, dmarc_outcome, iprev_outcome, is_one_field, no_answer, policy, spf_outcome,
+};
+use policies::Claims;
+use signatures::Each;
 
 /// Where DNS is asked; a test may have its own.
 pub const RESOLVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 53);
@@ -97,7 +108,9 @@ impl Verifier {
         let mut options = ResolverOpts::default();
         options.timeout = limits::LOOKUP;
         options.attempts = 1;
-        options.cache_size = 512;
+        options.cache_size = limits::CACHED_ANSWERS;
+        options.negative_min_ttl = Some(limits::NEGATIVE_SHORTEST);
+        options.negative_max_ttl = Some(limits::NEGATIVE_LONGEST);
         options.use_hosts_file = ResolveHosts::Never;
         let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
         let resolver = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
@@ -135,7 +148,9 @@ impl Verifier {
             SpfParameters::verify_mail_from(client, helo, &self.host, &from)
         };
         let asked = self.authenticator.verify_spf(parameters);
-        self.ask(&format!("spf {domain}"), asked, |output| output.result() == SpfResult::TempError, unknown).await
+        // What the client's own names answer may be part of it (`ptr`, macros): one client's failure is not another's.
+        self.ask(&format!("spf {domain} {client}"), asked, |output| output.result() == SpfResult::TempError, unknown)
+            .await
     }
 
     async fn iprev(&self, client: IpAddr) -> IprevOutput {
@@ -159,87 +174,51 @@ impl Verifier {
         let answer = tokio::time::timeout(limits::AUTHENTICATION, asked).await.unwrap_or_else(|_| unknown());
         if failed(&answer) {
             self.failed.note(question);
+        } else {
+            self.failed.forget(question);
         }
         answer
     }
 
-    /// Verifies a whole message as it came.
-    pub async fn verify(&self, message: &[u8], mut early: Early) -> Verified {
+    /// Verifies a whole message as it came. `None` when more domains stand in its From than are asked about.
+    pub async fn verify(&self, message: &[u8], mut early: Early) -> Option<Verified> {
         let deadline = Instant::now() + limits::AUTHENTICATION;
-        let reduced = too_many_signatures(message).then(|| without_signatures(message));
-        let parsed = parse(reduced.as_deref().unwrap_or(message));
-        let spf = finish(&mut early.spf, deadline)
-            .await
-            .unwrap_or_else(|| SpfOutput::new(early.sender.domain()).with_result(SpfResult::TempError));
-        let (dkim, arc) = match &parsed {
-            Some(parsed) => self.signatures(parsed, deadline).await,
-            None => (Vec::new(), ArcOutput::default()),
+        let domains = policies::author_domains(message)?;
+        let reduced = signatures::too_many_signatures(message).then(|| signatures::without_signatures(message));
+        let parsed = signatures::parse(reduced.as_deref().unwrap_or(message));
+        let each = parsed.as_ref().map(Each::of);
+        let dkim = async {
+            match &each {
+                Some(each) => self.dkim(each).await,
+                None => Vec::new(),
+            }
         };
-        let dmarc = match &parsed {
-            Some(parsed) => self.dmarc(parsed, &early, &dkim, &spf, deadline).await,
-            None => DmarcOutput::default(),
-        };
-        let iprev = finish(&mut early.iprev, deadline).await;
+        let (spf, iprev, dkim, arc, published) = tokio::join!(
+            finish(&mut early.spf, deadline),
+            finish(&mut early.iprev, deadline),
+            dkim,
+            self.arc(parsed.as_ref()),
+            all(domains.iter().map(|domain| self.published(domain))),
+        );
+        let sender = early.sender.0.as_ref().map_or(early.helo.as_str(), |address| address.domain());
+        let spf = spf.unwrap_or_else(|| SpfOutput::new(sender.to_owned()).with_result(SpfResult::TempError));
         let iprev = iprev.unwrap_or(IprevOutput { result: IprevResult::TempError(no_answer()), ptr: None });
+        let claims = Claims { dkim: &dkim, spf: &spf, sender };
+        let dmarc = all(published.into_iter().map(|one| self.judge(one, claims))).await;
+        let deciding = policies::strictest(&dmarc);
         let from = parsed.as_ref().map_or("", |parsed| parsed.from());
-        Verified {
+        Some(Verified {
             facts: Authentication {
                 spf: spf_outcome(spf.result()),
                 dkim: best(&dkim),
-                dmarc: dmarc_outcome(&dmarc.result()),
-                policy: policy(dmarc.policy()),
+                dmarc: dmarc_outcome(&deciding.result()),
+                policy: policy(deciding.policy()),
                 arc: dkim_outcome(arc.result()),
                 iprev: iprev_outcome(&iprev.result),
             },
             field: self.field(&early, from, &spf, &dkim, &dmarc, &arc, &iprev),
             client_name: client_name(&iprev),
-        }
-    }
-
-    async fn signatures<'x>(
-        &self,
-        parsed: &'x AuthenticatedMessage<'x>,
-        deadline: Instant,
-    ) -> (Vec<DkimOutput<'x>>, ArcOutput<'x>) {
-        let both =
-            async { tokio::join!(self.authenticator.verify_dkim(parsed), self.authenticator.verify_arc(parsed)) };
-        match timeout_at(deadline, both).await {
-            Ok(both) => both,
-            Err(_) => {
-                let arc = ArcOutput::default().with_result(DkimResult::TempError(no_answer()));
-                (vec![DkimOutput::temp_err(no_answer())], arc)
-            }
-        }
-    }
-
-    async fn dmarc<'x>(
-        &self,
-        parsed: &'x AuthenticatedMessage<'x>,
-        early: &Early,
-        dkim: &'x [DkimOutput<'x>],
-        spf: &'x SpfOutput,
-        deadline: Instant,
-    ) -> DmarcOutput {
-        let sender = early.sender.0.as_ref().map_or(early.helo.as_str(), |address| address.domain());
-        let domain = parsed.from().rsplit_once('@').map_or("", |(_, domain)| domain).to_lowercase();
-        let asked = self.authenticator.verify_dmarc(DmarcParameters::new(parsed, dkim, sender, spf));
-        let unknown = || {
-            let nothing = DmarcResult::TempError(no_answer());
-            DmarcOutput::new(domain.clone()).with_spf_result(nothing.clone()).with_dkim_result(nothing)
-        };
-        let failed = |output: &DmarcOutput| {
-            matches!(output.result(), DmarcResult::TempError(_)) && output.dmarc_record().is_none()
-        };
-        let question = format!("dmarc {domain}");
-        let asked = async { timeout_at(deadline, asked).await.unwrap_or_else(|_| unknown()) };
-        let output = self.ask(&question, asked, failed, unknown).await;
-        // A signature whose key could not be fetched in time proves neither side.
-        let undecided =
-            dkim.iter().any(|one| matches!(one.result(), DkimResult::TempError(_)) && one.signature().is_none());
-        if undecided && matches!(output.result(), DmarcResult::Fail(_)) {
-            return output.with_dkim_result(DmarcResult::TempError(no_answer()));
-        }
-        output
+        })
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -249,7 +228,7 @@ impl Verifier {
         header_from: &str,
         spf: &SpfOutput,
         dkim: &[DkimOutput<'_>],
-        dmarc: &DmarcOutput,
+        dmarc: &[DmarcOutput],
         arc: &ArcOutput<'_>,
         iprev: &IprevOutput,
     ) -> String {
@@ -259,8 +238,8 @@ impl Verifier {
             None => results.with_spf_ehlo_result(spf, early.client, &early.helo),
         };
         let mut results = results.with_dkim_results(dkim, header_from);
-        if !dmarc.domain().is_empty() {
-            results = results.with_dmarc_result(dmarc);
+        for one in dmarc {
+            results = results.with_dmarc_result(one);
         }
         if *arc.result() != DkimResult::None {
             results = results.with_arc_result(arc, early.client);
@@ -270,118 +249,22 @@ impl Verifier {
     }
 }
 
-/// Parsing hashes the body once for each way in which a signature wants it: of a large message that takes long,
-/// and the runtime's other sessions must not wait.
-fn parse(message: &[u8]) -> Option<AuthenticatedMessage<'_>> {
-    const LARGE: usize = 256 * 1024;
-    if message.len() < LARGE {
-        AuthenticatedMessage::parse(message)
-    } else {
-        tokio::task::block_in_place(|| AuthenticatedMessage::parse(message))
-    }
-}
-
-fn is_signature(field: &header::Field<'_>) -> bool {
-    ["DKIM-Signature", "ARC-Message-Signature", "ARC-Seal", "DKIM2-Signature", "Message-Instance"]
-        .iter()
-        .any(|name| field.is(name))
-}
-
-/// Each signature may want the body hashed in a way of its own: with thousands of them one message would keep a
-/// core busy for hours.
-fn too_many_signatures(message: &[u8]) -> bool {
-    header::fields(message).filter(is_signature).count() > limits::SIGNATURES
-}
-
-/// The header without signatures: enough for SPF and DMARC.
-fn without_signatures(message: &[u8]) -> Vec<u8> {
-    let mut reduced = Vec::new();
-    for field in header::fields(message).filter(|field| !is_signature(field)) {
-        reduced.extend_from_slice(&message[field.at]);
-    }
-    reduced.extend_from_slice(b"\r\n");
-    reduced
-}
-
 async fn finish<T>(task: &mut JoinHandle<T>, deadline: Instant) -> Option<T> {
     timeout_at(deadline, task).await.ok()?.ok()
 }
 
-fn no_answer() -> Error {
-    Error::Dns(DnsError::Resolver("no answer in time".into()))
-}
-
-/// The library escapes what it writes; this is the belt to its braces, since the field goes in front of mail.
-fn is_one_field(field: &str) -> bool {
-    let Some(lines) = field.strip_suffix("\r\n") else { return false };
-    lines.split("\r\n").enumerate().all(|(number, line)| {
-        let folded = line.starts_with(['\t', ' ']);
-        (folded || number == 0) && !line.trim().is_empty() && !line.chars().any(|c| c.is_control() && c != '\t')
+/// Drives futures together; what they gave, in their order.
+async fn all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut waiting: Vec<Pin<Box<F>>> = futures.map(Box::pin).collect();
+    let mut given: Vec<Option<F::Output>> = waiting.iter().map(|_| None).collect();
+    poll_fn(|context| {
+        for (future, place) in waiting.iter_mut().zip(&mut given).filter(|(_, place)| place.is_none()) {
+            if let Poll::Ready(output) = future.as_mut().poll(context) {
+                *place = Some(output);
+            }
+        }
+        if given.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
     })
-}
-
-fn client_name(iprev: &IprevOutput) -> Option<String> {
-    let name = iprev.ptr.as_ref().filter(|_| iprev.result == IprevResult::Pass)?.first()?.trim_end_matches('.');
-    let plain =
-        !name.is_empty() && name.len() <= 253 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
-    plain.then(|| name.to_owned())
-}
-
-const fn spf_outcome(result: SpfResult) -> Outcome {
-    match result {
-        SpfResult::Pass => Outcome::Pass,
-        SpfResult::Fail => Outcome::Fail,
-        SpfResult::SoftFail => Outcome::SoftFail,
-        SpfResult::Neutral => Outcome::Neutral,
-        SpfResult::TempError => Outcome::TempError,
-        SpfResult::PermError => Outcome::PermError,
-        SpfResult::None => Outcome::None,
-    }
-}
-
-const fn dkim_outcome(result: &DkimResult) -> Outcome {
-    match result {
-        DkimResult::Pass => Outcome::Pass,
-        DkimResult::Neutral(_) => Outcome::Neutral,
-        DkimResult::Fail(_) => Outcome::Fail,
-        DkimResult::PermError(_) => Outcome::PermError,
-        DkimResult::TempError(_) => Outcome::TempError,
-        DkimResult::None => Outcome::None,
-    }
-}
-
-/// One good signature is enough; a broken one beside it means nothing (RFC 6376 §6.1).
-fn best(signatures: &[DkimOutput<'_>]) -> Outcome {
-    const ORDER: [Outcome; 5] =
-        [Outcome::Pass, Outcome::TempError, Outcome::Fail, Outcome::PermError, Outcome::Neutral];
-    let found: Vec<Outcome> = signatures.iter().map(|one| dkim_outcome(one.result())).collect();
-    ORDER.into_iter().find(|outcome| found.contains(outcome)).unwrap_or_default()
-}
-
-const fn dmarc_outcome(result: &DmarcResult) -> Outcome {
-    match result {
-        DmarcResult::Pass => Outcome::Pass,
-        DmarcResult::Fail(_) => Outcome::Fail,
-        DmarcResult::TempError(_) => Outcome::TempError,
-        DmarcResult::PermError(_) => Outcome::PermError,
-        DmarcResult::None => Outcome::None,
-    }
-}
-
-const fn iprev_outcome(result: &IprevResult) -> Outcome {
-    match result {
-        IprevResult::Pass => Outcome::Pass,
-        IprevResult::Fail(_) => Outcome::Fail,
-        IprevResult::TempError(_) => Outcome::TempError,
-        IprevResult::PermError(_) => Outcome::PermError,
-        IprevResult::None => Outcome::None,
-    }
-}
-
-const fn policy(policy: dmarc::Policy) -> Policy {
-    match policy {
-        dmarc::Policy::Reject => Policy::Reject,
-        dmarc::Policy::Quarantine => Policy::Quarantine,
-        dmarc::Policy::None | dmarc::Policy::Unspecified => Policy::None,
-    }
+    .await;
+    given.into_iter().flatten().collect()
 }

@@ -1,5 +1,6 @@
 //! The bytes of mail in flight. Mail is in memory from its first byte to its 250, so this is what bounds a
-//! role's memory. It is taken by SIZE, or in steps as bytes come; one address gets a share of it only.
+//! role's memory. It is taken in steps as bytes come, so that nobody holds what they do not send; one address gets a
+//! share of it only.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -46,10 +47,24 @@ impl Budget {
         taken.grow_to(bytes).then_some(taken)
     }
 
+    /// Whether so many bytes would be there for this address now. Takes none.
+    #[must_use]
+    pub fn has_room(&self, address: IpAddr, bytes: u64) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).room(network(address)).is_some_and(|room| bytes <= room)
+    }
+
     /// Bytes taken by all.
     #[must_use]
     pub fn taken(&self) -> u64 {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).taken
+    }
+}
+
+impl State {
+    /// What this address may still take; `None` when others' share is overdrawn, which cannot be.
+    fn room(&self, address: IpAddr) -> Option<u64> {
+        let held = self.by.get(&address).copied().unwrap_or(0);
+        Some(self.all.checked_sub(self.taken)?.min(self.share.checked_sub(held)?))
     }
 }
 
@@ -59,18 +74,29 @@ impl Taken {
     pub fn grow_to(&mut self, bytes: u64) -> bool {
         let more = bytes.saturating_sub(self.bytes);
         let mut state = self.budget.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = state.by.get(&self.address).copied().unwrap_or(0);
-        let fits = |used: u64, limit: u64| used.checked_add(more).is_some_and(|sum| sum <= limit);
-        if !fits(state.taken, state.all) || !fits(held, state.share) {
+        if state.room(self.address).is_none_or(|room| more > room) {
             return false;
         }
         if more > 0 {
             state.taken += more;
-            state.by.insert(self.address, held + more);
+            *state.by.entry(self.address).or_insert(0) += more;
             drop(state);
             self.bytes += more;
         }
         true
+    }
+
+    /// Gives all back.
+    pub fn give_back(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        let mut state = self.budget.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.taken = state.taken.saturating_sub(bytes);
+        if let Some(held) = state.by.get_mut(&self.address) {
+            *held = held.saturating_sub(bytes);
+            if *held == 0 {
+                state.by.remove(&self.address);
+            }
+        }
     }
 
     /// Bytes taken.
@@ -82,14 +108,7 @@ impl Taken {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        let mut state = self.budget.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.taken = state.taken.saturating_sub(self.bytes);
-        if let Some(held) = state.by.get_mut(&self.address) {
-            *held = held.saturating_sub(self.bytes);
-            if *held == 0 {
-                state.by.remove(&self.address);
-            }
-        }
+        self.give_back();
     }
 }
 
@@ -122,6 +141,17 @@ mod tests {
         assert!(budget.take(address(9), 1).is_none());
         drop(held);
         assert_eq!(budget.taken(), 0);
+    }
+
+    #[test]
+    fn looking_takes_nothing() {
+        let budget = Budget::new(400 * STEP, 50 * STEP);
+        for _ in 0..100 {
+            assert!(budget.has_room(address(1), 100 * STEP) && !budget.has_room(address(1), 100 * STEP + 1));
+        }
+        let _held = budget.take(address(1), 60 * STEP).unwrap();
+        assert!(budget.has_room(address(1), 40 * STEP) && !budget.has_room(address(1), 40 * STEP + 1));
+        assert!(!budget.has_room(address(1), u64::MAX) && budget.has_room(address(2), 100 * STEP));
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::body::Body;
 use crate::delivered::Notice;
 use crate::desk::Desk;
 use crate::final_bytes::{self, FinalBytes, Trace};
+use crate::form;
 use crate::limits;
 use crate::peers::Keeper;
 use crate::session::{Envelope, Outcome, Owner, Service};
@@ -76,8 +77,8 @@ type Refused = (String, Outcome);
 
 impl Delivery<'_> {
     async fn run(&self, bytes: Vec<u8>, early: Option<Early>) -> Result<Outcome, Refused> {
-        if final_bytes::is_looping(&bytes) {
-            return Err(("a loop".into(), Outcome::Looping));
+        if let Some(fault) = form::fault(&bytes) {
+            return Err(("its form".into(), fault));
         }
         let (made, authentication) = match self.desk.rules.service {
             Service::Mx => self.strangers_bytes(bytes, early).await?,
@@ -102,9 +103,14 @@ impl Delivery<'_> {
         let (Some(verifier), Some(early)) = (&self.desk.verifier, early) else {
             return Err(("nothing to verify it with".into(), Outcome::Failed));
         };
-        let verified = verifier.verify(&bytes, early).await;
+        let Some(verified) = verifier.verify(&bytes, early).await else {
+            return Err(("too many domains in From".into(), Outcome::ManyAuthors));
+        };
         if verdict::must_reject(&verified.facts) {
             return Err(("DMARC says reject".into(), Outcome::PolicyReject));
+        }
+        if verdict::must_wait(&verified.facts) {
+            return Err(("DMARC says reject, DNS does not say whether".into(), Outcome::PolicyUndecided));
         }
         let trace = Trace { client_name: verified.client_name.as_deref(), ..self.trace() };
         Ok((final_bytes::from_stranger(bytes, &self.envelope, &trace, &verified.field), verified.facts))

@@ -115,7 +115,8 @@ impl Driver {
         if !self.connection.lines.buffered().contains(&b'\n') {
             self.connection.flush().await?;
         }
-        let patience = limits::IDLE.min(self.end.saturating_duration_since(Instant::now()));
+        let patience = self.body.as_ref().map_or(limits::IDLE, Body::patience);
+        let patience = patience.min(self.end.saturating_duration_since(Instant::now()));
         tokio::select! {
             biased;
             () = self.desk.drained(), if !in_transaction => Ok(Input::Event(Event::Drain)),
@@ -176,10 +177,15 @@ impl Driver {
 
     fn begin(&mut self, begin: &Begin) -> Result<TransactionId, Spent> {
         let transaction = deliver::new_transaction().ok_or(Spent)?;
-        let room = begin.size.unwrap_or(limits::BUDGET_STEP).min(self.desk.rules.largest);
-        let taken = self.desk.budget.take(self.client, room).ok_or(Spent)?;
+        let largest = self.desk.rules.largest;
+        // Only looked at: what is taken on somebody's word, a stranger takes without sending anything.
+        let room = begin.size.unwrap_or(limits::BUDGET_STEP).min(largest);
+        if !self.desk.budget.has_room(self.client, room) {
+            return Err(Spent);
+        }
+        let taken = self.desk.budget.take(self.client, 0).ok_or(Spent)?;
         let early = self.desk.verifier.as_ref().map(|verifier| verifier.begin(self.client, begin));
-        self.body = Some(Body::new(taken, self.desk.rules.largest, early));
+        self.body = Some(Body::new(taken, largest, begin.size, early));
         Ok(transaction)
     }
 

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use crate::header::{self, Field};
-use crate::limits;
 use crate::session::{Envelope, Service};
 
 /// A message as slices, so that megabytes need not be copied to put lines in front of them.
@@ -93,12 +92,6 @@ pub fn from_owner(original: Vec<u8>, envelope: &Envelope, trace: &Trace<'_>) -> 
     let kept =
         keep(&original, |field| !field.is("Bcc") && !field.is("Return-Path") && !is_forged_result(field, trace.host));
     FinalBytes { front: front.into_bytes(), original, kept }
-}
-
-/// Received fields of a message; more than [`limits::HOPS`] is a loop.
-#[must_use]
-pub fn is_looping(message: &[u8]) -> bool {
-    header::fields(message).filter(|field| field.is("Received")).count() > limits::HOPS
 }
 
 fn trace_fields(envelope: &Envelope, trace: &Trace<'_>) -> String {
@@ -236,13 +229,6 @@ mod tests {
             assert!(text.contains(added), "{added}: {text}");
         }
         assert!(text.ends_with("From: you@home.test\r\nContent-Type: text/plain\r\n\r\nhi\r\n"));
-    }
-
-    #[test]
-    fn loops_are_counted_in_the_header_only() {
-        let hops = |n: usize| ["Received: x\r\n".repeat(n).as_bytes(), b"\r\nReceived: y\r\n"].concat();
-        assert!(!is_looping(&hops(limits::HOPS)));
-        assert!(is_looping(&hops(limits::HOPS + 1)));
     }
 
     proptest! {

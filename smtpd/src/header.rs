@@ -31,6 +31,13 @@ impl Field<'_> {
     }
 }
 
+/// Whether the header ends within its bound, so that [`fields`] gives all of it.
+#[must_use]
+pub fn is_bounded(message: &[u8]) -> bool {
+    let head = &message[..message.len().min(limits::HEADER)];
+    head.len() == message.len() || head.starts_with(b"\r\n") || head.windows(4).any(|ends| ends == b"\r\n\r\n")
+}
+
 /// The fields in order, of the first [`limits::HEADER`] bytes.
 #[must_use]
 pub fn fields(message: &[u8]) -> Fields<'_> {
@@ -121,6 +128,15 @@ mod tests {
             fields(message).map(|f| (String::from_utf8_lossy(f.name).into_owned(), f.unfolded())).collect();
         let expected = [("A", "1"), ("B", "2 folded"), ("C", "3")].map(|(n, v)| (n.to_owned(), v.to_owned()));
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_header_ends_within_its_bound() {
+        let header = |octets: usize| [b"X: ".as_slice(), &vec![b'x'; octets - 5], b"\r\n"].concat();
+        assert!(is_bounded(b"") && is_bounded(b"\r\nbody") && is_bounded(&header(limits::HEADER)));
+        assert!(!is_bounded(&header(limits::HEADER + 1)));
+        let with_body = |octets: usize| [header(octets), b"\r\nFrom: body@example.org\r\n".to_vec()].concat();
+        assert!(is_bounded(&with_body(limits::HEADER - 2)) && !is_bounded(&with_body(limits::HEADER - 1)));
     }
 
     #[test]

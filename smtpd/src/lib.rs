@@ -18,6 +18,7 @@ pub mod desk;
 pub mod driver;
 pub mod failed_lookups;
 pub mod final_bytes;
+pub mod form;
 pub mod header;
 pub mod limits;
 pub mod listen;

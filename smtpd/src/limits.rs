@@ -28,7 +28,8 @@ pub const PARAMETERS: usize = 16;
 /// Received fields after which a message is taken to be in a loop (RFC 5321 §6.3 says at least 100; fifty is
 /// what Postfix takes, and no real path is half as long).
 pub const HOPS: usize = 50;
-/// Octets of a header block that is read for hops, senders and forged fields.
+/// Octets of a header block. It is read for hops, senders and forged fields, so one that does not end within this is
+/// refused: what we do not read, a mail reader would.
 pub const HEADER: usize = 1024 * 1024;
 
 /// Connections of one role at a time.
@@ -41,10 +42,15 @@ pub const IDLE: Duration = Duration::from_secs(300);
 pub const SESSION: Duration = Duration::from_secs(3_600);
 /// Time to write one flush; a peer that does not read its replies is cut off.
 pub const WRITE: Duration = Duration::from_secs(60);
-/// Body bytes a second below which a peer is cut off...
+/// Body bytes a second below which a peer is cut off. What comes buys time at this rate...
 pub const MINIMUM_RATE: u64 = 512;
-/// ...once it has been sending for so long.
+/// ...or at the rate that fills what it holds of the budget within so long, if that is more: who blocks much mail must
+/// send fast...
+pub const HOLD: Duration = Duration::from_secs(600);
+/// ...beginning with so much time...
 pub const RATE_GRACE: Duration = Duration::from_secs(30);
+/// ...and never with more than so much in hand.
+pub const RATE_CREDIT: Duration = Duration::from_secs(120);
 /// Time a drained role gives its transactions.
 pub const DRAIN: Duration = Duration::from_secs(20);
 /// Time a new session waits for a keeper that is being restarted.
@@ -52,7 +58,7 @@ pub const KEEPER_WAIT: Duration = Duration::from_secs(5);
 /// Time the keeper may take to make a letter durable.
 pub const DELIVERY: Duration = Duration::from_secs(120);
 
-/// Steps in which the byte budget is taken when SIZE did not say how much is coming.
+/// Steps in which the byte budget is taken as bytes come. SIZE takes nothing: it is only a word.
 pub const BUDGET_STEP: u64 = 1024 * 1024;
 /// Largest message unless `up` says otherwise.
 pub const LARGEST_MESSAGE: u64 = 50 * 1024 * 1024;
@@ -63,7 +69,17 @@ pub const AUTHENTICATION: Duration = Duration::from_secs(10);
 pub const LOOKUP: Duration = Duration::from_secs(3);
 /// Signatures, ARC's included, beyond which none is looked at (RFC 6376 §8.4 lets a verifier choose).
 pub const SIGNATURES: usize = 20;
-/// How long a name whose lookup failed is not asked again (RFC 9520 §3.2: 1 s to 5 min).
+/// How long a question that DNS failed to answer is not asked again, doubled with each failure...
 pub const FAILED_LOOKUP: Duration = Duration::from_secs(15);
-/// Names remembered for that.
+/// ...up to this (RFC 9520 §3.2: 1 s to 5 min).
+pub const FAILED_LOOKUP_LONGEST: Duration = Duration::from_secs(300);
+/// Questions remembered for that.
 pub const FAILED_LOOKUPS: usize = 1_000;
+/// Answers of DNS that are kept for as long as they say.
+pub const CACHED_ANSWERS: u64 = 2_000;
+/// How long "there is no such record" is kept when the answer does not say (home routers often cut that part off)...
+pub const NEGATIVE_SHORTEST: Duration = Duration::from_secs(30);
+/// ...and when it says more (RFC 2308 §5: one to three hours).
+pub const NEGATIVE_LONGEST: Duration = Duration::from_secs(3_600);
+/// Domains in From whose DMARC policies are asked; a message with more is refused. Mail has one author, seldom two.
+pub const AUTHOR_DOMAINS: usize = 8;

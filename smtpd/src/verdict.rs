@@ -12,6 +12,13 @@ pub fn must_reject(authentication: &Authentication) -> bool {
     authentication.dmarc == Outcome::Fail && authentication.policy == Policy::Reject
 }
 
+/// Whether the From domain asks for refusals, and an aligned check had no answer: it may be the domain's or a forgery, so
+/// it must come again (RFC 7489 §6.6.3).
+#[must_use]
+pub fn must_wait(authentication: &Authentication) -> bool {
+    authentication.dmarc == Outcome::TempError && authentication.policy == Policy::Reject
+}
+
 /// Where it goes, and the rules that decided, for the log.
 #[must_use]
 pub fn folder(report: &Report, authentication: &Authentication) -> (Into, String) {

@@ -16,8 +16,10 @@ fn every_transcript() {
     let mut wrong = Vec::new();
     for file in &files {
         let text = fs::read_to_string(file).unwrap();
-        if let Err(report) = transcript::run(&text, &mut pure::Pure::default()) {
-            wrong.push(format!("{}:\n{report}", file.file_name().unwrap().to_string_lossy()));
+        for mut peer in [pure::Pure::default(), pure::Pure::bound()] {
+            if let Err(report) = transcript::run(&text, &mut peer) {
+                wrong.push(format!("{}:\n{report}", file.file_name().unwrap().to_string_lossy()));
+            }
         }
     }
     assert!(wrong.is_empty(), "{} of {} transcripts:\n\n{}", wrong.len(), files.len(), wrong.join("\n\n"));

@@ -85,7 +85,8 @@ pub fn parse_imap(text: &str) -> Option<i64> {
     Some(parse_imap_day(date)? * DAY + seconds_of_day(time)? - zone_seconds(zone)?)
 }
 
-/// Reads RFC 3501 `date` (`1-Feb-1994`, quotes removed): days since 1970.
+/// Reads RFC 3501 `date` (`1-Feb-1994`, quotes removed): days since 1970. A year has four digits: what two would mean is
+/// RFC 5322's to say (§4.3), not IMAP's.
 #[must_use]
 pub fn parse_imap_day(text: &str) -> Option<i64> {
     let mut fields = text.split('-');
@@ -94,7 +95,7 @@ pub fn parse_imap_day(text: &str) -> Option<i64> {
         return None;
     }
     let month = MONTHS.iter().position(|name| name.eq_ignore_ascii_case(month))?;
-    date(number(year, 4)?, small(i64::try_from(month).ok()?) + 1, number(day, 2)?)
+    date(digits(year, 4)?, small(i64::try_from(month).ok()?) + 1, number(day, 2)?)
 }
 
 fn date(year: i64, month: u8, day: i64) -> Option<i64> {
@@ -106,22 +107,23 @@ fn date(year: i64, month: u8, day: i64) -> Option<i64> {
 fn seconds_of_day(text: &str) -> Option<i64> {
     let mut fields = text.split(':');
     let (hour, minute, second) = (fields.next()?, fields.next()?, fields.next()?);
-    let (hour, minute, second) = (number(hour, 2)?, number(minute, 2)?, number(second, 2)?);
+    let (hour, minute, second) = (digits(hour, 2)?, digits(minute, 2)?, digits(second, 2)?);
     let whole = fields.next().is_none() && hour < 24 && minute < 60 && second <= 60;
     whole.then_some(hour * 3_600 + minute * 60 + second)
 }
 
 fn zone_seconds(text: &str) -> Option<i64> {
-    let (sign, digits) = match text.as_bytes().first()? {
+    let (sign, zone) = match text.as_bytes().first()? {
         b'+' => (1, text.get(1..)?),
         b'-' => (-1, text.get(1..)?),
         _ => return None,
     };
-    if digits.len() != 4 {
-        return None;
-    }
-    let zone = number(digits, 4)?;
+    let zone = digits(zone, 4)?;
     (zone % 100 < 60).then_some(sign * (zone / 100 * 3_600 + zone % 100 * 60))
+}
+
+fn digits(text: &str, how_many: usize) -> Option<i64> {
+    (text.len() == how_many).then(|| number(text, how_many)).flatten()
 }
 
 fn number(text: &str, most_digits: usize) -> Option<i64> {
@@ -157,6 +159,12 @@ mod tests {
             "1-Foo-2020 00:00:00 +0000",
             "1-Jan-2020 24:00:00 +0000",
             "1-Jan-2020 00:00:00",
+            "1-Jan-20 00:00:00 +0000",
+            "1-Jan-020 00:00:00 +0000",
+            "1-Jan-02020 00:00:00 +0000",
+            "1-Jan-2020 0:00:00 +0000",
+            "1-Jan-2020 00:0:00 +0000",
+            "1-Jan-2020 00:00:00 +000",
             "1-Jan-2020 00:00:00 0000",
             "+1-Jan-2020 00:00:00 +0000",
         ] {

@@ -135,6 +135,13 @@ const HEADER: usize = 12;
 const SERVER_FAILURE: u8 = 2;
 
 impl Question {
+    /// For the root's name servers.
+    fn root() -> Self {
+        // Recursion desired, one question: the empty name, NS, IN.
+        let message = vec![0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1];
+        Self { end: message.len(), message }
+    }
+
     /// RFC 1035 §4.1: QR clear, opcode QUERY, QDCOUNT one, name without compression.
     fn read(message: &[u8]) -> Option<Self> {
         let counts = message.get(4..6)?;
@@ -147,6 +154,11 @@ impl Question {
 
     fn id(&self) -> [u8; 2] {
         [self.message[0], self.message[1]]
+    }
+
+    /// The name, in lower case as on the wire.
+    fn name(&self) -> Vec<u8> {
+        self.message[HEADER..self.end - 4].to_ascii_lowercase()
     }
 
     fn with_id(&self, id: [u8; 2]) -> Vec<u8> {
@@ -191,41 +203,93 @@ fn question_end(message: &[u8]) -> Option<usize> {
     (end <= message.len()).then_some(end)
 }
 
-/// Asks upstream. When none has answered lately, questions fail at once (one goes through as a probe
-/// now and then), so that a house without Internet does not hold every letter up for seconds.
+/// Asks upstream. In a house without Internet no letter waits for answers: questions fail at once while nobody
+/// upstream answers anything.
 struct Forwarder {
     upstreams: Vec<SocketAddr>,
     room: Semaphore,
-    deaf_until: RefCell<Option<Instant>>,
+    silence: RefCell<Silence>,
 }
 
-/// How long a house without answers is left alone between probes.
-const DEAF: Duration = Duration::from_secs(20);
+/// Questions that nobody answered since the last answer of any kind. One of them says nothing: its domain's own servers
+/// may be down, and whoever sends mail chooses domains.
+#[derive(Default)]
+struct Silence {
+    unanswered: Vec<Vec<u8>>,
+    answered: Option<Instant>,
+    /// The house is taken to be cut off; when it was last tried.
+    deaf: Option<Instant>,
+}
+
+/// Different questions that must stay unanswered before the house is taken to be cut off.
+const SEVERAL: usize = 3;
+/// How long a house that is cut off waits between tries.
+const BETWEEN_TRIES: Duration = Duration::from_secs(20);
 
 impl Forwarder {
     fn new(upstreams: Vec<SocketAddr>) -> Self {
-        Self { upstreams, room: Semaphore::new(limits::DNS_QUESTIONS), deaf_until: RefCell::new(None) }
+        Self { upstreams, room: Semaphore::new(limits::DNS_QUESTIONS), silence: RefCell::default() }
     }
 
-    async fn answer(&self, question: Question, transport: Transport) -> Vec<u8> {
-        if self.upstreams.is_empty() || self.is_deaf() {
+    async fn answer(self: &Rc<Self>, question: Question, transport: Transport) -> Vec<u8> {
+        if self.upstreams.is_empty() {
+            return question.failure();
+        }
+        if self.is_deaf() {
+            self.try_again();
             return question.failure();
         }
         let Ok(_room) = self.room.try_acquire() else { return question.failure() };
-        for upstream in self.upstreams.iter().cycle().take(self.upstreams.len() * limits::DNS_ROUNDS) {
-            let asking = ask(*upstream, &question, transport);
-            if let Ok(Ok(mut answer)) = tokio::time::timeout(limits::DNS_ANSWER, asking).await {
-                *self.deaf_until.borrow_mut() = None;
-                answer[..2].copy_from_slice(&question.id());
-                return answer;
-            }
+        let asked = Instant::now();
+        if let Some(answer) = self.ask_all(&question, transport).await {
+            return answer;
         }
-        *self.deaf_until.borrow_mut() = Some(Instant::now() + DEAF);
+        if self.several_unanswered(&question, asked) && self.ask_all(&Question::root(), Transport::Udp).await.is_none()
+        {
+            self.silence.borrow_mut().deaf = Some(Instant::now());
+        }
         question.failure()
     }
 
+    /// The first answer of any upstream.
+    async fn ask_all(&self, question: &Question, transport: Transport) -> Option<Vec<u8>> {
+        for upstream in self.upstreams.iter().cycle().take(self.upstreams.len() * limits::DNS_ROUNDS) {
+            let asking = ask(*upstream, question, transport);
+            if let Ok(Ok(mut answer)) = tokio::time::timeout(limits::DNS_ANSWER, asking).await {
+                *self.silence.borrow_mut() = Silence { answered: Some(Instant::now()), ..Silence::default() };
+                answer[..2].copy_from_slice(&question.id());
+                return Some(answer);
+            }
+        }
+        None
+    }
+
+    /// Notes a question without an answer; whether it is time to ask about the root, which every resolver knows.
+    fn several_unanswered(&self, question: &Question, asked: Instant) -> bool {
+        let mut silence = self.silence.borrow_mut();
+        if silence.answered.is_some_and(|answered| answered >= asked) {
+            return false;
+        }
+        let name = question.name();
+        if !silence.unanswered.contains(&name) && silence.unanswered.len() < SEVERAL {
+            silence.unanswered.push(name);
+        }
+        silence.unanswered.len() == SEVERAL
+    }
+
     fn is_deaf(&self) -> bool {
-        self.deaf_until.borrow().is_some_and(|until| Instant::now() < until)
+        self.silence.borrow().deaf.is_some()
+    }
+
+    /// Asks about the root now and then, beside the letters: an answer ends the silence.
+    fn try_again(self: &Rc<Self>) {
+        let now = Instant::now();
+        match &mut self.silence.borrow_mut().deaf {
+            Some(tried) if now.duration_since(*tried) >= BETWEEN_TRIES => *tried = now,
+            _ => return,
+        }
+        let this = self.clone();
+        tokio::task::spawn_local(async move { this.ask_all(&Question::root(), Transport::Udp).await });
     }
 }
 

@@ -58,10 +58,11 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// Whether it may send as this address.
+    /// Whether it may send as this address. Nothing that needs quotes is anybody's: `"you+<boss@bank.example>"@...` has
+    /// a tag that a mail reader may show as another's address.
     #[must_use]
     pub fn owns(&self, address: &super::path::Address) -> bool {
-        self.addresses.contains(&address.canonical())
+        address.is_dot_atom() && self.addresses.contains(&address.canonical())
     }
 }
 

@@ -76,6 +76,14 @@ pub(super) fn delivered(context: &Context, waiting: ExpectDelivered, outcome: Ou
         Outcome::PolicyReject => {
             Reply::new(550, "5.7.1", "the domain in From asks that mail failing its checks be refused (DMARC)")
         }
+        Outcome::PolicyUndecided => {
+            Reply::new(451, "4.7.1", "the domain in From asks for checks (DMARC) that DNS does not answer, try again")
+        }
+        // RFC 5322 §3.6: one From; RFC 7489 §6.6.1 lets those with more be refused.
+        Outcome::ManyAuthors => {
+            Reply::new(554, "5.6.0", "the message has more than one From, or too many domains in it")
+        }
+        Outcome::LongHeader => Reply::new(554, "5.6.0", "the header of the message is too long"),
         Outcome::Looping => Reply::new(554, "5.4.6", "too many Received fields: a mail loop"),
         Outcome::NotOwned => Reply::new(550, "5.7.1", "this login does not own the address in From"),
         Outcome::NoFrom => Reply::new(550, "5.6.0", "the message has no From that can be read"),

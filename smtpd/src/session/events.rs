@@ -82,6 +82,12 @@ pub enum Outcome {
     NotUnderstood,
     /// The domain in From asks that what fails its checks be refused (DMARC).
     PolicyReject,
+    /// It asks that, and whether this message fails could not be found out.
+    PolicyUndecided,
+    /// More than one From field, or more domains in it than anybody writes for.
+    ManyAuthors,
+    /// Its header does not end within [`crate::limits::HEADER`].
+    LongHeader,
     /// Too many Received fields.
     Looping,
     /// Submission: From names an address that is not the login's.

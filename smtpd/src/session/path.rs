@@ -63,6 +63,12 @@ impl Address {
         !self.local.is_ascii() || !self.domain.is_ascii()
     }
 
+    /// Whether the local part is one without quotes (RFC 5322 §3.2.3 `dot-atom`).
+    #[must_use]
+    pub fn is_dot_atom(&self) -> bool {
+        self.local.split('.').all(|atom| !atom.is_empty() && atom.chars().all(is_atom_or_dot))
+    }
+
     /// Lower-case and without a `+tag`: what [`spool::edges::queue::Queue::addresses`] is compared with.
     #[must_use]
     pub fn canonical(&self) -> String {
@@ -294,6 +300,18 @@ mod tests {
     fn tags_are_taken_off() {
         assert_eq!(Address::parse(b"You+List@Home.Test").unwrap().canonical(), "you@home.test");
         assert_eq!(Address::parse(b"+x@home.test").unwrap().canonical(), "+x@home.test");
+    }
+
+    #[test]
+    fn dot_atoms() {
+        let is = |text: &str| Address::parse(text.as_bytes()).unwrap().is_dot_atom();
+        assert!(is("you+a.b@home.test") && is("\"you\"@home.test") && is("jösé@home.test"));
+        for quoted in
+            ["\"you+<boss@bank.example>\"@home.test", "\"you+boss@bank.example\"@home.test", "\"you+ x\"@h.test"]
+        {
+            assert!(!is(quoted), "{quoted}");
+        }
+        assert!(!is("you+.@home.test") && !is("you+a..b@home.test"));
     }
 
     proptest! {

@@ -22,7 +22,8 @@ fn zone() -> Zone {
         .txt("_dmarc.careful.example", "v=DMARC1; p=quarantine")
         .txt("lax.example", "v=spf1 -all")
         .txt("_dmarc.lax.example", "v=DMARC1; p=none")
-        .txt("_dmarc.broken-keys.example", "v=DMARC1; p=reject")
+        .txt("slow-spf.example", "v=spf1 include:silent.example -all")
+        .txt("_dmarc.slow-spf.example", "v=DMARC1; p=reject")
         .ptr("1.0.0.127.in-addr.arpa", "client.good.example")
         .a("client.good.example", [127, 0, 0, 1])
 }
@@ -115,4 +116,63 @@ pub fn many_signatures() {
     assert_eq!(client.send("a@good.example", &["you@home.test"], &text).0, 250);
     assert!(began.elapsed() < Duration::from_secs(5));
     assert!(house.letter(0, "Subject: signatures").contains("dmarc=pass"), "SPF alone is enough");
+}
+
+fn signature(domain: &str, selector: &str) -> String {
+    let body = base64::encode(&wire::scram::sha256(b"Hello.\r\n"));
+    format!(
+        "DKIM-Signature: v=1; a=rsa-sha256; c=simple/simple; d={domain}; s={selector}; h=From; bh={body}; b=AAAA\r\n"
+    )
+}
+
+/// A forger's own name servers may be as slow as they like: what a domain asks for holds all the same.
+pub fn slow_keys_switch_no_policy_off() {
+    let house = House::with_dns(&["*"], zone());
+    let mut client = connect(&house);
+    let mut send = |signature: &str, envelope: &str, from: &str, subject: &str| {
+        client.send(envelope, &["you@home.test"], &format!("{signature}{}", letter(from, subject)))
+    };
+    let slow = signature("silent.example", "sel");
+    let (code, words) = send(&slow, "a@good.example", "strict.example", "not aligned");
+    assert!(code == 550 && words.contains("DMARC"), "{code} {words}");
+    // One that could be the domain's own: nobody knows yet.
+    let (code, words) = send(&signature("strict.example", "silent"), "a@good.example", "strict.example", "aligned");
+    assert!(code == 451 && words.starts_with("4.7.1"), "{code} {words}");
+    let (code, words) = send("", "a@slow-spf.example", "slow-spf.example", "its SPF");
+    assert!(code == 451 && words.starts_with("4.7.1"), "{code} {words}");
+    // Where nothing is asked for, nothing is undecided.
+    let began = Instant::now();
+    assert_eq!(send(&slow, "a@good.example", "lax.example", "lax").0, 250);
+    assert!(began.elapsed() < Duration::from_secs(1), "that key is not asked for again: {:?}", began.elapsed());
+}
+
+/// RFC 7489 §6.6.1: of several domains in From the strictest that is not met decides.
+pub fn several_authors() {
+    let house = House::with_dns(&["*"], zone());
+    let mut client = connect(&house);
+    let mut send = |from: &str| {
+        let text = format!("From: {from}\r\nTo: you@home.test\r\nSubject: several\r\n\r\nHello.\r\n");
+        client.send("a@good.example", &["you@home.test"], &text).0
+    };
+    assert_eq!(send("a@good.example, b@strict.example"), 550);
+    assert_eq!(send("B <b@strict.example>, a@good.example"), 550);
+    assert_eq!(send("a@good.example\r\nFrom: b@strict.example"), 554);
+    assert_eq!(send(&format!("b@{}.strict.example", "x".repeat(70))), 550, "no name of DNS, but under one");
+    let many: Vec<String> = (0..20).map(|n| format!("a@d{n}.example")).collect();
+    assert_eq!(send(&many.join(", ")), 554);
+    assert_eq!(send("a@good.example, b@lax.example"), 250);
+    let stored = house.letter(0, "Subject: several");
+    assert!(stored.contains("header.from=good.example") && stored.contains("header.from=lax.example"), "{stored}");
+}
+
+/// The second letter of a sender asks DNS nothing, also about what does not exist.
+pub fn answers_are_kept() {
+    let house = House::with_dns(&["*"], zone());
+    let mut client = connect(&house);
+    let signed = format!("{}{}", signature("good.example", "none"), letter("good.example", "kept"));
+    assert_eq!(client.send("a@good.example", &["you@home.test"], &signed).0, 250);
+    let asked = house.zone.asked();
+    assert!(asked >= 4, "SPF, two names for DMARC, and a key that is not there: {asked}");
+    assert_eq!(client.send("a@good.example", &["you@home.test"], &signed).0, 250);
+    assert_eq!(house.zone.asked(), asked);
 }

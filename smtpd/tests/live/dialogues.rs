@@ -1,6 +1,7 @@
 //! The transcripts again, over a socket.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::Client;
@@ -29,12 +30,18 @@ const PURE: [&str; 16] = [
 
 struct Live<'a> {
     house: &'a mut House,
+    /// TLS 1.3, which can be bound to; else 1.2.
+    bound: bool,
     service: String,
     clients: Vec<Option<Client>>,
     began: (usize, usize),
 }
 
 impl Live<'_> {
+    fn config(&self) -> Arc<rustls::ClientConfig> {
+        if self.bound { self.house.tls() } else { self.house.tls_1_2() }
+    }
+
     fn client(&mut self, number: usize) -> &mut Client {
         let to = match self.service.as_str() {
             "submissions" => self.house.submissions(),
@@ -42,7 +49,7 @@ impl Live<'_> {
             _ => self.house.smtp(),
         };
         let implicit = self.service == "submissions";
-        let config = self.house.tls();
+        let config = self.config();
         self.clients[number].get_or_insert_with(|| {
             let mut client = Client::connect(to);
             if implicit {
@@ -70,8 +77,12 @@ impl Peer for Live<'_> {
     }
 
     fn start_tls(&mut self, number: usize) {
-        let config = self.house.tls();
+        let config = self.config();
         self.client(number).start_tls(&config).expect("a handshake");
+    }
+
+    fn is_bound(&self) -> bool {
+        self.bound
     }
 
     fn directive(&mut self, key: &str, value: &str) -> Option<Result<(), String>> {
@@ -96,9 +107,6 @@ impl Peer for Live<'_> {
     }
 }
 
-/// They say what is offered without a channel binding; these connections, over TLS 1.3, have one.
-const UNBOUND: [&str; 2] = ["auth-mechanisms.txt", "submission-ehlo.txt"];
-
 pub fn every_transcript() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/transcripts/smtp");
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -107,18 +115,20 @@ pub fn every_transcript() {
     let (mut ran, mut wrong) = (0, Vec::new());
     for file in files {
         let text = std::fs::read_to_string(&file).unwrap();
-        if UNBOUND.iter().any(|name| file.ends_with(name)) {
-            continue;
-        }
         if PURE.iter().any(|mark| text.contains(mark)) {
             continue;
         }
         let house = if text.contains("# clear-text: *") { &mut in_clear } else { &mut strict };
-        let began = (house.letters(0).len(), house.letters(1).len());
-        let mut live = Live { house, service: String::new(), clients: (0..4).map(|_| None).collect(), began };
-        ran += 1;
-        if let Err(report) = transcript::run_to_end(&text, &mut live) {
-            wrong.push(format!("{}:\n{report}", file.file_name().unwrap().to_string_lossy()));
+        // What differs by channel binding is tried with one and without.
+        let ways: &[bool] = if text.contains("\nbound ") { &[true, false] } else { &[true] };
+        for bound in ways {
+            let began = (house.letters(0).len(), house.letters(1).len());
+            let clients = (0..4).map(|_| None).collect();
+            let mut live = Live { house, bound: *bound, service: String::new(), clients, began };
+            ran += 1;
+            if let Err(report) = transcript::run_to_end(&text, &mut live) {
+                wrong.push(format!("{}:\n{report}", file.file_name().unwrap().to_string_lossy()));
+            }
         }
     }
     assert!(wrong.is_empty(), "{} of {ran} transcripts:\n\n{}", wrong.len(), wrong.join("\n\n"));

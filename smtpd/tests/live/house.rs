@@ -242,10 +242,19 @@ impl House {
 
     /// A client that trusts this house's certificate only.
     pub fn tls(&self) -> Arc<rustls::ClientConfig> {
+        self.client_config(rustls::DEFAULT_VERSIONS)
+    }
+
+    /// An older one.
+    pub fn tls_1_2(&self) -> Arc<rustls::ClientConfig> {
+        self.client_config(&[&rustls::version::TLS12])
+    }
+
+    fn client_config(&self, versions: &[&'static rustls::SupportedProtocolVersion]) -> Arc<rustls::ClientConfig> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = rustls::ClientConfig::builder_with_provider(provider).with_protocol_versions(versions);
         Arc::new(builder.unwrap().with_root_certificates(roots).with_no_client_auth())
     }
 

@@ -59,3 +59,24 @@ pub fn starttls_injection() {
     client.expect("NOOP", 250);
     assert_eq!(client.say("RCPT TO:<you@home.test>").0, 503);
 }
+
+/// SIZE is only a word: whoever says it and sends nothing takes no room from others.
+pub fn announced_sizes_block_nobody() {
+    let house = House::new(&["*"]);
+    let size = crate::house::LARGEST;
+    let idle: Vec<Client> = (0..smtpd::limits::CONNECTIONS_PER_ADDRESS - 1)
+        .map(|n| {
+            let mut client = Client::connect_from(house.smtp(), Ipv4Addr::new(127, 0, 0, 9));
+            client.hello();
+            let said = if n % 2 == 0 { format!(" SIZE={size}") } else { String::new() };
+            client.expect(&format!("MAIL FROM:<a@example.org>{said}"), 250);
+            client.expect("RCPT TO:<you@home.test>", 250);
+            client.expect("DATA", 354);
+            client
+        })
+        .collect();
+    let mut client = Client::connect_from(house.smtp(), Ipv4Addr::new(127, 0, 0, 9));
+    client.hello();
+    assert_eq!(client.send("a@example.org", &["you@home.test"], "Subject: x\r\n\r\ntext\r\n").0, 250);
+    drop(idle);
+}

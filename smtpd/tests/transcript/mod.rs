@@ -10,6 +10,8 @@
 //! S*: 250-...         any number of such lines
 //! S: <closed>         nothing more comes
 //! TLS                 the client's side of the handshake
+//! bound ...           any line, for a run whose TLS connections can be bound to (RFC 9266: TLS 1.3)
+//! unbound ...         any line, for one whose cannot
 //! ```
 //!
 //! All that was said must have been expected by the end.
@@ -24,6 +26,8 @@ pub trait Peer {
     fn is_closed(&mut self, connection: usize) -> bool;
     /// The client shakes hands.
     fn start_tls(&mut self, connection: usize);
+    /// Whether its TLS connections have a channel binding.
+    fn is_bound(&self) -> bool;
     /// A `# key: value`; `None` when it is but a comment, else whether it holds.
     fn directive(&mut self, key: &str, value: &str) -> Option<Result<(), String>>;
 }
@@ -54,6 +58,11 @@ struct Run<'a, P> {
 
 impl<P: Peer> Run<'_, P> {
     fn step(&mut self, line: &str) -> Result<(), String> {
+        match line.split_once(' ') {
+            Some(("bound", line)) => return if self.peer.is_bound() { self.step(line) } else { Ok(()) },
+            Some(("unbound", line)) => return if self.peer.is_bound() { Ok(()) } else { self.step(line) },
+            _ => {}
+        }
         if let Some(comment) = line.strip_prefix('#') {
             let (key, value) = comment.split_once(':').unwrap_or((comment, ""));
             return self.peer.directive(key.trim(), value.trim()).unwrap_or(Ok(()));

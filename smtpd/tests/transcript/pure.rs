@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use smtpd::authors::{self, Authors};
 use smtpd::data::{LineEnds, Reader};
-use smtpd::final_bytes::is_looping;
+use smtpd::form;
 use smtpd::session::path::Address;
 use smtpd::session::{
     Awaits, BodyOutcome, Effect, Event, LoginRefusal, Outcome, Owner, Rules, Service, Session, Spent, TlsFacts,
 };
 use spool::edges::{Down, Recipient, Target};
 use spool::names::{MailboxId, TransactionId};
+use wire::tls::ChannelBinding;
 use wire::{sasl, scram};
 
 use super::transcript::{Peer, unescape};
@@ -24,6 +25,7 @@ pub struct World {
     budget_spent: bool,
     keeper_down: bool,
     outcome: Outcome,
+    binding: ChannelBinding,
     pub delivered: Vec<Vec<u8>>,
     mailboxes: usize,
     abandoned: usize,
@@ -68,6 +70,7 @@ impl Default for Pure {
             budget_spent: false,
             keeper_down: false,
             outcome: Outcome::Delivered,
+            binding: ChannelBinding::default(),
             delivered: Vec::new(),
             mailboxes: 0,
             abandoned: 0,
@@ -78,6 +81,13 @@ impl Default for Pure {
 }
 
 impl Pure {
+    /// Whose TLS connections have a channel binding.
+    pub fn bound() -> Self {
+        let mut pure = Self::default();
+        pure.world.binding = ChannelBinding { exporter: Some([5; 32]), end_point: Some(vec![6; 32]) };
+        pure
+    }
+
     fn with<T>(&mut self, number: usize, act: impl FnOnce(&mut Conversation, &mut World) -> T) -> T {
         let world = &mut self.world;
         let conversation = self.conversations[number].get_or_insert_with(|| Conversation::new(world));
@@ -117,8 +127,12 @@ impl Peer for Pure {
         self.with(number, |conversation, world| {
             assert!(matches!(conversation.pending, Pending::Tls), "no STARTTLS was agreed");
             conversation.pending = Pending::Nothing;
-            conversation.handle(Event::TlsStarted(facts()), world);
+            conversation.handle(Event::TlsStarted(facts(world)), world);
         });
+    }
+
+    fn is_bound(&self) -> bool {
+        self.world.binding.exporter.is_some()
     }
 
     fn directive(&mut self, key: &str, value: &str) -> Option<Result<(), String>> {
@@ -176,18 +190,19 @@ fn outcome(name: &str) -> Outcome {
         "unfiltered" => Outcome::Unfiltered,
         "not-understood" => Outcome::NotUnderstood,
         "policy-reject" => Outcome::PolicyReject,
+        "policy-undecided" => Outcome::PolicyUndecided,
         "keeper-gone" => Outcome::KeeperGone,
         other => panic!("no outcome {other}"),
     }
 }
 
-fn facts() -> TlsFacts {
-    TlsFacts { description: "TLS1.3 with TLS13_AES_128_GCM_SHA256".into(), ..TlsFacts::default() }
+fn facts(world: &World) -> TlsFacts {
+    TlsFacts { description: "TLS1.3 with TLS13_AES_128_GCM_SHA256".into(), binding: world.binding.clone() }
 }
 
 impl Conversation {
     fn new(world: &mut World) -> Self {
-        let (session, effects) = Session::new(Arc::new(world.rules.clone()), world.implicit_tls.then(facts));
+        let (session, effects) = Session::new(Arc::new(world.rules.clone()), world.implicit_tls.then(|| facts(world)));
         let mut conversation = Self {
             session: Some(session),
             input: Vec::new(),
@@ -323,8 +338,8 @@ impl Conversation {
     }
 
     fn deposit(&self, world: &mut World) -> Outcome {
-        if is_looping(&self.body) {
-            return Outcome::Looping;
+        if let Some(fault) = form::fault(&self.body) {
+            return fault;
         }
         if world.rules.service == Service::Submission {
             let owner = self.owner.as_ref().expect("nobody submits without a login");

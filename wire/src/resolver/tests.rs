@@ -34,7 +34,8 @@ fn what_is_forwarded() {
 #[test]
 fn without_upstreams_failure_at_once() {
     let question = Question::read(&query(&["example", "org"])).unwrap();
-    let answer = local(Forwarder::new(Vec::new()).answer(question.clone(), Transport::Udp));
+    let forwarder = Rc::new(Forwarder::new(Vec::new()));
+    let answer = local(forwarder.answer(question.clone(), Transport::Udp));
     assert!(question.answered_by([0x12, 0x34], &answer));
     assert_eq!(answer[3] & 15, SERVER_FAILURE);
 }
@@ -57,7 +58,7 @@ fn only_the_answer_to_this_question_is_taken() {
                 upstream.send_to(answer, from).await.unwrap();
             }
         };
-        let forwarder = Forwarder::new(vec![at]);
+        let forwarder = Rc::new(Forwarder::new(vec![at]));
         let question = Question::read(&query(&["example"])).unwrap();
         let (answer, ()) = tokio::join!(forwarder.answer(question, Transport::Udp), serving);
         assert_eq!(answer[..2], [0x12, 0x34]);
@@ -66,16 +67,91 @@ fn only_the_answer_to_this_question_is_taken() {
     });
 }
 
+/// An upstream that is deaf to names that begin with `slow`, counting what it is asked.
+async fn upstream_deaf_to_slow() -> (SocketAddr, Rc<std::cell::Cell<usize>>) {
+    let upstream = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let (at, asked) = (upstream.local_addr().unwrap(), Rc::new(std::cell::Cell::new(0)));
+    let count = asked.clone();
+    tokio::task::spawn_local(async move {
+        let mut buffer = [0; 512];
+        while let Ok((length, from)) = upstream.recv_from(&mut buffer).await {
+            count.set(count.get() + 1);
+            if !buffer[HEADER + 1..length].starts_with(b"slow") {
+                buffer[2] |= 0x80;
+                let _ = upstream.send_to(&buffer[..length], from).await;
+            }
+        }
+    });
+    (at, asked)
+}
+
+async fn ask_for(forwarder: &Rc<Forwarder>, name: &str) -> u8 {
+    let question = Question::read(&query(&[name])).unwrap();
+    forwarder.answer(question, Transport::Udp).await[3] & 15
+}
+
+// A stranger may name any domain, also one whose servers are slow: the next question must still be asked.
+#[test]
+fn slow_names_make_no_deaf_house() {
+    local(async {
+        let (at, _) = upstream_deaf_to_slow().await;
+        let forwarder = Rc::new(Forwarder::new(vec![at]));
+        let slow = ["slow1", "slow2", "slow3", "slow4"].map(|name| {
+            let forwarder = forwarder.clone();
+            tokio::task::spawn_local(async move { ask_for(&forwarder, name).await })
+        });
+        for one in slow {
+            assert_eq!(one.await.unwrap(), SERVER_FAILURE);
+        }
+        assert!(!forwarder.is_deaf(), "the root was answered");
+        assert_eq!(ask_for(&forwarder, "quick").await, 0);
+    });
+}
+
+#[test]
+fn an_answer_meanwhile_takes_the_blame_off() {
+    let forwarder = Forwarder::new(Vec::new());
+    let question = |name: &str| Question::read(&query(&[name])).unwrap();
+    let asked = Instant::now();
+    assert!(!forwarder.several_unanswered(&question("a"), asked));
+    assert!(!forwarder.several_unanswered(&question("A"), asked), "the same name");
+    assert!(!forwarder.several_unanswered(&question("b"), asked));
+    assert!(forwarder.several_unanswered(&question("c"), asked));
+    *forwarder.silence.borrow_mut() = Silence { answered: Some(Instant::now()), ..Silence::default() };
+    for name in ["a", "b", "c", "d"] {
+        assert!(!forwarder.several_unanswered(&question(name), asked), "{name} was asked before the last answer");
+    }
+}
+
 #[test]
 fn a_house_without_answers_is_not_asked_each_time() {
     local(async {
         // Bound and then closed: the kernel refuses at once.
         let closed = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let forwarder = Forwarder::new(vec![closed]);
-        let question = Question::read(&query(&["example"])).unwrap();
-        assert!(!forwarder.is_deaf());
-        forwarder.answer(question, Transport::Udp).await;
+        let forwarder = Rc::new(Forwarder::new(vec![closed]));
+        for name in ["one", "two", "two"] {
+            assert_eq!(ask_for(&forwarder, name).await, SERVER_FAILURE);
+            assert!(!forwarder.is_deaf(), "{name}");
+        }
+        ask_for(&forwarder, "three").await;
         assert!(forwarder.is_deaf());
+        // The line is back: found out beside the letters, once the time has come.
+        let back = UdpSocket::bind(closed).await.unwrap();
+        let serving = tokio::task::spawn_local(async move {
+            let mut buffer = [0; 512];
+            let (length, from) = back.recv_from(&mut buffer).await.unwrap();
+            buffer[2] |= 0x80;
+            back.send_to(&buffer[..length], from).await.unwrap();
+        });
+        assert_eq!(ask_for(&forwarder, "one").await, SERVER_FAILURE);
+        assert!(forwarder.is_deaf(), "not yet");
+        let long_ago = Instant::now().checked_sub(BETWEEN_TRIES).unwrap();
+        forwarder.silence.borrow_mut().deaf = Some(long_ago);
+        assert_eq!(ask_for(&forwarder, "one").await, SERVER_FAILURE, "no letter waits for it");
+        serving.await.unwrap();
+        while forwarder.is_deaf() {
+            tokio::task::yield_now().await;
+        }
     });
 }
 

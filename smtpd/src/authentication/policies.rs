@@ -1,0 +1,164 @@
+//! DMARC (RFC 7489): what the domains in From ask for, and whether the message is theirs.
+//!
+//! The policy is asked at once, beside the signatures' keys and with a time of its own: a slow key cannot hide that
+//! a domain wants forgeries refused. With several domains in From the strictest policy that is not met decides
+//! (§6.6.1).
+
+use mail_auth::dmarc::Policy;
+use mail_auth::dmarc::verify::DmarcParameters;
+use mail_auth::{AuthenticatedMessage, DkimOutput, DmarcOutput, DmarcResult, SpfOutput};
+use tokio::time::timeout;
+
+use super::Verifier;
+use super::outcomes::no_answer;
+use crate::{header, limits};
+
+/// What speaks for a message.
+#[derive(Clone, Copy)]
+pub(super) struct Claims<'x> {
+    pub dkim: &'x [DkimOutput<'x>],
+    pub spf: &'x SpfOutput,
+    /// The domain that SPF was asked for.
+    pub sender: &'x str,
+}
+
+/// The domains of the addresses in From, each once; `None` when they are more than [`limits::AUTHOR_DOMAINS`].
+pub(super) fn author_domains(message: &[u8]) -> Option<Vec<String>> {
+    // The same field that our own check of its form saw.
+    let field = header::fields(message).find(|field| field.is("From"));
+    let value = field.map(|field| field.value).unwrap_or_default();
+    let from = [b"From:".as_slice(), value].concat();
+    let parsed = AuthenticatedMessage::parse(&from);
+    let mut domains: Vec<String> = Vec::new();
+    for (_, domain) in parsed.iter().flat_map(|parsed| parsed.froms()).filter_map(|address| address.rsplit_once('@')) {
+        let domain = askable(domain).to_lowercase();
+        if !domain.is_empty() && !domains.contains(&domain) {
+            domains.push(domain);
+        }
+    }
+    (domains.len() <= limits::AUTHOR_DOMAINS).then_some(domains)
+}
+
+/// The part of a domain that DNS can be asked about (RFC 1035 §2.3.4): a label that cannot exist in front of a name must
+/// not keep us from that name's policy.
+fn askable(domain: &str) -> &str {
+    const LABEL: usize = 63;
+    // 253, without `_dmarc.`
+    const NAME: usize = 246;
+    let domain = domain.trim_end_matches('.');
+    let mut from = domain.len();
+    for at in domain.rmatch_indices('.').map(|(dot, _)| dot + 1).chain([0]) {
+        let label = domain[at..from].trim_end_matches('.').len();
+        if label == 0 || label > LABEL || domain.len() - at > NAME {
+            break;
+        }
+        from = at;
+    }
+    &domain[from..]
+}
+
+/// The outcome that decides; none without a domain in From.
+pub(super) fn strictest(outcomes: &[DmarcOutput]) -> DmarcOutput {
+    let rank = |one: &&DmarcOutput| {
+        let wanted = match one.policy() {
+            Policy::Reject => 0,
+            Policy::Quarantine => 2,
+            Policy::None | Policy::Unspecified => 4,
+        };
+        match one.result() {
+            DmarcResult::Fail(_) => wanted,
+            DmarcResult::TempError(_) => wanted + 1,
+            DmarcResult::PermError(_) => 6,
+            DmarcResult::Pass => 7,
+            DmarcResult::None => 8,
+        }
+    };
+    outcomes.iter().min_by_key(rank).cloned().unwrap_or_default()
+}
+
+/// A message of which nothing is known but its author's domain.
+fn by_author(domain: &str) -> AuthenticatedMessage<'static> {
+    AuthenticatedMessage { from: vec![format!("x@{domain}")], ..AuthenticatedMessage::default() }
+}
+
+impl Verifier {
+    /// The record that holds for a domain; the result means nothing yet, but for an error of DNS.
+    pub(super) async fn published(&self, domain: &str) -> DmarcOutput {
+        let (message, nothing) = (by_author(domain), SpfOutput::new(domain.to_owned()));
+        let asked = self.authenticator.verify_dmarc(DmarcParameters::new(&message, &[], domain, &nothing));
+        let unknown = || undecided(DmarcOutput::new(domain.to_owned()));
+        let failed = |output: &DmarcOutput| {
+            matches!(output.result(), DmarcResult::TempError(_)) && output.dmarc_record().is_none()
+        };
+        self.ask(&format!("dmarc {domain}"), asked, failed, unknown).await
+    }
+
+    /// Whether the claims are aligned with a domain whose record is known.
+    pub(super) async fn judge(&self, published: DmarcOutput, claims: Claims<'_>) -> DmarcOutput {
+        if published.dmarc_record().is_none() {
+            return published;
+        }
+        let message = by_author(published.domain());
+        let parameters = DmarcParameters::new(&message, claims.dkim, claims.sender, claims.spf);
+        match timeout(limits::AUTHENTICATION, self.authenticator.verify_dmarc(parameters)).await {
+            Ok(judged) if judged.dmarc_record().is_some() => judged,
+            // It was there a moment ago: its policy holds, and nothing is proven.
+            _ => undecided(published),
+        }
+    }
+}
+
+fn undecided(output: DmarcOutput) -> DmarcOutput {
+    let nothing = DmarcResult::TempError(no_answer());
+    output.with_spf_result(nothing.clone()).with_dkim_result(nothing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn domains(from: &str) -> Option<Vec<String>> {
+        author_domains(format!("Subject: x\r\nFrom: {from}\r\n\r\nFrom: z@body.example\r\n").as_bytes())
+    }
+
+    #[test]
+    fn every_domain_counts_once() {
+        for (from, expected) in [
+            ("a@b.example", vec!["b.example"]),
+            ("A <a@B.example>, c@d.example, \"x, y\" <e@b.example>", vec!["b.example", "d.example"]),
+            ("People: a@b.example, c@d.example;", vec!["b.example", "d.example"]),
+            ("a\r\n\t<a@b.example>", vec!["b.example"]),
+            ("a@b.example.", vec!["b.example"]),
+            ("nobody", vec![]),
+            ("", vec![]),
+        ] {
+            assert_eq!(domains(from), Some(expected.into_iter().map(String::from).collect()), "{from}");
+        }
+        assert_eq!(author_domains(b"Subject: x\r\n\r\n"), Some(Vec::new()));
+    }
+
+    #[test]
+    fn what_cannot_be_asked_hides_nothing() {
+        let long = "x".repeat(64);
+        assert_eq!(askable(&format!("{long}.b.example")), "b.example");
+        assert_eq!(askable(&format!("a.{long}.b.example")), "b.example");
+        assert_eq!(askable("a..b.example"), "b.example");
+        assert_eq!(askable(&format!("{}b.example", "a.".repeat(150))).len(), 245);
+        assert_eq!((askable("b.example"), askable(""), askable("."), askable(&long)), ("b.example", "", "", ""));
+    }
+
+    #[test]
+    fn many_domains_are_refused() {
+        let list = |n: usize| (0..n).map(|n| format!("a@d{n}.example")).collect::<Vec<_>>().join(", ");
+        assert_eq!(domains(&list(limits::AUTHOR_DOMAINS)).map(|all| all.len()), Some(limits::AUTHOR_DOMAINS));
+        assert_eq!(domains(&list(limits::AUTHOR_DOMAINS + 1)), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_taken(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = author_domains(&[b"From: ".as_slice(), &bytes].concat());
+        }
+    }
+}
