@@ -22,6 +22,9 @@ pub(super) struct Link {
     due: AtomicBool,
 }
 
+/// Time in which a letter is on the disk, mostly.
+const BEHIND: Duration = Duration::from_millis(5);
+
 /// Time in which the end of a zygote is noticed after the end of its worker.
 const NOTICE: Duration = Duration::from_millis(50);
 
@@ -80,7 +83,7 @@ impl Pool {
         let ready = self.lock().ready.pop_front();
         match ready {
             Some(worker) => {
-                self.refill();
+                self.refill_behind();
                 Ok(worker)
             }
             None => self.make(READY_LARGEST, None).await,
@@ -117,6 +120,25 @@ impl Pool {
             state.link = None;
             state.ready.clear();
         }
+    }
+
+    /// Making a worker costs a millisecond of processor, which the letter that took one needs itself, on two cores for
+    /// its sealing and storing: the next is made once that is over, unless few are left.
+    fn refill_behind(self: &Arc<Self>) {
+        let left = {
+            let state = self.lock();
+            state.ready.len() + state.coming
+        };
+        if left < self.limits.ready / 2 {
+            return self.refill();
+        }
+        let pool = Arc::downgrade(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(BEHIND).await;
+            if let Some(pool) = pool.upgrade() {
+                pool.refill();
+            }
+        });
     }
 
     /// Asks for as many workers as are missing, in the background.
