@@ -19,7 +19,7 @@ use crate::report::{Facts, Query, limits::REPORT_BYTES};
 use crate::role::Role;
 use crate::{letter, sys};
 
-mod sample;
+pub(crate) mod sample;
 
 /// Exit codes of a worker, for its zygote's count.
 pub(crate) mod ended {

@@ -94,6 +94,8 @@ pub fn run_with(role: Role, duty: Duty) -> ExitCode {
 fn serve(role: Role, duty: Duty) -> Result<(), Box<dyn std::error::Error>> {
     let mut confined = confine::all_but_seccomp(role)?;
     quiet_panics();
+    // What code finds out once about the processor is found out here, not by every worker anew.
+    crate::worker::sample::read();
     let (start, with) = confined.control.recv::<Start>()?;
     let mut births = Births::of(&mut confined)?;
     // Before this process has its own list, so that the other walls of a worker can be attacked without it.

@@ -16,9 +16,16 @@ pub const CERTIFICATE: usize = 60 * 1024;
 pub const DNS_MESSAGE: usize = 16 * 1024;
 /// DNS questions under way at once.
 pub const DNS_QUESTIONS: usize = 256;
-/// Time one upstream gets to answer; then the next is asked.
+/// Time one upstream gets to answer by TCP; then the next is asked.
 pub const DNS_ANSWER: Duration = Duration::from_millis(2_500);
-/// Times the whole list of upstreams is asked.
-pub const DNS_ROUNDS: usize = 2;
+/// The same by UDP, for each time the whole list of upstreams is asked. Datagrams get lost: the first wait is short, and
+/// what took longer than it is mostly in the upstream's cache by the next.
+pub const DNS_WAITS: [Duration; 3] =
+    [Duration::from_millis(400), Duration::from_millis(900), Duration::from_millis(1_700)];
+/// How long "there is no such thing" holds when it comes without the record that would say so (RFC 2308 §5 has no time
+/// for it): long enough that a run of letters asks once.
+pub const DNS_NOTHING: Duration = Duration::from_secs(30);
+/// Such answers kept.
+pub const DNS_NOTHINGS: usize = 512;
 /// (address, account) pairs whose failed logins are remembered.
 pub const LOGIN_PAIRS: usize = 10_000;

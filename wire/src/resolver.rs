@@ -25,6 +25,10 @@ use tokio::task::JoinHandle;
 use crate::control::{self, Control, Controls, EdgeName};
 use crate::limits;
 
+mod nothings;
+
+use nothings::Nothings;
+
 /// What `up` sends first. Descriptors: the UDP socket, then the TCP listener, of `mx`'s loopback.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Start {
@@ -178,9 +182,14 @@ impl Question {
     }
 
     fn failure(&self) -> Vec<u8> {
+        self.empty_answer(SERVER_FAILURE)
+    }
+
+    /// An answer without records: RD as asked, QR and RA set.
+    fn empty_answer(&self, code: u8) -> Vec<u8> {
         let mut answer = self.message[..self.end].to_vec();
         answer[2] = answer[2] & 0x01 | 0x80;
-        answer[3] = 0x80 | SERVER_FAILURE;
+        answer[3] = 0x80 | code;
         answer[6..HEADER].fill(0);
         answer
     }
@@ -209,6 +218,7 @@ struct Forwarder {
     upstreams: Vec<SocketAddr>,
     room: Semaphore,
     silence: RefCell<Silence>,
+    nothings: RefCell<Nothings>,
 }
 
 /// Questions that nobody answered since the last answer of any kind. One of them says nothing: its domain's own servers
@@ -228,7 +238,12 @@ const BETWEEN_TRIES: Duration = Duration::from_secs(20);
 
 impl Forwarder {
     fn new(upstreams: Vec<SocketAddr>) -> Self {
-        Self { upstreams, room: Semaphore::new(limits::DNS_QUESTIONS), silence: RefCell::default() }
+        Self {
+            upstreams,
+            room: Semaphore::new(limits::DNS_QUESTIONS),
+            silence: RefCell::default(),
+            nothings: RefCell::default(),
+        }
     }
 
     async fn answer(self: &Rc<Self>, question: Question, transport: Transport) -> Vec<u8> {
@@ -238,6 +253,9 @@ impl Forwarder {
         if self.is_deaf() {
             self.try_again();
             return question.failure();
+        }
+        if let Some(answer) = self.nothings.borrow_mut().answer(&question) {
+            return answer;
         }
         let Ok(_room) = self.room.try_acquire() else { return question.failure() };
         let asked = Instant::now();
@@ -253,12 +271,18 @@ impl Forwarder {
 
     /// The first answer of any upstream.
     async fn ask_all(&self, question: &Question, transport: Transport) -> Option<Vec<u8>> {
-        for upstream in self.upstreams.iter().cycle().take(self.upstreams.len() * limits::DNS_ROUNDS) {
-            let asking = ask(*upstream, question, transport);
-            if let Ok(Ok(mut answer)) = tokio::time::timeout(limits::DNS_ANSWER, asking).await {
-                *self.silence.borrow_mut() = Silence { answered: Some(Instant::now()), ..Silence::default() };
-                answer[..2].copy_from_slice(&question.id());
-                return Some(answer);
+        let waits = match transport {
+            Transport::Udp => &limits::DNS_WAITS[..],
+            Transport::Tcp => &[limits::DNS_ANSWER],
+        };
+        for wait in waits {
+            for upstream in &self.upstreams {
+                if let Ok(Ok(mut answer)) = tokio::time::timeout(*wait, ask(*upstream, question, transport)).await {
+                    *self.silence.borrow_mut() = Silence { answered: Some(Instant::now()), ..Silence::default() };
+                    self.nothings.borrow_mut().note(question, &answer);
+                    answer[..2].copy_from_slice(&question.id());
+                    return Some(answer);
+                }
             }
         }
         None

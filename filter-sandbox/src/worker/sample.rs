@@ -1,5 +1,5 @@
-//! A constant letter that a waiting worker reads beforehand, so that code and memory are in place when a stranger's
-//! letter comes. It is nobody's mail.
+//! A constant letter that a zygote and each waiting worker read beforehand, so that code and memory are in place when
+//! a stranger's letter comes. It is nobody's mail.
 
 use crate::letter;
 use crate::report::Facts;
@@ -43,7 +43,7 @@ From: a@b.example\r\nSubject: inside\r\n\r\nWords.\r\n\
 --outer--\r\n";
 
 /// Reads it as any letter is read.
-pub(super) fn read() {
+pub(crate) fn read() {
     let report = letter::examine(LETTER, &Facts::default());
     let _ = std::hint::black_box(report.and_then(|report| postcard::to_stdvec(&report).ok()));
 }

@@ -182,3 +182,33 @@ proptest! {
         }
     }
 }
+
+/// A lost datagram costs one short wait, and an empty answer without a time is asked for once.
+#[test]
+fn a_lost_datagram_and_a_timeless_nothing() {
+    local(async {
+        let upstream = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let at = upstream.local_addr().unwrap();
+        let asked = Rc::new(std::cell::Cell::new(0));
+        let count = asked.clone();
+        tokio::task::spawn_local(async move {
+            let mut buffer = [0; 512];
+            loop {
+                let (length, from) = upstream.recv_from(&mut buffer).await.unwrap();
+                count.set(count.get() + 1);
+                if count.get() > 1 {
+                    let mut answer = buffer[..length].to_vec();
+                    (answer[2], answer[3]) = (0x81, 0x83);
+                    upstream.send_to(&answer, from).await.unwrap();
+                }
+            }
+        });
+        let forwarder = Rc::new(Forwarder::new(vec![at]));
+        for _ in 0..3 {
+            let question = Question::read(&query(&["example"])).unwrap();
+            let answer = forwarder.answer(question, Transport::Udp).await;
+            assert_eq!(answer[3] & 15, 3);
+        }
+        assert_eq!(asked.get(), 2, "asked, asked again, and then known");
+    });
+}
