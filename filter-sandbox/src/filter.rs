@@ -21,7 +21,7 @@ mod searcher;
 mod sheet;
 
 pub use searcher::Searcher;
-pub use sheet::Sheet;
+pub use sheet::{Sealed, Sheet, SheetBudget};
 
 use busy::Busy;
 use pool::Pool;
@@ -144,14 +144,14 @@ impl Filter {
         .await
     }
 
-    /// A sheet to write a letter of exactly `size` bytes on as it comes, before it is examined.
+    /// A sheet to write a letter of exactly `size` bytes on as it comes, before it is examined. What it takes of
+    /// `budget` it holds until it is dropped and its worker is dead.
     ///
     /// # Errors
-    /// [`Unfiltered::TooLong`], or no memory.
-    #[allow(clippy::unused_async, reason = "may have to wait for memory one day")]
-    pub async fn sheet(self: &Arc<Self>, size: usize) -> Result<Sheet, Unfiltered> {
+    /// [`Unfiltered::TooLong`], [`Unfiltered::Busy`] when the budget is spent, or no memory.
+    pub async fn sheet(self: &Arc<Self>, size: usize, budget: &SheetBudget) -> Result<Sheet, Unfiltered> {
         self.bounded(size)?;
-        Sheet::new(Arc::clone(self), size).map_err(Unfiltered::NoWorker)
+        Sheet::new(Arc::clone(self), size, budget.clone()).await
     }
 
     /// A worker that answers one bit for each of one owner's letters.

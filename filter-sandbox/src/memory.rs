@@ -27,6 +27,9 @@ pub fn lock_future() -> io::Result<()> {
     Ok(())
 }
 
+/// The smallest page there is; asking for the real one opens files, which roles may not.
+const PAGE: usize = 4096;
+
 /// Whether every mapping is locked by itself.
 static FUTURE: AtomicBool = AtomicBool::new(false);
 /// Bytes of memory, looked up before the list of calls forbids to ask.
@@ -113,6 +116,22 @@ impl Locked {
         self.locked |= unsafe { libc::mlock(self.start.as_ptr().cast(), self.length) } == 0;
     }
 
+    /// Brings pages in, all locked, before they are filled: for a file that grows into its mapping.
+    pub(crate) fn secure(&self, range: std::ops::Range<usize>) {
+        let end = range.end.min(self.length);
+        if range.start >= end {
+            return;
+        }
+        if !FUTURE.load(Ordering::Relaxed) {
+            // SAFETY: the range is inside our mapping. A limit that is too low leaves it merely mapped.
+            unsafe { libc::mlock(self.start.as_ptr().add(range.start).cast(), end - range.start) };
+        }
+        for at in (range.start..end).step_by(PAGE) {
+            // SAFETY: inside our mapping; the value is of no interest, only that the page is there.
+            unsafe { self.start.as_ptr().add(at).read_volatile() };
+        }
+    }
+
     /// Whether the kernel could lock it.
     #[must_use]
     pub const fn is_locked(&self) -> bool {
@@ -149,6 +168,13 @@ pub(crate) fn keep(file: &OwnedFd, length: usize) -> io::Result<Locked> {
     Ok(view)
 }
 
+/// Gives an empty memory file its length and maps it. No page of it exists before it is [secured](Locked::secure).
+pub(crate) fn room(file: &OwnedFd, length: usize) -> io::Result<Locked> {
+    rustix::fs::ftruncate(file, length as u64)?;
+    // SAFETY: as in `keep`.
+    unsafe { Locked::map(file, length, false) }
+}
+
 /// Every seal: the bytes and the length are as they are for ever.
 pub(crate) fn all_seals() -> SealFlags {
     SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL
@@ -179,8 +205,11 @@ pub fn file_of(parts: &[&[u8]]) -> io::Result<OwnedFd> {
 /// # Errors
 /// As [`file_of`].
 pub fn secret_file_of(secret: &[u8]) -> io::Result<(OwnedFd, Locked)> {
-    let file = file_of(&[secret])?;
-    let view = keep(&file, secret.len())?;
+    let file = empty_file()?;
+    let view = room(&file, secret.len())?;
+    view.secure(0..secret.len());
+    append_all(file.as_fd(), 0, &[secret])?;
+    rustix::fs::fcntl_add_seals(&file, all_seals())?;
     Ok((file, view))
 }
 

@@ -52,12 +52,9 @@ pub enum Reply {
     Refused(i32),
 }
 
-/// News from a zygote.
+/// News from a zygote: none. What it has to tell it tells `up`.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Event {
-    /// It has served its time: it ends once it has no worker left, and `up` starts a fresh one.
-    Due,
-}
+pub enum Event {}
 
 /// What a worker is told to do, once.
 #[derive(Debug, Serialize, Deserialize)]

@@ -5,8 +5,9 @@
 //! forbid what they must do first); they apply it themselves.
 //!
 //! Started with `zygote::Start` and one descriptor, the first client's edge; answers [`Ready`] on the control edge.
-//! Ends when `up` closes the control edge, when its last client is gone, or when it has served its time and has no
-//! worker left (exit code 0: `up` starts a fresh one at once).
+//! Says [`Ready::Due`] there once it has served its time, and goes on serving until `up` has given its clients a fresh one.
+//! Ends when `up` closes the control edge, when its last client is gone, or when nobody has replaced it for long (exit
+//! code 0).
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -41,12 +42,14 @@ pub mod limits {
     pub const AGE: Duration = Duration::from_secs(30 * 60);
     /// Workers that died other than well or by our hand before a fresh zygote is due.
     pub const ABNORMAL: u32 = 8;
-    /// How long it waits, once due, for its workers to be done.
+    /// How long it goes on, once due, where no fresh one takes its place.
     pub const GRACE: Duration = Duration::from_secs(600);
     /// Clients at once.
     pub const CLIENTS: usize = 256;
     /// Workers at once, all clients together.
     pub const LIVING: usize = 256;
+    /// Workers of one client at once: none can use up what others need.
+    pub const LIVING_EACH: usize = 64;
 }
 
 /// The first packet on a zygote's control edge; the first client's edge rides along.
@@ -56,7 +59,7 @@ pub struct Start {
     pub self_test: bool,
 }
 
-/// A zygote's one message on its control edge.
+/// What a zygote says on its control edge: the first or the second at its start, the third at most once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ready {
     /// It serves.
@@ -70,6 +73,8 @@ pub enum Ready {
     },
     /// It does not: what gave way or is missing, in words for the admin.
     Refused(String),
+    /// It has served its time, and goes on until a fresh one has taken its place.
+    Due,
 }
 
 /// The role's life: confines itself, then serves until it is no longer needed.
@@ -129,12 +134,29 @@ fn image_size(zygote: &Zygote) -> io::Result<u64> {
     pages.map(|pages| pages * rustix::param::page_size() as u64).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
+/// Who asks for workers.
+struct Client {
+    edge: Edge,
+    number: u64,
+}
+
+/// The client that came with the start, which alone brings others.
+const FIRST: u64 = 1;
+
+/// A worker, and the client that has asked for it.
+struct Charge {
+    worker: Living,
+    client: u64,
+}
+
 /// A serving zygote.
 struct Served {
     births: Births,
     control: Edge,
-    clients: Vec<Edge>,
-    living: Vec<Living>,
+    clients: Vec<Client>,
+    /// Edges ever attached: gives each client its number.
+    attached: u64,
+    living: Vec<Charge>,
     pace: pace::Pace,
     born: Instant,
     made: u64,
@@ -148,6 +170,7 @@ impl Served {
             births,
             control,
             clients: Vec::new(),
+            attached: 0,
             living: Vec::new(),
             pace: pace::Pace::new(),
             born: Instant::now(),
@@ -167,7 +190,8 @@ impl Served {
         }
         // A client that does not read its answers must not stop the others.
         rustix::io::ioctl_fionbio(&client, true)?;
-        self.clients.push(Edge::from(client));
+        self.attached += 1;
+        self.clients.push(Client { edge: client.into(), number: self.attached });
         Ok(())
     }
 
@@ -184,8 +208,8 @@ impl Served {
                 return;
             }
             self.bury(&ready.dead);
-            ready.released.iter().for_each(|index| self.living[*index].end());
-            self.living.retain(|worker| !worker.buried());
+            ready.released.iter().for_each(|index| self.living[*index].worker.end());
+            self.living.retain(|charge| !charge.worker.buried());
             self.answer(&ready.clients);
             if self.finished() {
                 return;
@@ -197,10 +221,10 @@ impl Served {
     fn wait(&self) -> io::Result<Woken> {
         let input = PollFlags::IN;
         let mut fds = vec![PollFd::new(&self.control, input)];
-        fds.extend(self.clients.iter().map(|client| PollFd::new(client, input)));
+        fds.extend(self.clients.iter().map(|client| PollFd::new(&client.edge, input)));
         // Hanging up is always told; a worker's socket is never read here.
-        fds.extend(self.living.iter().map(|worker| PollFd::new(worker.hung_up(), PollFlags::empty())));
-        fds.extend(self.living.iter().map(|worker| PollFd::new(worker.died(), input)));
+        fds.extend(self.living.iter().map(|charge| PollFd::new(charge.worker.hung_up(), PollFlags::empty())));
+        fds.extend(self.living.iter().map(|charge| PollFd::new(charge.worker.died(), input)));
         let timeout = rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 };
         rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, Some(&timeout)))?;
         let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
@@ -213,7 +237,7 @@ impl Served {
 
     fn bury(&mut self, dead: &[usize]) {
         for index in dead {
-            if self.living[*index].bury() == births::Death::Abnormal {
+            if self.living[*index].worker.bury() == births::Death::Abnormal {
                 self.abnormal += 1;
             }
         }
@@ -222,7 +246,7 @@ impl Served {
     /// One request of each client that has one; from the last, so that a client dropped moves no other.
     fn answer(&mut self, clients: &[usize]) {
         for index in clients.iter().rev() {
-            match self.clients[*index].recv::<Numbered<Request>>() {
+            match self.clients[*index].edge.recv::<Numbered<Request>>() {
                 Ok((request, with)) => {
                     if self.reply(*index, request, with).is_err() {
                         self.clients.swap_remove(*index);
@@ -239,27 +263,32 @@ impl Served {
         let number = request.number;
         let refused = |error: &io::Error| Reply::Refused(error.raw_os_error().unwrap_or(libc::EIO));
         match request.body {
+            Request::Attach if self.clients[client].number != FIRST => {
+                self.send(client, number, Reply::Refused(libc::EPERM), &[])
+            }
             Request::Attach => {
                 let attached = with.next().ok_or(EdgeError::Malformed("no edge"))?;
                 let reply = self.attach(attached).map_or_else(|error| refused(&error), |()| Reply::Attached);
                 self.send(client, number, reply, &[])
             }
-            Request::Spawn(spawn) => match self.spawn(spawn, with.next()) {
+            Request::Spawn(spawn) => match self.spawn(client, spawn, with.next()) {
                 Err(error) => self.send(client, number, refused(&error), &[]),
                 Ok((newborn, living)) => {
                     let mut fds: Vec<_> = newborn.file.iter().map(AsFd::as_fd).collect();
                     fds.extend([newborn.socket.as_fd(), living.died().as_fd()]);
                     let sent = self.send(client, number, Reply::Worker, &fds);
                     // Should it not have been sent, its socket hangs up and it is ended.
-                    self.living.push(living);
+                    self.living.push(Charge { worker: living, client: self.clients[client].number });
                     sent
                 }
             },
         }
     }
 
-    fn spawn(&mut self, spawn: Spawn, file: Option<OwnedFd>) -> io::Result<(births::Newborn, Living)> {
-        if self.living.len() >= limits::LIVING {
+    fn spawn(&mut self, client: usize, spawn: Spawn, file: Option<OwnedFd>) -> io::Result<(births::Newborn, Living)> {
+        let number = self.clients[client].number;
+        let of_client = self.living.iter().filter(|charge| charge.client == number).count();
+        if of_client >= limits::LIVING_EACH || self.living.len() >= limits::LIVING {
             return Err(io::Error::from_raw_os_error(libc::EAGAIN));
         }
         self.pace.wait();
@@ -275,21 +304,20 @@ impl Served {
         reply: Reply,
         with: &[std::os::fd::BorrowedFd<'_>],
     ) -> Result<(), EdgeError> {
-        self.clients[client].send(&Answer::<Reply, Event>::Reply(number, reply), with)
+        self.clients[client].edge.send(&Answer::<Reply, Event>::Reply(number, reply), with)
     }
 
-    /// Whether its time is over and nobody depends on it.
+    /// Whether its time has long been over. Its clients go to a fresh zygote, and then it ends with the last of them.
     fn finished(&mut self) -> bool {
         let Some(due) = self.due else {
             if self.made >= limits::WORKERS || self.abnormal >= limits::ABNORMAL || self.born.elapsed() >= limits::AGE {
                 self.due = Some(Instant::now());
-                for client in &self.clients {
-                    let _ = client.send(&Answer::<Reply, Event>::Event(Event::Due), &[]);
-                }
+                // An `up` that is gone is noticed at once, and one that does not read it after the grace.
+                let _ = self.control.send(&Ready::Due, &[]);
             }
             return false;
         };
-        self.living.is_empty() || due.elapsed() >= limits::GRACE
+        due.elapsed() >= limits::GRACE
     }
 }
 

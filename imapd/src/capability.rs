@@ -19,10 +19,14 @@ pub fn offered(binding: &ChannelBinding) -> impl Iterator<Item = Mechanism> {
     Mechanism::offered(binding).iter().copied().filter(|mechanism| *mechanism != Mechanism::Login)
 }
 
-/// After the login. APPENDLIMIT is [`crate::limits::APPEND`].
-pub const LOGGED_IN: &str = "IMAP4rev1 LITERAL+ ID ENABLE NAMESPACE CHILDREN IDLE UIDPLUS MOVE UNSELECT \
-    SPECIAL-USE CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS ESEARCH STATUS=SIZE APPENDLIMIT=52428800 QUOTA \
-    QUOTA=RES-STORAGE";
+/// After the login; `largest` is the largest message that APPEND takes.
+#[must_use]
+pub fn logged_in(largest: u32) -> String {
+    format!(
+        "IMAP4rev1 LITERAL+ ID ENABLE NAMESPACE CHILDREN IDLE UIDPLUS MOVE UNSELECT SPECIAL-USE CREATE-SPECIAL-USE \
+         LIST-EXTENDED LIST-STATUS ESEARCH STATUS=SIZE APPENDLIMIT={largest} QUOTA QUOTA=RES-STORAGE"
+    )
+}
 
 /// The answer to ID (RFC 2971): no version, which only helps who looks for an old one.
 pub const ID: &str = "* ID (\"name\" \"Postern\")\r\n";
@@ -40,8 +44,8 @@ mod tests {
     }
 
     #[test]
-    fn the_append_limit_is_the_one_enforced() {
-        assert!(LOGGED_IN.contains(&format!(" APPENDLIMIT={} ", crate::limits::APPEND)));
-        assert!(!LOGGED_IN.contains("  "));
+    fn the_append_limit_is_the_configured_one() {
+        assert!(logged_in(35_000_000).contains(" APPENDLIMIT=35000000 "));
+        assert!(!logged_in(1).contains("  "));
     }
 }

@@ -31,6 +31,30 @@ pub struct Wanted {
     pub whole: bool,
 }
 
+impl Wanted {
+    /// Whether summary and header are enough: the cache may have both.
+    #[must_use]
+    pub fn is_light(&self) -> bool {
+        let of_header = |item: &SectionItem| render::is_of_header(&item.section);
+        !self.whole && (self.summary || !self.sections.is_empty()) && self.sections.iter().all(of_header)
+    }
+
+    /// Whether what is known of a letter is all that is wanted.
+    #[must_use]
+    pub fn is_met_by(&self, digest: &Digest) -> bool {
+        self.is_light() && (self.sections.is_empty() || digest.header.is_some())
+    }
+}
+
+/// What lists and header fetches need of a letter.
+#[derive(Debug)]
+pub struct Digest {
+    /// Checked.
+    pub summary: Box<Summary>,
+    /// The whole header of the message, when it is no longer than [`limits::CACHED_HEADER`].
+    pub header: Option<Zeroizing<Vec<u8>>>,
+}
+
 /// One letter's output, in this order: one head, then its bytes; or a failure instead of either.
 #[derive(Debug)]
 pub enum Piece {
@@ -45,11 +69,12 @@ pub enum Piece {
 /// What is known before the bytes come.
 #[derive(Debug)]
 pub struct Head {
-    /// Checked.
-    pub summary: Option<Box<Summary>>,
-    /// As it was sealed, for the cache; empty where the cache was not asked.
-    pub raw: Zeroizing<Vec<u8>>,
-    /// How many bytes of each section follow; `None` where the letter has no such section.
+    /// Where it was needed.
+    pub digest: Option<Digest>,
+    /// For the cache; empty where the cache was not asked.
+    pub fresh: Zeroizing<Vec<u8>>,
+    /// How many bytes of each section follow; `None` where the letter has no such section. Empty where the digest is all
+    /// that was wanted.
     pub lengths: Vec<Option<u64>>,
 }
 
@@ -78,17 +103,11 @@ fn read(job: Job, identities: &Identities) -> ControlFlow<()> {
         Ok(opened) => opened,
         Err(error) => return send(&to, Piece::Failed(error)),
     };
-    let (summary, sections) = match look(&mut opened, &wanted) {
+    let (head, sections) = match look(&mut opened, &wanted) {
         Ok(found) => found,
         Err(error) => return send(&to, Piece::Failed(error)),
     };
-    let lengths = sections.iter().map(|slices| slices.as_ref().map(Slices::len)).collect();
-    let raw = if wanted.summary && wanted.sections.is_empty() {
-        Zeroizing::new(opened.summary().to_vec())
-    } else {
-        Zeroizing::default()
-    };
-    send(&to, Piece::Head(Head { summary: summary.map(Box::new), raw, lengths }))?;
+    send(&to, Piece::Head(head))?;
     for slices in sections.into_iter().flatten() {
         if let Err(error) = send_slices(&mut opened, &slices, &to)? {
             return send(&to, Piece::Failed(error));
@@ -105,13 +124,41 @@ const fn is_whole_message(section: &Section) -> bool {
     section.part.is_empty() && matches!(section.text, SectionText::Whole)
 }
 
-type Found = (Option<Summary>, Vec<Option<Slices>>);
-
 /// What is to be sent, before anything is.
-fn look(opened: &mut Opened<File>, wanted: &Wanted) -> Result<Found, LetterError> {
+fn look(opened: &mut Opened<File>, wanted: &Wanted) -> Result<(Head, Vec<Option<Slices>>), LetterError> {
     let summary = summary(opened, wanted)?;
-    let sections = sections(opened, wanted, summary.as_ref())?;
-    Ok((summary, sections))
+    if wanted.is_light()
+        && let Some(summary) = summary
+    {
+        let header = header(opened, &summary)?;
+        let digest = Digest { summary: Box::new(summary), header };
+        if wanted.is_met_by(&digest) {
+            let fresh =
+                crate::summaries::encode(opened.summary(), digest.header.as_ref().map(|header| header.as_slice()));
+            return Ok((Head { digest: Some(digest), fresh, lengths: Vec::new() }, Vec::new()));
+        }
+        return streamed(opened, wanted, Some(digest));
+    }
+    let digest = summary.map(|summary| Digest { summary: Box::new(summary), header: None });
+    streamed(opened, wanted, digest)
+}
+
+fn streamed(
+    opened: &mut Opened<File>,
+    wanted: &Wanted,
+    digest: Option<Digest>,
+) -> Result<(Head, Vec<Option<Slices>>), LetterError> {
+    let sections = sections(opened, wanted, digest.as_ref().map(|digest| &*digest.summary))?;
+    let lengths = sections.iter().map(|slices| slices.as_ref().map(Slices::len)).collect();
+    Ok((Head { digest, fresh: Zeroizing::default(), lengths }, sections))
+}
+
+fn header(opened: &mut Opened<File>, summary: &Summary) -> Result<Option<Zeroizing<Vec<u8>>>, LetterError> {
+    let span = summary.root.header;
+    if span.len() > limits::CACHED_HEADER {
+        return Ok(None);
+    }
+    opened.read_range(span.start.into(), span.len().into()).map(|bytes| Some(Zeroizing::new(bytes)))
 }
 
 /// The summary, where somebody needs it: whole messages need none.

@@ -48,6 +48,8 @@ pub const QUOTED: usize = 1_000;
 
 /// A connection must have logged in within this time (RFC 9051 §5.4 asks for at least 30 minutes only after login).
 pub const BEFORE_LOGIN: Duration = Duration::from_secs(60);
+/// How long a connection that is being ended may take over its last words.
+pub const PARTING: Duration = Duration::from_secs(5);
 /// The inactivity timer (RFC 3501 §5.4: at least 30 minutes).
 pub const IDLE: Duration = Duration::from_secs(30 * 60);
 /// While a command's literal or a reply's reader makes no progress at all.
@@ -74,8 +76,6 @@ pub const POUR: usize = 64 * 1024;
 pub const REPLY: usize = 64 * 1024;
 /// Bytes of a buffer that an idle session keeps.
 pub const IDLE_BUFFER: usize = 1024;
-/// Largest APPEND (RFC 7889), the same as SMTP's default SIZE.
-pub const APPEND: u32 = 50 * 1024 * 1024;
 /// Messages of one APPEND's worker examined at once, by one owner.
 pub const EXAMINED_AT_ONCE: usize = 2;
 /// How long a worker may take over one letter.
@@ -88,6 +88,8 @@ pub const OPENERS: usize = 2;
 pub const THREADS: usize = OPENERS * SESSIONS_PER_OWNER + 4;
 /// How long such a thread waits for more work before it ends.
 pub const THREAD_KEPT: Duration = Duration::from_secs(2);
+/// Bytes of a message's header that is kept in the cache beside its summary; longer ones are read from the letter.
+pub const CACHED_HEADER: u32 = 16 * 1024;
 /// Bytes of summaries put into the cache at once.
 pub const FRESH: usize = 1024 * 1024;
 /// Letters whose summaries one request asks for (the edge's bound is 512).

@@ -35,6 +35,7 @@ use wire::logins::Logins;
 use wire::tls::{CertificatePem, Tls};
 
 use self::doors::{Doors, Place};
+use crate::limits;
 
 /// The start packet. Descriptors ride along: the listeners of port 993 (one or more), the Login edge to the keeper, the edge
 /// to the owner zygote.
@@ -42,6 +43,8 @@ use self::doors::{Doors, Place};
 pub struct Start {
     /// What connections are answered with.
     pub certificate: CertificatePem,
+    /// Bytes of the largest message that APPEND takes: it is announced with the login.
+    pub largest: u32,
 }
 
 /// Threads: TLS of one fast download should not keep others waiting.
@@ -63,7 +66,8 @@ pub fn run() -> ExitCode {
 }
 
 fn serve(confined: Confined, runtime: &mut tokio::runtime::Builder) -> io::Result<()> {
-    let (Start { certificate }, descriptors) = wire::control::start(&confined.control).map_err(io::Error::other)?;
+    let (Start { certificate, largest }, descriptors) =
+        wire::control::start(&confined.control).map_err(io::Error::other)?;
     let mut descriptors = descriptors;
     let (owners, keeper) = (descriptors.pop(), descriptors.pop());
     let (Some(owners), Some(keeper), false) = (owners, keeper, descriptors.is_empty()) else {
@@ -73,7 +77,7 @@ fn serve(confined: Confined, runtime: &mut tokio::runtime::Builder) -> io::Resul
     drop(certificate);
     runtime.build()?.block_on(async {
         let controls = Controls::new(confined.control)?;
-        let house = Arc::new(House::new(tls, keeper, owners)?);
+        let house = Arc::new(House::new(tls, largest, keeper, owners)?);
         let listeners = descriptors.into_iter().map(listen).collect::<io::Result<Vec<_>>>()?;
         house.serve(listeners, &controls).await;
         Ok(())
@@ -89,6 +93,7 @@ fn listen(listener: OwnedFd) -> io::Result<TcpListener> {
 /// What all connections share.
 pub(crate) struct House {
     tls: Tls,
+    largest: u32,
     keeper: RwLock<Arc<Login>>,
     owners: RwLock<Arc<AsyncEdge>>,
     logins: Mutex<Logins>,
@@ -97,9 +102,10 @@ pub(crate) struct House {
 }
 
 impl House {
-    fn new(tls: Tls, keeper: OwnedFd, owners: OwnedFd) -> io::Result<Self> {
+    fn new(tls: Tls, largest: u32, keeper: OwnedFd, owners: OwnedFd) -> io::Result<Self> {
         Ok(Self {
             tls,
+            largest,
             keeper: RwLock::new(Arc::new(Login::new(keeper.into())?)),
             owners: RwLock::new(Arc::new(AsyncEdge::new(owners.into())?)),
             logins: Mutex::default(),
@@ -173,7 +179,7 @@ impl House {
         let Some(entry) = stranger.talk().await? else { return Ok(()) };
         place.known();
         let owner = UnixStream::from_std(entry.owner.stream)?;
-        relay::relay(entry.stream, owner, entry.ahead, Some(entry.owner.kept)).await
+        relay::relay(entry.stream, owner, entry.ahead, Some(entry.owner.kept), limits::STALLED).await
     }
 
     fn keeper(&self) -> Arc<Login> {

@@ -19,7 +19,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use filter_sandbox::edge::Edge;
-use filter_sandbox::filter::Filter;
+use filter_sandbox::filter::{Filter, SheetBudget};
 use filter_sandbox::offspring::Zygote;
 use filter_sandbox::{Role, confine};
 use serde::{Deserialize, Serialize};
@@ -34,9 +34,18 @@ use crate::summaries::Cache;
 
 /// The start packet. Two descriptors ride along: the edge from `login`, the edge to `imapd-zygote`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Start {
-    /// There is nothing to tell; but a packet of no bytes would be the end of the edge.
-    Serve,
+pub struct Start {
+    /// For every owner.
+    pub bounds: Bounds,
+}
+
+/// What the configuration says of messages that are appended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bounds {
+    /// Bytes of the largest one (RFC 7889), the same as SMTP's SIZE.
+    pub largest: u32,
+    /// Bytes of all that one mailbox's sessions append at once, at least the largest one.
+    pub budget: u64,
 }
 
 /// The role.
@@ -47,12 +56,12 @@ pub fn run() -> ExitCode {
         Err(error) => return failed(&error),
     };
     let Some(zygote) = Zygote::of(&mut confined) else { return failed(&"this role is no zygote") };
-    let (Start::Serve, descriptors) = match wire::control::start(&confined.control) {
+    let (Start { bounds }, descriptors) = match wire::control::start(&confined.control) {
         Ok(start) => start,
         Err(error) => return failed(&error),
     };
     let Ok([logins, filter]) = <[_; 2]>::try_from(descriptors) else { return failed(&"the start packet lacks edges") };
-    match house::House::new(zygote, confined.control, Edge::from(logins), Edge::from(filter)).serve() {
+    match house::House::new(zygote, bounds, confined.control, Edge::from(logins), Edge::from(filter)).serve() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
     }
@@ -68,6 +77,10 @@ fn failed(why: &dyn std::fmt::Display) -> ExitCode {
 pub struct Owner {
     /// Whose process this is.
     pub mailbox: MailboxId,
+    /// What APPEND takes.
+    pub bounds: Bounds,
+    /// What the messages being appended may hold together.
+    pub appending: SheetBudget,
     /// The folders that sessions have open.
     pub folders: RefCell<OpenFolders>,
     identities: RefCell<Arc<Identities>>,
@@ -78,9 +91,17 @@ pub struct Owner {
 impl Owner {
     /// With the identities of the first login. Without a filter there is no APPEND and no SEARCH in texts.
     #[must_use]
-    pub fn new(identities: Identities, filter: Option<Arc<Filter>>, draining: watch::Receiver<bool>) -> Rc<Self> {
+    pub fn new(
+        identities: Identities,
+        bounds: Bounds,
+        filter: Option<Arc<Filter>>,
+        draining: watch::Receiver<bool>,
+    ) -> Rc<Self> {
+        let budget = usize::try_from(bounds.budget.max(bounds.largest.into())).unwrap_or(usize::MAX);
         Rc::new(Self {
             mailbox: identities.mailbox(),
+            bounds,
+            appending: SheetBudget::new(budget),
             folders: RefCell::default(),
             identities: RefCell::new(Arc::new(identities)),
             filter: RefCell::new(filter),

@@ -8,7 +8,6 @@ use std::convert::Infallible;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use filter_sandbox::report::Summary;
 use spool::edges::Down;
 use spool::edges::limits::OPEN_LETTERS;
 use spool::edges::mailbox::{Mailbox, Reply, Request};
@@ -17,7 +16,7 @@ use spool::letter::Expect;
 use spool::names::{LetterId, MailboxId};
 use tokio::sync::mpsc;
 
-use crate::letters::{Job, Openers, Piece, Wanted};
+use crate::letters::{Digest, Job, Openers, Piece, Wanted};
 use crate::session::Ended;
 use crate::summaries::{self, Cache};
 use crate::{files, limits};
@@ -25,8 +24,8 @@ use crate::{files, limits};
 /// One letter, at its turn.
 #[derive(Debug)]
 pub enum Letter {
-    /// Its summary was in the cache, and that is enough.
-    Cached(Box<Summary>),
+    /// What the cache has of it is enough.
+    Cached(Digest),
     /// It is being opened.
     Opening(mpsc::Receiver<Piece>),
     /// The keeper has no such file, or a damaged one.
@@ -85,8 +84,7 @@ impl Feeder<'_> {
     /// # Errors
     /// [`Down`].
     async fn feed(&self, letters: &[Named], openers: &mut Openers, to: mpsc::Sender<Letter>) -> Result<(), Down> {
-        let cached = self.wanted.summary && self.wanted.sections.is_empty() && !self.wanted.whole;
-        if cached {
+        if self.wanted.is_light() {
             return self.feed_cached(letters, openers, &to).await;
         }
         for batch in letters.chunks(OPEN_LETTERS) {
@@ -131,7 +129,7 @@ impl Feeder<'_> {
         }
     }
 
-    async fn summaries(&self, batch: &[Named]) -> Result<Vec<Option<Box<Summary>>>, Down> {
+    async fn summaries(&self, batch: &[Named]) -> Result<Vec<Option<Digest>>, Down> {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
@@ -142,7 +140,7 @@ impl Feeder<'_> {
         let sealed: Vec<Option<Vec<u8>>> = file.and_then(|file| files::decode(file).ok()).unwrap_or_default();
         let open = |(at, (letter, size)): (usize, &Named)| {
             let sealed = sealed.get(at)?.as_deref()?;
-            self.cache.borrow().open(*letter, *size, sealed)
+            self.cache.borrow().open(*letter, *size, sealed).filter(|digest| self.wanted.is_met_by(digest))
         };
         Ok(batch.iter().enumerate().map(open).collect())
     }
@@ -151,7 +149,7 @@ impl Feeder<'_> {
     async fn mixed(
         &self,
         batch: &[Named],
-        found: Vec<Option<Box<Summary>>>,
+        found: Vec<Option<Digest>>,
         openers: &mut Openers,
         to: &mpsc::Sender<Letter>,
     ) -> Result<(), Down> {
@@ -161,7 +159,7 @@ impl Feeder<'_> {
         let mut files = Vec::new().into_iter();
         for (named, found) in batch.iter().zip(found) {
             let sent = match found {
-                Some(summary) => to.send(Letter::Cached(summary)).await.map_err(drop),
+                Some(digest) => to.send(Letter::Cached(digest)).await.map_err(drop),
                 None => {
                     if files.len() == 0 {
                         files = self.files(runs.next().unwrap_or_default()).await?.into_iter();

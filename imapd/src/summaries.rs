@@ -1,17 +1,44 @@
-//! Summaries in the keeper's cache: sealed by this owner, opened by this owner, checked again each time. The cache
+//! Summaries and headers in the keeper's cache: sealed by this owner, opened by this owner, checked again each time. The cache
 //! may vanish, and what lies in it may be damaged or old: whatever does not open is as if it were not there.
 
 use std::os::fd::AsFd;
 
-use filter_sandbox::report::Summary;
 use spool::edges::Down;
 use spool::edges::mailbox::{Mailbox, Request};
 use spool::keys::{Identities, KeyError};
 use spool::names::LetterId;
 use spool::summary_seal::SummarySeal;
 use tracing::warn;
+use zeroize::Zeroizing;
 
+use crate::letters::Digest;
 use crate::{files, letters, limits};
+
+/// Stands for a header that is too long to be kept.
+const NO_HEADER: u32 = u32::MAX;
+
+/// What is sealed for the cache: the header's length, the header, the summary as it was sealed with the letter.
+#[must_use]
+pub fn encode(summary: &[u8], header: Option<&[u8]>) -> Zeroizing<Vec<u8>> {
+    let header = header.filter(|header| 4 + header.len() + summary.len() <= spool::limits::SUMMARY);
+    let length = header.and_then(|header| u32::try_from(header.len()).ok()).unwrap_or(NO_HEADER);
+    Zeroizing::new([&length.to_le_bytes()[..], header.unwrap_or_default(), summary].concat())
+}
+
+/// Takes apart and checks what came out of the cache.
+fn decode(bytes: &[u8], size: u32) -> Option<Digest> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    let (header, summary) = match u32::from_le_bytes(*length) {
+        NO_HEADER => (None, rest),
+        length => {
+            let (header, summary) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+            (Some(Zeroizing::new(header.to_vec())), summary)
+        }
+    };
+    let summary = Box::new(letters::decode(summary, u64::from(size)).ok()?);
+    let whole = header.as_ref().is_none_or(|header| header.len() == summary.root.header.len() as usize);
+    whole.then_some(Digest { summary, header })
+}
 
 /// One command's dealings with the cache.
 #[derive(Debug)]
@@ -33,14 +60,13 @@ impl Cache {
 
     /// Opens and checks a value of the cache.
     #[must_use]
-    pub fn open(&self, letter: LetterId, size: u32, value: &[u8]) -> Option<Box<Summary>> {
-        let raw = self.seal.open(letter, value)?;
-        letters::decode(&raw, u64::from(size)).map(Box::new).ok()
+    pub fn open(&self, letter: LetterId, size: u32, value: &[u8]) -> Option<Digest> {
+        decode(&self.seal.open(letter, value)?, size)
     }
 
-    /// Takes a summary that should be in the cache.
-    pub fn add(&mut self, letter: LetterId, raw: &[u8]) {
-        if let Ok(sealed) = self.seal.seal(letter, raw) {
+    /// Takes what [`encode`] has made and the cache should have.
+    pub fn add(&mut self, letter: LetterId, fresh: &[u8]) {
+        if let Ok(sealed) = self.seal.seal(letter, fresh) {
             self.bytes += sealed.len();
             self.fresh.push((letter, sealed));
         }

@@ -2,7 +2,7 @@
 //!
 //! | bytes | field |
 //! | --- | --- |
-//! | 1 | version, 1 |
+//! | 1 | version, 2: from 2 on the owner puts the header before the summary |
 //! | 4 | generation of the identity whose key this is |
 //! | 12 | nonce |
 //! | n | the summary, ChaCha20-Poly1305 under HKDF(identity, mailbox, "postern summary v1") |
@@ -15,7 +15,7 @@ use crate::keys::{Identities, Identity, KeyError, derive, random};
 use crate::limits;
 use crate::names::{LetterId, MailboxId};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const FRONT: usize = 1 + 4 + 12;
 const TAG: usize = 16;
 

@@ -11,6 +11,7 @@ use tokio::net::UnixStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::pool::Worker;
+use super::sheet::Kept;
 use super::{Unfiltered, examine_frame};
 use crate::memory::{self, Locked};
 use crate::report::{Facts, Report, limits::REPORT_BYTES};
@@ -33,7 +34,7 @@ pub(super) struct Busy(Option<Held>);
 struct Held {
     worker: Worker,
     /// The letter, kept in memory that cannot be swapped while its reader may look.
-    view: Option<Arc<Locked>>,
+    view: Option<Arc<Kept>>,
     _permits: Permits,
 }
 
@@ -55,12 +56,12 @@ impl Busy {
     pub(super) fn fill(&mut self, message: &[&[u8]]) -> Result<(), Unfiltered> {
         let held = self.held()?;
         let file = held.worker.file.as_ref().ok_or_else(|| Unfiltered::NoWorker(io::ErrorKind::InvalidInput.into()))?;
-        held.view = Some(Arc::new(filled(file, message).map_err(Unfiltered::NoWorker)?));
+        held.view = Some(Arc::new(filled(file, message).map_err(Unfiltered::NoWorker)?.into()));
         Ok(())
     }
 
     /// Keeps a letter that the client wrote itself.
-    pub(super) fn keep(&mut self, view: Arc<Locked>) -> Result<(), Unfiltered> {
+    pub(super) fn keep(&mut self, view: Arc<Kept>) -> Result<(), Unfiltered> {
         self.held()?.view = Some(view);
         Ok(())
     }

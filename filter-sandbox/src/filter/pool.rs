@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,12 +13,10 @@ use super::{FilterLimits, Unfiltered};
 use crate::edge::{Caller, Edge};
 use crate::protocol::{Event, Reply, Request, Spawn, limits::READY_LARGEST};
 
-/// The edge to one zygote. Workers hold it: the zygote lives until the last of them is gone.
+/// The edge to one zygote. Workers hold it: a zygote that has been replaced lives until the last of them is gone.
 #[derive(Debug)]
 pub(super) struct Link {
     caller: Caller<Request, Reply, Event>,
-    /// The zygote has served its time: nothing new is asked of it.
-    due: AtomicBool,
 }
 
 /// Time in which a letter is on the disk, mostly.
@@ -66,7 +63,7 @@ impl Pool {
 
     pub(super) fn replace(self: &Arc<Self>, zygote: Edge) -> io::Result<()> {
         let (events, news) = mpsc::channel(4);
-        let link = Arc::new(Link { caller: Caller::start(zygote, events)?, due: AtomicBool::new(false) });
+        let link = Arc::new(Link { caller: Caller::start(zygote, events)? });
         {
             let mut state = self.lock();
             state.link = Some(Arc::clone(&link));
@@ -110,7 +107,7 @@ impl Pool {
     }
 
     fn usable(&self) -> Option<Arc<Link>> {
-        self.lock().link.clone().filter(|link| !link.due.load(Ordering::Relaxed))
+        self.lock().link.clone()
     }
 
     /// Drops a link that has proven dead, and what waits behind it.
@@ -161,7 +158,7 @@ impl Pool {
             Asked::Made(worker) => {
                 let mut state = pool.lock();
                 let present = state.link.as_ref().is_some_and(|present| Arc::ptr_eq(present, &link));
-                if present && !link.due.load(Ordering::Relaxed) {
+                if present {
                     state.ready.push_back(worker);
                 }
             }
@@ -216,25 +213,19 @@ fn worker(fds: Vec<OwnedFd>, with_file: bool, link: &Arc<Link>) -> io::Result<Wo
     Ok(Worker { file, socket: UnixStream::from_std(socket)?, pidfd, link: Arc::clone(link) })
 }
 
-/// Hears that a zygote is due, and that it is gone.
+/// Hears that a zygote is gone.
 async fn watch_link(pool: std::sync::Weak<Pool>, link: std::sync::Weak<Link>, mut news: mpsc::Receiver<Event>) {
     // The sender lives in the link's reader: the channel ends with the zygote or with the link.
-    while let Some(Event::Due) = news.recv().await {
-        let (Some(pool), Some(link)) = (pool.upgrade(), link.upgrade()) else { return };
-        link.due.store(true, Ordering::Relaxed);
-        // Those that wait are let go of, so that the zygote can end once the busy ones are done.
-        pool.lock().ready.retain(|worker| !Arc::ptr_eq(&worker.link, &link));
-    }
+    while news.recv().await.is_some() {}
     if let (Some(pool), Some(link)) = (pool.upgrade(), link.upgrade()) {
         pool.forget(&link);
     }
 }
 
 impl Worker {
-    /// Whether its zygote was killed: its death then says nothing about its letter. A zygote whose time was over waits
-    /// for its workers.
+    /// Whether its zygote is gone: its death then says nothing about its letter. One that was replaced waits for its
+    /// workers.
     pub(super) async fn orphaned(&self) -> bool {
-        let gone = tokio::time::timeout(NOTICE, self.link.caller.closed()).await.is_ok();
-        gone && !self.link.due.load(Ordering::Relaxed)
+        tokio::time::timeout(NOTICE, self.link.caller.closed()).await.is_ok()
     }
 }

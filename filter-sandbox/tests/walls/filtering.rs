@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use filter_sandbox::filter::{Filter, FilterLimits, Unfiltered};
+use filter_sandbox::filter::{Filter, FilterLimits, SheetBudget, Unfiltered};
 use filter_sandbox::report::{Facts, Query};
 
 use crate::box_::{self, LIMITS};
@@ -105,25 +105,24 @@ fn too_much() {
 
 fn sheet() {
     box_::with_filter(LIMITS, |filter| async move {
+        let budget = SheetBudget::new(4 << 20);
         for size in [LETTER.len(), 300_000, 3_000_000] {
             let letter = letter(size);
-            let mut sheet = filter.sheet(letter.len()).await.unwrap();
+            let mut sheet = filter.sheet(letter.len(), &budget).await.unwrap();
             for piece in letter.chunks(70_001) {
-                sheet.push(piece).unwrap();
+                sheet.push(piece).await.unwrap();
             }
-            assert_eq!(sheet.bytes(), letter);
-            assert!(matches!(sheet.push(b"x"), Err(Unfiltered::TooLong)));
-            let report = sheet.examine(&Facts::default()).await.unwrap();
+            assert!(matches!(sheet.push(b"x").await, Err(Unfiltered::TooLong)));
+            let (report, sealed) = sheet.examine(&Facts::default()).await.unwrap();
             assert_eq!(report.summary.size as usize, letter.len());
-            assert_eq!(sheet.bytes(), letter, "it can still be read");
+            assert_eq!(sealed.bytes(), letter, "it can still be read");
         }
-        let mut short = filter.sheet(1000).await.unwrap();
-        short.push(LETTER).unwrap();
-        assert_eq!(short.bytes(), LETTER);
+        let mut short = filter.sheet(1000, &budget).await.unwrap();
+        short.push(LETTER).await.unwrap();
         drop(short);
-        assert!(matches!(filter.sheet(LIMITS.largest + 1).await, Err(Unfiltered::TooLong)));
-        let mut empty = filter.sheet(0).await.unwrap();
-        let report = empty.examine(&Facts::default()).await.unwrap();
+        assert!(matches!(filter.sheet(LIMITS.largest + 1, &budget).await, Err(Unfiltered::TooLong)));
+        let empty = filter.sheet(0, &budget).await.unwrap();
+        let (report, _) = empty.examine(&Facts::default()).await.unwrap();
         assert_eq!(report.summary.size, 0);
     });
 }

@@ -1,13 +1,16 @@
 //! Workers that have been taken over, told by their letter what to do: rows 55 to 57.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use filter_sandbox::confine::Status;
+use filter_sandbox::edge::{Answer, Edge, Numbered};
 use filter_sandbox::filter::{Filter, FilterLimits, Unfiltered};
 use filter_sandbox::letter;
 use filter_sandbox::memory::Locked;
 use filter_sandbox::report::{Facts, Report};
+use filter_sandbox::{protocol, zygote};
 
 use crate::box_;
 use crate::runner::Case;
@@ -19,6 +22,7 @@ pub fn cases() -> Vec<Case> {
         Case { name: "a worker that crashes costs one letter", run: crashes },
         Case { name: "a worker that answers and goes on is killed", run: goes_on },
         Case { name: "a zygote is renewed after abnormal deaths", run: renewed },
+        Case { name: "one client's workers and places are bounded", run: bounded_each },
     ]
 }
 
@@ -193,7 +197,7 @@ fn goes_on() {
     });
 }
 
-/// A zygote whose workers die abnormally ends itself; letters wait for the next one.
+/// A zygote whose workers die abnormally says that it is due, and serves until a fresh one has taken its place.
 fn renewed() {
     let limits = FilterLimits { deadline: Duration::from_secs(10), ..QUICK };
     let (first, edge, _) = box_::zygote_with(&["hostile"], false);
@@ -203,19 +207,55 @@ fn renewed() {
         for _ in 0..filter_sandbox::zygote::limits::ABNORMAL {
             assert!(matches!(tell(&filter, "abort").await, Err(Unfiltered::Died)));
         }
-        // It is due, and nobody works: it ends by itself and well.
-        let status = tokio::task::spawn_blocking(move || box_::wait(first.pid)).await.unwrap();
-        assert_eq!(status.and_then(rustix::process::WaitStatus::exit_status), Some(0));
-        let waits = tell(&filter, "honest");
+        let filter_sandbox::Running { pid, control, .. } = first;
+        let (said, control) =
+            tokio::task::spawn_blocking(move || (control.recv::<zygote::Ready>().unwrap().0, control)).await.unwrap();
+        assert_eq!(said, zygote::Ready::Due);
+        still_well(&filter).await;
         let (second, edge, _) = box_::zygote_with(&["hostile"], false);
-        let comes = async {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            filter.replace(edge).unwrap();
-        };
-        let (report, ()) = tokio::join!(waits, comes);
-        report.unwrap();
+        filter.replace(edge).unwrap();
+        // Nobody is its client any more: it ends by itself and well.
+        let status = tokio::task::spawn_blocking(move || box_::wait(pid)).await.unwrap();
+        assert_eq!(status.and_then(rustix::process::WaitStatus::exit_status), Some(0));
+        drop(control);
         still_well(&filter).await;
         drop(filter);
         tokio::task::spawn_blocking(move || box_::end(second)).await.unwrap();
     });
+}
+
+/// Asks for something over a client's edge; the reply and what rides along.
+fn ask(edge: &Edge, body: protocol::Request, with: &[BorrowedFd<'_>]) -> (protocol::Reply, Vec<OwnedFd>) {
+    edge.send(&Numbered { number: 1, body }, with).unwrap();
+    match edge.recv::<Answer<protocol::Reply, protocol::Event>>().unwrap() {
+        (Answer::Reply(_, reply), with) => (reply, with),
+        (Answer::Event(news), _) => match news {},
+    }
+}
+
+/// A client that has been taken over keeps neither workers nor places from the others.
+fn bounded_each() {
+    let (running, edge, _) = box_::zygote_with(&[], false);
+    let spawn = || protocol::Request::Spawn(protocol::Spawn { largest: 100, seconds: 5, warm: false });
+    let (greedy, theirs) = Edge::pair().unwrap();
+    assert!(matches!(ask(&edge, protocol::Request::Attach, &[theirs.as_fd()]).0, protocol::Reply::Attached));
+    let refused = |reply: &protocol::Reply| matches!(reply, protocol::Reply::Refused(_));
+    let mut held = Vec::new();
+    for _ in 0..zygote::limits::LIVING_EACH {
+        let (reply, with) = ask(&greedy, spawn(), &[]);
+        assert!(matches!(reply, protocol::Reply::Worker), "{reply:?}");
+        held.push(with);
+    }
+    assert!(refused(&ask(&greedy, spawn(), &[]).0));
+    assert!(matches!(ask(&edge, spawn(), &[]).0, protocol::Reply::Worker), "another has its own");
+    // Only the first client brings others: one of them could take all the places.
+    let (_more, theirs) = Edge::pair().unwrap();
+    assert!(refused(&ask(&greedy, protocol::Request::Attach, &[theirs.as_fd()]).0));
+    drop(held);
+    let until = Instant::now() + Duration::from_secs(10);
+    while refused(&ask(&greedy, spawn(), &[]).0) {
+        assert!(Instant::now() < until, "its dead no longer count");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    box_::end(running);
 }

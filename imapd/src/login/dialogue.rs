@@ -81,9 +81,17 @@ impl<'a> Stranger<'a> {
         if let Some(bye) = bye {
             self.out.extend_from_slice(bye.as_bytes());
         }
-        self.flush().await?;
-        self.stream.shutdown().await?;
+        self.part().await?;
         Ok(None)
+    }
+
+    /// The last words, and the end. A client that takes neither is left.
+    async fn part(&mut self) -> io::Result<()> {
+        let parting = async {
+            self.flush().await?;
+            self.stream.shutdown().await
+        };
+        tokio::time::timeout(limits::PARTING, parting).await.unwrap_or(Ok(()))
     }
 
     async fn converse(&mut self) -> io::Result<Option<HandedOver>> {
@@ -138,7 +146,8 @@ impl<'a> Stranger<'a> {
             }
             Next::Enter(opened) => match self.enter(opened).await {
                 Ok(owner) => {
-                    let answer = Answer::ok("Logged in").with(format!("CAPABILITY {}", capability::LOGGED_IN));
+                    let answer = Answer::ok("Logged in")
+                        .with(format!("CAPABILITY {}", capability::logged_in(self.house.largest)));
                     answer.write(&mut self.out, &tag);
                     self.flush().await?;
                     return Ok(Some(owner));
@@ -152,8 +161,7 @@ impl<'a> Stranger<'a> {
         answer.write(&mut self.out, &tag);
         if !goes_on {
             self.bad = 0;
-            self.flush().await?;
-            self.stream.shutdown().await?;
+            self.part().await?;
             return Err(io::Error::other("logged out"));
         }
         Ok(None)

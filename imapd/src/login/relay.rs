@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use filter_sandbox::memory::Locked;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -16,30 +17,36 @@ use tokio::net::unix::OwnedReadHalf;
 use crate::limits;
 
 /// Relays until either side ends; who is silent for too long is the owner's to say. `ahead` is what the client had sent
-/// behind its login; `kept` is dropped when the owner speaks, which it does after it has read its identities.
+/// behind its login; a write that takes longer than `stalled` ends both; `kept` is dropped when the owner speaks, which it does after it has read its identities.
 ///
 /// # Errors
 /// Of either stream; the connection is over then.
-pub async fn relay<S>(client: S, owner: UnixStream, ahead: Vec<u8>, kept: Option<Locked>) -> io::Result<()>
+pub async fn relay<S>(
+    client: S,
+    owner: UnixStream,
+    ahead: Vec<u8>,
+    kept: Option<Locked>,
+    stalled: Duration,
+) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (mut from_client, mut to_client) = tokio::io::split(client);
     let (from_owner, mut to_owner) = owner.into_split();
     if !ahead.is_empty() {
-        to_owner.write_all(&ahead).await?;
+        give(&mut to_owner, &ahead, stalled).await?;
         drop(ahead);
     }
     let upward = async {
-        let result = copy(&mut from_client, &mut to_owner).await;
+        let result = copy(&mut from_client, &mut to_owner, stalled).await;
         // The owner ends its session when it reads the end; what it still says goes down.
-        to_owner.shutdown().await.and(result)
+        moving(to_owner.shutdown(), stalled).await.and(result)
     };
     let downward = async {
         from_owner.readable().await?;
         drop(kept);
-        let result = pour(&from_owner, &mut to_client).await;
-        to_client.shutdown().await.and(result)
+        let result = pour(&from_owner, &mut to_client, stalled).await;
+        moving(to_client.shutdown(), stalled).await.and(result)
     };
     tokio::pin!(upward, downward);
     tokio::select! {
@@ -47,12 +54,25 @@ where
         // The owner has ended: nothing the client still sends has a reader.
         ended = &mut downward => ended,
         // The client has: the owner may still say something, such as BYE.
-        _ = &mut upward => tokio::time::timeout(limits::STALLED, downward).await.unwrap_or(Ok(())),
+        _ = &mut upward => tokio::time::timeout(stalled, downward).await.unwrap_or(Ok(())),
     }
 }
 
+/// Writes bytes out, unless the reader takes nothing for too long: it would hold its place and its buffers for ever.
+async fn give<W: AsyncWrite + Unpin>(to: &mut W, bytes: &[u8], stalled: Duration) -> io::Result<()> {
+    let giving = async {
+        to.write_all(bytes).await?;
+        to.flush().await
+    };
+    moving(giving, stalled).await
+}
+
+async fn moving<T>(work: impl Future<Output = io::Result<T>>, stalled: Duration) -> io::Result<T> {
+    tokio::time::timeout(stalled, work).await?
+}
+
 /// From the owner: a large buffer while letters stream, none while the owner is silent.
-async fn pour<W: AsyncWrite + Unpin>(from: &OwnedReadHalf, to: &mut W) -> io::Result<()> {
+async fn pour<W: AsyncWrite + Unpin>(from: &OwnedReadHalf, to: &mut W, stalled: Duration) -> io::Result<()> {
     loop {
         from.readable().await?;
         let mut buffer = Vec::with_capacity(limits::POUR);
@@ -60,10 +80,7 @@ async fn pour<W: AsyncWrite + Unpin>(from: &OwnedReadHalf, to: &mut W) -> io::Re
             buffer.clear();
             match from.try_read_buf(&mut buffer) {
                 Ok(0) => return Ok(()),
-                Ok(_) => {
-                    to.write_all(&buffer).await?;
-                    to.flush().await?;
-                }
+                Ok(_) => give(to, &buffer, stalled).await?,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }
@@ -71,7 +88,7 @@ async fn pour<W: AsyncWrite + Unpin>(from: &OwnedReadHalf, to: &mut W) -> io::Re
     }
 }
 
-async fn copy<R, W>(from: &mut R, to: &mut W) -> io::Result<()>
+async fn copy<R, W>(from: &mut R, to: &mut W, stalled: Duration) -> io::Result<()>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -81,8 +98,7 @@ where
         if chunk.is_empty() {
             return Ok(());
         }
-        to.write_all(&chunk).await?;
-        to.flush().await?;
+        give(to, &chunk, stalled).await?;
     }
 }
 
@@ -107,7 +123,7 @@ mod tests {
     async fn bytes_pass_both_ways_and_ends_too() {
         let (client, theirs) = tokio::io::duplex(1 << 20);
         let (ours, mut owner) = UnixStream::pair().unwrap();
-        let relaying = tokio::spawn(relay(theirs, ours, b"ahead ".to_vec(), None));
+        let relaying = tokio::spawn(relay(theirs, ours, b"ahead ".to_vec(), None, limits::STALLED));
         let (mut from, mut to) = tokio::io::split(client);
         to.write_all(b"behind").await.unwrap();
         let mut got = [0; 12];
@@ -126,11 +142,54 @@ mod tests {
     async fn a_client_that_leaves_ends_the_owner() {
         let (client, theirs) = tokio::io::duplex(1024);
         let (ours, mut owner) = UnixStream::pair().unwrap();
-        let relaying = tokio::spawn(relay(theirs, ours, Vec::new(), None));
+        let relaying = tokio::spawn(relay(theirs, ours, Vec::new(), None, limits::STALLED));
         drop(client);
         let mut all = Vec::new();
         owner.read_to_end(&mut all).await.unwrap();
         drop(owner);
         relaying.await.unwrap().unwrap();
+    }
+
+    const SHORT: Duration = Duration::from_millis(50);
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_is_let_go() {
+        let (_client, theirs) = tokio::io::duplex(64);
+        let (ours, mut owner) = UnixStream::pair().unwrap();
+        let relaying = tokio::spawn(relay(theirs, ours, Vec::new(), None, SHORT));
+        owner.write_all(&[7; 4096]).await.unwrap();
+        assert_eq!(relaying.await.unwrap().unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn an_owner_that_takes_nothing_is_left() {
+        let (mut client, theirs) = tokio::io::duplex(1 << 20);
+        let (ours, _owner) = UnixStream::pair().unwrap();
+        let relaying = tokio::spawn(relay(theirs, ours, vec![7; 4 << 20], None, SHORT));
+        let _ = client.write_all(b"behind").await;
+        assert_eq!(relaying.await.unwrap().unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    /// DESIGN section 2: whoever fills a memory file with secrets keeps it mapped and locked until its reader has it.
+    #[tokio::test]
+    async fn identities_stay_mapped_until_the_owner_has_spoken() {
+        let (file, kept) = filter_sandbox::memory::secret_file_of(b"an identity").unwrap();
+        let inode = rustix::fs::fstat(&file).unwrap().st_ino;
+        drop(file);
+        let mapped = move || {
+            let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+            maps.lines().any(|line| line.split_whitespace().nth(4) == Some(&inode.to_string()))
+        };
+        let (mut client, theirs) = tokio::io::duplex(1024);
+        let (ours, mut owner) = UnixStream::pair().unwrap();
+        let relaying = tokio::spawn(relay(theirs, ours, Vec::new(), Some(kept), limits::STALLED));
+        client.write_all(b"a NOOP\r\n").await.unwrap();
+        let mut got = [0; 8];
+        owner.read_exact(&mut got).await.unwrap();
+        assert!(mapped());
+        owner.write_all(b"a OK\r\n").await.unwrap();
+        client.read_exact(&mut got[..6]).await.unwrap();
+        assert!(!mapped());
+        relaying.abort();
     }
 }

@@ -14,16 +14,19 @@ use spool::names::MailboxId;
 use tracing::{info, warn};
 use wire::control::{Control, EdgeName};
 
-use super::process;
+use super::{Bounds, process};
 use crate::handover::{self, FromOwner, Handover, ToOwner};
 use crate::limits;
 
 /// One owner process.
 #[derive(Debug)]
 struct Household {
+    /// Never waited for: one that does not read is no reason to keep others out.
     edge: Edge,
     /// Sessions sent to it.
     sent: u64,
+    /// Whether the filter's present zygote has been told of it.
+    filtered: bool,
     /// Ends with its edge, and with the house.
     process: Offspring,
 }
@@ -35,7 +38,9 @@ pub(super) struct House {
     control: Edge,
     /// `None` between the death of a `login` and the next one's edge.
     logins: Option<Edge>,
-    filter: Edge,
+    /// `None` between the death of a filter's zygote and the next one's edge. Never waited for.
+    filter: Option<Edge>,
+    bounds: Bounds,
     owners: HashMap<MailboxId, Household>,
     /// Processes that have been let go and may not have ended yet.
     leaving: Vec<Offspring>,
@@ -48,15 +53,18 @@ pub(super) struct House {
 enum Ready {
     Control,
     Logins,
+    /// The filter's zygote has answered, takes requests again, or is gone.
+    Filter,
     Owner(MailboxId),
     /// One that was leaving has ended.
     Ended,
 }
 
 impl House {
-    pub(super) fn new(zygote: Zygote, control: Edge, logins: Edge, filter: Edge) -> Self {
+    pub(super) fn new(zygote: Zygote, bounds: Bounds, control: Edge, logins: Edge, filter: Edge) -> Self {
         let (owners, leaving) = (HashMap::new(), Vec::new());
-        Self { zygote, control, logins: Some(logins), filter, owners, leaving, draining: false }
+        let filter = unwaiting(filter).inspect_err(|why| warn!(%why, "no filter")).ok();
+        Self { zygote, control, logins: Some(logins), filter, bounds, owners, leaving, draining: false }
     }
 
     /// Serves until `up` is gone or drains.
@@ -67,6 +75,10 @@ impl House {
                     Ready::Control => self.control()?,
                     Ready::Logins => {
                         self.login();
+                        true
+                    }
+                    Ready::Filter => {
+                        self.filter();
                         true
                     }
                     Ready::Owner(mailbox) => {
@@ -94,6 +106,11 @@ impl House {
         if let Some(logins) = &self.logins {
             who.push(Ready::Logins);
             fds.push(PollFd::new(logins, PollFlags::IN));
+        }
+        if let Some(filter) = &self.filter {
+            let waits = self.owners.values().any(|household| !household.filtered);
+            who.push(Ready::Filter);
+            fds.push(PollFd::new(filter, if waits { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN }));
         }
         for (mailbox, household) in &self.owners {
             who.push(Ready::Owner(*mailbox));
@@ -127,15 +144,42 @@ impl House {
     }
 
     fn renew_filter(&mut self, edge: Edge) {
-        self.filter = edge;
-        for household in self.owners.values() {
-            match attach(&self.filter) {
+        self.filter = unwaiting(edge).inspect_err(|why| warn!(%why, "no filter")).ok();
+        self.owners.values_mut().for_each(|household| household.filtered = false);
+        self.attach_all();
+    }
+
+    /// Owners that the present filter's zygote has not been told of. One that takes nothing now is tried again when it
+    /// does.
+    fn attach_all(&mut self) {
+        let Some(filter) = &self.filter else { return };
+        for household in self.owners.values_mut().filter(|household| !household.filtered) {
+            match attach(filter) {
                 Ok(theirs) => {
+                    household.filtered = true;
+                    // One that has died, or that has stopped reading, is noticed at its next login.
                     let _ = household.edge.send(&ToOwner::Zygote, &[theirs.as_fd()]);
                 }
-                Err(why) => warn!(%why, "an owner has no filter"),
+                Err(EdgeError::Io(why)) if why.kind() == io::ErrorKind::WouldBlock => return,
+                Err(why) => {
+                    warn!(%why, "an owner has no filter");
+                    self.filter = None;
+                    return;
+                }
             }
         }
+    }
+
+    /// What the filter's zygote answers needs no reader: an edge it does not want it closes, which its owner sees.
+    fn filter(&mut self) {
+        while let Some(filter) = &self.filter {
+            match filter.recv::<Answer<protocol::Reply, protocol::Event>>() {
+                Ok(_) => {}
+                Err(EdgeError::Io(why)) if why.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => self.filter = None,
+            }
+        }
+        self.attach_all();
     }
 
     fn tell_all(&self, news: &ToOwner) {
@@ -172,7 +216,7 @@ impl House {
                 household.sent += 1;
                 return;
             }
-            // It died a moment ago.
+            // It died a moment ago, or has stopped reading.
             self.let_go(mailbox);
         }
     }
@@ -206,12 +250,22 @@ impl House {
 
     fn make(&self, mailbox: MailboxId) -> io::Result<Household> {
         let (edge, theirs) = Edge::pair()?;
+        let edge = unwaiting(edge)?;
         // Without a filter mail is still read; the owner gets one when its zygote is there again.
-        let filter = attach(&self.filter).inspect_err(|why| warn!(%mailbox, %why, "an owner begins without a filter"));
-        let descriptors = [Some(theirs.into()), filter.ok().map(OwnedFd::from)].into_iter().flatten().collect();
-        let process = self.zygote.make(Role::Owner, descriptors, |descriptors| process::run(mailbox, descriptors))?;
+        let filter = match self.filter.as_ref().map(attach) {
+            Some(Ok(filter)) => Some(filter),
+            _ => {
+                warn!(%mailbox, "an owner begins without a filter");
+                None
+            }
+        };
+        let filtered = filter.is_some();
+        let descriptors = [Some(theirs.into()), filter.map(OwnedFd::from)].into_iter().flatten().collect();
+        let bounds = self.bounds;
+        let main = |descriptors| process::run(mailbox, bounds, descriptors);
+        let process = self.zygote.make(Role::Owner, descriptors, main)?;
         info!(%mailbox, "an owner begins");
-        Ok(Household { edge, sent: 0, process })
+        Ok(Household { edge, sent: 0, filtered, process })
     }
 
     fn owner(&mut self, mailbox: MailboxId) {
@@ -223,6 +277,7 @@ impl House {
                 info!(%mailbox, "an owner ends");
                 self.let_go(mailbox);
             }
+            Err(EdgeError::Io(why)) if why.kind() == io::ErrorKind::WouldBlock => {}
             Err(why) => {
                 warn!(%mailbox, %why, "an owner is gone");
                 self.let_go(mailbox);
@@ -231,16 +286,16 @@ impl House {
     }
 }
 
-/// A new client edge of the filter's zygote.
-fn attach(filter: &Edge) -> io::Result<Edge> {
-    let (ours, theirs) = Edge::pair()?;
+/// A new client edge of the filter's zygote, without waiting for its answer.
+fn attach(filter: &Edge) -> Result<Edge, EdgeError> {
+    let (ours, theirs) = Edge::pair().map_err(EdgeError::Io)?;
     let request = Numbered { number: 0, body: protocol::Request::Attach };
-    filter.send(&request, &[theirs.as_fd()]).map_err(io::Error::other)?;
-    loop {
-        match filter.recv::<Answer<protocol::Reply, protocol::Event>>().map_err(io::Error::other)?.0 {
-            Answer::Reply(_, protocol::Reply::Attached) => return Ok(ours),
-            Answer::Reply(..) => return Err(io::Error::other("the filter's zygote refused another client")),
-            Answer::Event(_) => {}
-        }
-    }
+    filter.send(&request, &[theirs.as_fd()])?;
+    Ok(ours)
+}
+
+/// Sending and receiving on it never wait.
+fn unwaiting(edge: Edge) -> io::Result<Edge> {
+    rustix::io::ioctl_fionbio(&edge, true)?;
+    Ok(edge)
 }

@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinSet, LocalSet};
 use tracing::{error, warn};
 
-use super::Owner;
+use super::{Bounds, Owner};
 use crate::client::Client;
 use crate::handover::{FromOwner, Handover, ToOwner};
 use crate::peers::Keeper;
@@ -33,10 +33,10 @@ use crate::{driver, files, limits};
 
 /// The process, already confined. Descriptors: the edge to the zygote and, when it is there, the edge to the filter's
 /// zygote.
-pub(super) fn run(mailbox: MailboxId, descriptors: Vec<OwnedFd>) -> ExitCode {
+pub(super) fn run(mailbox: MailboxId, bounds: Bounds, descriptors: Vec<OwnedFd>) -> ExitCode {
     let mut descriptors = descriptors.into_iter();
     let Some(edge) = descriptors.next() else { return ExitCode::FAILURE };
-    match serve(mailbox, edge.into(), descriptors.next().map(Edge::from)) {
+    match serve(mailbox, bounds, edge.into(), descriptors.next().map(Edge::from)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             error!(%mailbox, %why, "an owner cannot go on");
@@ -49,7 +49,7 @@ pub(super) fn run(mailbox: MailboxId, descriptors: Vec<OwnedFd>) -> ExitCode {
 ///
 /// # Errors
 /// The kernel's.
-pub fn serve(mailbox: MailboxId, edge: Edge, filter: Option<Edge>) -> io::Result<()> {
+pub fn serve(mailbox: MailboxId, bounds: Bounds, edge: Edge, filter: Option<Edge>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(limits::THREADS)
@@ -57,28 +57,28 @@ pub fn serve(mailbox: MailboxId, edge: Edge, filter: Option<Edge>) -> io::Result
         .build()?;
     LocalSet::new().block_on(&runtime, async {
         let edge = AsyncEdge::new(edge)?;
-        let filter = filter.and_then(connect);
-        Desk { mailbox, edge, filter, owner: None, sessions: JoinSet::new(), taken: 0, drain: watch::channel(false).0 }
-            .serve()
-            .await;
+        let filter = filter.and_then(|filter| connect(filter, bounds));
+        let (sessions, drain) = (JoinSet::new(), watch::channel(false).0);
+        Desk { mailbox, bounds, edge, filter, owner: None, sessions, taken: 0, drain }.serve().await;
         Ok(())
     })
 }
 
-fn connect(edge: Edge) -> Option<Arc<Filter>> {
+fn connect(edge: Edge, bounds: Bounds) -> Option<Arc<Filter>> {
     // None waits ready: an owner examines a letter only when one is appended.
-    let bounds = FilterLimits {
+    let limits = FilterLimits {
         ready: 0,
         concurrent: limits::EXAMINED_AT_ONCE,
         deadline: limits::EXAMINE,
-        largest: limits::APPEND as usize,
+        largest: bounds.largest as usize,
     };
-    Filter::new(edge, bounds).inspect_err(|why| warn!(%why, "no filter: letters cannot be appended")).ok()
+    Filter::new(edge, limits).inspect_err(|why| warn!(%why, "no filter: letters cannot be appended")).ok()
 }
 
 /// Takes logins in.
 struct Desk {
     mailbox: MailboxId,
+    bounds: Bounds,
     edge: AsyncEdge,
     filter: Option<Arc<Filter>>,
     /// From the first login on.
@@ -135,7 +135,7 @@ impl Desk {
             }
             return;
         }
-        self.filter = connect(edge);
+        self.filter = connect(edge, self.bounds);
         if let Some(owner) = &self.owner {
             owner.set_filter(self.filter.clone());
         }
@@ -171,7 +171,7 @@ impl Desk {
             owner.renew(identities);
             return Ok(owner.clone());
         }
-        let owner = Owner::new(identities, self.filter.clone(), self.drain.subscribe());
+        let owner = Owner::new(identities, self.bounds, self.filter.clone(), self.drain.subscribe());
         self.owner = Some(owner.clone());
         Ok(owner)
     }

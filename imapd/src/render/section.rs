@@ -132,6 +132,27 @@ pub fn fields(header: Span, bytes: &[u8], index: &[Field], names: &[String], not
     Slices { spans, tail: b"\r\n" }
 }
 
+/// Whether a section lies in the message's own header.
+#[must_use]
+pub const fn is_of_header(section: &Section) -> bool {
+    section.part.is_empty() && matches!(section.text, SectionText::Header | SectionText::Fields { .. })
+}
+
+/// Such a section, cut, when `header` are the header's bytes: spans of those, since a message begins with its header. What
+/// would lie beyond them is left out.
+#[must_use]
+pub fn of_header(summary: &Summary, header: &[u8], item: &SectionItem) -> Slices {
+    let mut slices = match (resolve(summary, &item.section), &item.section.text) {
+        (Wanted::Bytes(slices), _) => slices,
+        (Wanted::Fields { header: span, index }, SectionText::Fields { names, not }) => {
+            fields(span, header, index, names, *not)
+        }
+        _ => Slices::default(),
+    };
+    slices.spans.retain(|span| span.end as usize <= header.len());
+    cut(&slices, item.partial)
+}
+
 /// Cuts `<start.length>` out of slices; beyond the end there is nothing, and that is no error.
 #[must_use]
 pub fn cut(slices: &Slices, partial: Option<(u32, u32)>) -> Slices {

@@ -3,7 +3,7 @@
 
 use std::os::fd::AsFd;
 
-use filter_sandbox::filter::Sheet;
+use filter_sandbox::filter::{Sheet, Unfiltered};
 use filter_sandbox::report::Facts;
 use spool::edges::mailbox::{Reply, Request};
 use spool::edges::pipe::LetterPipe;
@@ -16,7 +16,6 @@ use crate::answer::Answer;
 use crate::command::AppendHead;
 use crate::driver::read_on;
 use crate::grammar::Step;
-use crate::limits;
 use crate::view::Expunges;
 
 /// Performs an APPEND whose head has come and whose message follows.
@@ -52,7 +51,7 @@ async fn admit(session: &mut Session, head: &AppendHead) -> Result<Sheet, Stop> 
     if head.size == 0 {
         return Err(Answer::bad("There is no empty message").into());
     }
-    if head.size > limits::APPEND {
+    if head.size > session.owner.bounds.largest {
         return Err(Answer::no("TOOBIG", "The message is larger than this server takes").into());
     }
     let status = Request::Status { name: head.mailbox.clone() };
@@ -64,14 +63,17 @@ async fn admit(session: &mut Session, head: &AppendHead) -> Result<Sheet, Stop> 
     }
     let Some(filter) = session.owner.filter() else { return Err(not_now().into()) };
     let size = usize::try_from(head.size).map_err(|_| not_now())?;
-    session.keeper.during(filter.sheet(size)).await.map_err(|why| {
-        warn!(session = session.number, %why, "no worker for an APPEND");
-        not_now().into()
-    })
+    let sheet = filter.sheet(size, &session.owner.appending);
+    session.keeper.during(sheet).await.map_err(|why| untaken(session.number, &why).into())
 }
 
 fn not_now() -> Answer {
     Answer::no("UNAVAILABLE", "The message cannot be examined now; try again")
+}
+
+fn untaken(session: u32, why: &Unfiltered) -> Answer {
+    warn!(session, %why, "no room for an APPEND");
+    not_now()
 }
 
 /// Takes the message to its end, even when something is wrong with it: only then is there a line to answer.
@@ -82,10 +84,10 @@ async fn take(session: &mut Session, sheet: Sheet) -> Result<Sheet, Stop> {
             Step::Incomplete => read_on(session).await?,
             Step::Chunk(bytes) => {
                 if let Ok(taking) = &mut sheet
-                    && let Err(why) = taking.push(&bytes)
+                    && let Err(why) = session.keeper.during(taking.push(&bytes)).await
                 {
-                    warn!(session = session.number, %why, "a worker's sheet could not be written");
-                    sheet = Err(not_now());
+                    // What it held is others' at once; the rest of the message is read and forgotten.
+                    sheet = Err(untaken(session.number, &why));
                 }
             }
             Step::AppendEnd { well_formed: true } => return sheet.map_err(Stop::Answer),
@@ -103,8 +105,8 @@ async fn take(session: &mut Session, sheet: Sheet) -> Result<Sheet, Stop> {
 }
 
 /// Examined, sealed, recorded.
-async fn store(session: &mut Session, head: &AppendHead, mut sheet: Sheet) -> Done {
-    let report = session.keeper.during(sheet.examine(&Facts::default())).await.map_err(|why| {
+async fn store(session: &mut Session, head: &AppendHead, sheet: Sheet) -> Done {
+    let (report, sealed) = session.keeper.during(sheet.examine(&Facts::default())).await.map_err(|why| {
         warn!(session = session.number, %why, "an appended message was not examined");
         not_now()
     })?;
@@ -118,8 +120,7 @@ async fn store(session: &mut Session, head: &AppendHead, mut sheet: Sheet) -> Do
     };
     let (read, write) = LetterPipe::new().map_err(|_| not_now())?;
     let sealing = tokio::task::spawn_blocking(move || {
-        let message = sheet.bytes();
-        letter::seal(identities.newest().public(), &summary, [message], write).and_then(LetterPipe::finish)
+        letter::seal(identities.newest().public(), &summary, [sealed.bytes()], write).and_then(LetterPipe::finish)
     });
     let request = Request::Append {
         name: head.mailbox.clone(),

@@ -5,6 +5,6 @@ use crate::answer::Answer;
 use crate::capability;
 
 pub(super) fn run(session: &mut Session) -> Done {
-    session.client.say(&format!("* CAPABILITY {}\r\n", capability::LOGGED_IN));
+    session.client.say(&format!("* CAPABILITY {}\r\n", capability::logged_in(session.owner.bounds.largest)));
     Ok(Answer::ok("That is all"))
 }

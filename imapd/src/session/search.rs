@@ -126,12 +126,12 @@ async fn sift(
 
 async fn summary(open: &Open, letter: Letter, cache: &RefCell<Cache>) -> Option<Box<Summary>> {
     match letter {
-        Letter::Cached(summary) => Some(summary),
+        Letter::Cached(digest) => Some(digest.summary),
         Letter::Missing => None,
         Letter::Opening(mut pieces) => match pieces.recv().await {
             Some(Piece::Head(head)) => {
-                cache.borrow_mut().add(open.fact.letter, &head.raw);
-                head.summary
+                cache.borrow_mut().add(open.fact.letter, &head.fresh);
+                head.digest.map(|digest| digest.summary)
             }
             _ => None,
         },

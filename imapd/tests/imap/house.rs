@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use filter_sandbox::edge::Edge;
 use filter_sandbox::{Launch, Role, Running, zygote};
+use imapd::owner::Bounds;
 use serde::Serialize;
 use spool::audit::{Entry, Line, What};
 use spool::edges::admin::{Admin, Reply, Request};
@@ -18,6 +19,9 @@ use spool::slots::{Made, NewMailbox, SlotsFile};
 use wire::tls::CertificatePem;
 
 use crate::client::Client;
+
+/// What an APPEND may bring in these tests.
+pub const BOUNDS: Bounds = Bounds { largest: 20 << 20, budget: 30 << 20 };
 
 /// One box's IMAP side.
 pub struct House {
@@ -58,7 +62,7 @@ impl House {
         let roles = vec![
             keeper(&folder, admins, asked),
             start(Role::ImapZygote, None, &zygote::Start { self_test: false }, &[served.as_fd()]),
-            start(Role::OwnerZygote, None, &imapd::owner::Start::Serve, &[handed.as_fd(), filter.as_fd()]),
+            start(Role::OwnerZygote, None, &imapd::owner::Start { bounds: BOUNDS }, &[handed.as_fd(), filter.as_fd()]),
             login(&certified, &[listener.as_fd(), logins.as_fd(), owners.as_fd()]),
         ];
         let ready: zygote::Ready = roles[1].control.recv().unwrap().0;
@@ -208,7 +212,7 @@ fn keeper(folder: &PathBuf, admins: Edge, asked: Edge) -> Running {
 
 fn login(certified: &rcgen::CertifiedKey<rcgen::KeyPair>, with: &[BorrowedFd<'_>]) -> Running {
     let certificate = CertificatePem { chain: certified.cert.pem(), key: certified.signing_key.serialize_pem() };
-    start(Role::Login, None, &imapd::login::Start { certificate }, with)
+    start(Role::Login, None, &imapd::login::Start { certificate, largest: BOUNDS.largest }, with)
 }
 
 fn start<T: Serialize>(role: Role, directory: Option<BorrowedFd<'_>>, start: &T, with: &[BorrowedFd<'_>]) -> Running {

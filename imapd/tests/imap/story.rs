@@ -18,6 +18,8 @@ pub const ALL: &[(&str, Story)] = &[
     ("bodies_come_back_byte_for_byte", bodies_come_back_byte_for_byte),
     ("a_large_letter_streams", a_large_letter_streams),
     ("lists_with_and_without_the_cache_are_the_same", lists_with_and_without_the_cache_are_the_same),
+    ("headers_come_from_the_cache", headers_come_from_the_cache),
+    ("a_filter_that_hangs_keeps_nobody_out", a_filter_that_hangs_keeps_nobody_out),
     ("a_damaged_letter_is_told_and_the_others_are_shown", a_damaged_letter_is_told_and_the_others_are_shown),
     ("two_swapped_letters_are_noticed", two_swapped_letters_are_noticed),
     ("a_full_mailbox_says_so", a_full_mailbox_says_so),
@@ -166,6 +168,59 @@ fn lists_with_and_without_the_cache_are_the_same(house: &House) {
     other.ask("EXAMINE INBOX");
     let others = other.ask(list);
     assert_eq!(others.len(), 90);
+}
+
+/// What mutt, mbsync and phones list with: answered without opening a letter once the cache has its header, which any list
+/// before brings there.
+fn headers_come_from_the_cache(house: &House) {
+    let mailbox = house.mailbox("headers", None);
+    let mut client = house.session(&mailbox);
+    let before = house.letters();
+    fill(&mut client, "INBOX", &[700; 5]);
+    let small = fresh(house, &before);
+    let long = format!("X-Long: {}\r\n", "long ".repeat(10).trim_end()).repeat(400);
+    assert!(long.len() > 16 * 1024);
+    assert!(client.append("INBOX", &[long.as_bytes(), &message(6, 700)].concat()).contains("APPENDUID"));
+    client.ask("SELECT INBOX");
+    let commands = [
+        "FETCH 1:* (UID BODY.PEEK[HEADER.FIELDS (Subject From X-None)] RFC822.SIZE)",
+        "FETCH 1:* (BODY.PEEK[HEADER.FIELDS.NOT (Subject)]<3.40> ENVELOPE)",
+        "FETCH 1:* RFC822.HEADER",
+        "FETCH 1:* (BODY.PEEK[HEADER]<0.50> BODY.PEEK[HEADER]<100000.5>)",
+    ];
+    client.ask("FETCH 1:3 ENVELOPE");
+    let opened = commands.map(|command| client.ask(command));
+    let list = opened[0].join("\n");
+    let told = "BODY[HEADER.FIELDS (Subject From X-None)] {50}\nFrom: Anna <anna@home.test>\nSubject: number 4\n\n RFC822.SIZE ";
+    assert!(list.contains(told), "{list}");
+    assert!(
+        opened[1].join("\n").contains("]<3> {40}\nm: Anna <anna@home.test>\nTo: Ben <ben@h ENVELOPE"),
+        "{:?}",
+        opened[1]
+    );
+    assert_eq!(opened[2].join("\n").matches("X-Long: long").count(), 400);
+    assert_eq!(commands.map(|command| client.ask(command)), opened, "from the cache");
+    small.iter().for_each(|letter| std::fs::remove_file(letter).unwrap());
+    for (command, before) in commands.iter().zip(&opened) {
+        assert_eq!(&client.ask(command), before, "without the small letters' files");
+    }
+    let mut other = house.session(&mailbox);
+    other.ask("EXAMINE INBOX");
+    assert_eq!(other.ask("FETCH 1:* RFC822.HEADER"), opened[2]);
+}
+
+/// The owner zygote waits for nobody: logins go on while the filter's zygote answers nothing.
+fn a_filter_that_hangs_keeps_nobody_out(house: &House) {
+    use rustix::process::{Pid, Signal, kill_process};
+    let zygote = Pid::from_raw(house.processes()[1]).unwrap();
+    let mailboxes: Vec<Mailbox> = (0..3).map(|n| house.mailbox(&format!("hang{n}"), None)).collect();
+    kill_process(zygote, Signal::STOP).unwrap();
+    let mut sessions: Vec<Client> = mailboxes.iter().map(|mailbox| house.session(mailbox)).collect();
+    sessions.iter_mut().for_each(|session| drop(session.ask("SELECT INBOX")));
+    kill_process(zygote, Signal::CONT).unwrap();
+    for session in &mut sessions {
+        assert!(session.append("INBOX", &message(1, 700)).contains("APPENDUID"));
+    }
 }
 
 /// The letters' files of what was added since `before`.

@@ -56,6 +56,7 @@ pub fn wait_for_walls(roles: &mut Roles) -> Result<(), Failure> {
             Ok((Ready::Serving { zygote: _, worker, attacks }, _)) => {
                 tell_layers(role.name(), worker.landlock, attacks)
             }
+            Ok((Ready::Due, _)) => {}
             Ok((Ready::Refused(words), _)) => return Err(refused(words)),
             Err(error) => return Err(refused(format!("it cannot make workers ({error}); its own words stand above"))),
         }

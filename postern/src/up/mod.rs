@@ -38,7 +38,7 @@ use roles::Roles;
 
 /// How long a start waits for the box before it to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Between two looks at the certificate's files.
+/// Between two looks at the certificate's files, and at what the zygotes say.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// Options of `postern up`; each takes the place of the configuration's line of that name.
@@ -202,7 +202,10 @@ async fn live(shared: &Shared, data: &DataFolder, parts: Parts, certificates: Ce
                 greeted = true;
                 greeting::greet(shared, data, &roles, &watched.certificates, found?)?;
             }
-            _ = watched.tick.tick() => watched.look(&mut roles),
+            _ = watched.tick.tick() => {
+                watched.look(&mut roles);
+                roles.hear_zygotes();
+            }
             // The terminal is gone; where there was none, it is the old way to say "read again".
             _ = signals.hang_up.recv() => if terminal { break } else { watched.read(&mut roles) },
             _ = signals.terminate.recv() => break,

@@ -60,7 +60,7 @@ impl Parts {
                 send(control, &self.submission(), listeners.chain(ends))
             }
             Role::Login => send(control, &self.login(), self.listeners(Service::Imaps).chain(ends)),
-            Role::OwnerZygote => send(control, &imapd::owner::Start::Serve, ends),
+            Role::OwnerZygote => send(control, &imapd::owner::Start { bounds: self.appending() }, ends),
             Role::Resolver => {
                 let start = wire::resolver::Start { upstreams: self.dns.clone() };
                 send(control, &start, dns.into_iter().flat_map(|dns| [dns.udp.as_fd(), dns.tcp.as_fd()]))
@@ -110,7 +110,13 @@ impl Parts {
     }
 
     fn login(&self) -> imapd::login::Start {
-        imapd::login::Start { certificate: self.certificate.clone() }
+        imapd::login::Start { certificate: self.certificate.clone(), largest: self.appending().largest }
+    }
+
+    /// As for SMTP (DESIGN section 4): one mailbox may hold a quarter of the budget, or one largest message.
+    fn appending(&self) -> imapd::owner::Bounds {
+        let largest = u32::try_from(self.config.largest_message()).unwrap_or(u32::MAX);
+        imapd::owner::Bounds { largest, budget: (self.config.budget() / 4).max(largest.into()) }
     }
 
     fn settings(&self) -> Settings {

@@ -9,6 +9,7 @@ use std::{fs, io};
 use filter_sandbox::edge::{Edge, EdgeError};
 use filter_sandbox::launch::{Dns, Launch, Running};
 use filter_sandbox::role::Role;
+use filter_sandbox::zygote::Ready;
 use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus};
 use serde::Serialize;
 use wire::control::{Control, EdgeName};
@@ -27,6 +28,8 @@ pub struct Roles {
     exe: File,
     as_root: bool,
     running: BTreeMap<usize, Live>,
+    /// Zygotes whose time is over: a fresh one has taken their place, and they end with their last worker.
+    leaving: Vec<(Role, Live)>,
     waiting: BTreeMap<usize, Instant>,
     back_off: [BackOff; ROLES.len()],
     /// Ends of edges whose role is not running yet.
@@ -52,6 +55,7 @@ impl Roles {
             exe: File::open("/proc/self/exe")?,
             as_root: rustix::process::geteuid().is_root(),
             running: BTreeMap::new(),
+            leaving: Vec::new(),
             waiting: BTreeMap::new(),
             back_off: std::array::from_fn(|_| BackOff::default()),
             held: Vec::new(),
@@ -156,6 +160,7 @@ impl Roles {
         for place in dead {
             self.forget(place);
         }
+        self.leaving.retain(|(_, live)| exited(live).is_none());
     }
 
     fn forget(&mut self, place: usize) {
@@ -190,6 +195,27 @@ impl Roles {
                     let wait = self.back_off[place].after(Duration::ZERO);
                     say(&format!("cannot start {} again ({error}); trying in {wait:?}", ROLES[place].role));
                     self.waiting.insert(place, Instant::now() + wait);
+                }
+            }
+        }
+    }
+
+    /// Starts a fresh zygote for each that says its time is over. Its clients use the old one until they have it.
+    pub fn hear_zygotes(&mut self) {
+        let due: Vec<usize> =
+            self.running.iter().filter(|(place, live)| is_due(**place, live)).map(|(at, _)| *at).collect();
+        for place in due {
+            let role = ROLES[place].role;
+            let Some(old) = self.running.remove(&place) else { continue };
+            match self.start(place) {
+                Ok(()) => {
+                    say(&format!("{role} has served its time; a fresh one takes its place"));
+                    self.leaving.push((role, old));
+                }
+                Err(error) => {
+                    // It serves on, and ends by itself after a while: then there is a next try.
+                    say(&format!("cannot start a fresh {role} ({error})"));
+                    self.running.insert(place, old);
                 }
             }
         }
@@ -239,12 +265,34 @@ impl Roles {
             let _ = rustix::process::waitid(WaitId::PidFd(live.running.pidfd.as_fd()), WaitIdOptions::EXITED);
         }
         self.running.retain(|place, _| ROLES[*place].role != role);
+        self.leaving.retain(|(leaving, live)| {
+            if *leaving == role {
+                end(live);
+            }
+            *leaving != role
+        });
     }
 
     /// Where each service listens.
     #[must_use]
     pub fn bound(&self) -> &[super::ports::Bound] {
         &self.parts.bound
+    }
+}
+
+/// Whether a zygote has said that it is due.
+fn is_due(place: usize, live: &Live) -> bool {
+    if !ROLES[place].makes_workers() {
+        return false;
+    }
+    loop {
+        match live.running.control.recv::<Ready>() {
+            Ok((Ready::Due, _)) => return true,
+            Ok((Ready::Serving { .. }, _)) => {}
+            // It ends by itself, and is started again like any other.
+            Ok((Ready::Refused(words), _)) => say(&format!("{}: {words}", ROLES[place].role)),
+            Err(_) => return false,
+        }
     }
 }
 

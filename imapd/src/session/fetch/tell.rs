@@ -4,18 +4,17 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use filter_sandbox::report::Summary;
 use spool::edges::mailbox::Fact;
 use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::plan::Plan;
 use crate::client::Client;
-use crate::command::Item;
+use crate::command::{Item, SectionItem};
 use crate::facts::FolderFacts;
-use crate::letters::{Head, Piece};
+use crate::letters::{Digest, Head, Piece};
 use crate::pipeline::{Letter, Named};
-use crate::render::FetchLine;
+use crate::render::{self, FetchLine};
 use crate::session::Ended;
 use crate::summaries::Cache;
 use crate::view::View;
@@ -91,7 +90,7 @@ impl<'a> Teller<'a> {
     ) -> Result<(), Ended> {
         while let Some(target) = self.take() {
             match from.recv().await.ok_or(Ended::KeeperGone)? {
-                Letter::Cached(summary) => self.line(&mut client.out, target, Some(&summary)),
+                Letter::Cached(digest) => self.line(&mut client.out, target, Some(&digest)),
                 Letter::Opening(mut pieces) => self.opening(client, target, &mut pieces, cache).await?,
                 Letter::Missing => self.damaged(client, target, "its file is missing or damaged"),
             }
@@ -117,8 +116,13 @@ impl<'a> Teller<'a> {
     ) -> Result<(), Ended> {
         match pieces.recv().await {
             Some(Piece::Head(head)) => {
-                if !head.raw.is_empty() {
-                    cache.borrow_mut().add(target.named.0, &head.raw);
+                if !head.fresh.is_empty() {
+                    cache.borrow_mut().add(target.named.0, &head.fresh);
+                }
+                let met = |digest: &&Digest| self.plan.wanted.as_ref().is_some_and(|wanted| wanted.is_met_by(digest));
+                if let Some(digest) = head.digest.as_ref().filter(met) {
+                    self.line(&mut client.out, target, Some(digest));
+                    return Ok(());
                 }
                 self.opened(client, target, &head, pieces).await
             }
@@ -145,7 +149,7 @@ impl<'a> Teller<'a> {
         let mut lengths = head.lengths.iter();
         for item in &self.plan.items {
             let Item::Section(section) = item else {
-                self.item(&mut line, &mut client.out, item, &fact, head.summary.as_deref());
+                self.item(&mut line, &mut client.out, item, &fact, head.digest.as_ref());
                 continue;
             };
             let length = lengths.next().copied().flatten();
@@ -158,12 +162,12 @@ impl<'a> Teller<'a> {
         Ok(())
     }
 
-    /// A whole line that needs no bytes of the letter.
-    fn line(&mut self, out: &mut Vec<u8>, target: Target, summary: Option<&Summary>) {
+    /// A whole line that needs no more bytes of the letter.
+    fn line(&mut self, out: &mut Vec<u8>, target: Target, digest: Option<&Digest>) {
         let Some(fact) = self.fact(target.uid) else { return };
         let mut line = FetchLine::begin(out, target.number);
         for item in &self.plan.items {
-            self.item(&mut line, out, item, &fact, summary);
+            self.item(&mut line, out, item, &fact, digest);
         }
         self.end(line, out, &fact);
     }
@@ -175,15 +179,16 @@ impl<'a> Teller<'a> {
         fact
     }
 
-    fn item(&self, line: &mut FetchLine, out: &mut Vec<u8>, item: &Item, fact: &Fact, summary: Option<&Summary>) {
-        match (item, summary) {
+    fn item(&self, line: &mut FetchLine, out: &mut Vec<u8>, item: &Item, fact: &Fact, digest: Option<&Digest>) {
+        match (item, digest) {
             (Item::Uid, _) => line.uid(out, fact.uid),
             (Item::Flags, _) => self.flags(line, out, fact),
             (Item::InternalDate, _) => line.internal_date(out, fact.arrived),
             (Item::Size, _) => line.size(out, fact.size),
-            (Item::Envelope, Some(summary)) => line.envelope(out, &summary.envelope),
-            (Item::Body, Some(summary)) => line.body(out, &summary.root),
-            (Item::BodyStructure, Some(summary)) => line.body_structure(out, &summary.root),
+            (Item::Envelope, Some(digest)) => line.envelope(out, &digest.summary.envelope),
+            (Item::Body, Some(digest)) => line.body(out, &digest.summary.root),
+            (Item::BodyStructure, Some(digest)) => line.body_structure(out, &digest.summary.root),
+            (Item::Section(section), Some(digest)) => header(line, out, section, digest),
             // The plan asked for what its items need.
             (Item::Envelope | Item::Body | Item::BodyStructure | Item::Section(_), _) => {}
         }
@@ -212,6 +217,17 @@ impl<'a> Teller<'a> {
         warn!(letter = %target.named.0, uid = target.uid, why, "a letter cannot be shown");
         client.say(&format!("* NO [ALERT] The letter with UID {} cannot be shown: {why}\r\n", target.uid));
     }
+}
+
+/// A section of a header that is at hand.
+fn header(line: &mut FetchLine, out: &mut Vec<u8>, item: &SectionItem, digest: &Digest) {
+    let bytes = digest.header.as_ref().map(|header| header.as_slice()).unwrap_or_default();
+    let slices = render::of_header(&digest.summary, bytes, item);
+    line.section(out, item, Some(slices.len()));
+    for span in &slices.spans {
+        out.extend_from_slice(bytes.get(span.range()).unwrap_or_default());
+    }
+    out.extend_from_slice(slices.tail);
 }
 
 /// Exactly the announced bytes, or the connection breaks off.

@@ -22,6 +22,7 @@ const PATIENCE: i64 = 20;
 pub fn look() -> Vec<Finding> {
     match probe() {
         Ok(Ready::Serving { worker, attacks, .. }) => layers(worker, attacks),
+        Ok(Ready::Due) => Vec::new(),
         Ok(Ready::Refused(words)) => vec![Finding::bad(ABOUT, words, "without this `postern up` does not start")],
         Err(error) => vec![Finding::bad(ABOUT, error.to_string(), "without this `postern up` does not start")],
     }
