@@ -71,8 +71,12 @@ fn not_now() -> Answer {
     Answer::no("UNAVAILABLE", "The message cannot be examined now; try again")
 }
 
+/// What is the message's own fault would fail again, and a client that is told to would try for ever.
 fn untaken(session: u32, why: &Unfiltered) -> Answer {
-    warn!(session, %why, "no room for an APPEND");
+    if why.is_permanent() {
+        return Answer::no("CANNOT", "The message has too many parts, fields or levels");
+    }
+    warn!(session, %why, "an APPEND was not taken");
     not_now()
 }
 
@@ -106,10 +110,8 @@ async fn take(session: &mut Session, sheet: Sheet) -> Result<Sheet, Stop> {
 
 /// Examined, sealed, recorded.
 async fn store(session: &mut Session, head: &AppendHead, sheet: Sheet) -> Done {
-    let (report, sealed) = session.keeper.during(sheet.examine(&Facts::default())).await.map_err(|why| {
-        warn!(session = session.number, %why, "an appended message was not examined");
-        not_now()
-    })?;
+    let examined = session.keeper.during(sheet.examine(&Facts::default())).await;
+    let (report, sealed) = examined.map_err(|why| untaken(session.number, &why))?;
     let summary = postcard::to_stdvec(&report.summary).map_err(|_| not_now())?;
     let identities = session.owner.identities();
     let new = NewLetter {

@@ -20,6 +20,7 @@ pub const ALL: &[(&str, Story)] = &[
     ("lists_with_and_without_the_cache_are_the_same", lists_with_and_without_the_cache_are_the_same),
     ("headers_come_from_the_cache", headers_come_from_the_cache),
     ("a_filter_that_hangs_keeps_nobody_out", a_filter_that_hangs_keeps_nobody_out),
+    ("a_message_nobody_could_read_is_refused_for_good", a_message_nobody_could_read_is_refused_for_good),
     ("a_damaged_letter_is_told_and_the_others_are_shown", a_damaged_letter_is_told_and_the_others_are_shown),
     ("two_swapped_letters_are_noticed", two_swapped_letters_are_noticed),
     ("a_full_mailbox_says_so", a_full_mailbox_says_so),
@@ -207,6 +208,15 @@ fn headers_come_from_the_cache(house: &House) {
     let mut other = house.session(&mailbox);
     other.ask("EXAMINE INBOX");
     assert_eq!(other.ask("FETCH 1:* RFC822.HEADER"), opened[2]);
+}
+
+fn a_message_nobody_could_read_is_refused_for_good(house: &House) {
+    let mailbox = house.mailbox("parts", None);
+    let mut client = house.session(&mailbox);
+    let head = "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=q\r\n\r\n";
+    let answer = client.append("INBOX", format!("{head}{}--q--\r\n", "--q\r\n\r\npart\r\n".repeat(3_000)).as_bytes());
+    assert!(answer.starts_with("x NO [CANNOT]"), "{answer}");
+    assert!(client.append("INBOX", &message(1, 700)).contains("APPENDUID"));
 }
 
 /// The owner zygote waits for nobody: logins go on while the filter's zygote answers nothing.
