@@ -1,14 +1,14 @@
 //! `postern spool check [--repair]`: everything on disk against everything the journal says.
 
+mod journal;
+
 use std::collections::HashMap;
 use std::io;
 use std::time::{Duration, SystemTime};
 
 use crate::commit::With;
 use crate::edges::admin::Finding;
-use crate::journal::files::{self, checkpoint_path, segment_path};
 use crate::journal::record::Record;
-use crate::journal::segment::{Kind, Reader, Step};
 use crate::keeper::house::House;
 use crate::keeper::sweep;
 use crate::letter::{self, Frame};
@@ -38,34 +38,6 @@ impl Check<'_> {
 
     fn letter_place(id: MailboxId, letter: LetterId) -> String {
         format!("letters/{id}/{:02x}/{letter}", letter.shard())
-    }
-
-    /// Every segment and checkpoint but the one being written, entry by entry.
-    fn journal(&mut self) -> io::Result<()> {
-        let dir = self.house.root.join("journal");
-        self.findings.extend(self.house.told(self.repair));
-        let listing = files::list_only(&dir)?;
-        let current = listing.segments.last().copied();
-        let logs = listing.segments.iter().map(|number| (segment_path(&dir, *number), Kind::Log, *number));
-        let checkpoints =
-            listing.checkpoints.iter().map(|number| (checkpoint_path(&dir, *number), Kind::Checkpoint, *number));
-        for (path, kind, number) in logs.chain(checkpoints) {
-            let file = match std::fs::read(&path) {
-                // Superseded meanwhile by a checkpoint.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                other => other?,
-            };
-            let writing = kind == Kind::Log && Some(number) == current;
-            if let Some(what) = damage(self.house, &file, kind, number, writing) {
-                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                // What is in memory was read before or written since: a checkpoint supersedes the damage.
-                self.tell(format!("journal/{name}"), what, self.repair);
-            }
-        }
-        if self.repair && !self.findings.is_empty() {
-            self.house.committer.checkpoint(true)?;
-        }
-        Ok(())
     }
 
     fn slots(&mut self, id: MailboxId) {
@@ -133,7 +105,7 @@ impl Check<'_> {
     /// Letters that lie under one another's names go back to their own.
     fn put_back(&mut self, id: MailboxId, astray: &[(LetterId, LetterId)]) -> io::Result<()> {
         let root = &self.house.root;
-        let beside = |letter: &LetterId| root.join("incoming").join(format!("astray-{letter}"));
+        let beside = |letter: &LetterId| sweep::astray_path(root, *letter);
         if self.repair {
             for (lies, is) in astray {
                 self.house.disk.rename(&store::letter_path(root, id, *lies), &beside(is))?;
@@ -220,23 +192,6 @@ impl Check<'_> {
         }
         Ok(())
     }
-}
-
-/// What is wrong with a journal file; `None` when nothing is.
-fn damage(house: &House, file: &[u8], kind: Kind, number: u64, writing: bool) -> Option<String> {
-    let Ok(reader) = Reader::new(house.committer.key(), file, kind, number) else {
-        return Some("its header is damaged".to_owned());
-    };
-    for step in reader {
-        match step {
-            Step::Entry(..) => {}
-            Step::Torn { .. } if writing => {}
-            Step::Damage { at, bytes } | Step::Torn { at, bytes } => {
-                return Some(format!("{bytes} damaged bytes at {at}"));
-            }
-        }
-    }
-    None
 }
 
 /// The letter a file says it is.

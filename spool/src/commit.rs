@@ -10,23 +10,24 @@
 //! durable ([`Committer::durable`]). When a sync fails nobody knows what is on disk; nothing is sent any
 //! more, and the keeper ends and begins anew from what the disk really holds.
 
+mod checkpoint;
+mod thread;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
 use crate::disk::{Disk, DiskFile};
 use crate::index::{Index, News};
-use crate::journal::checkpoint::{self, Checkpoint};
-use crate::journal::files::{self, Writer};
+use crate::journal::files;
 use crate::journal::open::Opened;
 use crate::journal::record::Entry;
 use crate::journal::{limits, segment};
 use crate::names::{LetterId, MailboxId};
-use crate::store;
 
 /// What every commit waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +85,8 @@ pub struct Core<H> {
     rotate: Option<Rotate>,
     stop: bool,
     failed: bool,
+    /// The segment that is written to, and how far it is durable.
+    durable: (u64, u64),
 }
 
 #[derive(Debug, Default)]
@@ -109,6 +112,10 @@ pub struct Committer<H> {
     grown: AtomicU64,
     last_checkpoint: AtomicU64,
     segments: AtomicU64,
+    /// See [`Committer::hold_checkpoints`].
+    held: AtomicBool,
+    /// One checkpoint at a time; held while it touches files.
+    checkpointing: Mutex<()>,
     /// Counts of syncs.
     pub syncs: Syncs,
 }
@@ -203,6 +210,7 @@ impl<H: News + Send + 'static> Committer<H> {
             rotate: None,
             stop: false,
             failed: false,
+            durable: (writer.number(), segment::HEADER as u64),
         };
         let committer = Arc::new(Self {
             core: Mutex::new(core),
@@ -215,11 +223,16 @@ impl<H: News + Send + 'static> Committer<H> {
             grown: AtomicU64::new(since_checkpoint),
             last_checkpoint: AtomicU64::new(0),
             segments: AtomicU64::new(segments as u64),
+            held: AtomicBool::new(false),
+            checkpointing: Mutex::default(),
             syncs: Syncs::default(),
         });
         let thread = std::thread::Builder::new().name("commit".into()).spawn({
             let committer = committer.clone();
-            move || committer.run(writer)
+            move || {
+                let _ended = thread::Ended(&committer);
+                committer.run(writer);
+            }
         })?;
         Ok((committer, thread))
     }
@@ -245,6 +258,17 @@ impl<H: News + Send + 'static> Committer<H> {
         self.durable.subscribe()
     }
 
+    /// The segment that is written to, and how many of its bytes are durable: what lies behind may be half-written.
+    #[must_use]
+    pub fn durable_bytes(&self) -> (u64, u64) {
+        self.lock().durable
+    }
+
+    /// Returns once nobody waits on [`Self::durable`] any more.
+    pub async fn unwatched(&self) {
+        self.durable.closed().await;
+    }
+
     /// Waits, in a thread, until that entry is durable; whether it is.
     #[must_use]
     pub fn wait(&self, number: u64) -> bool {
@@ -265,122 +289,6 @@ impl<H: News + Send + 'static> Committer<H> {
         self.work.notify_one();
     }
 
-    fn run(&self, mut writer: Writer) {
-        loop {
-            let (batch, number, rotate) = {
-                let mut core = self.lock();
-                while core.batch.entries.is_empty() && core.rotate.is_none() && !core.stop {
-                    core = self.work.wait(core).unwrap_or_else(PoisonError::into_inner);
-                }
-                if core.stop && core.batch.entries.is_empty() {
-                    break;
-                }
-                let rotate = core.rotate.take();
-                (std::mem::take(&mut core.batch), core.sequence, rotate)
-            };
-            if let Err(error) = self.write(&mut writer, &batch) {
-                self.fail(&error);
-                return;
-            }
-            self.written(number, batch);
-            if let Some(Rotate(answer)) = rotate {
-                match self.rotate(writer) {
-                    Ok((next, outcome)) => {
-                        writer = next;
-                        let _ = answer.send(outcome);
-                    }
-                    Err(error) => {
-                        self.fail(&error);
-                        let _ = answer.send(Err(error));
-                        return;
-                    }
-                }
-            }
-        }
-        // Who waits for a new segment hears that there will be none.
-        let still = {
-            let mut core = self.lock();
-            core.rotate = None;
-            core.index.still().collect()
-        };
-        if let Err(error) = writer.close(still) {
-            tracing::error!(%error, "closing the journal");
-        }
-    }
-
-    fn write(&self, writer: &mut Writer, batch: &Batch) -> io::Result<()> {
-        for (mailbox, shard) in &batch.folders {
-            self.disk.sync_folder(&store::shard_path(&self.root, *mailbox, *shard))?;
-            self.syncs.folders.fetch_add(1, Ordering::Relaxed);
-        }
-        if batch.entries.is_empty() {
-            return Ok(());
-        }
-        let before = writer.at();
-        writer.write(batch.entries.iter().map(Vec::as_slice))?;
-        writer.sync()?;
-        self.syncs.journal.fetch_add(1, Ordering::Relaxed);
-        self.grown.fetch_add(writer.at() - before, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Lets go what waited for it; then there is time to unlink.
-    fn written(&self, number: u64, batch: Batch) {
-        self.tell(Durable::UpTo(number));
-        if batch.superfluous.is_empty() {
-            return;
-        }
-        for (mailbox, letter) in batch.superfluous {
-            let _ = self.disk.remove(&store::letter_path(&self.root, mailbox, letter));
-        }
-        // A disk that was full has room again.
-        files::keep_reserve(&self.disk, &self.journal());
-    }
-
-    fn tell(&self, now: Durable) {
-        let core = self.lock();
-        let _ = self.durable.send_replace(now);
-        drop(core);
-        self.done.notify_all();
-    }
-
-    fn fail(&self, error: &io::Error) {
-        tracing::error!(%error, "the journal cannot be written; the keeper ends and begins anew");
-        {
-            let mut core = self.lock();
-            core.failed = true;
-            core.rotate = None;
-        }
-        self.tell(Durable::Failed);
-    }
-
-    /// Goes on in a new segment. The inner error (no room for one) leaves the present one in use.
-    fn rotate(&self, mut writer: Writer) -> io::Result<(Writer, io::Result<u64>)> {
-        let number = writer.number() + 1;
-        let mut next = match Writer::create(&self.disk, &self.journal(), &self.key, number) {
-            Ok(next) => next,
-            Err(error) => return Ok((writer, Err(error))),
-        };
-        // What was taken since goes to the old segment; from the moment the lock is free, to the new one.
-        let (batch, number, still) = {
-            let mut core = self.lock();
-            let still: Vec<_> = core.index.still().collect();
-            let first = files::encode(&still).map_or(0, |encoded| encoded.len());
-            core.file = next.file();
-            // Besides: an index into the enum, the option, a tag and a number, framed.
-            core.promised = next.at() + (first + 64 + segment::FRAMING) as u64;
-            core.ahead = next.ahead();
-            (std::mem::take(&mut core.batch), core.sequence, still)
-        };
-        self.write(&mut writer, &batch)?;
-        let link = writer.close(still.clone())?;
-        next.begin(Some(link), number + 1, still)?;
-        self.written(number, batch);
-        self.segments.fetch_add(1, Ordering::Relaxed);
-        let made = next.number();
-        Ok((next, Ok(made)))
-    }
-
     /// The index key.
     #[must_use]
     pub fn key(&self) -> &[u8; 32] {
@@ -389,60 +297,5 @@ impl<H: News + Send + 'static> Committer<H> {
 
     fn journal(&self) -> PathBuf {
         self.root.join("journal")
-    }
-
-    /// Whether the journal has grown enough for a checkpoint.
-    #[must_use]
-    pub fn wants_checkpoint(&self) -> bool {
-        let bound = limits::CHECKPOINT_AFTER.max(self.last_checkpoint.load(Ordering::Relaxed));
-        self.grown.load(Ordering::Relaxed) > bound || self.segments.load(Ordering::Relaxed) > limits::SEGMENTS as u64
-    }
-
-    /// Writes a checkpoint, in the calling thread, while commits go on. `after_damage` puts everything
-    /// before it aside.
-    ///
-    /// # Errors
-    /// The kernel's; the journal is as good as before.
-    pub fn checkpoint(&self, after_damage: bool) -> io::Result<()> {
-        let (answer, answered) = std::sync::mpsc::sync_channel(1);
-        {
-            let mut core = self.lock();
-            if core.stop || core.failed {
-                return Err(io::Error::other("the keeper is ending"));
-            }
-            core.rotate = Some(Rotate(answer));
-        }
-        self.work.notify_one();
-        let number = answered.recv().map_err(|_| io::Error::other("the keeper is ending"))??;
-        let grown = self.grown.swap(0, Ordering::Relaxed);
-        self.segments.store(1, Ordering::Relaxed);
-        let dir = self.journal();
-        let written = self.write_checkpoint(&dir, number);
-        let size = written.inspect_err(|_| {
-            checkpoint::abandon(&dir, number);
-            self.grown.fetch_add(grown, Ordering::Relaxed);
-        })?;
-        self.last_checkpoint.store(size, Ordering::Relaxed);
-        files::keep_reserve(&self.disk, &dir);
-        if after_damage { checkpoint::set_aside(&self.disk, &dir, number) } else { checkpoint::prune(&self.disk, &dir) }
-    }
-
-    fn write_checkpoint(&self, dir: &Path, number: u64) -> io::Result<u64> {
-        let mut checkpoint = Checkpoint::begin(&self.disk, dir, &self.key, number)?;
-        let (house, ids, mut known) = {
-            let core = self.lock();
-            (files::encode(&vec![core.index.house(core.sequence)])?, core.index.ids(), core.sequence)
-        };
-        checkpoint.write(&[house])?;
-        for id in ids {
-            let entries = {
-                let core = self.lock();
-                known = core.sequence;
-                let records = core.index.mailbox_records(known, id);
-                records.map(|record| files::encode(&vec![record])).collect::<io::Result<Vec<_>>>()?
-            };
-            checkpoint.write(&entries)?;
-        }
-        checkpoint.finish(|| if self.wait(known) { Ok(()) } else { Err(io::Error::other("the journal failed")) })
     }
 }

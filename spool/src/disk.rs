@@ -50,6 +50,14 @@ impl Disk {
         self.open(path, OpenOptions::new().append(true).create(true))
     }
 
+    /// Opens a file that is there, to cut or sync it.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn reopen(&self, path: &Path) -> io::Result<DiskFile> {
+        self.open(path, OpenOptions::new().write(true))
+    }
+
     fn open(&self, path: &Path, options: &mut OpenOptions) -> io::Result<DiskFile> {
         self.step(|| options.mode(0o600).open(path)).map(|file| DiskFile { file, disk: self.clone() })
     }
@@ -108,16 +116,18 @@ impl Disk {
         })
     }
 
-    /// Makes a folder (0700) and syncs its parent; one that exists is no error.
+    /// Makes a folder (0700) and syncs its parent; one that exists is no error, but who made it may not
+    /// have synced the parent yet.
     ///
     /// # Errors
     /// The kernel's.
     pub fn make_folder(&self, path: &Path) -> io::Result<()> {
         match self.step(|| fs::DirBuilder::new().mode(0o700).create(path)) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-            Err(error) => Err(error),
-            Ok(()) => self.sync_folder(folder(path)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+            Err(error) => return Err(error),
+            Ok(()) => {}
         }
+        self.sync_folder(folder(path))
     }
 
     /// Makes names made, renamed and removed in a folder durable.

@@ -16,6 +16,7 @@ pub mod letter;
 pub mod limits;
 pub mod names;
 pub mod recover;
+pub mod recovering;
 pub mod slots;
 pub mod store;
 pub mod summary_seal;

@@ -13,45 +13,91 @@ use crate::keeper::house::{House, now};
 use crate::keeper::sweep;
 use crate::letter::Frame;
 use crate::names::{FolderId, LetterId, MailboxId, SlotId};
+use crate::recovering::{self, Recovering};
 use crate::{letter, store};
 
 /// Letters of one entry.
 const AT_ONCE: usize = 2_000;
 
 /// Puts the spool in order after a start: letters without a record are set aside, or, when entries were
-/// lost, given to their owners.
-///
-/// # Errors
-/// The disk's.
-pub fn after_start(house: &House, damaged: bool) -> io::Result<()> {
+/// lost or a recovery was interrupted, given to their owners. What cannot be done is told, and waits for
+/// the next start: it must not keep everybody's mail from being served.
+pub fn after_start(house: &House, damaged: bool) {
     let ids = house.committer.lock().index.ids();
+    let mut mended = true;
     for id in ids {
-        if damaged {
-            mend(house, id)?;
-        } else {
-            let strangers = sweep::unrecorded(&house.root, &house.committer.lock().index, id)?;
-            for letter in strangers {
-                // One letter that cannot be moved must not keep everybody's mail from being served.
-                if let Err(error) = sweep::set_aside(&house.root, id, letter) {
-                    tracing::error!(mailbox = %id, %letter, %error, "a letter without a record stays where it is");
-                }
-            }
+        if let Err(error) = settle(house, id, damaged) {
+            told(house, format!("letters/{id}"), format!("could not be put in order: {error}"));
+            mended &= !damaged || keep_for_next_start(house, id);
         }
     }
-    if damaged {
-        house.committer.checkpoint(true)?;
+    if damaged && !mended {
+        house.committer.hold_checkpoints();
+    } else if damaged && let Err(error) = house.committer.checkpoint(true) {
+        told(house, "journal".to_owned(), format!("no checkpoint after the damage: {error}"));
     }
-    sweep::forget_old(&house.root)
+    if let Err(error) = sweep::forget_old(&house.root) {
+        tracing::error!(%error, "what was set aside long ago is not all removed");
+    }
+}
+
+fn told(house: &House, place: String, what: String) {
+    tracing::error!(place, what, "at the start");
+    house.tell(place, what, false);
+}
+
+fn settle(house: &House, id: MailboxId, damaged: bool) -> io::Result<()> {
+    let mark = Recovering::read(&house.root, id)?;
+    let owners = matches!(mark, Some(Recovering::Letters | Recovering::Mending));
+    let settled = match (damaged, owners) {
+        (true, _) => mend(house, id),
+        (false, true) => file_found(house, id),
+        (false, false) => set_strangers_aside(house, id),
+    };
+    if settled.is_err() && mark == Some(Recovering::Letters) {
+        // As while `recover` is at it: no new mail, so that what it finds without a record is the owner's.
+        house.set_slots(id, None);
+    }
+    settled?;
+    match mark {
+        Some(Recovering::Letters) => Recovering::Ending.write(&house.disk, &house.root, id),
+        Some(Recovering::Mending) => recovering::end(&house.disk, &house.root, id),
+        Some(Recovering::Ending) | None => Ok(()),
+    }
+}
+
+/// Marks a mailbox that could not be mended; whether a checkpoint may go past the damage.
+fn keep_for_next_start(house: &House, id: MailboxId) -> bool {
+    match Recovering::read(&house.root, id) {
+        Ok(Some(Recovering::Letters | Recovering::Mending)) => true,
+        Ok(mark) => {
+            // `recover` may go on with it as before.
+            let mark = mark.map_or(Recovering::Mending, |_| Recovering::Letters);
+            mark.write(&house.disk, &house.root, id).is_ok()
+        }
+        Err(_) => false,
+    }
+}
+
+fn set_strangers_aside(house: &House, id: MailboxId) -> io::Result<()> {
+    let strangers = sweep::unrecorded(&house.root, &house.committer.lock().index, id)?;
+    strangers.into_iter().for_each(|letter| set_aside(house, id, letter));
+    Ok(())
+}
+
+/// One letter that cannot be moved stays where it is, not shown.
+fn set_aside(house: &House, id: MailboxId, letter: LetterId) {
+    if let Err(error) = sweep::set_aside(&house.root, id, letter) {
+        let place = format!("letters/{id}/{:02x}/{letter}", letter.shard());
+        told(house, place, format!("a letter without a record cannot be set aside: {error}"));
+    }
 }
 
 /// After damage: letters that are gone leave the folders, letters without a record come into
 /// "Recovered", and no client trusts the UIDs it knew.
 fn mend(house: &House, id: MailboxId) -> io::Result<()> {
-    let (missing, found) = {
-        let core = house.committer.lock();
-        (sweep::missing(&house.root, &core.index, id)?, sweep::unrecorded(&house.root, &core.index, id)?)
-    };
-    tracing::error!(mailbox = %id, missing = missing.len(), found = found.len(), "mending after a damaged journal");
+    let missing = sweep::missing(&house.root, &house.committer.lock().index, id)?;
+    tracing::error!(mailbox = %id, missing = missing.len(), "mending after a damaged journal");
     let mut entry = Vec::new();
     {
         let core = house.committer.lock();
@@ -60,19 +106,30 @@ fn mend(house: &House, id: MailboxId) -> io::Result<()> {
     }
     entry.push(Record::Missing { mailbox: id, letters: missing });
     take(house, entry)?;
+    file_found(house, id)
+}
+
+/// Files all letters without a record.
+fn file_found(house: &House, id: MailboxId) -> io::Result<()> {
+    let found = sweep::unrecorded(&house.root, &house.committer.lock().index, id)?;
+    tracing::warn!(mailbox = %id, letters = found.len(), "letters without a record go to their owner");
     file(house, id, &found.into_iter().map(|letter| RecoveredLetter { letter, size: 0 }).collect::<Vec<_>>())
 }
 
 /// Files letters that lie on disk into "Recovered"; a size of 0 is taken from the letter's frame. What
-/// is no letter of this mailbox is set aside.
+/// is no letter of this mailbox, or cannot be read, is set aside.
 fn file(house: &House, id: MailboxId, letters: &[RecoveredLetter]) -> io::Result<()> {
     for some in letters.chunks(AT_ONCE) {
         let folder = recovered_folder(house, id)?;
         let mut placed = Vec::with_capacity(some.len());
         for known in some {
-            match facts(house, id, known)? {
-                Some(letter) => placed.push(Placed { mailbox: id, folder, letter }),
-                None => sweep::set_aside(&house.root, id, known.letter)?,
+            match facts(house, id, known) {
+                Ok(Some(letter)) => placed.push(Placed { mailbox: id, folder, letter }),
+                Ok(None) => set_aside(house, id, known.letter),
+                Err(error) => {
+                    told(house, format!("letters/{id}/{}", known.letter), format!("cannot be read: {error}"));
+                    set_aside(house, id, known.letter);
+                }
             }
         }
         number(house, id, folder, &mut placed);
@@ -136,6 +193,17 @@ pub fn frame_of(path: &std::path::Path, id: MailboxId, letter: LetterId) -> io::
     Ok(is_it(&start, id, letter).then(|| Frame::decode(&start).ok()).flatten())
 }
 
+/// The frame of a letter file of any name, if it is whole.
+///
+/// # Errors
+/// The disk's.
+pub fn frame(path: &std::path::Path) -> io::Result<Option<Frame>> {
+    use std::io::Read;
+    let mut start = Vec::new();
+    std::fs::File::open(path)?.take(Frame::BYTES as u64).read_to_end(&mut start)?;
+    Ok(Frame::decode(&start).ok())
+}
+
 /// Whether a file that starts so is that letter.
 #[must_use]
 pub fn is_it(start: &[u8], mailbox: MailboxId, letter: LetterId) -> bool {
@@ -171,25 +239,43 @@ pub struct Recovered {
     pub letters: Vec<RecoveredLetter>,
 }
 
-/// Puts a mailbox back.
+/// Puts a mailbox back, or goes on where that was interrupted. Until it is done the mailbox takes no mail.
 ///
 /// # Errors
-/// In words, for the admin.
+/// In words, for the admin; then it can be asked again.
 pub fn put_back(house: &House, recovered: Recovered) -> Result<(), String> {
     let id = recovered.mailbox;
+    let words = |error: io::Error| error.to_string();
     let loaded = crate::slots::load(&store::mailbox_path(&house.root, id), id).map_err(|error| error.to_string())?;
-    let entry = entry(house, &recovered, loaded.slots.revision())?;
-    take(house, entry).map_err(|error| error.to_string())?;
+    let mark = Recovering::read(&house.root, id).map_err(words)?;
+    let there = house.committer.lock().index.mailbox(id).is_some();
+    match mark {
+        // A start has given every letter back.
+        Some(Recovering::Ending) if there => {}
+        Some(Recovering::Letters) if there => go_on(house, recovered).map_err(words)?,
+        _ if there => return Err("this mailbox is there already".to_owned()),
+        _ => {
+            let entry = entry(house, &recovered, loaded.slots.revision())?;
+            Recovering::Letters.write(&house.disk, &house.root, id).map_err(words)?;
+            take(house, entry).map_err(words)?;
+            go_on(house, recovered).map_err(words)?;
+        }
+    }
+    recovering::end(&house.disk, &house.root, id).map_err(words)?;
     house.set_slots(id, Some(loaded.slots));
-    file(house, id, &recovered.letters).map_err(|error| error.to_string())
+    Ok(())
+}
+
+/// Files what has no record yet.
+fn go_on(house: &House, mut recovered: Recovered) -> io::Result<()> {
+    let held = sweep::held_set(&house.committer.lock().index, recovered.mailbox);
+    recovered.letters.retain(|known| !held.contains(&known.letter));
+    file(house, recovered.mailbox, &recovered.letters)
 }
 
 fn entry(house: &House, recovered: &Recovered, revision: u64) -> Result<Vec<Record>, String> {
     let core = house.committer.lock();
     let id = recovered.mailbox;
-    if core.index.mailbox(id).is_some() {
-        return Err("this mailbox is there already".to_owned());
-    }
     let mut addresses = recovered.addresses.iter().filter_map(|address| crate::index::normal_address(address));
     let address = addresses.next().ok_or("the mailbox has no address")?;
     if core.index.taken(&address) {
@@ -224,13 +310,16 @@ fn entry(house: &House, recovered: &Recovered, revision: u64) -> Result<Vec<Reco
     Ok(entry)
 }
 
-/// Mailboxes in `mailboxes/` that the journal does not know, with their slots files.
+/// Mailboxes in `mailboxes/` that the journal does not know, or that were not given back to the end, with
+/// their slots files.
 #[must_use]
 pub fn unknown(house: &House) -> Vec<(MailboxId, Vec<u8>)> {
     let known: HashSet<MailboxId> = house.committer.lock().index.ids().into_iter().collect();
     let Ok(folders) = std::fs::read_dir(house.root.join("mailboxes")) else { return Vec::new() };
     let ids = folders.flatten().filter_map(|folder| folder.file_name().to_str()?.parse::<MailboxId>().ok());
-    ids.filter(|id| !known.contains(id))
+    let begun =
+        |id: MailboxId| matches!(Recovering::read(&house.root, id), Ok(Some(Recovering::Letters | Recovering::Ending)));
+    ids.filter(|id| !known.contains(id) || begun(*id))
         .filter_map(|id| {
             let loaded = crate::slots::load(&store::mailbox_path(&house.root, id), id);
             let slots = loaded.inspect_err(|error| tracing::warn!(mailbox = %id, %error, "slots file")).ok()?.slots;

@@ -61,6 +61,19 @@ fn a_full_disk_fails_every_step_until_there_is_room() {
 }
 
 #[test]
+fn a_folder_that_is_there_is_durable_too() {
+    let folder = folder("there");
+    let counter = Faults::none();
+    let disk = Disk::faulty(counter.clone());
+    // Who made it first may not have synced the parent yet.
+    for steps in [2, 4] {
+        disk.make_folder(&folder.join("sub")).unwrap();
+        assert_eq!(counter.steps(), steps, "mkdir, fsync of the parent");
+    }
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
 fn files_and_folders_are_the_boxes_alone() {
     let (folder, disk) = (folder("modes"), Disk::default());
     let mode = |name: &str| fs::metadata(folder.join(name)).unwrap().permissions().mode() & 0o777;

@@ -46,7 +46,7 @@ impl<'a> Checkpoint<'a> {
     pub fn write(&mut self, entries: &[Vec<u8>]) -> io::Result<()> {
         for plain in entries {
             let mut sealed = Vec::with_capacity(plain.len() + segment::FRAMING);
-            self.chain.seal(plain, &mut sealed).ok_or_else(|| io::Error::other("checkpoint full"))?;
+            self.chain.seal(plain, false, &mut sealed).ok_or_else(|| io::Error::other("checkpoint full"))?;
             self.file.write_all(&sealed)?;
             self.bytes += sealed.len() as u64;
         }
@@ -99,9 +99,7 @@ pub fn set_aside(disk: &Disk, dir: &Path, number: u64) -> io::Result<()> {
     let files = listing.segments.iter().filter(|n| **n < number).map(|n| segment_path(dir, *n));
     let checkpoints = listing.checkpoints.iter().filter(|n| **n < number).map(|n| checkpoint_path(dir, *n));
     for path in files.chain(checkpoints) {
-        let mut aside = path.clone().into_os_string();
-        aside.push(".damaged");
-        disk.rename(&path, Path::new(&aside))?;
+        disk.rename(&path, &files::damaged_path(&path))?;
     }
     disk.sync_folder(dir)
 }

@@ -31,6 +31,14 @@ pub fn checkpoint_path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:016x}.checkpoint"))
 }
 
+/// Where a file is kept that turned out damaged.
+#[must_use]
+pub fn damaged_path(path: &Path) -> PathBuf {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".damaged");
+    PathBuf::from(aside)
+}
+
 /// Path of a checkpoint being written.
 #[must_use]
 pub fn new_path(dir: &Path, number: u64) -> PathBuf {
@@ -106,24 +114,28 @@ pub struct Writer {
     number: u64,
     at: u64,
     ahead: u64,
+    /// Whether all that was written is durable: the next entry begins a batch.
+    durable: bool,
 }
 
 impl Writer {
     /// Makes a segment file with room written ahead, durable under its name. With a full disk the
-    /// reserve is given up for it, or there is less room ahead: enough to delete mail.
+    /// reserve is given up for it, or there is less room ahead: enough for its first entry (of `first`
+    /// bytes) and to delete mail.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn create(disk: &Disk, dir: &Path, key: &[u8; 32], number: u64) -> io::Result<Self> {
+    pub fn create(disk: &Disk, dir: &Path, key: &[u8; 32], number: u64, first: usize) -> io::Result<Self> {
+        let first = (segment::HEADER + segment::FRAMING + first) as u64;
         let full = |tried: &io::Result<Self>| matches!(tried, Err(error) if error.kind() == io::ErrorKind::StorageFull);
-        let mut tried = Self::try_create(disk, dir, key, (number, limits::AHEAD));
+        let mut tried = Self::try_create(disk, dir, key, (number, first + limits::AHEAD));
         if full(&tried) && reserve_path(dir).exists() {
             tracing::error!("disk full: giving up the journal's reserve");
             disk.remove(&reserve_path(dir))?;
-            tried = Self::try_create(disk, dir, key, (number, limits::AHEAD));
+            tried = Self::try_create(disk, dir, key, (number, first + limits::AHEAD));
         }
         if full(&tried) {
-            tried = Self::try_create(disk, dir, key, (number, limits::LEAST_AHEAD));
+            tried = Self::try_create(disk, dir, key, (number, first + limits::LEAST_AHEAD));
         }
         tried
     }
@@ -140,18 +152,16 @@ impl Writer {
         });
         let file = made.inspect_err(|_| drop(std::fs::remove_file(&path)))?;
         let chain = Chain::begin(key, &header, Kind::Log, number).map_err(|_| io::Error::other("own header"))?;
-        Ok(Self { file: Arc::new(file), chain, number, at: segment::HEADER as u64, ahead })
+        Ok(Self { file: Arc::new(file), chain, number, at: segment::HEADER as u64, ahead, durable: false })
     }
 
-    /// The first entry: where the chain comes from, and the mailboxes there are. Not synced: it goes with
-    /// the first commit.
+    /// The first entry: where the chain comes from, and the mailboxes there are. Not synced: it is one batch
+    /// with the first commit.
     ///
     /// # Errors
     /// The kernel's.
     pub fn begin(&mut self, previous: Option<[u8; TAG]>, sequence: u64, still: Vec<Record>) -> io::Result<()> {
-        let mut entry = vec![Record::Begin { previous, sequence }];
-        entry.extend(still);
-        self.write(std::iter::once(encode(&entry)?.as_slice()))
+        self.write(std::iter::once(first(previous, sequence, still)?.as_slice()))
     }
 
     /// Appends entries.
@@ -161,7 +171,8 @@ impl Writer {
     pub fn write<'a>(&mut self, entries: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
         let mut sealed = Vec::new();
         for plain in entries {
-            self.chain.seal(plain, &mut sealed).ok_or_else(|| io::Error::other("segment full"))?;
+            let marks = std::mem::take(&mut self.durable);
+            self.chain.seal(plain, marks, &mut sealed).ok_or_else(|| io::Error::other("segment full"))?;
         }
         self.file.write_at(&sealed, self.at)?;
         self.at += sealed.len() as u64;
@@ -172,8 +183,10 @@ impl Writer {
     ///
     /// # Errors
     /// The kernel's; then nobody knows what is on disk and the keeper must begin anew.
-    pub fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()?;
+        self.durable = true;
+        Ok(())
     }
 
     /// Writes the last entry, cuts the zeros off; nothing is written to it again. The last tag.
@@ -220,6 +233,16 @@ impl Writer {
     pub const fn number(&self) -> u64 {
         self.number
     }
+}
+
+/// The first entry of a segment, encoded.
+///
+/// # Errors
+/// As [`encode`].
+pub fn first(previous: Option<[u8; TAG]>, sequence: u64, still: Vec<Record>) -> io::Result<Vec<u8>> {
+    let mut entry = vec![Record::Begin { previous, sequence }];
+    entry.extend(still);
+    encode(&entry)
 }
 
 /// Makes the reserve where there is none and the disk has room for it.

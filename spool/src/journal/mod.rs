@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `<n>` (16 hex digits) | a segment: the facts of one run of the keeper, appended, never reopened |
 //! | `<n>.checkpoint` | the whole index as it was when segment `n` began (and later, see [`checkpoint`]) |
+//! | `<n>.damaged`, `<n>.checkpoint.damaged` | what could not be read whole; kept for a human, never read again |
 //! | `<n>.new` | a checkpoint being written; removed at the next start |
 //! | `reserve` | empty room, given up when a full disk would keep the keeper from starting |
 //!

@@ -65,12 +65,27 @@ struct Replay<'a> {
     key: &'a [u8; 32],
     index: Index,
     sequence: u64,
-    /// The last tag of the segment read last.
-    link: Option<[u8; TAG]>,
+    /// The last tag of the segment read last that holds anything (none, before the very first); `None` where
+    /// it is not known.
+    link: Option<Option<[u8; TAG]>>,
+    /// That segment, and torn ones since.
+    ends: Vec<End>,
+    /// Checkpoints that are none.
+    bad_checkpoints: Vec<u64>,
     findings: Vec<Finding>,
     damaged: bool,
     /// Entries that opened, in any file.
     opened: u64,
+}
+
+/// How a segment ends behind which no other begins.
+#[derive(Debug, Clone, Copy)]
+struct End {
+    number: u64,
+    /// Bytes of it that are whole entries.
+    good: u64,
+    /// Where and how long its unfinished end is.
+    torn: Option<(u64, u64)>,
 }
 
 impl Replay<'_> {
@@ -92,6 +107,7 @@ impl Replay<'_> {
         let mut index = Index::default();
         let mut ended = false;
         let Ok(mut reader) = Reader::new(self.key, &file, Kind::Checkpoint, number) else {
+            self.bad_checkpoints.push(number);
             self.tell(&path, "is no checkpoint of this journal; the one before is used".to_owned(), true);
             return Ok(false);
         };
@@ -106,6 +122,7 @@ impl Replay<'_> {
             entry.into_iter().for_each(|record| index.apply(0, record, &mut ()));
         }
         if !ended {
+            self.bad_checkpoints.push(number);
             self.tell(&path, "damaged; the checkpoint before is used".to_owned(), true);
             return Ok(false);
         }
@@ -114,19 +131,21 @@ impl Replay<'_> {
         Ok(true)
     }
 
-    /// Reads a segment; how many of its bytes are good.
-    fn segment(&mut self, number: u64, last: bool) -> io::Result<u64> {
+    /// Reads a segment; how many of its bytes are good. One that was made but never got its first entry
+    /// whole holds nothing: the chain goes past it.
+    fn segment(&mut self, number: u64) -> io::Result<u64> {
         let path = segment_path(self.dir, number);
         let file = std::fs::read(&path)?;
+        if file.iter().all(|byte| *byte == 0) {
+            return Ok(0);
+        }
         let Ok(mut reader) = Reader::new(self.key, &file, Kind::Log, number) else {
-            // The last segment may never have got its header; it then holds nothing.
-            if !(last && file.iter().all(|byte| *byte == 0)) {
-                self.damage(&path, "its header is damaged; nothing in it can be read".to_owned());
-            }
+            self.damage(&path, "its header is damaged; nothing in it can be read".to_owned());
             self.link = None;
+            self.ends.clear();
             return Ok(0);
         };
-        let mut first = None;
+        let (mut first, mut torn) = (None, None);
         for step in reader.by_ref() {
             match step {
                 Step::Entry(count, plain) => {
@@ -134,14 +153,17 @@ impl Replay<'_> {
                     self.entry(&path, count, &plain, &mut first);
                 }
                 Step::Damage { at, bytes } => self.damage(&path, format!("{bytes} damaged bytes at {at}")),
-                Step::Torn { at, bytes } if last => {
-                    self.tell(&path, format!("an unfinished end of {bytes} bytes at {at} was cut off"), true);
-                }
-                // Whether anything is missing there, the next segment's first entry says.
-                Step::Torn { .. } => {}
+                // Whether anything durable is missing there, the first entry of a later segment says.
+                Step::Torn { at, bytes } => torn = Some((at, bytes)),
             }
         }
-        self.link = Some(reader.link());
+        if !reader.is_empty() {
+            self.link = Some(Some(reader.link()));
+            self.ends.clear();
+        }
+        if torn.is_some() || !reader.is_empty() {
+            self.ends.push(End { number, good: reader.good(), torn });
+        }
         Ok(reader.good())
     }
 
@@ -151,7 +173,7 @@ impl Replay<'_> {
             return;
         };
         if let Some(Record::Begin { previous, sequence }) = entry.first() {
-            if self.link.is_some() && *previous != self.link {
+            if self.link.is_some_and(|link| link != *previous) {
                 self.damage(path, "the end of the segment before it is missing".to_owned());
             }
             *first = Some(*sequence);
@@ -186,6 +208,8 @@ pub fn open(disk: &Disk, dir: &Path, key: &[u8; 32]) -> Result<Opened, OpenError
         index: Index::default(),
         sequence: 0,
         link: None,
+        ends: Vec::new(),
+        bad_checkpoints: Vec::new(),
         findings: Vec::new(),
         damaged: false,
         opened: 0,
@@ -193,26 +217,21 @@ pub fn open(disk: &Disk, dir: &Path, key: &[u8; 32]) -> Result<Opened, OpenError
     let base = newest_checkpoint(&mut replay, &listing)?;
     let segments: Vec<u64> = listing.segments.iter().copied().filter(|number| *number >= base.unwrap_or(0)).collect();
     whole_run(&mut replay, base, &segments, &listing);
-    let (mut bytes, mut unfinished) = (0, None);
-    for (place, number) in (1..).zip(&segments) {
-        let last = place == segments.len();
-        let good = replay.segment(*number, last)?;
-        bytes += good;
-        if last && !replay.damaged {
-            unfinished = Some((*number, good));
-        }
+    replay.link = base.is_none().then_some(None);
+    let mut bytes = 0;
+    for number in &segments {
+        bytes += replay.segment(*number)?;
     }
     let something = !(segments.is_empty() && listing.checkpoints.is_empty());
     if something && replay.opened == 0 && !never_used(&replay, &segments)? {
         return Err(OpenError::Key);
     }
     // Only now: under another key every entry looks like an unfinished one.
-    if let Some((number, good)) = unfinished {
-        cut(disk, dir, number, good)?;
-    }
+    settle(disk, &mut replay)?;
     let newest = listing.segments.iter().chain(&listing.checkpoints).max().copied().unwrap_or(0);
-    let mut writer = Writer::create(disk, dir, key, newest + 1)?;
-    writer.begin(replay.link, replay.sequence + 1, replay.index.still().collect())?;
+    let first = files::first(replay.link.flatten(), replay.sequence + 1, replay.index.still().collect())?;
+    let mut writer = Writer::create(disk, dir, key, newest + 1, first.len())?;
+    writer.write(std::iter::once(first.as_slice()))?;
     files::keep_reserve(disk, dir);
     Ok(Opened {
         index: replay.index,
@@ -258,13 +277,24 @@ fn never_used(replay: &Replay<'_>, segments: &[u64]) -> io::Result<bool> {
     Ok(replay.findings.iter().all(|finding| finding.mended))
 }
 
-fn cut(disk: &Disk, dir: &Path, number: u64, good: u64) -> io::Result<()> {
-    let path = segment_path(dir, number);
-    let file = std::fs::OpenOptions::new().write(true).open(&path)?;
-    if good < file.metadata()?.len() {
-        file.set_len(good)?;
+/// Makes what was read what will be read: an unfinished end is cut off, what was written but perhaps not
+/// synced before a kill is synced (the next segment is chained to it), and a damaged checkpoint makes
+/// room among the last two for a good one.
+fn settle(disk: &Disk, replay: &mut Replay<'_>) -> io::Result<()> {
+    for number in std::mem::take(&mut replay.bad_checkpoints) {
+        let path = checkpoint_path(replay.dir, number);
+        if let Err(error) = disk.rename(&path, &files::damaged_path(&path)) {
+            tracing::error!(file = %path.display(), %error, "a damaged checkpoint stays where it is");
+        }
+    }
+    for end in std::mem::take(&mut replay.ends) {
+        let path = segment_path(replay.dir, end.number);
+        let file = disk.reopen(&path)?;
+        if let Some((at, bytes)) = end.torn.filter(|_| !replay.damaged) {
+            file.truncate(end.good)?;
+            replay.tell(&path, format!("an unfinished end of {bytes} bytes at {at} was cut off"), true);
+        }
         file.sync_all()?;
-        disk.sync_folder(dir)?;
     }
     Ok(())
 }

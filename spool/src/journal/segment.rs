@@ -5,6 +5,12 @@
 //! entry    length u32 | count u32 | ciphertext | tag [16]        (length: ciphertext and tag)
 //! ```
 //!
+//! The highest bit of a length marks the first entry of a batch: when it was written, everything before it
+//! was durable. What one sync makes durable reaches the disk in any order until it returns, so a power cut
+//! may leave a hole with whole entries of the same batch behind it. That is a torn tail like any other;
+//! only a mark behind a hole proves that something durable was lost. (Version 1 had no marks: there every
+//! entry counts as the first of its batch. And a hole right in front of the last mark hides it.)
+//!
 //! Little-endian. The key is HKDF-SHA256(index key, salt, "postern journal 1"); the salt is fresh for each
 //! segment and nothing is ever appended to a segment that was closed, so the nonce (the entry's count
 //! from 0) is never used twice under one key. Each entry is bound to the clear bytes before it and, by
@@ -23,7 +29,10 @@ pub const FRAMING: usize = 8 + TAG;
 pub const TAG: usize = 16;
 
 const MAGIC: [u8; 8] = *b"PSTNJRNL";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
+const WITHOUT_MARKS: u16 = 1;
+/// Of the length: the first entry of a batch.
+const MARK: u32 = 1 << 31;
 
 /// What a segment file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +53,8 @@ pub struct Chain {
     count: u32,
     /// What the next entry is bound to: the last tag, or at first the digest of the header.
     link: [u8; TAG],
+    /// Whether batches are marked.
+    marked: bool,
 }
 
 impl std::fmt::Debug for Chain {
@@ -55,9 +66,13 @@ impl std::fmt::Debug for Chain {
 /// Makes the header of a segment.
 #[must_use]
 pub fn header(kind: Kind, number: u64, salt: &[u8; 32]) -> [u8; HEADER] {
+    header_of(VERSION, kind, number, salt)
+}
+
+fn header_of(version: u16, kind: Kind, number: u64, salt: &[u8; 32]) -> [u8; HEADER] {
     let mut header = [0; HEADER];
     header[..8].copy_from_slice(&MAGIC);
-    header[8..10].copy_from_slice(&VERSION.to_le_bytes());
+    header[8..10].copy_from_slice(&version.to_le_bytes());
     header[10..12].copy_from_slice(&(kind as u16).to_le_bytes());
     header[16..24].copy_from_slice(&number.to_le_bytes());
     header[24..].copy_from_slice(salt);
@@ -72,13 +87,14 @@ impl Chain {
     pub fn begin(index_key: &[u8; 32], file: &[u8], kind: Kind, number: u64) -> Result<Self, BadHeader> {
         let head: &[u8; HEADER] = file.first_chunk().ok_or(BadHeader)?;
         let salt: &[u8; 32] = head.last_chunk().ok_or(BadHeader)?;
-        if *head != header(kind, number, salt) {
+        let marked = *head == header(kind, number, salt);
+        if !marked && *head != header_of(WITHOUT_MARKS, kind, number, salt) {
             return Err(BadHeader);
         }
         let digest = ring::digest::digest(&ring::digest::SHA256, head);
         let mut link = [0; TAG];
         link.copy_from_slice(&digest.as_ref()[..TAG]);
-        Ok(Self { key: segment_key(index_key, salt).ok_or(BadHeader)?, count: 0, link })
+        Ok(Self { key: segment_key(index_key, salt).ok_or(BadHeader)?, count: 0, link, marked })
     }
 
     /// The last entry's tag.
@@ -87,15 +103,16 @@ impl Chain {
         self.link
     }
 
-    /// Seals one entry onto `out`. `None` when the segment is full (2^32 entries) or the entry too long.
+    /// Seals one entry onto `out`; `marks` when everything before it is durable. `None` when the segment is
+    /// full (2^32 entries) or the entry too long.
     #[must_use]
-    pub fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    pub fn seal(&mut self, plain: &[u8], marks: bool, out: &mut Vec<u8>) -> Option<()> {
         let next = self.count.checked_add(1)?;
         if plain.len() > limits::ENTRY {
             return None;
         }
         let length = u32::try_from(plain.len() + TAG).ok()?;
-        let clear = clear(length, self.count);
+        let clear = clear(length | if marks { MARK } else { 0 }, self.count);
         out.extend_from_slice(&clear);
         let start = out.len();
         out.extend_from_slice(plain);
@@ -109,7 +126,7 @@ impl Chain {
 
     /// Opens the entry at `at` if it is the next one; its plain text and where the one after it lies.
     fn open(&mut self, file: &[u8], at: usize) -> Option<(Vec<u8>, usize)> {
-        let (length, count) = framing(file, at)?;
+        let Framing { length, count, .. } = framing(file, at)?;
         if count != self.count {
             return None;
         }
@@ -125,26 +142,36 @@ impl Chain {
         Some((sealed, end))
     }
 
-    /// Looks behind a damaged place for the next entry that can be opened, the tag in front of it
-    /// taken as it stands in the file.
+    /// Looks behind a damaged place for the next entry that can be opened; nowhere unless a batch begins
+    /// behind it, since what lies there then was never promised.
     fn resume(&mut self, file: &[u8], after: usize) -> Option<usize> {
-        let lost = self.count;
+        let (count, link) = (self.count, self.link);
+        self.seek(file, after, true)?;
+        (self.count, self.link) = (count, link);
+        self.seek(file, after, false)
+    }
+
+    /// The next entry (the first of a batch, for `marked`) that can be opened, the tag in front of it taken
+    /// as it stands in the file.
+    fn seek(&mut self, file: &[u8], after: usize, marked: bool) -> Option<usize> {
+        let lost = (self.count, self.link);
         // No more entries can have been lost than fit: what claims otherwise need not be tried.
         let most = u32::try_from(file.len() / FRAMING).unwrap_or(u32::MAX);
         for at in after.max(HEADER + TAG)..file.len() {
-            let Some((_, count)) = framing(file, at) else { continue };
-            if count <= lost || count - lost > most {
+            let Some(framing) = framing(file, at) else { continue };
+            let begins = framing.mark || !self.marked;
+            if framing.count <= lost.0 || framing.count - lost.0 > most || (marked && !begins) {
                 continue;
             }
-            self.count = count;
+            self.count = framing.count;
             self.link.copy_from_slice(&file[at - TAG..at]);
-            let (count, link) = (self.count, self.link);
+            let found = (self.count, self.link);
             if self.open(file, at).is_some() {
-                (self.count, self.link) = (count, link);
+                (self.count, self.link) = found;
                 return Some(at);
             }
         }
-        self.count = lost;
+        (self.count, self.link) = lost;
         None
     }
 }
@@ -154,10 +181,10 @@ impl Chain {
 pub enum Step {
     /// An entry's count in the segment and its plain text.
     Entry(u32, Vec<u8>),
-    /// Bytes in the middle that are not entries, with whole entries behind them.
+    /// Bytes in the middle that are not entries, and were durable: a whole batch begins behind them.
     Damage { at: u64, bytes: u64 },
-    /// Bytes at the end that are not a whole entry: a commit that was cut off (or damage there; the
-    /// two look alike).
+    /// Bytes at the end that are not a whole entry, or lie behind one: a commit that was cut off (or damage
+    /// there; the two look alike).
     Torn { at: u64, bytes: u64 },
 }
 
@@ -182,6 +209,12 @@ impl<'a> Reader<'a> {
     #[must_use]
     pub const fn good(&self) -> u64 {
         self.at as u64
+    }
+
+    /// Whether no entry was read: a segment that was made, and its keeper ended before the first commit.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.at == HEADER
     }
 
     /// The last tag read.
@@ -218,15 +251,23 @@ impl Iterator for Reader<'_> {
 
 /// Where the entry at `at` says it ends; `None` when it does not fit the file.
 pub(super) fn entry_end(file: &[u8], at: usize) -> Option<usize> {
-    framing(file, at).map(|(length, _)| at + 8 + length)
+    framing(file, at).map(|framing| at + 8 + framing.length)
 }
 
-fn framing(file: &[u8], at: usize) -> Option<(usize, u32)> {
+/// The clear bytes in front of an entry.
+struct Framing {
+    length: usize,
+    count: u32,
+    mark: bool,
+}
+
+fn framing(file: &[u8], at: usize) -> Option<Framing> {
     let clear: &[u8; 8] = file.get(at..)?.first_chunk()?;
-    let length = u32::from_le_bytes([clear[0], clear[1], clear[2], clear[3]]) as usize;
+    let first = u32::from_le_bytes([clear[0], clear[1], clear[2], clear[3]]);
     let count = u32::from_le_bytes([clear[4], clear[5], clear[6], clear[7]]);
+    let length = (first & !MARK) as usize;
     let fits = (TAG..=limits::ENTRY + TAG).contains(&length) && length <= file.len() - at - 8;
-    fits.then_some((length, count))
+    fits.then_some(Framing { length, count, mark: first & MARK != 0 })
 }
 
 fn clear(length: u32, count: u32) -> [u8; 8] {
@@ -267,10 +308,39 @@ mod tests {
         let mut chain = Chain::begin(&KEY, &file, Kind::Log, 3).unwrap();
         let mut ends = vec![file.len()];
         for entry in entries {
-            chain.seal(entry, &mut file).unwrap();
+            chain.seal(entry, true, &mut file).unwrap();
             ends.push(file.len());
         }
         (file, ends)
+    }
+
+    /// As [`written`], each batch synced before the next.
+    fn batches(batches: &[&[Vec<u8>]]) -> (Vec<u8>, Vec<usize>) {
+        let mut file = header(Kind::Log, 3, &[9; 32]).to_vec();
+        let mut chain = Chain::begin(&KEY, &file, Kind::Log, 3).unwrap();
+        let mut ends = vec![file.len()];
+        for batch in batches {
+            for (place, entry) in batch.iter().enumerate() {
+                chain.seal(entry, place == 0, &mut file).unwrap();
+                ends.push(file.len());
+            }
+        }
+        (file, ends)
+    }
+
+    #[test]
+    fn a_segment_of_version_1_is_read() {
+        let salt = [9; 32];
+        let mut file = header_of(WITHOUT_MARKS, Kind::Log, 3, &salt).to_vec();
+        let mut chain = Chain::begin(&KEY, &file, Kind::Log, 3).unwrap();
+        let entries = [vec![1; 40], vec![2; 40], vec![3; 40]];
+        for entry in &entries {
+            chain.seal(entry, false, &mut file).unwrap();
+        }
+        assert_eq!(read(&file).unwrap(), all(&entries));
+        // Without marks a hole with anything whole behind it is damage.
+        file[HEADER + 70] ^= 1;
+        assert!(matches!(read(&file).unwrap()[..], [Step::Entry(0, _), Step::Damage { .. }, Step::Entry(2, _)]));
     }
 
     fn read(file: &[u8]) -> Option<Vec<Step>> {
@@ -306,6 +376,43 @@ mod tests {
             let left = &file[ends[whole]..cut];
             let torn = left.iter().any(|byte| *byte != 0);
             prop_assert_eq!(steps.len(), whole + usize::from(torn));
+        }
+
+        /// One batch of one sync, of which the disk has only some pages.
+        #[test]
+        fn a_hole_in_the_last_batch_is_a_torn_tail(
+            before in entries(),
+            batch in entries(),
+            hole in any::<prop::sample::Index>(),
+            width in 1_usize..60,
+        ) {
+            let (mut file, ends) = batches(&[&before, &batch]);
+            let start = ends[before.len()];
+            let hole = start + hole.index(file.len() - start);
+            let until = file.len().min(hole + width);
+            file[hole..until].fill(0);
+            let steps = read(&file).unwrap();
+            let whole = ends.iter().filter(|end| **end <= hole).count() - 1;
+            let all = all(&[before, batch].concat());
+            prop_assert!(steps.len() >= whole && steps[..whole] == all[..whole]);
+            prop_assert!(steps.iter().all(|step| !matches!(step, Step::Damage { .. })), "{steps:?}");
+        }
+
+        /// The same hole, but a later batch was begun: this one was durable.
+        #[test]
+        fn a_hole_in_an_earlier_batch_is_damage(
+            first in entries(),
+            second in entries(),
+            hole in any::<prop::sample::Index>(),
+        ) {
+            let (mut file, ends) = batches(&[&first, &second]);
+            // Not in the tag that the second batch is bound to.
+            let at = HEADER + hole.index(ends[first.len()] - TAG - HEADER);
+            file[at] ^= 1;
+            let steps = read(&file).unwrap();
+            prop_assert!(steps.iter().any(|step| matches!(step, Step::Damage { .. })), "{steps:?}");
+            let all = all(&[first, second].concat());
+            prop_assert_eq!(steps.last(), all.last());
         }
 
         #[test]

@@ -1,5 +1,6 @@
 //! One connection: requests come in one after another, answers leave in order, each only when the last
-//! entry it knows of is durable. What breaks the protocol ends the connection.
+//! entry it knows of is durable. What breaks the protocol ends the connection. When the disk fails, what
+//! was asked before is answered with a failure, and then the connection ends.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -10,6 +11,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::commit::Durable;
+
+use super::failing::Failing;
 
 /// Answers that may wait for a peer to take them; who lets more pile up is dropped.
 const WAITING: usize = 50_000;
@@ -35,6 +38,20 @@ struct Item<R, E> {
     after: u64,
     answer: Answer<R, E>,
     along: Along,
+}
+
+impl<R: Failing, E> Item<R, E> {
+    /// What is said instead when nobody knows what is on disk; nothing of news that may not be true.
+    fn failed(self) -> Option<Self> {
+        match self.answer {
+            _ if self.after == 0 => Some(self),
+            Answer::Reply(number, reply) => {
+                let answer = Answer::Reply(number, reply.failed());
+                Some(Self { after: 0, answer, along: Along::Nothing })
+            }
+            Answer::Event(_) => None,
+        }
+    }
 }
 
 /// The answering side of one connection; cheap to clone.
@@ -93,7 +110,7 @@ pub trait Service: Send {
     /// What is asked.
     type Request: DeserializeOwned + Send;
     /// What is answered.
-    type Reply: Serialize + Send + Sync + 'static;
+    type Reply: Failing + Serialize + Send + Sync + 'static;
     /// What is told unasked.
     type Event: Serialize + Send + Sync + 'static;
     /// Requests that may be under way at once.
@@ -123,10 +140,20 @@ pub async fn serve<S: Service>(
     let (queue, items) = mpsc::unbounded_channel();
     let waiting = Arc::new(AtomicUsize::new(0));
     let line = Line { queue, waiting: waiting.clone(), edge: edge.clone() };
-    let writer = tokio::spawn(write(edge.clone(), items, waiting, durable));
-    read(edge, service, line, name).await;
+    let writer = tokio::spawn(write(edge.clone(), items, waiting, durable.clone()));
+    tokio::select! {
+        () = read(edge, service, line, name) => {}
+        () = failed(durable) => {}
+    }
     // The service is gone, and with it every copy of the line but those of work under way.
     let _ = writer.await;
+}
+
+async fn failed(mut durable: watch::Receiver<Durable>) {
+    if durable.wait_for(|now| *now == Durable::Failed).await.is_err() {
+        // The keeper is gone, and with it the edge.
+        std::future::pending().await
+    }
 }
 
 async fn read<S: Service>(edge: Arc<AsyncEdge>, mut service: S, line: Line<S::Reply, S::Event>, name: &'static str) {
@@ -146,7 +173,7 @@ async fn read<S: Service>(edge: Arc<AsyncEdge>, mut service: S, line: Line<S::Re
     }
 }
 
-async fn write<R: Serialize, E: Serialize>(
+async fn write<R: Failing + Serialize, E: Serialize>(
     edge: Arc<AsyncEdge>,
     mut items: mpsc::UnboundedReceiver<Item<R, E>>,
     waiting: Arc<AtomicUsize>,
@@ -158,9 +185,14 @@ async fn write<R: Serialize, E: Serialize>(
             Durable::UpTo(durable) => *durable >= item.after,
             Durable::Failed => true,
         });
-        if !matches!(reached.await.as_deref(), Ok(Durable::UpTo(_))) {
-            break;
-        }
+        let item = match reached.await.as_deref() {
+            Ok(Durable::UpTo(_)) => item,
+            Ok(Durable::Failed) => match item.failed() {
+                Some(item) => item,
+                None => continue,
+            },
+            Err(_) => break,
+        };
         let along = match item.along {
             Along::Nothing => Vec::new(),
             Along::Descriptors(descriptors) => descriptors,

@@ -10,6 +10,7 @@
 pub mod admin;
 pub mod delivering;
 pub mod deposit;
+mod failing;
 pub mod house;
 pub mod hub;
 pub mod intake;
@@ -47,6 +48,9 @@ pub use start::{EdgeKind, Start};
 
 /// How often a checkpoint may be due.
 const CHECKPOINTS: Duration = Duration::from_secs(10);
+
+/// After the disk failed, how long requests under way may take to hear that they have failed.
+const ANSWERS: Duration = Duration::from_secs(2);
 
 /// An open spool: everything but the edges.
 #[derive(Debug)]
@@ -89,13 +93,13 @@ impl Keeper {
     /// # Errors
     /// [`StartError`].
     pub fn open(root: &Path, disk: Disk, start: &Start) -> Result<Self, StartError> {
-        let lock = begin(root)?;
+        let lock = begin(root, &disk)?;
         let opened = open_journal(root, &disk, start)?;
         let (findings, damaged) = (opened.findings.clone(), opened.damaged);
         let (committer, thread) = Committer::start(disk.clone(), root, start.index_key, opened, Hub::default())?;
         let house = Arc::new(House::new(root.to_owned(), disk, committer, start, findings)?);
         load_slots(&house);
-        crate::recover::after_start(&house, damaged)?;
+        crate::recover::after_start(&house, damaged);
         Ok(Self { house, thread, lock })
     }
 
@@ -138,6 +142,11 @@ impl Keeper {
             }
         }
         checkpoints.abort();
+        if *durable.borrow_and_update() == Durable::Failed {
+            // Each connection watches too, and lets go once what was asked is answered.
+            drop(durable);
+            let _ = tokio::time::timeout(ANSWERS, self.house.committer.unwatched()).await;
+        }
         Ok(self.end().await)
     }
 
@@ -173,6 +182,7 @@ impl Keeper {
         let ended = tokio::task::spawn_blocking(move || {
             house.committer.stop();
             let well = thread.join().is_ok() && *house.committer.durable().borrow() != Durable::Failed;
+            house.committer.settle();
             house.caches.close();
             drop(lock);
             well
@@ -198,13 +208,13 @@ const fn kind_of(name: EdgeName) -> Option<EdgeKind> {
 }
 
 /// Makes the folders and takes the lock.
-fn begin(root: &Path) -> io::Result<std::fs::File> {
+fn begin(root: &Path, disk: &Disk) -> io::Result<std::fs::File> {
     for folder in store::FOLDERS {
-        Disk::default().make_folder(&root.join(folder))?;
+        disk.make_folder(&root.join(folder))?;
     }
     let lock = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(root.join("lock"))?;
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
-    sweep::incoming(root)?;
+    sweep::incoming(disk, root);
     Ok(lock)
 }
 

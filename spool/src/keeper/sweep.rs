@@ -3,31 +3,58 @@
 //! | where | what | then |
 //! | --- | --- | --- |
 //! | `incoming/` | half-written letters | removed: nobody was told they are kept |
-//! | `letters/<known mailbox>/` | a letter without a record | moved to `set-aside/<mailbox>/` for 30 days, never shown; after damage to the journal: put into "Recovered" |
+//! | `incoming/astray-<letter>` | a letter that `spool check --repair` was putting back | put back |
+//! | `letters/<known mailbox>/` | a letter without a record | moved to `set-aside/<mailbox>/` for 30 days, never shown; after damage to the journal, or while [`crate::recovering`] says so: put into "Recovered" |
 //! | `letters/<unknown mailbox>/` | letters of a mailbox the journal does not know | left alone for `recover` |
 //! | the index | a letter whose file is gone | only looked for after damage: taken out |
 
 use std::collections::HashSet;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use crate::disk::Disk;
 use crate::index::Index;
 use crate::names::{LetterId, MailboxId};
 use crate::store;
 
+/// See [`astray_path`].
+const ASTRAY: &str = "astray-";
 /// Days a letter without a record is kept.
 const KEPT: Duration = Duration::from_secs(30 * 86_400);
 
-/// Empties `incoming/`.
-///
-/// # Errors
-/// The disk's.
-pub fn incoming(root: &Path) -> io::Result<()> {
-    for entry in std::fs::read_dir(root.join("incoming"))? {
-        std::fs::remove_file(entry?.path())?;
+/// What `spool check --repair` calls a letter in `incoming/` while two letters change places.
+#[must_use]
+pub fn astray_path(root: &Path, letter: LetterId) -> PathBuf {
+    root.join("incoming").join(format!("{ASTRAY}{letter}"))
+}
+
+/// Empties `incoming/`. What cannot be removed takes room and does no harm.
+pub fn incoming(disk: &Disk, root: &Path) {
+    let folder = root.join("incoming");
+    let files = std::fs::read_dir(&folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let files = files.unwrap_or_else(|error| {
+        tracing::error!(folder = %folder.display(), %error, "not emptied");
+        Vec::new()
+    });
+    for file in files {
+        let astray = file.file_name().to_str().and_then(|name| name.strip_prefix(ASTRAY)?.parse().ok());
+        let done = match astray {
+            Some(letter) => back(disk, root, &file.path(), letter),
+            None => std::fs::remove_file(file.path()),
+        };
+        if let Err(error) = done {
+            tracing::error!(file = %file.path().display(), %error, "left in incoming/");
+        }
     }
-    Ok(())
+}
+
+/// A repair was interrupted: the letter goes where its frame says.
+fn back(disk: &Disk, root: &Path, file: &Path, letter: LetterId) -> io::Result<()> {
+    let frame = crate::recover::frame(file)?.filter(|frame| frame.letter == letter);
+    let frame = frame.ok_or_else(|| io::Error::other("not the letter it is called"))?;
+    disk.rename_new(file, &store::letter_path(root, frame.mailbox, letter))?;
+    disk.sync_folder(&store::shard_path(root, frame.mailbox, letter.shard()))
 }
 
 /// The letter files of a mailbox.
@@ -46,9 +73,10 @@ pub fn letters_on_disk(root: &Path, mailbox: MailboxId) -> io::Result<Vec<Letter
             continue;
         }
         for letter in std::fs::read_dir(shard)? {
-            if let Some(Ok(letter)) = letter?.file_name().to_str().map(str::parse::<LetterId>) {
-                found.push(letter);
-            }
+            let path = letter?.path();
+            let letter = path.file_name().and_then(|name| name.to_str()?.parse().ok());
+            // In another's folder it is found by nobody.
+            found.extend(letter.filter(|letter| store::letter_path(root, mailbox, *letter) == path));
         }
     }
     Ok(found)
@@ -104,20 +132,22 @@ pub fn set_aside(root: &Path, mailbox: MailboxId, letter: LetterId) -> io::Resul
 /// Removes what has been set aside for long enough.
 ///
 /// # Errors
-/// The disk's.
+/// The disk's, the last one; the others were gone on with.
 pub fn forget_old(root: &Path) -> io::Result<()> {
     let aside = match std::fs::read_dir(root.join(store::SET_ASIDE)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other?,
     };
+    let mut outcome = Ok(());
     for mailbox in aside {
         for letter in std::fs::read_dir(mailbox?.path())? {
-            let letter = letter?;
-            let age = SystemTime::now().duration_since(letter.metadata()?.modified()?).unwrap_or_default();
-            if age > KEPT {
-                std::fs::remove_file(letter.path())?;
-            }
+            outcome = forget(&letter?.path()).and(outcome);
         }
     }
-    Ok(())
+    outcome
+}
+
+fn forget(letter: &Path) -> io::Result<()> {
+    let age = SystemTime::now().duration_since(std::fs::symlink_metadata(letter)?.modified()?).unwrap_or_default();
+    if age > KEPT { std::fs::remove_file(letter) } else { Ok(()) }
 }

@@ -1,10 +1,12 @@
 //! `spool check` finds what was changed on disk, and mends what can be.
 
 use spool::edges::admin::{Finding, Reply, Request};
+use spool::journal::files;
+use spool::journal::segment::{self, Chain, Kind};
 
-use crate::house::{Folder, Running, files_below, open, read, run};
+use crate::house::{Folder, KEY, Running, files_below, open, read, run};
 
-fn check(house: &Running, repair: bool) -> (Vec<Finding>, u64) {
+pub fn check(house: &Running, repair: bool) -> (Vec<Finding>, u64) {
     let more = |reply: &Reply| matches!(reply, Reply::Progress { .. } | Reply::Checked { more: true, .. });
     let mut findings = Vec::new();
     let mut count = 0;
@@ -136,5 +138,86 @@ fn a_letter_nobody_was_told_of_is_set_aside_at_the_start() {
         assert_eq!(files_below(&folder.0.join("letters")), files);
         let (mailbox, _events) = house.login(&anna).await.unwrap();
         assert_eq!(open(&mailbox, "INBOX").await.1.len(), 1);
+        drop(mailbox);
+        assert!(house.stop());
+        let aside = &files_below(&folder.0.join("set-aside"))[0];
+        for (days, left) in [(29, 1), (31, 0)] {
+            let then = std::time::SystemTime::now() - std::time::Duration::from_secs(days * 86_400);
+            std::fs::File::open(aside).unwrap().set_modified(then).unwrap();
+            assert!(Running::start(&folder.0).stop());
+            assert_eq!(files_below(&folder.0.join("set-aside")).len(), left, "after {days} days");
+        }
+    });
+}
+
+#[test]
+fn a_commit_under_way_is_no_damage() {
+    run(async {
+        use std::os::unix::fs::FileExt;
+        let folder = Folder::new();
+        let house = Running::start(&folder.0);
+        house.add("anna@home.test");
+        house.deliver("anna@home.test", b"letter").await;
+        let (number, durable) = house.durable_bytes();
+        let path = files::segment_path(&folder.0.join("journal"), number);
+        // What reading half of a batch may meet: a hole, then a whole entry.
+        let file = std::fs::read(&path).unwrap();
+        let mut chain = Chain::begin(&KEY, &file, Kind::Log, number).unwrap();
+        let mut sealed = Vec::new();
+        for _ in 0..50 {
+            assert!(chain.seal(&[0], true, &mut sealed).is_some());
+        }
+        let entry = &sealed[sealed.len() - segment::FRAMING - 1 - segment::TAG..];
+        std::fs::File::options().write(true).open(&path).unwrap().write_all_at(entry, durable + 10).unwrap();
+        assert_eq!(check(&house, true), (vec![], 1));
+        assert!(!files_below(&folder.0).iter().any(|path| path.to_string_lossy().ends_with(".damaged")));
+    });
+}
+
+#[test]
+fn a_segment_or_checkpoint_cut_at_an_entry_is_told() {
+    run(async {
+        let folder = Folder::new();
+        let house = Running::start(&folder.0);
+        house.add("anna@home.test");
+        house.checkpoint();
+        house.deliver("anna@home.test", b"letter").await;
+        let (cut, _) = house.durable_bytes();
+        house.checkpoint();
+        house.deliver("anna@home.test", b"letter").await;
+        assert_eq!(check(&house, false).0, vec![]);
+        for path in [files::segment_path, files::checkpoint_path].map(|path| path(&folder.0.join("journal"), cut)) {
+            let bytes = std::fs::read(&path).unwrap();
+            // Without its last entry, which is whole.
+            let mut ends = vec![segment::HEADER];
+            while let Some(length) = bytes.get(ends[ends.len() - 1]..ends[ends.len() - 1] + 4) {
+                let length = u32::from_le_bytes(length.try_into().unwrap()) & (u32::MAX >> 1);
+                ends.push(ends[ends.len() - 1] + 8 + length as usize);
+            }
+            std::fs::write(&path, &bytes[..ends[ends.len() - 2]]).unwrap();
+            let (findings, _) = check(&house, false);
+            assert_eq!(findings.len(), 1, "{findings:?}");
+            std::fs::write(&path, bytes).unwrap();
+        }
+        assert_eq!(check(&house, false).0, vec![]);
+    });
+}
+
+#[test]
+fn a_letter_a_repair_was_moving_is_put_back_at_the_start() {
+    run(async {
+        let folder = Folder::new();
+        let house = Running::start(&folder.0);
+        house.add("anna@home.test");
+        house.deliver("anna@home.test", b"letter").await;
+        assert!(house.stop());
+        let files = files_below(&folder.0.join("letters"));
+        let name = files[0].file_name().unwrap().to_str().unwrap();
+        std::fs::rename(&files[0], folder.0.join("incoming").join(format!("astray-{name}"))).unwrap();
+        std::fs::write(folder.0.join("incoming").join("half"), b"half").unwrap();
+        let house = Running::start(&folder.0);
+        assert_eq!(files_below(&folder.0.join("letters")), files);
+        assert!(files_below(&folder.0.join("incoming")).is_empty());
+        assert_eq!(check(&house, false), (vec![], 1));
     });
 }

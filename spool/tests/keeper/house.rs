@@ -121,12 +121,23 @@ impl Running {
     /// As `up` ends it. Whether it ended well.
     pub fn stop(mut self) -> bool {
         self.house = None;
-        self.control.send(&Control::Drain, &[]).unwrap();
+        // One whose disk failed has ended already.
+        let _ = self.control.send(&Control::Drain, &[]);
         self.thread.take().unwrap().join().unwrap()
     }
 
     pub fn ask(&self, request: Request) -> Reply {
-        tokio::task::block_in_place(|| self.admin.lock().unwrap().ask(request).unwrap())
+        self.try_ask(request).unwrap()
+    }
+
+    /// `None` when the keeper has ended.
+    pub fn try_ask(&self, request: Request) -> Option<Reply> {
+        tokio::task::block_in_place(|| self.admin.lock().unwrap().ask(request).ok())
+    }
+
+    /// How far the segment that is written to is durable.
+    pub fn durable_bytes(&self) -> (u64, u64) {
+        self.house.as_ref().unwrap().committer.durable_bytes()
     }
 
     /// All packets of an answer.
@@ -232,13 +243,14 @@ pub async fn prove(
     device: SlotId,
     password: &DevicePassword,
 ) -> Option<(spool::edges::login::Admitted, OwnedFd)> {
-    let fields = login.fields(address).await.unwrap();
+    // `None` as well when the keeper has ended.
+    let fields = login.fields(address).await.ok()?;
     let salted = wire::scram::salted_password(password.as_str().as_bytes(), &fields.salt, fields.iterations);
     let client = wire::scram::client_key(&salted);
     let stored = wire::scram::stored_key(&client);
     let matches = fields.devices.iter().find(|known| known.stored_key == stored);
     let device = matches.map_or(device, |known| known.device);
-    login.prove(fields.attempt, device, wire::scram::check(&client)).await.unwrap()
+    login.prove(fields.attempt, device, wire::scram::check(&client)).await.ok()?
 }
 
 /// A family member with all their secrets.
@@ -297,6 +309,20 @@ pub async fn read(person: &Person, mailbox: &Mailbox, letter: LetterId) -> Optio
     let mut opened = spool::letter::Opened::open(file, &expect, &person.identities).ok()?;
     let size = opened.size();
     opened.read_range(0, size).ok()
+}
+
+/// A copy of a folder and all in it.
+pub fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
 }
 
 /// A runtime for a test's clients.

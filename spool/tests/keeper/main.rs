@@ -13,3 +13,5 @@ mod login;
 mod mailbox;
 mod rates;
 mod recover;
+mod recovering;
+mod torn;

@@ -8,9 +8,9 @@ use spool::keeper::Keeper;
 use spool::letter::{Expect, Opened};
 use spool::slots::SlotsFile;
 
-use crate::house::{Folder, Running, files_below, open, read, run, start};
+use crate::house::{Folder, Person, Running, files_below, open, read, run, start};
 
-fn segments(folder: &Folder) -> Vec<PathBuf> {
+pub fn segments(folder: &Folder) -> Vec<PathBuf> {
     let mut found = files_below(&folder.0.join("journal"));
     found.retain(|path| path.extension().is_none() && !path.ends_with("reserve"));
     found.sort();
@@ -59,6 +59,32 @@ fn a_damaged_middle_is_told_and_every_letter_still_comes_to_its_owner() {
     });
 }
 
+/// What `postern recover` asks for with the twelve words of a mailbox that the journal does not know, or that
+/// was not given back to the end.
+pub fn found(folder: &Folder, house: &Running, person: &Person) -> Request {
+    let Reply::Unknown { some, more: false } = house.ask(Request::Unknown) else { panic!() };
+    let [(mailbox, bytes)] = some.try_into().unwrap();
+    let slots = SlotsFile::decode(&bytes).unwrap();
+    let unlocked = slots.unlock(&person.words.list().join(" ")).unwrap();
+    let facts = slots.facts(&unlocked.identities).unwrap();
+    let mut letters = Vec::new();
+    for path in files_below(&folder.0.join("letters")) {
+        let letter = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        let file = std::fs::File::open(&path).unwrap();
+        let opened = Opened::open(file, &Expect { mailbox, letter, size: None }, &unlocked.identities).unwrap();
+        letters.push(RecoveredLetter { letter, size: opened.size() as u32 });
+    }
+    Request::Recover {
+        mailbox,
+        addresses: facts.addresses,
+        display_name: facts.display_name,
+        quota: facts.quota,
+        device_names: facts.devices,
+        letters,
+        last: true,
+    }
+}
+
 #[test]
 fn words_alone_bring_a_mailbox_back_under_a_new_key() {
     run(async {
@@ -75,30 +101,15 @@ fn words_alone_bring_a_mailbox_back_under_a_new_key() {
         }
         let house = Running::start(&folder.0);
         assert!(house.login(&anna).await.is_none());
-        let Reply::Unknown { some, more: false } = house.ask(Request::Unknown) else { panic!() };
-        let [(mailbox, bytes)] = some.try_into().unwrap();
-        let slots = SlotsFile::decode(&bytes).unwrap();
-        let unlocked = slots.unlock(&anna.words.list().join(" ")).unwrap();
-        let facts = slots.facts(&unlocked.identities).unwrap();
-        let mut letters = Vec::new();
-        for path in files_below(&folder.0.join("letters")) {
-            let letter = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
-            let file = std::fs::File::open(&path).unwrap();
-            let opened = Opened::open(file, &Expect { mailbox, letter, size: None }, &unlocked.identities).unwrap();
-            letters.push(RecoveredLetter { letter, size: opened.size() as u32 });
-        }
-        let (first, second) = letters.split_at(3);
-        for (some, last) in [(first, false), (second, true)] {
-            house.done(Request::Recover {
-                mailbox,
-                addresses: facts.addresses.clone(),
-                display_name: facts.display_name.clone(),
-                quota: facts.quota,
-                device_names: facts.devices.clone(),
-                letters: some.to_vec(),
-                last,
-            });
-        }
+        let mut request = found(&folder, &house, &anna);
+        let Request::Recover { letters, last, .. } = &mut request else { panic!() };
+        let rest = letters.split_off(3);
+        *last = false;
+        house.done(request);
+        let mut request = found(&folder, &house, &anna);
+        let Request::Recover { letters, .. } = &mut request else { panic!() };
+        *letters = rest;
+        house.done(request);
         for round in 0..2 {
             let Reply::Unknown { some, .. } = house.ask(Request::Unknown) else { panic!() };
             assert!(some.is_empty(), "round {round}");
@@ -183,5 +194,11 @@ fn checkpoints_keep_everything_and_two_are_kept() {
         let (mailbox, _events) = house.login(&anna).await.unwrap();
         let (inbox, facts) = open(&mailbox, "INBOX").await;
         assert_eq!((facts.len(), inbox.unseen), (12, 8));
+        // It is none of the two that are kept.
+        assert!(newest.with_extension("checkpoint.damaged").exists());
+        house.checkpoint();
+        let now = spool::journal::files::list_only(&folder.0.join("journal")).unwrap();
+        assert_eq!((now.checkpoints.len(), now.checkpoints[0]), (2, listing.checkpoints[0]));
+        assert_eq!(now.segments[0], listing.segments[0]);
     });
 }

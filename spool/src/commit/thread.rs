@@ -1,0 +1,145 @@
+//! The committing thread.
+
+use std::io;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use crate::index::News;
+use crate::journal::files::{self, Writer};
+use crate::journal::record::Record;
+use crate::journal::segment;
+use crate::store;
+
+use super::{Batch, Committer, Durable, Rotate};
+
+/// However the thread ends, nobody goes on waiting for it: a checkpoint hears that there will be no new
+/// segment, and after a panic everybody that nothing more will be durable.
+pub(super) struct Ended<'a, H: News + Send + 'static>(pub &'a Committer<H>);
+
+impl<H: News + Send + 'static> Drop for Ended<'_, H> {
+    fn drop(&mut self) {
+        let mut core = self.0.lock();
+        core.rotate = None;
+        if std::thread::panicking() {
+            core.failed = true;
+            drop(core);
+            self.0.tell(Durable::Failed);
+        }
+    }
+}
+
+impl<H: News + Send + 'static> Committer<H> {
+    pub(super) fn run(&self, mut writer: Writer) {
+        loop {
+            let (batch, number, rotate) = {
+                let mut core = self.lock();
+                while core.batch.entries.is_empty() && core.rotate.is_none() && !core.stop {
+                    core = self.work.wait(core).unwrap_or_else(PoisonError::into_inner);
+                }
+                if core.stop && core.batch.entries.is_empty() {
+                    break;
+                }
+                let rotate = core.rotate.take();
+                (std::mem::take(&mut core.batch), core.sequence, rotate)
+            };
+            if let Err(error) = self.write(&mut writer, &batch) {
+                self.fail(&error);
+                return;
+            }
+            self.written(number, batch, &writer);
+            if let Some(Rotate(answer)) = rotate {
+                match self.rotate(writer) {
+                    Ok((next, outcome)) => {
+                        writer = next;
+                        let _ = answer.send(outcome);
+                    }
+                    Err(error) => {
+                        self.fail(&error);
+                        let _ = answer.send(Err(error));
+                        return;
+                    }
+                }
+            }
+        }
+        let still = self.lock().index.still().collect();
+        if let Err(error) = writer.close(still) {
+            tracing::error!(%error, "closing the journal");
+        }
+    }
+
+    fn write(&self, writer: &mut Writer, batch: &Batch) -> io::Result<()> {
+        for (mailbox, shard) in &batch.folders {
+            self.disk.sync_folder(&store::shard_path(&self.root, *mailbox, *shard))?;
+            self.syncs.folders.fetch_add(1, Ordering::Relaxed);
+        }
+        if batch.entries.is_empty() {
+            return Ok(());
+        }
+        let before = writer.at();
+        writer.write(batch.entries.iter().map(Vec::as_slice))?;
+        writer.sync()?;
+        self.syncs.journal.fetch_add(1, Ordering::Relaxed);
+        self.grown.fetch_add(writer.at() - before, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Lets go what waited for it; then there is time to unlink.
+    fn written(&self, number: u64, batch: Batch, writer: &Writer) {
+        self.lock().durable = (writer.number(), writer.at());
+        self.tell(Durable::UpTo(number));
+        if batch.superfluous.is_empty() {
+            return;
+        }
+        for (mailbox, letter) in batch.superfluous {
+            let _ = self.disk.remove(&store::letter_path(&self.root, mailbox, letter));
+        }
+        // A disk that was full has room again.
+        files::keep_reserve(&self.disk, &self.journal());
+    }
+
+    fn tell(&self, now: Durable) {
+        let core = self.lock();
+        let _ = self.durable.send_replace(now);
+        drop(core);
+        self.done.notify_all();
+    }
+
+    fn fail(&self, error: &io::Error) {
+        tracing::error!(%error, "the journal cannot be written; the keeper ends and begins anew");
+        self.lock().failed = true;
+        self.tell(Durable::Failed);
+    }
+
+    /// Goes on in a new segment. The inner error (no room for one) leaves the present one in use.
+    fn rotate(&self, mut writer: Writer) -> io::Result<(Writer, io::Result<u64>)> {
+        let number = writer.number() + 1;
+        let made = first_entry(self.lock().index.still().collect())
+            .and_then(|first| Writer::create(&self.disk, &self.journal(), &self.key, number, first));
+        let mut next = match made {
+            Ok(next) => next,
+            Err(error) => return Ok((writer, Err(error))),
+        };
+        // What was taken since goes to the old segment; from the moment the lock is free, to the new one.
+        let (batch, number, still) = {
+            let mut core = self.lock();
+            let still: Vec<_> = core.index.still().collect();
+            core.file = next.file();
+            core.promised = next.at() + (first_entry(still.clone())? + segment::FRAMING) as u64;
+            core.ahead = next.ahead();
+            (std::mem::take(&mut core.batch), core.sequence, still)
+        };
+        self.write(&mut writer, &batch)?;
+        self.written(number, batch, &writer);
+        let link = writer.close(still.clone())?;
+        next.begin(Some(link), number + 1, still)?;
+        self.lock().durable = (next.number(), segment::HEADER as u64);
+        self.segments.fetch_add(1, Ordering::Relaxed);
+        let made = next.number();
+        Ok((next, Ok(made)))
+    }
+}
+
+/// How long a segment's first entry can be, whatever comes before it.
+fn first_entry(still: Vec<Record>) -> io::Result<usize> {
+    files::first(Some([u8::MAX; segment::TAG]), u64::MAX, still).map(|first| first.len())
+}
