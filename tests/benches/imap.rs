@@ -61,7 +61,7 @@ impl Server<'_> {
             two.raw(b"i IDLE\r\n").unwrap();
             assert!(two.line().unwrap().starts_with(b"+"));
             let began = Instant::now();
-            let tag = one.say("APPEND notices {30+}\r\nSubject: x\r\n\r\n12345678901234").unwrap();
+            let tag = one.say("APPEND notices {28+}\r\nSubject: x\r\n\r\n12345678901234").unwrap();
             while !String::from_utf8_lossy(&two.line().unwrap()).contains("EXISTS") {}
             let took = began.elapsed();
             assert!(one.answer(&tag).unwrap().ok());
