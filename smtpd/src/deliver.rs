@@ -2,7 +2,7 @@
 //! seal, and wait for the keeper's word. Only that word is a 250.
 
 use std::net::IpAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use filter_sandbox::report::{Facts, Report};
@@ -10,8 +10,9 @@ use filter_sandbox::score::Authentication;
 use spool::edges::pipe::LetterPipe;
 use spool::edges::{Delivered, Into, NewLetter, Recipient, Target};
 use spool::keys::PublicKey;
-use spool::letter;
-use spool::names::TransactionId;
+use spool::letter::Addressed;
+use spool::names::{MailboxId, TransactionId};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
@@ -84,9 +85,11 @@ impl Delivery<'_> {
             Service::Mx => self.strangers_bytes(bytes, early).await?,
             Service::Submission => (self.owners_bytes(bytes)?, Authentication::default()),
         };
-        let examined = self.examine(made, &authentication).await?;
         let targets: Vec<Target> = self.envelope.targets().into_iter().cloned().collect();
-        let outcome = store(self.keeper, self.envelope.transaction, &targets, &examined).await;
+        let early = (targets.len() <= limits::ADDRESSED_EARLY).then(|| Letters::address(&targets));
+        let examined = self.examine(made, &authentication).await?;
+        let letters = early.unwrap_or_else(|| Letters::address(&targets));
+        let outcome = store(self.keeper, self.envelope.transaction, letters, &examined).await;
         self.log(&targets, &examined, outcome);
         if outcome == Outcome::Delivered {
             self.tell_sender(&examined.made).await;
@@ -182,7 +185,7 @@ impl Delivery<'_> {
         let answer = self.keeper.recipient(transaction, &notice.to, size).await;
         let Ok(Recipient::Known(targets)) = answer else { return Err(failed("its sender's mailbox takes nothing")) };
         let examined = self.examine(FinalBytes::whole(notice.text.into_bytes()), &Authentication::default()).await?;
-        match store(self.keeper, transaction, &targets, &examined).await {
+        match store(self.keeper, transaction, Letters::address(&targets), &examined).await {
             Outcome::Delivered => Ok(()),
             other => {
                 self.keeper.abandon(transaction).await;
@@ -200,23 +203,43 @@ pub fn new_transaction() -> Option<TransactionId> {
     Some(TransactionId(name))
 }
 
-/// One letter a mailbox, sealed into its pipe while the keeper reads.
-async fn store(keeper: &Keeper, transaction: TransactionId, targets: &[Target], examined: &Examined) -> Outcome {
+/// One letter a mailbox, each with the pipe through which it goes to the keeper.
+struct Letters {
+    to: Vec<(MailboxId, u32)>,
+    reads: Vec<OwnedFd>,
+    addressed: JoinHandle<std::io::Result<Vec<Addressed<LetterPipe>>>>,
+}
+
+impl Letters {
+    /// Begins them beside whatever else is done: of a small letter the keys are most of the work. `None` when there
+    /// are no pipes, or the keeper gave a key that is none.
+    fn address(targets: &[Target]) -> Option<Self> {
+        let (mut to, mut reads, mut envelopes) = (Vec::new(), Vec::new(), Vec::new());
+        for target in targets {
+            let (Ok(key), Ok((read, pipe))) = (target.public_key.parse::<PublicKey>(), LetterPipe::new()) else {
+                warn!(mailbox = %target.mailbox, "no pipe, or the keeper gave a key that is none");
+                return None;
+            };
+            to.push((target.mailbox, target.generation));
+            reads.push(read);
+            envelopes.push((key, pipe));
+        }
+        let address = move || envelopes.into_iter().map(|(key, pipe)| Addressed::new(&key, pipe)).collect();
+        Some(Self { to, reads, addressed: tokio::task::spawn_blocking(address) })
+    }
+}
+
+/// Seals each letter into its pipe while the keeper reads.
+async fn store(keeper: &Keeper, transaction: TransactionId, letters: Option<Letters>, examined: &Examined) -> Outcome {
+    let Some(Letters { to, reads, addressed }) = letters else { return Outcome::Failed };
     let Ok(summary) = postcard::to_stdvec(&examined.report.summary) else { return Outcome::Failed };
     let (made, into) = (examined.made.clone(), examined.into);
     let size = u32::try_from(made.len()).unwrap_or(u32::MAX);
-    let (mut letters, mut reads, mut jobs) = (Vec::new(), Vec::new(), Vec::new());
-    for target in targets {
-        let (Ok(key), Ok((read, pipe))) = (target.public_key.parse::<PublicKey>(), LetterPipe::new()) else {
-            warn!(mailbox = %target.mailbox, "no pipe, or the keeper gave a key that is none");
-            return Outcome::Failed;
-        };
-        letters.push(NewLetter { mailbox: target.mailbox, generation: target.generation, size, into });
-        reads.push(read);
-        jobs.push((key, pipe));
-    }
+    let letters: Vec<NewLetter> =
+        to.into_iter().map(|(mailbox, generation)| NewLetter { mailbox, generation, size, into }).collect();
+    let Ok(Ok(addressed)) = addressed.await else { return Outcome::Failed };
     // Writing blocks when a pipe is full, and sealing a large letter takes time: not on the sessions' threads.
-    let writer = tokio::task::spawn_blocking(move || seal_all(jobs, &summary, &made));
+    let writer = tokio::task::spawn_blocking(move || seal_all(addressed, &summary, &made));
     let borrowed: Vec<_> = reads.iter().map(AsFd::as_fd).collect();
     let answer = timeout(limits::DELIVERY, keeper.deliver(transaction, letters, &borrowed)).await;
     // Ours closed, a writer whose keeper is gone ends.
@@ -235,7 +258,7 @@ async fn store(keeper: &Keeper, transaction: TransactionId, targets: &[Target], 
 
 /// One after another, as the keeper reads them. At the first error the rest is dropped without its end, and the
 /// keeper keeps nothing.
-fn seal_all(jobs: Vec<(PublicKey, LetterPipe)>, summary: &[u8], made: &FinalBytes) -> std::io::Result<()> {
+fn seal_all(letters: Vec<Addressed<LetterPipe>>, summary: &[u8], made: &FinalBytes) -> std::io::Result<()> {
     let slices = made.slices();
-    jobs.into_iter().try_for_each(|(key, pipe)| letter::seal(&key, summary, slices.iter().copied(), pipe)?.finish())
+    letters.into_iter().try_for_each(|letter| letter.seal(summary, slices.iter().copied())?.finish())
 }

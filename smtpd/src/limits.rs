@@ -60,6 +60,8 @@ pub const DELIVERY: Duration = Duration::from_secs(120);
 
 /// Steps in which the byte budget is taken as bytes come. SIZE takes nothing: it is only a word.
 pub const BUDGET_STEP: u64 = 1024 * 1024;
+/// Mailboxes up to which a message's letters are begun before it has been examined: their pipes wait meanwhile.
+pub const ADDRESSED_EARLY: usize = 2;
 /// Largest message unless `up` says otherwise.
 pub const LARGEST_MESSAGE: u64 = 50 * 1024 * 1024;
 

@@ -43,7 +43,7 @@ use std::{fmt, io};
 pub use digest::{Digest, Digesting, digest};
 pub use frame::Frame;
 pub use open::{Expect, Opened};
-pub use seal::{Sealer, largest_sealed, seal};
+pub use seal::{Addressed, Sealer, largest_sealed, seal};
 pub use source::ReadAt;
 
 /// Why a letter is not shown.
