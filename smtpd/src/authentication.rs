@@ -253,6 +253,14 @@ async fn finish<T>(task: &mut JoinHandle<T>, deadline: Instant) -> Option<T> {
     timeout_at(deadline, task).await.ok()?.ok()
 }
 
+/// Reads a message as [`Verifier::verify`] does, without DNS.
+pub(crate) fn exercise(message: &[u8]) {
+    let _ = policies::author_domains(message);
+    let reduced = signatures::too_many_signatures(message).then(|| signatures::without_signatures(message));
+    let parsed = signatures::parse(reduced.as_deref().unwrap_or(message));
+    let _ = parsed.as_ref().map(Each::of);
+}
+
 /// Drives futures together; what they gave, in their order.
 async fn all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
     let mut waiting: Vec<Pin<Box<F>>> = futures.map(Box::pin).collect();

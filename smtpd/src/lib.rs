@@ -19,6 +19,7 @@ pub mod driver;
 pub mod failed_lookups;
 pub mod final_bytes;
 pub mod form;
+pub mod fuzz;
 pub mod header;
 pub mod limits;
 pub mod listen;

@@ -4,6 +4,7 @@
 pub mod base64;
 pub mod control;
 pub mod date;
+pub mod fuzz;
 pub mod limits;
 pub mod lines;
 pub mod log;

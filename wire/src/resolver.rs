@@ -195,6 +195,13 @@ impl Question {
     }
 }
 
+/// Reads a question, and what is behind it as its answer.
+pub(crate) fn exercise(bytes: &[u8]) {
+    let Some(question) = Question::read(bytes) else { return };
+    let _ = (question.name(), question.answered_by(question.id(), &bytes[question.end..]));
+    assert!(question.answered_by(question.id(), &question.failure()), "our own failure is no answer");
+}
+
 /// RFC 1035 §4.1.2: labels, then type and class.
 fn question_end(message: &[u8]) -> Option<usize> {
     let mut at = HEADER;

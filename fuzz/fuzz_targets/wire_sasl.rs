@@ -1,0 +1,4 @@
+//! SASL exchanges.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| wire::fuzz::sasl(bytes));
