@@ -27,7 +27,8 @@ fn one(service: Service, found: Option<SocketAddr>, offset: Option<u16>) -> Find
     let (name, port) = (service.name(), service.port());
     match found {
         None => Finding::bad(ABOUT, format!("{name}: nothing listens"), "look at the log of `postern up`"),
-        Some(address) if address.port() == port || offset.is_some() => {
+        // Any other place than the one it falls back to was chosen, if only on the command line of `up`.
+        Some(address) if address.port() != port + FALLBACK_OFFSET || offset.is_some() => {
             Finding::good(ABOUT, format!("{name}: {address}"))
         }
         Some(address) => Finding::weak(
@@ -116,5 +117,13 @@ mod tests {
         assert_eq!(find(&mixed, Service::Smtp).unwrap().port(), 25);
         assert_eq!(find(&mixed, Service::Submissions).unwrap().port(), 10_465);
         assert_eq!(find(&mixed, Service::Imaps), None);
+    }
+
+    #[test]
+    fn a_chosen_offset_is_no_weakness() {
+        let at = |port| Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        let good = |port, offset| one(Service::Smtp, at(port), offset).advice.is_empty();
+        assert!(good(25, None) && good(19_025, None) && good(10_025, Some(10_000)));
+        assert!(!good(10_025, None));
     }
 }
