@@ -76,19 +76,20 @@ fn write_and_cut(house: &mut House, file: &Path, copy: &Path, moment: Duration) 
 #[test]
 fn what_got_a_250_survives() {
     let scratch = Scratch::new("power-cut");
-    let (file, copy) = (scratch.path().join("disk"), scratch.path().join("copy"));
     for round in 0..rounds() {
+        // A disk of its own for every round: one mounted before may live on in a namespace that was made meanwhile.
+        let named = |what: &str| scratch.path().join(format!("{what}-{round}"));
+        let (file, copy) = (named("disk"), named("copy"));
         run("truncate", &["-s", "192M", file.to_str().unwrap()]);
         run("mkfs.ext4", &["-q", "-F", file.to_str().unwrap()]);
-        let (disk, arguments) =
-            (Disk::mount(&file, &scratch.path().join("a")), vec!["--clear-text".into(), "*".into()]);
+        let (disk, arguments) = (Disk::mount(&file, &named("a")), vec!["--clear-text".into(), "*".into()]);
         let data = disk.at.join("data");
         let mut house = House::start(Setup { arguments: arguments.clone(), data: Some(data), ..Setup::default() });
         let you = house.you().clone();
         let accepted = write_and_cut(&mut house, &file, &copy, Duration::from_millis(300 + 170 * (round as u64 % 7)));
         drop(house);
         drop(disk);
-        let disk = Disk::mount(&copy, &scratch.path().join("b"));
+        let disk = Disk::mount(&copy, &named("b"));
         let house = House::start(Setup { arguments, data: Some(disk.at.join("data")), ..Setup::default() });
         let mut imap = Imap::login(&house, &you.address, &you.password).unwrap();
         assert!(imap.ask("SELECT INBOX").unwrap().ok());
@@ -102,5 +103,6 @@ fn what_got_a_250_survives() {
         assert_eq!(check["findings"].as_array().map(Vec::len), Some(0), "{check}");
         drop(house);
         drop(disk);
+        [file, copy].iter().for_each(|disk| fs::remove_file(disk).unwrap());
     }
 }
