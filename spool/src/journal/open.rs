@@ -158,6 +158,7 @@ impl Replay<'_> {
             }
         }
         if !reader.is_empty() {
+            self.lost_before();
             self.link = Some(Some(reader.link()));
             self.ends.clear();
         }
@@ -165,6 +166,15 @@ impl Replay<'_> {
             self.ends.push(End { number, good: reader.good(), torn });
         }
         Ok(reader.good())
+    }
+
+    /// The first segment behind a checkpoint has no segment before it to say what its own first entry was, and that entry
+    /// was durable before the checkpoint was: one that holds nothing, and yet another was begun behind it, is damaged.
+    fn lost_before(&mut self) {
+        let first = self.ends.first().filter(|end| end.torn.is_some() && self.link.is_none() && !self.damaged);
+        if let Some(End { number, torn: Some((at, bytes)), .. }) = first.copied() {
+            self.damage(&segment_path(self.dir, number), format!("{bytes} damaged bytes at {at}"));
+        }
     }
 
     fn entry(&mut self, path: &Path, count: u32, plain: &[u8], first: &mut Option<u64>) {
