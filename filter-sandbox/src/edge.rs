@@ -133,14 +133,30 @@ impl AsyncEdge {
     /// # Errors
     /// As [`Edge::send`].
     pub async fn send<T: Serialize>(&self, message: &T, with: &[BorrowedFd<'_>]) -> Result<(), EdgeError> {
-        let packet = encode(message)?;
+        self.send_packet(&Packet::of(message)?, with).await
+    }
+
+    /// Sends a message encoded before. Safe to drop: a packet is sent whole or not at all.
+    ///
+    /// # Errors
+    /// As [`Edge::send`].
+    pub async fn send_packet(&self, packet: &Packet, with: &[BorrowedFd<'_>]) -> Result<(), EdgeError> {
         loop {
             let mut ready = self.0.writable().await.map_err(EdgeError::Io)?;
-            match send_packet(self.0.as_fd(), &packet, with) {
+            match send_packet(self.0.as_fd(), &packet.0, with) {
                 Err(EdgeError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
                 other => return other,
             }
         }
+    }
+
+    /// Kernel memory held by what was sent and the other side has not taken yet; 0 once it has taken all.
+    #[must_use]
+    pub fn unread(&self) -> usize {
+        type Unread = rustix::ioctl::Getter<{ libc::TIOCOUTQ as rustix::ioctl::Opcode }, libc::c_int>;
+        // SAFETY: TIOCOUTQ (SIOCOUTQ on a socket) writes one int and nothing else.
+        let asked = unsafe { rustix::ioctl::ioctl(&self.0, Unread::new()) };
+        usize::try_from(asked.unwrap_or(0)).unwrap_or(0)
     }
 
     /// As [`Edge::recv`]. Safe to drop and call again: a packet is taken whole or not at all.
@@ -193,6 +209,26 @@ impl EdgeListener {
                 other => return Ok(Edge(other?)),
             }
         }
+    }
+}
+
+/// A message as it will travel.
+#[derive(Debug, Clone)]
+pub struct Packet(Vec<u8>);
+
+impl Packet {
+    /// Encodes a message.
+    ///
+    /// # Errors
+    /// [`EdgeError::Malformed`] when it does not fit a packet (a bug of the caller's).
+    pub fn of<T: Serialize>(message: &T) -> Result<Self, EdgeError> {
+        encode(message).map(Self)
+    }
+
+    /// Its bytes in memory.
+    #[must_use]
+    pub const fn weight(&self) -> usize {
+        self.0.capacity()
     }
 }
 

@@ -92,6 +92,8 @@ pub const THREAD_KEPT: Duration = Duration::from_secs(2);
 pub const CACHED_HEADER: u32 = 16 * 1024;
 /// Bytes of summaries put into the cache at once.
 pub const FRESH: usize = 1024 * 1024;
+/// Bytes from which on no more are kept for the cache: with one more they still fit one request.
+pub const FRESH_MOST: usize = 4 * FRESH;
 /// Letters whose summaries one request asks for (the edge's bound is 512).
 pub const SUMMARIES: usize = 256;
 /// Chunks that may wait between the threads that open letters and the session that writes them.

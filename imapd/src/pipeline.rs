@@ -105,11 +105,12 @@ impl Feeder<'_> {
         openers: &mut Openers,
         to: &mpsc::Sender<Letter>,
     ) -> Result<(), Down> {
-        let mut batches = letters.chunks(limits::SUMMARIES).peekable();
-        let mut found = self.summaries(batches.peek().copied().unwrap_or_default()).await?;
-        while let Some(batch) = batches.next() {
-            let next = self.summaries(batches.peek().copied().unwrap_or_default());
-            let (sent, next) = tokio::join!(self.mixed(batch, found, openers, to), next);
+        let mut rest = letters;
+        let mut found = self.summaries(rest).await?;
+        while !rest.is_empty() {
+            let (batch, after) = rest.split_at(found.len().min(rest.len()));
+            rest = after;
+            let (sent, next) = tokio::join!(self.mixed(batch, found, openers, to), self.summaries(rest));
             sent?;
             found = next?;
             self.put_fresh(limits::SUMMARIES).await?;
@@ -129,7 +130,9 @@ impl Feeder<'_> {
         }
     }
 
-    async fn summaries(&self, batch: &[Named]) -> Result<Vec<Option<Digest>>, Down> {
+    /// What the cache has of the first of these letters, of as many as one answer carries; of at least one.
+    async fn summaries(&self, letters: &[Named]) -> Result<Vec<Option<Digest>>, Down> {
+        let batch = letters.get(..limits::SUMMARIES).unwrap_or(letters);
         if batch.is_empty() {
             return Ok(Vec::new());
         }
@@ -138,6 +141,7 @@ impl Feeder<'_> {
         // A cache that answers nothing sensible is one that has nothing.
         let file = with.into_iter().next();
         let sealed: Vec<Option<Vec<u8>>> = file.and_then(|file| files::decode(file).ok()).unwrap_or_default();
+        let batch = if sealed.is_empty() { batch } else { batch.get(..sealed.len()).unwrap_or(batch) };
         let open = |(at, (letter, size)): (usize, &Named)| {
             let sealed = sealed.get(at)?.as_deref()?;
             self.cache.borrow().open(*letter, *size, sealed).filter(|digest| self.wanted.is_met_by(digest))

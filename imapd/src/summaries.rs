@@ -64,8 +64,12 @@ impl Cache {
         decode(&self.seal.open(letter, value)?, size)
     }
 
-    /// Takes what [`encode`] has made and the cache should have.
+    /// Takes what [`encode`] has made and the cache should have. What comes when too much waits is left out, and opened
+    /// again the next time.
     pub fn add(&mut self, letter: LetterId, fresh: &[u8]) {
+        if self.bytes >= limits::FRESH_MOST {
+            return;
+        }
         if let Ok(sealed) = self.seal.seal(letter, fresh) {
             self.bytes += sealed.len();
             self.fresh.push((letter, sealed));
@@ -93,5 +97,29 @@ pub async fn put(keeper: &Mailbox, letters: &Vec<(LetterId, Vec<u8>)>) -> Result
             warn!(%why, "summaries were not put into the cache");
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spool::keys::Identity;
+    use spool::names::MailboxId;
+
+    use super::*;
+
+    #[test]
+    fn what_waits_for_the_cache_fits_one_request() {
+        let identities = Identities::first(MailboxId(1), Identity::generate().unwrap());
+        let mut cache = Cache::new(&identities).unwrap();
+        let longest = vec![7; spool::limits::SUMMARY];
+        for number in 0..limits::SUMMARIES {
+            cache.add(LetterId([u8::try_from(number).unwrap(); 16]), &longest);
+        }
+        let waiting = cache.take(1).unwrap();
+        let bytes = postcard::to_stdvec(&waiting).unwrap().len();
+        assert!((limits::FRESH_MOST..=spool::edges::limits::SUMMARIES_BYTES).contains(&bytes), "{bytes}");
+        assert!(cache.take(1).is_none());
+        cache.add(LetterId([1; 16]), b"short");
+        assert_eq!(cache.take(1).unwrap().len(), 1, "taken, there is room again");
     }
 }

@@ -198,8 +198,7 @@ impl Config {
     /// Bytes of the largest message taken.
     #[must_use]
     pub fn largest_message(&self) -> u64 {
-        const MB: u64 = 1_000_000;
-        self.max_message.map_or_else(|| if small_board() { 35 * MB } else { 50 * MB }, |size| size.0)
+        self.max_message.map_or_else(|| default_largest(total_memory()), |size| size.0)
     }
 
     /// Bytes of mail in flight, `mx` and `submission` together (DESIGN: the byte budget).
@@ -234,7 +233,16 @@ impl Config {
 /// Whether the machine has less than 1 GB of memory.
 #[must_use]
 pub fn small_board() -> bool {
-    total_memory() < 1_000_000_000
+    is_small(total_memory())
+}
+
+const fn is_small(memory: u64) -> bool {
+    memory < 1_000_000_000
+}
+
+/// Bytes of the largest message where nothing is configured.
+const fn default_largest(memory: u64) -> u64 {
+    if is_small(memory) { 35_000_000 } else { 50_000_000 }
 }
 
 /// Bytes of the machine's memory.
@@ -244,4 +252,18 @@ pub fn total_memory() -> u64 {
     // Both fields are `unsigned long`, 32 bits wide on 32-bit boards.
     #[allow(clippy::useless_conversion)]
     u64::from(info.totalram).saturating_mul(u64::from(info.mem_unit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_board_takes_smaller_messages() {
+        assert_eq!([512 << 20, 999_999_999].map(default_largest), [35_000_000; 2]);
+        assert_eq!([1_000_000_000, 8 << 30].map(default_largest), [50_000_000; 2]);
+        let config = Config { max_message: Some(Bytes(60_000_000)), ..Config::default() };
+        assert_eq!(config.largest_message(), 60_000_000, "what is configured counts");
+        assert_eq!(Config::default().largest_message(), default_largest(total_memory()));
+    }
 }

@@ -13,7 +13,6 @@ use spool::keys::PublicKey;
 use spool::letter::Addressed;
 use spool::names::{MailboxId, TransactionId};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::authentication::Early;
@@ -241,7 +240,7 @@ async fn store(keeper: &Keeper, transaction: TransactionId, letters: Option<Lett
     // Writing blocks when a pipe is full, and sealing a large letter takes time: not on the sessions' threads.
     let writer = tokio::task::spawn_blocking(move || seal_all(addressed, &summary, &made));
     let borrowed: Vec<_> = reads.iter().map(AsFd::as_fd).collect();
-    let answer = timeout(limits::DELIVERY, keeper.deliver(transaction, letters, &borrowed)).await;
+    let answer = keeper.deliver(transaction, letters, &borrowed).await;
     // Ours closed, a writer whose keeper is gone ends.
     drop(borrowed);
     drop(reads);
@@ -249,10 +248,10 @@ async fn store(keeper: &Keeper, transaction: TransactionId, letters: Option<Lett
         warn!(%error, "a letter could not be written to the keeper");
     }
     match answer {
-        Ok(Ok(Delivered::Durable | Delivered::Already)) => Outcome::Delivered,
-        Ok(Ok(Delivered::Full)) => Outcome::Full,
-        Ok(Ok(Delivered::Failed)) | Err(_) => Outcome::Failed,
-        Ok(Err(_)) => Outcome::KeeperGone,
+        Ok(Delivered::Durable | Delivered::Already) => Outcome::Delivered,
+        Ok(Delivered::Full) => Outcome::Full,
+        Ok(Delivered::Failed) => Outcome::Failed,
+        Err(_) => Outcome::KeeperGone,
     }
 }
 

@@ -55,8 +55,6 @@ pub const RATE_CREDIT: Duration = Duration::from_secs(120);
 pub const DRAIN: Duration = Duration::from_secs(20);
 /// Time a new session waits for a keeper that is being restarted.
 pub const KEEPER_WAIT: Duration = Duration::from_secs(5);
-/// Time the keeper may take to make a letter durable.
-pub const DELIVERY: Duration = Duration::from_secs(120);
 
 /// Steps in which the byte budget is taken as bytes come. SIZE takes nothing: it is only a word.
 pub const BUDGET_STEP: u64 = 1024 * 1024;

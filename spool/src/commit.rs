@@ -137,6 +137,7 @@ impl<H: News> News for Taking<'_, H> {
         self.hub.everywhere(mailbox, event);
     }
     fn unreferenced(&mut self, mailbox: MailboxId, letter: LetterId) {
+        self.hub.unreferenced(mailbox, letter);
         self.superfluous.push((mailbox, letter));
     }
 }

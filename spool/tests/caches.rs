@@ -40,7 +40,7 @@ fn a_clean_close_keeps_it() {
     for _ in 0..5 {
         let cache = Cache::open(&folder).unwrap();
         assert_eq!(cache.len(), 999);
-        let got = cache.get(&[letter(3), letter(7), letter(999), letter(1_000)]);
+        let got = cache.get(&[letter(3), letter(7), letter(999), letter(1_000)], usize::MAX);
         assert_eq!(got[0].as_deref(), Some([3; 503].as_slice()));
         assert_eq!((got[1].is_none(), got[2].is_some(), got[3].is_none()), (true, true, true));
         cache.close().unwrap();
@@ -62,7 +62,7 @@ fn the_longest_summaries_fit_and_longer_values_are_left_out() {
     let cache = Cache::open(&folder).unwrap();
     assert_eq!(cache.len(), 5);
     for n in 0..5 {
-        assert!(cache.get(&[letter(n)])[0].as_deref() == Some(value(n).as_slice()), "{n}");
+        assert!(cache.get(&[letter(n)], usize::MAX)[0].as_deref() == Some(value(n).as_slice()), "{n}");
     }
     cache.close().unwrap();
     discard(&folder).unwrap();
@@ -82,7 +82,10 @@ fn forgotten_values_give_their_room_back() {
     let cache = Cache::open(&folder).unwrap();
     assert_eq!(cache.len(), 100);
     for n in 2_900..3_000 {
-        assert_eq!(cache.get(&[letter(n)])[0].as_deref(), Some(vec![n as u8; 500 + n as usize % 3000].as_slice()));
+        assert_eq!(
+            cache.get(&[letter(n)], usize::MAX)[0].as_deref(),
+            Some(vec![n as u8; 500 + n as usize % 3000].as_slice())
+        );
     }
     cache.close().unwrap();
     discard(&folder).unwrap();
@@ -94,7 +97,7 @@ fn letters_are_answered_in_the_order_they_are_asked_for() {
     let cache = Cache::open(&folder).unwrap();
     fill(&cache, 700);
     let asked: Vec<u32> = (0..2_000).map(|n| n * 7919 % 900).collect();
-    let got = cache.get(&asked.iter().map(|n| letter(*n)).collect::<Vec<_>>());
+    let got = cache.get(&asked.iter().map(|n| letter(*n)).collect::<Vec<_>>(), usize::MAX);
     for (n, value) in asked.iter().zip(got) {
         assert_eq!(value.is_some(), *n < 700);
         assert!(value.is_none_or(|value| value == vec![*n as u8; 500 + *n as usize % 3000]), "{n}");
@@ -167,7 +170,7 @@ fn whatever_happens_to_its_files_no_value_is_wrong_and_nothing_panics() {
 
         let cache = Cache::open(&folder).unwrap();
         for n in 0..200 {
-            if let Some(value) = cache.get(&[letter(n)]).remove(0)
+            if let Some(value) = cache.get(&[letter(n)], usize::MAX).remove(0)
                 && let Some(plain) = seal.open(letter(n), &value)
             {
                 assert_eq!(*plain, text(n));
@@ -177,11 +180,11 @@ fn whatever_happens_to_its_files_no_value_is_wrong_and_nothing_panics() {
         // However that ended, there is a cache that works.
         let cache = Cache::open(&folder).unwrap();
         cache.put([(letter(1), b"value".as_slice())]);
-        let works = cache.get(&[letter(1)])[0].is_some();
+        let works = cache.get(&[letter(1)], usize::MAX)[0].is_some();
         drop(cache);
         let cache = Cache::open(&folder).unwrap();
         cache.put([(letter(1), b"value".as_slice())]);
-        assert!(works || cache.get(&[letter(1)])[0].is_some());
+        assert!(works || cache.get(&[letter(1)], usize::MAX)[0].is_some());
     }
     discard(&folder).unwrap();
 }

@@ -77,9 +77,9 @@ pub(crate) const BASE: &[Call] = &[
         libc::SYS_ioctl,
         1,
         WHOLE,
-        &[libc::FIONBIO as u32, libc::FIOCLEX as u32, libc::FIONREAD as u32],
+        &[libc::FIONBIO as u32, libc::FIOCLEX as u32, libc::FIONREAD as u32, libc::TIOCOUTQ as u32],
         Some(libc::ENOTTY),
-        "non-blocking sockets; nothing here is a terminal",
+        "non-blocking sockets, what a peer has not read; nothing here is a terminal",
     ),
     only(
         libc::SYS_fcntl,

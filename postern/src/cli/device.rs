@@ -81,14 +81,17 @@ pub fn name(typed: &str) -> Result<&str, Failure> {
 fn add(house: &mut House, mailbox: &str, device: &str, unlock_stdin: bool) -> Result<(), Failure> {
     let device = name(device)?;
     let (mut session, mut open) = Unlocked::open(house, mailbox, unlock_stdin)?;
-    let mut facts = open.file.facts(&open.opened.identities).map_err(damaged)?;
-    if facts.devices.iter().any(|(_, name)| name == device) {
-        return Err(Failure::new(format!("{} has a device named \"{device}\" already", open.address)));
-    }
-    let (slot, password) = open.file.add_device(&open.opened.identities, now()).map_err(damaged)?;
-    facts.devices.push((slot, device.to_owned()));
-    open.file.set_facts(&facts).map_err(damaged)?;
-    open.replace(&mut session, What::DeviceAdded, Some(slot), device.to_owned())?;
+    let address = open.address.clone();
+    let password = open.change(&mut session, |file, identities| {
+        let mut facts = file.facts(identities).map_err(damaged)?;
+        if facts.devices.iter().any(|(_, name)| name == device) {
+            return Err(Failure::new(format!("{address} has a device named \"{device}\" already")));
+        }
+        let (slot, password) = file.add_device(identities, now()).map_err(damaged)?;
+        facts.devices.push((slot, device.to_owned()));
+        file.set_facts(&facts).map_err(damaged)?;
+        Ok((password, (What::DeviceAdded, Some(slot), device.to_owned())))
+    })?;
     let answer = json!({"address": open.address, "device": device, "device_password": password.as_str()});
     house.print(&answer, || {
         format!(

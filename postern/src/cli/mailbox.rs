@@ -47,7 +47,7 @@ pub enum Mailbox {
         #[arg(long)]
         yes: bool,
     },
-    /// Let no mail in and nobody log in until lifted; nothing is lost
+    /// Let nobody log in or send until lifted; mail still comes in, and waits
     Suspend {
         /// The mailbox
         mailbox: String,
@@ -168,15 +168,19 @@ fn suspend(house: &House, mailbox: &str, lift: bool) -> Result<(), Failure> {
     let address = house.address(mailbox)?;
     house.session()?.done(Request::MailboxSuspend { address: address.clone(), on: !lift })?;
     house.print(&json!({"address": address, "suspended": !lift}), || match lift {
-        false => format!("{address} takes no mail and no login until `postern mailbox suspend {address} --lift`."),
+        false => format!(
+            "Nobody can log in to {address} until `postern mailbox suspend {address} --lift`. Mail to it still comes in, and waits."
+        ),
         true => format!("{address} works again."),
     })
 }
 
 fn rekey(house: &mut House, mailbox: &str, unlock_stdin: bool) -> Result<(), Failure> {
     let (mut session, mut open) = Unlocked::open(house, mailbox, unlock_stdin)?;
-    let dropped = open.file.rekey(&mut open.opened.identities).map_err(damaged)?;
-    open.replace(&mut session, What::Rekeyed, None, String::new())?;
+    let dropped = open.change(&mut session, |file, identities| {
+        let dropped = file.rekey(identities).map_err(damaged)?;
+        Ok((dropped, (What::Rekeyed, None, String::new())))
+    })?;
     let (address, generation) = (&open.address, open.file.generation());
     let answer = json!({"address": address, "generation": generation, "dropped": dropped.iter().map(|slot| slot.0).collect::<Vec<_>>()});
     house.print(&answer, || {

@@ -16,7 +16,7 @@ use spool::slots::SlotsFile;
 use zeroize::Zeroizing;
 
 use super::House;
-use super::unlocked::{Unlocked, damaged, unlock};
+use super::unlocked::{Unlocked, damaged, touch, unlock};
 use crate::admin::Session;
 use crate::failure::{Doing, Failure, code};
 
@@ -125,8 +125,11 @@ fn give_back(
         }
     }
     open.file = super::unlocked::slots_of(session, &open.address)?;
-    open.touch()?;
-    open.replace(session, What::Recovered, Some(open.opened.slot), String::new())?;
+    let slot = open.opened.slot;
+    open.change(session, |file, identities| {
+        touch(file, identities)?;
+        Ok(((), (What::Recovered, Some(slot), String::new())))
+    })?;
     Ok(Recovered { addresses: facts.addresses, letters: count, damaged })
 }
 

@@ -2,13 +2,19 @@
 
 use spool::audit::{self, Entry, What};
 use spool::edges::admin::{Reply, Request};
-use spool::keys::Kind;
+use spool::keys::{Identities, Kind};
 use spool::names::SlotId;
 use spool::slots::{self, SlotsError, SlotsFile};
 
 use super::House;
 use crate::admin::{Session, confused};
 use crate::failure::{Doing, Failure};
+
+/// Times a change is made anew when others come first.
+const TRIES: u32 = 5;
+
+/// What the audit log says of a change: what, of which slot, and a text.
+pub type Note = (What, Option<SlotId>, String);
 
 /// An open mailbox.
 #[derive(Debug)]
@@ -53,35 +59,50 @@ impl Unlocked {
             Kind::Household => What::HouseholdKeyUsed,
             Kind::Device | Kind::Chosen => return Ok(()),
         };
-        self.touch()?;
-        self.replace(session, what, Some(self.opened.slot), String::new())
+        let slot = self.opened.slot;
+        self.change(session, |file, identities| {
+            touch(file, identities)?;
+            Ok(((), (what, Some(slot), String::new())))
+        })
     }
 
-    /// Makes a new revision of the same slots, for a line of the audit log to come with.
+    /// Makes a change and hands it in, with a line for the audit log, and takes the slots up again as the keeper has
+    /// them. When another command's change came first, this one is made anew on top of it, a few times.
     ///
     /// # Errors
     /// In words for the admin.
-    pub fn touch(&mut self) -> Result<(), Failure> {
-        let same = self.file.facts(&self.opened.identities).map_err(damaged)?;
-        self.file.set_facts(&same).map_err(damaged)
-    }
-
-    /// Hands the changed slots in, with a line for the audit log, and takes them up again as the keeper has them.
-    ///
-    /// # Errors
-    /// In words for the admin.
-    pub fn replace(
+    pub fn change<T>(
         &mut self,
         session: &mut Session,
-        what: What,
-        slot: Option<SlotId>,
-        text: String,
-    ) -> Result<(), Failure> {
-        let names = self.file.facts(&self.opened.identities).map_err(damaged)?.devices;
+        make: impl Fn(&mut SlotsFile, &mut Identities) -> Result<(T, Note), Failure>,
+    ) -> Result<T, Failure> {
+        for _ in 0..TRIES {
+            let mut file = self.file.clone();
+            let doing = || "these keys".to_owned();
+            let mut identities = Identities::from_bytes(&self.opened.identities.to_bytes()).doing(doing)?;
+            let (made, note) = make(&mut file, &mut identities)?;
+            let done = self.replace(session, &file, &identities, note)?;
+            self.file = slots_of(session, &self.address)?;
+            if done {
+                self.opened.identities = identities;
+                return Ok(made);
+            }
+        }
+        Err(Failure::new(format!("{} is being changed by others all the time; try again", self.address)))
+    }
+
+    /// Whether it came in time.
+    fn replace(
+        &self,
+        session: &mut Session,
+        file: &SlotsFile,
+        identities: &Identities,
+        (what, slot, text): Note,
+    ) -> Result<bool, Failure> {
+        let names = file.facts(identities).map_err(damaged)?.devices;
         let lines = audit_of(session, &self.address)?;
         let last = audit::last(lines.iter().map(String::as_str));
         let entry = Entry { at: wire::date::now(), what, slot, text };
-        let file = &self.file;
         let line = audit::Line::make(last.as_ref(), file.mailbox(), file.generation(), file.public(), &entry);
         let request = Request::SlotsReplace {
             address: self.address.clone(),
@@ -89,10 +110,21 @@ impl Unlocked {
             device_names: names,
             audit: line.doing(|| "the audit log".to_owned())?.to_string(),
         };
-        session.done(request)?;
-        self.file = slots_of(session, &self.address)?;
-        Ok(())
+        match session.ask(request)? {
+            Reply::Done => Ok(true),
+            Reply::Outdated => Ok(false),
+            _ => Err(confused()),
+        }
     }
+}
+
+/// Makes a new revision of the same slots, for a line of the audit log to come with.
+///
+/// # Errors
+/// In words for the admin.
+pub fn touch(file: &mut SlotsFile, identities: &Identities) -> Result<(), Failure> {
+    let same = file.facts(identities).map_err(damaged)?;
+    file.set_facts(&same).map_err(damaged)
 }
 
 /// A failure of the slots file's own.

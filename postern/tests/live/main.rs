@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod certificates;
+mod changes;
 mod house;
 mod restarts;
 mod start_and_end;
@@ -21,6 +22,7 @@ macro_rules! as_both {
 as_both! {
     roles_are_what_the_table_says: super::walls::roles_are_what_the_table_says;
     a_changed_certificate_is_taken_up: super::certificates::a_changed_certificate_is_taken_up;
+    all_of_several_changes_at_once_are_made: super::changes::all_of_several_changes_at_once_are_made;
     every_role_comes_back: super::restarts::every_role_comes_back;
     starts_drains_and_starts_again: super::start_and_end::starts_drains_and_starts_again;
     roles_die_with_up: super::start_and_end::roles_die_with_up;

@@ -54,7 +54,6 @@ pub(super) fn answered(
         }
         Recipient::NotLocal => Reply::new(550, "5.7.1", "that domain's mail is not taken here"),
         Recipient::OverQuota => Reply::new(452, "4.2.2", "that mailbox is full"),
-        Recipient::Suspended => Reply::new(450, "4.2.1", "that mailbox is suspended"),
         Recipient::NotNow => Reply::new(451, "4.3.0", "not at the moment, try again later"),
     };
     out.push(Effect::Reply(reply));

@@ -9,7 +9,7 @@ use crate::house::House;
 use crate::transcript::{self, Peer};
 
 /// What only the pure session's table of a keeper knows, or what has its password in it.
-const PURE: [&str; 16] = [
+const PURE: [&str; 15] = [
     "# outcome:",
     "# budget:",
     "# keeper:",
@@ -17,7 +17,6 @@ const PURE: [&str; 16] = [
     "# timeout:",
     "# largest:",
     "full@",
-    "suspended@",
     "later@",
     "village@",
     "guessed@",

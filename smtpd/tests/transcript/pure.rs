@@ -369,7 +369,6 @@ fn recipient(address: &Address) -> Recipient {
         "family" => Recipient::Known(vec![target(1), target(2)]),
         "village" => Recipient::Known((10..130).map(target).collect()),
         "full" => Recipient::OverQuota,
-        "suspended" => Recipient::Suspended,
         "later" => Recipient::NotNow,
         _ => Recipient::Unknown,
     }

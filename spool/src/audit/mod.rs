@@ -12,8 +12,9 @@
 //!
 //! So that a cut, a swap or a changed byte is found by anybody ([`check`]), and a chain that somebody has made anew
 //! by the owner ([`read`]): an entry holds, under the seal, its number and the previous line's chain as they were.
-//! What no log on one disk can show is that its *end* was cut off together with everything that knows of it; the
-//! keeper remembers the last line's chain in its journal for that.
+//! What no log on one disk can show is that its *end* was cut off together with everything that knows of it. For
+//! that every change's journal entry holds the SHA-256 of the last line then, and `spool check` looks for that line:
+//! a cut shows unless the journal was put back with it.
 
 mod entry;
 mod line;

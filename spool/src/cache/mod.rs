@@ -102,10 +102,20 @@ impl Cache {
     }
 
     /// The values of some letters, in order; `None` for what is not there. Letters that were put together are read
-    /// together, so ask for many at once.
+    /// together, so ask for many at once. What comes after `most` bytes is left out: the list is shorter then, but
+    /// never empty.
     #[must_use]
-    pub fn get(&self, letters: &[LetterId]) -> Vec<Option<Vec<u8>>> {
-        let places: Vec<_> = letters.iter().map(|letter| self.places.get(*letter)).collect();
+    pub fn get(&self, letters: &[LetterId], most: usize) -> Vec<Option<Vec<u8>>> {
+        let mut places = Vec::with_capacity(letters.len());
+        let mut bytes = 0_u64;
+        for letter in letters {
+            let place = self.places.get(*letter);
+            bytes += place.map_or(0, Place::length);
+            if bytes > most as u64 && !places.is_empty() {
+                break;
+            }
+            places.push(place);
+        }
         self.values.read(&places)
     }
 

@@ -20,7 +20,7 @@ pub struct MailboxInfo {
     pub addresses: Vec<String>,
     /// As given by the admin.
     pub display_name: String,
-    /// No mail in, no login.
+    /// No login; mail still comes.
     pub suspended: bool,
     /// Bytes used.
     pub used: u64,
@@ -75,7 +75,7 @@ pub enum Request {
     MailboxList,
     /// Removes it with its letters and aliases.
     MailboxRemove { address: String },
-    /// No mail in (450), no login; or lifted.
+    /// No login, and nothing sent; mail still comes, and waits. Or lifted.
     MailboxSuspend { address: String, on: bool },
     /// The slots file, for a command that opens it with the owner's secret.
     Slots { address: String },
@@ -146,6 +146,8 @@ pub enum Reply {
     Checked { some: Vec<Finding>, more: bool, letters: u64 },
     /// To `Unknown`; packets follow while `more`.
     Unknown { some: Vec<(MailboxId, Vec<u8>)>, more: bool },
+    /// To `SlotsReplace`: somebody changed the slots or the audit log meanwhile. Read both again, make the change anew.
+    Outdated,
     /// Not done, in words for the admin.
     Refused(String),
 }

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use filter_sandbox::edge::{Caller, Down, Edge};
 use serde::{Deserialize, Serialize};
 
-use super::{Delivered, NewLetter, Recipient};
+use super::{Delivered, Moment, NewLetter, Recipient};
 use crate::names::TransactionId;
 
 /// From `mx` to the keeper.
@@ -14,7 +14,8 @@ pub enum Request {
     /// RCPT: who is this, and is there room for that many bytes? Room is reserved until the transaction ends.
     Recipient { transaction: TransactionId, address: String, size: u64 },
     /// End of data: one pipe a letter rides along, in the same order. One record, one answer.
-    Deliver { transaction: TransactionId, letters: Vec<NewLetter> },
+    /// The sender waits for [`super::limits::DELIVERY`] from `begun` on.
+    Deliver { transaction: TransactionId, begun: Moment, letters: Vec<NewLetter> },
     /// RSET, or the client is gone: reserved room is given back.
     Abandon { transaction: TransactionId },
 }
@@ -60,7 +61,7 @@ impl Deposit {
     }
 
     /// Delivers; `pipes` are the read ends, one a letter. Write the age files into the other ends, one
-    /// after another and concurrently with this call, and close each.
+    /// after another and concurrently with this call, and close each. After [`super::limits::DELIVERY`] it has failed.
     ///
     /// # Errors
     /// [`Down`] when the keeper is gone: the outcome is unknown, the client must be told 451 or cut off.
@@ -70,10 +71,14 @@ impl Deposit {
         letters: Vec<NewLetter>,
         pipes: &[BorrowedFd<'_>],
     ) -> Result<Delivered, Down> {
-        match self.0.call(Request::Deliver { transaction, letters }, pipes).await? {
-            (Reply::Delivered(outcome), _) => Ok(outcome),
-            _ => Err(Down),
-        }
+        let request = Request::Deliver { transaction, begun: Moment::now(), letters };
+        super::in_time(async {
+            match self.0.call(request, pipes).await? {
+                (Reply::Delivered(outcome), _) => Ok(outcome),
+                _ => Err(Down),
+            }
+        })
+        .await
     }
 
     /// Gives reserved room back.

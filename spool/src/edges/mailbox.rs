@@ -134,10 +134,10 @@ pub enum Request {
     /// APPEND: `letter` as for a delivery (its mailbox must be this one's), one pipe rides along.
     Append { name: String, letter: NewLetter, flags: u8, keywords: Vec<String>, arrived: Option<i64> },
     /// Sealed summaries from the cache: a memory file with postcard `Vec<Option<Vec<u8>>>`, in order.
-    /// At most 512 letters.
+    /// At most 512 letters; a list that is shorter was cut at [`super::limits::SUMMARIES_BYTES`]: ask again for the rest.
     Summaries { letters: Vec<LetterId> },
     /// Puts sealed summaries into the cache: a memory file with postcard `Vec<(LetterId, Vec<u8>)>` rides along.
-    /// Best effort; the cache may vanish at any time.
+    /// At most [`super::limits::SUMMARIES_BYTES`]. Best effort; the cache may vanish at any time.
     PutSummaries,
     /// GETQUOTA.
     Quota,
@@ -182,7 +182,8 @@ pub enum Reply {
     },
     /// To `Letters`: one entry a letter asked for; `true` where the next descriptor is its.
     Letters(Vec<bool>),
-    /// To `Copy`: RFC 4315 COPYUID.
+    /// To `Copy`: RFC 4315 COPYUID; empty when nothing was in the set, or when the letters lie in more than
+    /// [`super::limits::RANGES`] ranges and so would not fit an answer.
     Copied { uid_validity: u32, from: UidSet, to: UidSet },
     /// To `Append`: RFC 4315 APPENDUID.
     Appended { uid_validity: u32, uid: u32 },

@@ -8,6 +8,8 @@ pub mod mailbox;
 pub mod pipe;
 pub mod queue;
 
+use std::time::{Duration, Instant};
+
 pub use filter_sandbox::edge::Down;
 use serde::{Deserialize, Serialize};
 
@@ -35,8 +37,52 @@ pub mod limits {
     pub const RANGES: usize = 4_000;
     /// Letters opened by one request.
     pub const OPEN_LETTERS: usize = 32;
+    /// Ranges of the letters one COPY or MOVE picks, gaps between UIDs counted: bounded by one journal entry.
+    pub const COPIED_RANGES: usize = 200_000;
     /// Summaries asked for by one request.
     pub const SUMMARIES: usize = 512;
+    /// Bytes of summaries in one memory file, either way.
+    pub const SUMMARIES_BYTES: usize = 8 * 1024 * 1024;
+    /// How long who delivers waits for the keeper's word, and then says that it was not taken.
+    pub const DELIVERY: std::time::Duration = std::time::Duration::from_secs(120);
+    /// So long before that the keeper commits no more: time for the sync of what it has committed, and for its word.
+    pub const DELIVERY_MARGIN: std::time::Duration = std::time::Duration::from_secs(30);
+}
+
+/// An instant on the clock that all processes of a machine share (`CLOCK_MONOTONIC`), which nobody sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Moment(Duration);
+
+impl Moment {
+    /// Now.
+    #[must_use]
+    pub fn now() -> Self {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        // This clock counts from the machine's start: neither part is negative.
+        Self(Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0)))
+    }
+
+    /// So long ago.
+    #[must_use]
+    pub fn before(self, time: Duration) -> Self {
+        Self(self.0.saturating_sub(time))
+    }
+
+    /// When the keeper may no longer commit a delivery begun at this moment: before its sender gives up. A moment
+    /// yet to come is taken for now.
+    #[must_use]
+    pub fn deadline(self) -> Instant {
+        let gone = Self::now().0.saturating_sub(self.0);
+        Instant::now() + (limits::DELIVERY - limits::DELIVERY_MARGIN).saturating_sub(gone)
+    }
+}
+
+/// Waits for a delivery's outcome as long as the keeper may take; then nothing is committed any more.
+///
+/// # Errors
+/// Those of `outcome`.
+pub(crate) async fn in_time(outcome: impl Future<Output = Result<Delivered, Down>>) -> Result<Delivered, Down> {
+    tokio::time::timeout(limits::DELIVERY, outcome).await.unwrap_or(Ok(Delivered::Failed))
 }
 
 /// Where one copy of a letter goes and to which public key it is sealed.
@@ -61,8 +107,6 @@ pub enum Recipient {
     NotLocal,
     /// The mailbox is full: 452 4.2.2.
     OverQuota,
-    /// The mailbox is suspended: 450 4.2.1.
-    Suspended,
     /// Not now (for example no mailbox exists yet for postmaster): 451 4.3.0.
     NotNow,
 }

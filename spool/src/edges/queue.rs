@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use filter_sandbox::edge::{Caller, Down, Edge};
 use serde::{Deserialize, Serialize};
 
-use super::{Delivered, NewLetter, Recipient};
+use super::{Delivered, Moment, NewLetter, Recipient};
 use crate::names::TransactionId;
 
 /// From `submission` to the keeper.
@@ -17,7 +17,8 @@ pub enum Request {
     /// RCPT. `NotLocal` means: not before the courier exists (550 5.7.1).
     Recipient { transaction: TransactionId, address: String, size: u64 },
     /// One transaction; one pipe a letter rides along.
-    Deliver { transaction: TransactionId, letters: Vec<NewLetter> },
+    /// The sender waits for [`super::limits::DELIVERY`] from `begun` on.
+    Deliver { transaction: TransactionId, begun: Moment, letters: Vec<NewLetter> },
     /// Reserved room is given back.
     Abandon { transaction: TransactionId },
 }
@@ -85,10 +86,14 @@ impl Queue {
         letters: Vec<NewLetter>,
         pipes: &[BorrowedFd<'_>],
     ) -> Result<Delivered, Down> {
-        match self.0.call(Request::Deliver { transaction, letters }, pipes).await? {
-            (Reply::Delivered(outcome), _) => Ok(outcome),
-            _ => Err(Down),
-        }
+        let request = Request::Deliver { transaction, begun: Moment::now(), letters };
+        super::in_time(async {
+            match self.0.call(request, pipes).await? {
+                (Reply::Delivered(outcome), _) => Ok(outcome),
+                _ => Err(Down),
+            }
+        })
+        .await
     }
 
     /// As [`super::deposit::Deposit::abandon`].

@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, PoisonError};
 
 use filter_sandbox::edge::{AsyncEdge, EdgeListener};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
 use crate::commit::{NotTaken, With};
 use crate::edges::admin::{RecoveredLetter, Reply, Request};
@@ -22,9 +22,9 @@ use crate::recover::{self, Recovered};
 use crate::{check, store};
 
 use super::house::House;
-use super::line::{self, Breach, Line, Service};
+use super::line::{self, Breach, Service};
 
-pub use devices::last_audit;
+pub use devices::{audit_digest, last_audit, reconcile};
 
 /// Admin connections at once; more wait in the listener.
 const CONNECTIONS: usize = 16;
@@ -45,15 +45,20 @@ type Outcome = Result<Reply, String>;
 #[derive(Debug)]
 struct Asked {
     house: Arc<House>,
-    number: u32,
-    line: Line<Reply, Event>,
+    asked: line::Asked<Reply, Event>,
 }
 
 impl Asked {
     /// Once everything up to now is durable.
-    fn answer(&self, reply: Reply) {
+    fn answer(self, reply: Reply) {
         let after = self.house.committer.lock().sequence;
-        self.line.reply(self.number, after, reply);
+        self.asked.reply(after, reply);
+    }
+
+    /// One packet of several; as [`Self::answer`].
+    fn part(&self, reply: Reply) {
+        let after = self.house.committer.lock().sequence;
+        self.asked.part(after, reply);
     }
 }
 
@@ -91,34 +96,31 @@ impl Service for Admin {
 
     fn request(
         &mut self,
-        number: u32,
         request: Request,
         with: Vec<OwnedFd>,
-        line: &Line<Reply, Event>,
-        busy: OwnedSemaphorePermit,
+        asked: line::Asked<Reply, Event>,
     ) -> Result<(), Breach> {
         if !with.is_empty() {
             return Err(Breach("descriptors where none belong"));
         }
-        let asked = Asked { house: self.house.clone(), number, line: line.clone() };
+        let asked = Asked { house: self.house.clone(), asked };
         if matches!(request, Request::Recover { .. }) {
             match self.gather(request)? {
                 None => asked.answer(Reply::Done),
                 Some(recovered) => {
-                    run(asked, busy, move |asked| recover::put_back(&asked.house, recovered).map(|()| Reply::Done))
+                    run(asked, move |asked| recover::put_back(&asked.house, recovered).map(|()| Reply::Done))
                 }
             }
             return Ok(());
         }
-        run(asked, busy, move |asked| command(asked, request));
+        run(asked, move |asked| command(asked, request));
         Ok(())
     }
 }
 
 /// Runs a command in a thread, alone.
-fn run(asked: Asked, busy: OwnedSemaphorePermit, command: impl FnOnce(&Asked) -> Outcome + Send + 'static) {
+fn run(asked: Asked, command: impl FnOnce(&Asked) -> Outcome + Send + 'static) {
     tokio::task::spawn_blocking(move || {
-        let _busy = busy;
         let alone = asked.house.admin.clone();
         let _alone = alone.lock().unwrap_or_else(PoisonError::into_inner);
         let reply = command(&asked).unwrap_or_else(Reply::Refused);
@@ -141,7 +143,7 @@ fn command(asked: &Asked, request: Request) -> Outcome {
         Request::SlotsReplace { address, slots, device_names, audit } => {
             devices::replace(house, &address, &slots, device_names, &audit)
         }
-        Request::DeviceList { address } => lists::devices(house, &address),
+        Request::DeviceList { address } => lists::devices_of(house, &address),
         Request::DeviceRevoke { address, name } => devices::revoke(house, &address, &name),
         Request::AliasAdd { alias, target } => aliases::add(house, &alias, &target),
         Request::AliasList => lists::aliases(asked),
@@ -149,7 +151,7 @@ fn command(asked: &Asked, request: Request) -> Outcome {
         Request::Quota { address, bytes } => mailboxes::quota(house, &address, bytes),
         Request::Audit { address } => lists::audit(asked, &address),
         Request::Check { repair } => {
-            let found = check::run(house, repair, |done, of| asked.answer(Reply::Progress { done, of }));
+            let found = check::run(house, repair, |done, of| asked.part(Reply::Progress { done, of }));
             let (findings, letters) = found.map_err(|error| format!("the check could not be finished: {error}"))?;
             Ok(lists::findings(asked, findings, letters))
         }
@@ -165,14 +167,30 @@ fn owner(house: &House, address: &str) -> Result<MailboxId, String> {
     core.index.owner(&normal).ok_or_else(|| format!("there is no mailbox {normal}"))
 }
 
-/// Commits, and waits until it is durable.
-fn commit(house: &House, entry: Vec<Record>, frees: bool) -> Result<(), String> {
-    let taken = house.committer.take(&mut house.committer.lock(), entry, &With { letters: &[], frees });
-    match taken {
-        Ok(number) if house.committer.wait(number) => Ok(()),
-        Err(NotTaken::Full) => Err("the disk is full".to_owned()),
-        Ok(_) | Err(NotTaken::Failed) => Err("the disk failed; nothing was changed".to_owned()),
+/// Why an entry is not known to be durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NotDone {
+    /// Nothing was changed.
+    NotTaken(NotTaken),
+    /// The disk failed while it was written: the next start finds it, or not.
+    Unknown,
+}
+
+impl From<NotDone> for String {
+    fn from(why: NotDone) -> Self {
+        match why {
+            NotDone::NotTaken(NotTaken::Full) => "the disk is full".to_owned(),
+            NotDone::NotTaken(NotTaken::Failed) => "the disk failed; nothing was changed".to_owned(),
+            NotDone::Unknown => "the disk failed; look whether it was changed, and try again".to_owned(),
+        }
     }
+}
+
+/// Commits, and waits until it is durable.
+fn commit(house: &House, entry: Vec<Record>, frees: bool) -> Result<(), NotDone> {
+    let taken = house.committer.take(&mut house.committer.lock(), entry, &With { letters: &[], frees });
+    let number = taken.map_err(NotDone::NotTaken)?;
+    if house.committer.wait(number) { Ok(()) } else { Err(NotDone::Unknown) }
 }
 
 fn folder(house: &House, id: MailboxId) -> std::path::PathBuf {

@@ -1,20 +1,24 @@
 //! What `Deposit` and `Queue` share: recipients, rooms, and the one transaction over all recipients.
 
+use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Instant;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use crate::commit::{NotTaken, With};
-use crate::edges::{Delivered, NewLetter, Recipient, Target, limits};
+use crate::edges::{Delivered, Moment, NewLetter, Recipient, Target, limits};
 use crate::index::plan::{self, Arrival};
 use crate::index::{Index, normal_address};
 use crate::journal::record::Record;
 use crate::names::{MailboxId, TransactionId};
 
+use super::failing::Failing;
 use super::house::{House, now};
 use super::intake::{self, NotIn};
-use super::line::{Breach, Line};
+use super::line::{Asked, Breach};
 use super::reserve::{Open, Rooms};
 
 /// One edge's transactions.
@@ -30,6 +34,8 @@ struct Work {
     transaction: TransactionId,
     letters: Vec<(NewLetter, OwnedFd)>,
     rooms: Rooms,
+    /// From here on the sender may have given up, and told so.
+    until: Instant,
 }
 
 impl Delivering {
@@ -50,7 +56,7 @@ impl Delivering {
         }
         let found = {
             let core = self.house.committer.lock();
-            find(&self.house, &core.index, address, size)
+            self.find(&core.index, transaction, address, size)
         };
         if let Recipient::Known(targets) = &found {
             let rooms: Vec<_> = targets.iter().map(|target| (target.mailbox, size)).collect();
@@ -69,11 +75,11 @@ impl Delivering {
     /// End of data: answered through `line` when it is done.
     ///
     /// # Errors
-    /// A letter for a mailbox that no Recipient of this transaction was told of; too many.
-    pub fn deliver<R: Send + 'static, E: Send + 'static>(
+    /// A letter for a mailbox that no Recipient of this transaction was told of; two for one; too many.
+    pub fn deliver<R: Failing + Serialize + Send + 'static, E: Serialize + Send + 'static>(
         &mut self,
-        (number, line, busy): (u32, &Line<R, E>, OwnedSemaphorePermit),
-        transaction: TransactionId,
+        asked: Asked<R, E>,
+        (transaction, begun): (TransactionId, Moment),
         letters: Vec<NewLetter>,
         pipes: Vec<OwnedFd>,
         reply: fn(Delivered) -> R,
@@ -85,69 +91,67 @@ impl Delivering {
         if !letters.iter().all(|letter| rooms.has(letter.mailbox)) {
             return Err(Breach("a letter for nobody it asked for"));
         }
-        let work = Work { transaction, letters: letters.into_iter().zip(pipes).collect(), rooms };
-        let (house, hands, line) = (self.house.clone(), self.hands.clone(), line.clone());
+        let mailboxes: HashSet<_> = letters.iter().map(|letter| letter.mailbox).collect();
+        if mailboxes.len() < letters.len() {
+            return Err(Breach("two letters of one message for a mailbox"));
+        }
+        let until = begun.deadline();
+        let work = Work { transaction, letters: letters.into_iter().zip(pipes).collect(), rooms, until };
+        let (house, hands) = (self.house.clone(), self.hands.clone());
         tokio::spawn(async move {
             let Ok(hand) = hands.acquire_owned().await else { return };
             let done = tokio::task::spawn_blocking(move || {
-                let _held = (hand, busy);
+                let _hand = hand;
                 let (outcome, after) = run(&house, work);
-                line.reply(number, after, reply(outcome));
+                asked.reply(after, reply(outcome));
             });
             let _ = done.await;
         });
         Ok(())
     }
-}
 
-/// Who that address is.
-fn find(house: &House, index: &Index, address: &str, size: u64) -> Recipient {
-    // RFC 5321 §4.5.1: postmaster, with or without our domain.
-    let bare = address.eq_ignore_ascii_case("postmaster");
-    let Some(address) = normal_address(address).or_else(|| bare.then(|| "postmaster@".to_owned())) else {
-        return Recipient::Unknown;
-    };
-    let (local, domain) = address.rsplit_once('@').unwrap_or((&address, ""));
-    if !bare && !house.domains.iter().any(|known| known == domain) && !index.has_domain(domain) {
-        return Recipient::NotLocal;
-    }
-    let mut targets = index.targets(&address);
-    if targets.is_empty() && local == "postmaster" {
-        match index.oldest() {
-            Some(oldest) => targets.push(oldest),
-            None => return Recipient::NotNow,
+    /// Who that address is.
+    fn find(&self, index: &Index, transaction: TransactionId, address: &str, size: u64) -> Recipient {
+        // RFC 5321 §4.5.1: postmaster, with or without our domain.
+        let bare = address.eq_ignore_ascii_case("postmaster");
+        let Some(address) = normal_address(address).or_else(|| bare.then(|| "postmaster@".to_owned())) else {
+            return Recipient::Unknown;
+        };
+        let (local, domain) = address.rsplit_once('@').unwrap_or((&address, ""));
+        if !bare && !self.house.domains.iter().any(|known| known == domain) && !index.has_domain(domain) {
+            return Recipient::NotLocal;
         }
+        let mut targets = index.targets(&address);
+        if targets.is_empty() && local == "postmaster" {
+            match index.oldest() {
+                Some(oldest) => targets.push(oldest),
+                None => return Recipient::NotNow,
+            }
+        }
+        self.choose(index, transaction, &targets, size)
     }
-    choose(house, index, &targets, size)
-}
 
-fn choose(house: &House, index: &Index, targets: &[MailboxId], size: u64) -> Recipient {
-    let mut known = Vec::new();
-    let mut suspended = false;
-    for id in targets {
-        let Some(mailbox) = index.mailbox(*id) else { continue };
-        if mailbox.profile().suspended {
-            suspended = true;
-            continue;
+    /// Suspended mailboxes take mail like all others: what comes while their owners are kept out waits for them.
+    fn choose(&self, index: &Index, transaction: TransactionId, targets: &[MailboxId], size: u64) -> Recipient {
+        let mut known = Vec::new();
+        for id in targets {
+            let Some(mailbox) = index.mailbox(*id) else { continue };
+            // An address more of a mailbox that has its room already needs none.
+            let more = size.saturating_sub(self.open.of(transaction, *id));
+            if !self.house.reserved.fits(mailbox, *id, more) {
+                return Recipient::OverQuota;
+            }
+            // Without a readable slots file there is nothing to seal to; the admin is told at the start.
+            let Some(slots) = self.house.slots(*id) else { return Recipient::NotNow };
+            known.push(Target { mailbox: *id, generation: slots.generation(), public_key: slots.public().to_string() });
         }
-        let taken = mailbox.used().saturating_add(house.reserved.of(*id));
-        if taken.saturating_add(size) > mailbox.profile().quota {
-            return Recipient::OverQuota;
-        }
-        // Without a readable slots file there is nothing to seal to; the admin is told at the start.
-        let Some(slots) = house.slots(*id) else { return Recipient::NotNow };
-        known.push(Target { mailbox: *id, generation: slots.generation(), public_key: slots.public().to_string() });
-    }
-    match (known.is_empty(), suspended) {
-        (false, _) => Recipient::Known(known),
-        (true, true) => Recipient::Suspended,
-        (true, false) => Recipient::Unknown,
+        if known.is_empty() { Recipient::Unknown } else { Recipient::Known(known) }
     }
 }
 
 /// In a thread: pipes to letters, letters to one entry.
 fn run(house: &House, work: Work) -> (Delivered, u64) {
-    let Work { transaction, letters, rooms } = work;
+    let Work { transaction, letters, rooms, until } = work;
     {
         let core = house.committer.lock();
         if core.index.delivered(transaction) {
@@ -161,7 +165,7 @@ fn run(house: &House, work: Work) -> (Delivered, u64) {
     let mut arrivals = Vec::with_capacity(letters.len());
     let mut placed = Vec::with_capacity(letters.len());
     for (letter, pipe) in letters {
-        match intake::take(house, &letter, pipe, at) {
+        match intake::take(house, &letter, pipe, at, until) {
             Ok(arrival) => {
                 arrivals.push(arrival);
                 placed.push((arrival, letter.into));
@@ -172,7 +176,7 @@ fn run(house: &House, work: Work) -> (Delivered, u64) {
             }
         }
     }
-    let (outcome, after) = commit(house, transaction, at, &placed);
+    let (outcome, after) = commit(house, (transaction, until), at, &placed);
     if outcome != Delivered::Durable {
         intake::discard(house, &arrivals);
     }
@@ -183,21 +187,24 @@ fn run(house: &House, work: Work) -> (Delivered, u64) {
 fn fits(index: &Index, letters: &[(NewLetter, OwnedFd)], rooms: &Rooms) -> bool {
     letters.iter().all(|(letter, _)| {
         let Some(mailbox) = index.mailbox(letter.mailbox) else { return true };
-        let same = letters.iter().filter(|(other, _)| other.mailbox == letter.mailbox);
-        let comes: u64 = same.map(|(other, _)| u64::from(other.size)).sum();
+        let comes = u64::from(letter.size);
         comes <= rooms.of(letter.mailbox) || mailbox.used().saturating_add(comes) <= mailbox.profile().quota
     })
 }
 
 fn commit(
     house: &House,
-    transaction: TransactionId,
+    (transaction, until): (TransactionId, Instant),
     at: i64,
     placed: &[(Arrival, crate::edges::Into)],
 ) -> (Delivered, u64) {
     let mut core = house.committer.lock();
     if core.index.delivered(transaction) {
         return (Delivered::Already, core.sequence);
+    }
+    if Instant::now() >= until {
+        tracing::warn!("a letter came too late: its sender may have been told that it was not taken");
+        return (Delivered::Failed, core.sequence);
     }
     let letters = plan::arrivals(&core.index, placed);
     if letters.len() != placed.len() {

@@ -3,13 +3,11 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use tokio::sync::OwnedSemaphorePermit;
-
 use crate::edges::deposit::{Event, Reply, Request};
 
 use super::delivering::Delivering;
 use super::house::House;
-use super::line::{Breach, Line, Service};
+use super::line::{Asked, Breach, Service};
 
 /// One `mx`.
 #[derive(Debug)]
@@ -31,24 +29,17 @@ impl Service for Deposit {
     /// Each may hold as many descriptors as a packet carries.
     const AT_ONCE: usize = 64;
 
-    fn request(
-        &mut self,
-        number: u32,
-        request: Request,
-        with: Vec<OwnedFd>,
-        line: &Line<Reply, Event>,
-        busy: OwnedSemaphorePermit,
-    ) -> Result<(), Breach> {
+    fn request(&mut self, request: Request, with: Vec<OwnedFd>, asked: Asked<Reply, Event>) -> Result<(), Breach> {
         match request {
             Request::Recipient { transaction, address, size } if with.is_empty() => {
-                line.reply(number, 0, Reply::Recipient(self.0.recipient(transaction, &address, size)?));
+                asked.reply(0, Reply::Recipient(self.0.recipient(transaction, &address, size)?));
             }
-            Request::Deliver { transaction, letters } => {
-                self.0.deliver((number, line, busy), transaction, letters, with, Reply::Delivered)?;
+            Request::Deliver { transaction, begun, letters } => {
+                self.0.deliver(asked, (transaction, begun), letters, with, Reply::Delivered)?;
             }
             Request::Abandon { transaction } if with.is_empty() => {
                 self.0.abandon(transaction);
-                line.reply(number, 0, Reply::Abandoned);
+                asked.reply(0, Reply::Abandoned);
             }
             Request::Recipient { .. } | Request::Abandon { .. } => return Err(Breach("descriptors where none belong")),
         }

@@ -7,7 +7,7 @@ use filter_sandbox::edge::AsyncEdge;
 
 use crate::edges::mailbox::{Event, Reply};
 use crate::index::News;
-use crate::names::{FolderId, MailboxId, SlotId};
+use crate::names::{FolderId, LetterId, MailboxId, SlotId};
 
 use super::line::{Line, hang_up};
 
@@ -31,6 +31,8 @@ pub struct Hub {
     sessions: HashMap<MailboxId, Vec<Session>>,
     next: u64,
     sequence: u64,
+    /// Letters no folder holds any more, of mailboxes whose cache may be open.
+    gone: HashMap<MailboxId, Vec<LetterId>>,
 }
 
 impl Hub {
@@ -51,7 +53,13 @@ impl Hub {
         sessions.retain(|session| session.number != number);
         if sessions.is_empty() {
             self.sessions.remove(&mailbox);
+            self.gone.remove(&mailbox);
         }
+    }
+
+    /// Letters that have gone from a mailbox since this was asked last: their summaries are to be forgotten.
+    pub fn gone(&mut self, mailbox: MailboxId) -> Vec<LetterId> {
+        self.gone.remove(&mailbox).unwrap_or_default()
     }
 
     /// Whether the mailbox has an IMAP session.
@@ -99,6 +107,12 @@ impl News for Hub {
     fn everywhere(&mut self, mailbox: MailboxId, event: Event) {
         for (_, line) in self.listeners(mailbox) {
             line.event(self.sequence, event.clone());
+        }
+    }
+
+    fn unreferenced(&mut self, mailbox: MailboxId, letter: LetterId) {
+        if self.reads(mailbox) {
+            self.gone.entry(mailbox).or_default().push(letter);
         }
     }
 }

@@ -19,7 +19,7 @@ use super::house::House;
 
 /// A sender that sends nothing for so long has died or hangs.
 const IDLE: Duration = Duration::from_secs(30);
-/// And so long for a whole letter.
+/// And so long for a whole letter whose sender waits for as long as it takes.
 const WHOLE: Duration = Duration::from_secs(300);
 /// Bytes read at once.
 const PIECE: usize = 128 * 1024;
@@ -54,7 +54,7 @@ struct Incoming {
 }
 
 impl Incoming {
-    fn new(pipe: OwnedFd, most: u64) -> Result<Self, NotIn> {
+    fn new(pipe: OwnedFd, most: u64, until: Instant) -> Result<Self, NotIn> {
         let stat = rustix::fs::fstat(&pipe).map_err(|_| NotIn::Sender("not a pipe"))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::Fifo {
             return Err(NotIn::Sender("not a pipe"));
@@ -65,7 +65,7 @@ impl Incoming {
         }
         rustix::io::ioctl_fionbio(&pipe, true).map_err(|_| NotIn::Sender("not a pipe"))?;
         let buffer = Vec::with_capacity(PIECE + END.len());
-        Ok(Self { pipe: pipe.into(), buffer, left: most, until: Instant::now() + WHOLE, ended: false })
+        Ok(Self { pipe: pipe.into(), buffer, left: most, until, ended: false })
     }
 
     /// The next bytes of the letter, appended to `out`; `false` at its (marked) end.
@@ -89,6 +89,9 @@ impl Incoming {
         let held = self.buffer.len();
         self.buffer.resize(held + PIECE, 0);
         let read = loop {
+            if Instant::now() >= self.until {
+                return Err(NotIn::Sender("too late"));
+            }
             match self.pipe.read(&mut self.buffer[held..]) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait()?,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -113,14 +116,21 @@ impl Incoming {
     }
 }
 
-/// Takes one letter in: its file is whole, synced, and under its name when this returns; the name itself
+/// When a letter must be in whose sender waits for as long as it takes.
+#[must_use]
+pub fn latest() -> Instant {
+    Instant::now() + WHOLE
+}
+
+/// Takes one letter in before `until`: its file is whole, synced, and under its name when this returns; the name itself
 /// is durable once its folder is synced (the commit does that).
 ///
 /// # Errors
 /// [`NotIn`]; nothing is left then.
-pub fn take(house: &House, new: &NewLetter, pipe: OwnedFd, arrived: i64) -> Result<Arrival, NotIn> {
+pub fn take(house: &House, new: &NewLetter, pipe: OwnedFd, arrived: i64, until: Instant) -> Result<Arrival, NotIn> {
+    let incoming = Incoming::new(pipe, largest_sealed(limits::SUMMARY as u64, new.size.into()), until)?;
     let beside = house.root.join("incoming").join(house.random_name()?);
-    let taken = write(house, &beside, new, pipe, arrived);
+    let taken = write(house, &beside, new, incoming, arrived);
     if taken.is_err() {
         let _ = std::fs::remove_file(&beside);
     }
@@ -131,11 +141,10 @@ fn write(
     house: &House,
     beside: &std::path::Path,
     new: &NewLetter,
-    pipe: OwnedFd,
+    mut incoming: Incoming,
     arrived: i64,
 ) -> Result<Arrival, NotIn> {
     let size = u64::from(new.size);
-    let mut incoming = Incoming::new(pipe, largest_sealed(limits::SUMMARY as u64, size))?;
     let mut piece = Vec::with_capacity(PIECE);
     let mut more = true;
     while more && piece.len() < HEAD {

@@ -1,21 +1,33 @@
 //! One connection: requests come in one after another, answers leave in order, each only when the last
-//! entry it knows of is durable. What breaks the protocol ends the connection. When the disk fails, what
-//! was asked before is answered with a failure, and then the connection ends.
+//! entry it knows of is durable. When the disk fails, what was asked before is answered with a failure, and then the
+//! connection ends. What breaks the protocol ends it too, and so does not taking answers: each
+//! request keeps its place among those under way until its answer has left, what waits has a bound in bytes, and a
+//! packet that nobody takes a bound in time.
 
+use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use filter_sandbox::edge::{Answer, AsyncEdge, EdgeError, Numbered};
+use filter_sandbox::edge::{Answer, AsyncEdge, EdgeError, Numbered, Packet};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::timeout;
 
 use crate::commit::Durable;
 
 use super::failing::Failing;
 
-/// Answers that may wait for a peer to take them; who lets more pile up is dropped.
-const WAITING: usize = 50_000;
+/// Bytes of answers and news that may wait for a peer (news of 200,000 letters); who lets more pile up is dropped.
+const WAITING: usize = 16 * 1024 * 1024;
+/// How long a peer may leave one packet before it is dropped.
+const TAKES: Duration = Duration::from_secs(60);
+/// Memory of packets a peer has not read, above which it gets no more descriptors: those in flight count for
+/// the whole keeper (`unix(7)`, ETOOMANYREFS), and none may use them up.
+const UNREAD: usize = 2 * 1024;
+/// Between two looks whether a peer has read.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// A request that the table of its edge does not allow now, or beyond a bound: the peer is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,70 +45,134 @@ pub enum Along {
     Descriptors(Vec<OwnedFd>),
 }
 
-#[derive(Debug)]
-struct Item<R, E> {
-    after: u64,
-    answer: Answer<R, E>,
-    along: Along,
+impl Along {
+    const fn weight(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.capacity(),
+            Self::Nothing | Self::Descriptors(_) => 0,
+        }
+    }
 }
 
-impl<R: Failing, E> Item<R, E> {
-    /// What is said instead when nobody knows what is on disk; nothing of news that may not be true.
+#[derive(Debug)]
+struct Item {
+    after: u64,
+    packet: Packet,
+    /// What is said instead when nobody knows what is on disk.
+    instead: Option<Packet>,
+    along: Along,
+    /// Given back once the item has left.
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Item {
+    const fn weight(&self) -> usize {
+        size_of::<Self>() + self.packet.weight() + self.along.weight()
+    }
+
+    /// What is said once the disk has failed; nothing of news that may not be true.
     fn failed(self) -> Option<Self> {
-        match self.answer {
-            _ if self.after == 0 => Some(self),
-            Answer::Reply(number, reply) => {
-                let answer = Answer::Reply(number, reply.failed());
-                Some(Self { after: 0, answer, along: Along::Nothing })
-            }
-            Answer::Event(_) => None,
+        if self.after == 0 {
+            return Some(self);
         }
+        let packet = self.instead?;
+        Some(Self { after: 0, packet, instead: None, along: Along::Nothing, _place: self._place })
     }
 }
 
 /// The answering side of one connection; cheap to clone.
 #[derive(Debug)]
 pub struct Line<R, E> {
-    queue: mpsc::UnboundedSender<Item<R, E>>,
+    queue: mpsc::UnboundedSender<Item>,
     waiting: Arc<AtomicUsize>,
     edge: Arc<AsyncEdge>,
+    says: PhantomData<fn(R, E)>,
 }
 
 impl<R, E> Clone for Line<R, E> {
     fn clone(&self) -> Self {
-        Self { queue: self.queue.clone(), waiting: self.waiting.clone(), edge: self.edge.clone() }
+        Self { queue: self.queue.clone(), waiting: self.waiting.clone(), edge: self.edge.clone(), says: PhantomData }
+    }
+}
+
+impl<R: Failing + Serialize, E: Serialize> Line<R, E> {
+    /// Tells news, once entry `after` is durable.
+    pub fn event(&self, after: u64, event: E) {
+        match Packet::of(&Answer::<R, E>::Event(event)) {
+            Ok(packet) => self.put(Item { after, packet, instead: None, along: Along::Nothing, _place: None }),
+            Err(error) => self.unsayable(&error),
+        }
+    }
+
+    fn reply(&self, (number, after): (u32, u64), reply: R, along: Along, place: Option<OwnedSemaphorePermit>) {
+        let answer = Answer::<R, E>::Reply(number, reply);
+        let packet = Packet::of(&answer);
+        let instead = match answer {
+            Answer::Reply(number, reply) if after > 0 => {
+                Packet::of(&Answer::<R, E>::Reply(number, reply.failed())).ok()
+            }
+            _ => None,
+        };
+        match packet {
+            Ok(packet) => self.put(Item { after, packet, instead, along, _place: place }),
+            Err(error) => self.unsayable(&error),
+        }
     }
 }
 
 impl<R, E> Line<R, E> {
-    /// Answers a request, once entry `after` is durable.
-    pub fn reply(&self, number: u32, after: u64, reply: R) {
-        self.reply_with(number, after, reply, Along::Nothing);
-    }
-
-    /// As [`Self::reply`], with something.
-    pub fn reply_with(&self, number: u32, after: u64, reply: R, along: Along) {
-        self.put(Item { after, answer: Answer::Reply(number, reply), along });
-    }
-
-    /// Tells news, once entry `after` is durable.
-    pub fn event(&self, after: u64, event: E) {
-        self.put(Item { after, answer: Answer::Event(event), along: Along::Nothing });
-    }
-
-    fn put(&self, item: Item<R, E>) {
-        if self.waiting.fetch_add(1, Ordering::Relaxed) > WAITING {
+    fn put(&self, item: Item) {
+        // One that is heavy alone may go: only who lets things pile up is at fault.
+        if self.waiting.fetch_add(item.weight(), Ordering::Relaxed) > WAITING {
             tracing::warn!("a peer does not take its answers; dropped");
-            self.end();
-            return;
+            return self.end();
         }
         // Fails only when the connection has ended.
         let _ = self.queue.send(item);
     }
 
+    fn unsayable(&self, error: &EdgeError) {
+        tracing::error!(%error, "an answer that cannot be sent; the connection ends");
+        self.end();
+    }
+
     /// Ends the connection at once: the peer reads the end of its socket.
     pub fn end(&self) {
         hang_up(&self.edge);
+    }
+}
+
+/// One request that waits for its answer, with its place among those under way.
+#[derive(Debug)]
+pub struct Asked<R, E> {
+    number: u32,
+    line: Line<R, E>,
+    place: OwnedSemaphorePermit,
+}
+
+impl<R: Failing + Serialize, E: Serialize> Asked<R, E> {
+    /// Answers, once entry `after` is durable.
+    pub fn reply(self, after: u64, reply: R) {
+        self.reply_with(after, reply, Along::Nothing);
+    }
+
+    /// As [`Self::reply`], with something.
+    pub fn reply_with(self, after: u64, reply: R, along: Along) {
+        self.line.reply((self.number, after), reply, along, Some(self.place));
+    }
+
+    /// One packet of a long answer; in a thread, where it waits while the peer is behind.
+    pub fn part(&self, after: u64, reply: R) {
+        while self.line.waiting.load(Ordering::Relaxed) > WAITING / 2 && !self.line.queue.is_closed() {
+            std::thread::sleep(LOOK);
+        }
+        self.line.reply((self.number, after), reply, Along::Nothing, None);
+    }
+
+    /// The connection.
+    #[must_use]
+    pub const fn line(&self) -> &Line<R, E> {
+        &self.line
     }
 }
 
@@ -110,23 +186,21 @@ pub trait Service: Send {
     /// What is asked.
     type Request: DeserializeOwned + Send;
     /// What is answered.
-    type Reply: Failing + Serialize + Send + Sync + 'static;
+    type Reply: Failing + Serialize + Send + 'static;
     /// What is told unasked.
-    type Event: Serialize + Send + Sync + 'static;
-    /// Requests that may be under way at once.
+    type Event: Serialize + Send + 'static;
+    /// Requests that may be under way at once, those whose answers wait for the peer included.
     const AT_ONCE: usize;
 
-    /// Answers, now or (holding `busy`) later.
+    /// Answers, now or later.
     ///
     /// # Errors
     /// [`Breach`]: the peer is dropped.
     fn request(
         &mut self,
-        number: u32,
         request: Self::Request,
         with: Vec<OwnedFd>,
-        line: &Line<Self::Reply, Self::Event>,
-        busy: OwnedSemaphorePermit,
+        asked: Asked<Self::Reply, Self::Event>,
     ) -> Result<(), Breach>;
 }
 
@@ -139,7 +213,7 @@ pub async fn serve<S: Service>(
 ) {
     let (queue, items) = mpsc::unbounded_channel();
     let waiting = Arc::new(AtomicUsize::new(0));
-    let line = Line { queue, waiting: waiting.clone(), edge: edge.clone() };
+    let line = Line { queue, waiting: waiting.clone(), edge: edge.clone(), says: PhantomData };
     let writer = tokio::spawn(write(edge.clone(), items, waiting, durable.clone()));
     tokio::select! {
         () = read(edge, service, line, name) => {}
@@ -159,9 +233,11 @@ async fn failed(mut durable: watch::Receiver<Durable>) {
 async fn read<S: Service>(edge: Arc<AsyncEdge>, mut service: S, line: Line<S::Reply, S::Event>, name: &'static str) {
     let places = Arc::new(Semaphore::new(S::AT_ONCE));
     loop {
-        let Ok(busy) = places.clone().acquire_owned().await else { return };
+        let Ok(place) = places.clone().acquire_owned().await else { return };
         let outcome = match edge.recv::<Numbered<S::Request>>().await {
-            Ok((Numbered { number, body }, with)) => service.request(number, body, with, &line, busy),
+            Ok((Numbered { number, body }, with)) => {
+                service.request(body, with, Asked { number, line: line.clone(), place })
+            }
             Err(EdgeError::Malformed(what)) => Err(Breach(what)),
             Err(_) => return,
         };
@@ -173,18 +249,18 @@ async fn read<S: Service>(edge: Arc<AsyncEdge>, mut service: S, line: Line<S::Re
     }
 }
 
-async fn write<R: Failing + Serialize, E: Serialize>(
+async fn write(
     edge: Arc<AsyncEdge>,
-    mut items: mpsc::UnboundedReceiver<Item<R, E>>,
+    mut items: mpsc::UnboundedReceiver<Item>,
     waiting: Arc<AtomicUsize>,
     mut durable: watch::Receiver<Durable>,
 ) {
     while let Some(item) = items.recv().await {
-        waiting.fetch_sub(1, Ordering::Relaxed);
         let reached = durable.wait_for(|now| match now {
             Durable::UpTo(durable) => *durable >= item.after,
             Durable::Failed => true,
         });
+        let weight = item.weight();
         let item = match reached.await.as_deref() {
             Ok(Durable::UpTo(_)) => item,
             Ok(Durable::Failed) => match item.failed() {
@@ -193,21 +269,34 @@ async fn write<R: Failing + Serialize, E: Serialize>(
             },
             Err(_) => break,
         };
-        let along = match item.along {
-            Along::Nothing => Vec::new(),
-            Along::Descriptors(descriptors) => descriptors,
-            Along::Bytes(bytes) => match super::memory_file::of(&bytes) {
-                Ok(file) => vec![file],
-                Err(error) => {
-                    tracing::error!(%error, "no memory file");
-                    break;
-                }
-            },
-        };
-        let with: Vec<_> = along.iter().map(std::os::fd::AsFd::as_fd).collect();
-        if edge.send(&item.answer, &with).await.is_err() {
-            break;
+        match timeout(TAKES, send(&edge, item)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(EdgeError::Closed)) => break,
+            Ok(Err(error)) => {
+                tracing::error!(%error, "an answer could not be sent");
+                break;
+            }
+            Err(_) => {
+                tracing::warn!("a peer does not take its answers; dropped");
+                break;
+            }
         }
+        waiting.fetch_sub(weight, Ordering::Relaxed);
     }
     hang_up(&edge);
+}
+
+async fn send(edge: &AsyncEdge, item: Item) -> Result<(), EdgeError> {
+    if !matches!(item.along, Along::Nothing) {
+        while edge.unread() > UNREAD {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+    let along = match item.along {
+        Along::Nothing => Vec::new(),
+        Along::Descriptors(descriptors) => descriptors,
+        Along::Bytes(bytes) => vec![super::memory_file::of(&bytes).map_err(EdgeError::Io)?],
+    };
+    let with: Vec<_> = along.iter().map(std::os::fd::AsFd::as_fd).collect();
+    edge.send_packet(&item.packet, &with).await
 }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use filter_sandbox::edge::{AsyncEdge, Edge};
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::commit::With;
 use crate::edges::limits;
@@ -19,7 +18,7 @@ use crate::names::{MailboxId, SlotId};
 use crate::slots::{Purpose, fake_fields};
 
 use super::house::{House, now};
-use super::line::{self, Along, Breach, Line, Service};
+use super::line::{self, Along, Asked, Breach, Service};
 use super::mailbox::Mailbox;
 use super::queue::Queue;
 use super::seat::Seat;
@@ -51,8 +50,10 @@ impl Login {
     fn fields(&mut self, name: &str) -> Option<Fields> {
         let attempt = self.house.random_number()?;
         let who = self.who(name);
-        // Both are made for every name, so that time does not tell which one goes out.
-        let fake = fake_fields(&self.house.fake_secret, self.purpose, name);
+        // Both are made for every name, so that time does not tell which one goes out. A name's spellings (case, a tag)
+        // have one salt where somebody has it, so they have one where nobody does.
+        let spelled = normal_address(name).unwrap_or_else(|| name.to_lowercase());
+        let fake = fake_fields(&self.house.fake_secret, self.purpose, &spelled);
         let known = who.and_then(|mailbox| self.house.slots(mailbox)).map(|slots| slots.login_fields(self.purpose));
         let real = known.as_ref().is_some_and(|fields| !fields.devices.is_empty());
         let fields = known.filter(|_| real).unwrap_or(fake);
@@ -94,7 +95,7 @@ impl Login {
         let admitted = self.house.slots(mailbox)?.admit(self.purpose, device, check)?;
         let sockets = Edge::pair().and_then(|(ours, theirs)| Ok((Arc::new(AsyncEdge::new(ours)?), theirs)));
         let (ours, theirs) = sockets.inspect_err(|error| tracing::error!(%error, "no socket")).ok()?;
-        let seat = self.seat(mailbox, device, &ours)?;
+        let seat = self.seat(&admitted, &ours)?;
         let durable = self.house.committer.durable();
         match self.purpose {
             Purpose::Imap => drop(tokio::spawn(line::serve(ours, durable, "mailbox", Mailbox::new(seat)))),
@@ -105,9 +106,14 @@ impl Login {
 
     /// Takes the session's seat, under the lock under which revoking and suspending hang up: either
     /// they see the seat, or we see what they did.
-    fn seat(&self, mailbox: MailboxId, device: SlotId, edge: &Arc<AsyncEdge>) -> Option<Seat> {
-        let today = day(now());
+    fn seat(&self, admitted: &Admitted, edge: &Arc<AsyncEdge>) -> Option<Seat> {
+        let (mailbox, device, today) = (admitted.mailbox, admitted.device, day(now()));
         let mut core = self.house.committer.lock();
+        // Dropped, or made anew by a rekey, since the proof was checked: its end would have come before this.
+        let slots = self.house.slots(mailbox)?;
+        if slots.generation() != admitted.generation || slots.slot(device).is_none() {
+            return None;
+        }
         let profile = core.index.mailbox(mailbox)?.profile();
         let known = profile.devices.iter().find(|known| known.slot == device)?;
         if profile.suspended {
@@ -129,28 +135,21 @@ impl Service for Login {
     type Event = Event;
     const AT_ONCE: usize = 16;
 
-    fn request(
-        &mut self,
-        number: u32,
-        request: Request,
-        with: Vec<OwnedFd>,
-        line: &Line<Reply, Event>,
-        _busy: OwnedSemaphorePermit,
-    ) -> Result<(), Breach> {
+    fn request(&mut self, request: Request, with: Vec<OwnedFd>, asked: Asked<Reply, Event>) -> Result<(), Breach> {
         if !with.is_empty() {
             return Err(Breach("descriptors where none belong"));
         }
         match request {
             Request::Fields { name } => match self.fields(&name) {
-                Some(fields) => line.reply(number, 0, Reply::Fields(fields)),
-                None => line.reply(number, 0, Reply::Refused),
+                Some(fields) => asked.reply(0, Reply::Fields(fields)),
+                None => asked.reply(0, Reply::Refused),
             },
             Request::Prove { attempt, device, check } => match self.prove(attempt, device, &check) {
                 Some((admitted, socket)) => {
                     let along = Along::Descriptors(vec![socket]);
-                    line.reply_with(number, 0, Reply::Admitted(admitted), along);
+                    asked.reply_with(0, Reply::Admitted(admitted), along);
                 }
-                None => line.reply(number, 0, Reply::Refused),
+                None => asked.reply(0, Reply::Refused),
             },
         }
         Ok(())

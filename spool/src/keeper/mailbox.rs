@@ -5,7 +5,6 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use serde::Serialize;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::commit::{Core, NotTaken, With};
 use crate::edges::limits;
@@ -18,7 +17,7 @@ use crate::names::MailboxId;
 
 use super::house::now;
 use super::hub::Hub;
-use super::line::{Along, Breach, Line, Service};
+use super::line::{self, Along, Breach, Service};
 use super::seat::Seat;
 use super::work;
 
@@ -28,17 +27,8 @@ pub struct Mailbox {
     seat: Arc<Seat>,
 }
 
-/// The connection as a request sees it.
-pub(super) struct Asked<'a> {
-    pub number: u32,
-    pub line: &'a Line<Reply, Event>,
-}
-
-impl Asked<'_> {
-    fn answer(&self, after: u64, reply: Reply) {
-        self.line.reply(self.number, after, reply);
-    }
-}
+/// A request that waits for its answer.
+pub(super) type Asked = line::Asked<Reply, Event>;
 
 impl Mailbox {
     /// Serves one.
@@ -48,46 +38,52 @@ impl Mailbox {
     }
 
     /// Answers from the mailbox as it is, under the lock.
-    fn look(&self, asked: &Asked<'_>, look: impl FnOnce(&index::Mailbox) -> Result<(Reply, Along), Refusal>) {
+    fn look(&self, asked: Asked, look: impl FnOnce(&index::Mailbox) -> Result<(Reply, Along), Refusal>) {
         let core = self.seat.house().committer.lock();
         let found = core.index.mailbox(self.seat.mailbox()).ok_or(Refusal::Unavailable).and_then(look);
         let (reply, along) = found.unwrap_or_else(|why| (Reply::Refused(why), Along::Nothing));
-        asked.line.reply_with(asked.number, core.sequence, reply, along);
+        asked.reply_with(core.sequence, reply, along);
     }
 
     /// Plans, commits and answers, all under one lock, so that events of the change go out before its answer.
     fn change(
         &self,
-        asked: &Asked<'_>,
+        asked: Asked,
         frees: bool,
         plan: impl FnOnce(MailboxId, &index::Mailbox) -> Result<(Vec<Record>, Reply), Refusal>,
     ) {
-        let mut core = self.seat.house().committer.lock();
-        let id = self.seat.mailbox();
+        let (house, id) = (self.seat.house(), self.seat.mailbox());
+        let mut core = house.committer.lock();
         let planned = core.index.mailbox(id).ok_or(Refusal::Unavailable).and_then(|mailbox| plan(id, mailbox));
         let reply = planned.and_then(|(entry, reply)| {
             let with = With { letters: &[], frees };
-            self.seat.house().committer.take(&mut core, entry, &with).map_err(refused).map(|_| reply)
+            house.committer.take(&mut core, entry, &with).map_err(refused).map(|_| reply)
         });
-        asked.answer(core.sequence, reply.unwrap_or_else(Reply::Refused));
+        let gone = core.hub.gone(id);
+        asked.reply(core.sequence, reply.unwrap_or_else(Reply::Refused));
+        drop(core);
+        if !gone.is_empty() {
+            let house = house.clone();
+            tokio::task::spawn_blocking(move || house.caches.remove(id, &gone));
+        }
     }
 
-    fn simple(&self, asked: &Asked<'_>, plan: impl FnOnce(MailboxId, &index::Mailbox) -> Plan) {
+    fn simple(&self, asked: Asked, plan: impl FnOnce(MailboxId, &index::Mailbox) -> Plan) {
         self.change(asked, false, |id, mailbox| plan(id, mailbox).map(|entry| (entry, Reply::Done)));
     }
 
     /// SELECT, EXAMINE. A refused one leaves no folder open (RFC 3501 §6.3.1).
-    fn open(&self, asked: &Asked<'_>, folder: &str, take_recent: bool) {
+    fn open(&self, asked: Asked, folder: &str, take_recent: bool) {
         let mut core = self.seat.house().committer.lock();
         let (id, number) = (self.seat.mailbox(), self.seat.number());
         core.hub.listen(id, number, None);
         match opened(&core, id, folder) {
-            Err(why) => asked.answer(core.sequence, Reply::Refused(why)),
+            Err(why) => asked.reply(core.sequence, Reply::Refused(why)),
             Ok((reply, facts, recent)) => {
                 let Reply::Opened { folder, .. } = &reply else { return };
                 let folder = folder.id;
-                core.hub.listen(id, number, Some((folder, asked.line.clone())));
-                asked.line.reply_with(asked.number, core.sequence, reply, Along::Bytes(facts));
+                core.hub.listen(id, number, Some((folder, asked.line().clone())));
+                asked.reply_with(core.sequence, reply, Along::Bytes(facts));
                 if let Some(before) = recent.filter(|_| take_recent) {
                     // Not worth refusing a SELECT for: at worst another session calls them \Recent too.
                     let entry = vec![Record::RecentTaken { mailbox: id, folder, before }];
@@ -99,7 +95,7 @@ impl Mailbox {
 
     fn copy(
         &self,
-        asked: &Asked<'_>,
+        asked: Asked,
         folder: crate::names::FolderId,
         uids: &crate::edges::mailbox::UidSet,
         (to, and_remove): (&str, bool),
@@ -133,15 +129,7 @@ impl Service for Mailbox {
     type Event = Event;
     const AT_ONCE: usize = 16;
 
-    fn request(
-        &mut self,
-        number: u32,
-        request: Request,
-        mut with: Vec<OwnedFd>,
-        line: &Line<Reply, Event>,
-        busy: OwnedSemaphorePermit,
-    ) -> Result<(), Breach> {
-        let asked = &Asked { number, line };
+    fn request(&mut self, request: Request, mut with: Vec<OwnedFd>, asked: Asked) -> Result<(), Breach> {
         let descriptors = usize::from(matches!(request, Request::Append { .. } | Request::PutSummaries));
         if with.len() != descriptors {
             return Err(Breach("descriptors where none belong, or none where one does"));
@@ -174,10 +162,10 @@ impl Service for Mailbox {
             Request::Close => {
                 let mut core = self.seat.house().committer.lock();
                 core.hub.listen(self.seat.mailbox(), self.seat.number(), None);
-                asked.answer(core.sequence, Reply::Done);
+                asked.reply(core.sequence, Reply::Done);
             }
             Request::Letters { letters } if letters.len() <= limits::OPEN_LETTERS => {
-                work::letters(self.seat.clone(), (number, line.clone(), busy), letters);
+                work::letters(self.seat.clone(), asked, letters);
             }
             Request::Store { folder, uids, change, flags, keywords } => self.change(asked, true, |id, mailbox| {
                 let entry = plan::store(id, mailbox, folder, uids, (change, flags, &keywords))?;
@@ -190,14 +178,14 @@ impl Service for Mailbox {
             Request::Append { name, letter, flags, keywords, arrived } if letter.mailbox == self.seat.mailbox() => {
                 let Some(pipe) = with.pop() else { return Err(Breach("no pipe")) };
                 let append = work::Append { name, letter, flags, keywords, arrived, pipe };
-                work::append(self.seat.clone(), (number, line.clone(), busy), append);
+                work::append(self.seat.clone(), asked, append);
             }
             Request::Summaries { letters } if letters.len() <= limits::SUMMARIES => {
-                work::summaries(self.seat.clone(), (number, line.clone(), busy), letters);
+                work::summaries(self.seat.clone(), asked, letters);
             }
             Request::PutSummaries => {
                 let Some(file) = with.pop() else { return Err(Breach("no memory file")) };
-                work::put_summaries(self.seat.clone(), (number, line.clone(), busy), file);
+                work::put_summaries(self.seat.clone(), asked, file);
             }
             Request::Quota => self.look(asked, |mailbox| {
                 Ok((Reply::Quota { used: mailbox.used(), limit: mailbox.profile().quota }, Along::Nothing))

@@ -19,6 +19,7 @@ pub mod login;
 pub mod mailbox;
 mod memory_file;
 pub mod queue;
+pub mod removal;
 pub mod reserve;
 pub mod seat;
 pub mod start;
@@ -98,6 +99,7 @@ impl Keeper {
         let (findings, damaged) = (opened.findings.clone(), opened.damaged);
         let (committer, thread) = Committer::start(disk.clone(), root, start.index_key, opened, Hub::default())?;
         let house = Arc::new(House::new(root.to_owned(), disk, committer, start, findings)?);
+        removal::after_start(&house)?;
         load_slots(&house);
         crate::recover::after_start(&house, damaged);
         Ok(Self { house, thread, lock })
@@ -251,7 +253,11 @@ fn load_slots(house: &House) {
                 if loaded.slots.revision() < revision {
                     tracing::error!(mailbox = %id, "the slots file is older than the journal knows: a revoked device may work again");
                 }
+                let newer = loaded.slots.revision() > revision;
                 house.set_slots(id, Some(loaded.slots));
+                if newer {
+                    admin::reconcile(house, id);
+                }
             }
             Err(error) => tracing::error!(mailbox = %id, %error, "no slots file can be read: no mail, no login"),
         }

@@ -2,12 +2,10 @@
 
 use std::os::fd::OwnedFd;
 
-use tokio::sync::OwnedSemaphorePermit;
-
 use crate::edges::queue::{Event, Reply, Request};
 
 use super::delivering::Delivering;
-use super::line::{Breach, Line, Service};
+use super::line::{Asked, Breach, Service};
 use super::seat::Seat;
 
 /// One session.
@@ -33,28 +31,21 @@ impl Service for Queue {
     /// A session sends one message at a time.
     const AT_ONCE: usize = 4;
 
-    fn request(
-        &mut self,
-        number: u32,
-        request: Request,
-        with: Vec<OwnedFd>,
-        line: &Line<Reply, Event>,
-        busy: OwnedSemaphorePermit,
-    ) -> Result<(), Breach> {
+    fn request(&mut self, request: Request, with: Vec<OwnedFd>, asked: Asked<Reply, Event>) -> Result<(), Breach> {
         match request {
             Request::Addresses if with.is_empty() => {
                 let core = self.seat.house().committer.lock();
-                line.reply(number, core.sequence, Reply::Addresses(core.index.addresses_of(self.seat.mailbox())));
+                asked.reply(core.sequence, Reply::Addresses(core.index.addresses_of(self.seat.mailbox())));
             }
             Request::Recipient { transaction, address, size } if with.is_empty() => {
-                line.reply(number, 0, Reply::Recipient(self.delivering.recipient(transaction, &address, size)?));
+                asked.reply(0, Reply::Recipient(self.delivering.recipient(transaction, &address, size)?));
             }
-            Request::Deliver { transaction, letters } => {
-                self.delivering.deliver((number, line, busy), transaction, letters, with, Reply::Delivered)?;
+            Request::Deliver { transaction, begun, letters } => {
+                self.delivering.deliver(asked, (transaction, begun), letters, with, Reply::Delivered)?;
             }
             Request::Abandon { transaction } if with.is_empty() => {
                 self.delivering.abandon(transaction);
-                line.reply(number, 0, Reply::Abandoned);
+                asked.reply(0, Reply::Abandoned);
             }
             Request::Addresses | Request::Recipient { .. } | Request::Abandon { .. } => {
                 return Err(Breach("descriptors where none belong"));

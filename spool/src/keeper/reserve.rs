@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::index::Mailbox;
 use crate::names::{MailboxId, TransactionId};
 
 /// Transactions of one edge that may hold room at once.
@@ -22,37 +23,49 @@ impl Reserved {
     pub fn of(&self, mailbox: MailboxId) -> u64 {
         self.lock().get(&mailbox).copied().unwrap_or(0)
     }
+
+    /// Whether that mailbox has room for so many bytes beside what is in it and what is reserved.
+    #[must_use]
+    pub fn fits(&self, mailbox: &Mailbox, id: MailboxId, bytes: u64) -> bool {
+        let taken = mailbox.used().saturating_add(self.of(id));
+        bytes == 0 || taken.saturating_add(bytes) <= mailbox.profile().quota
+    }
 }
 
-/// One transaction's rooms; given back when dropped.
+/// One transaction's rooms, one a mailbox; given back when dropped.
 #[derive(Debug)]
 pub struct Rooms {
     reserved: Arc<Reserved>,
-    rooms: Vec<(MailboxId, u64)>,
+    rooms: HashMap<MailboxId, u64>,
 }
 
 impl Rooms {
-    fn new(reserved: &Arc<Reserved>) -> Self {
-        Self { reserved: reserved.clone(), rooms: Vec::new() }
+    /// None yet.
+    #[must_use]
+    pub fn new(reserved: &Arc<Reserved>) -> Self {
+        Self { reserved: reserved.clone(), rooms: HashMap::new() }
     }
 
-    fn add(&mut self, mailbox: MailboxId, bytes: u64) {
+    /// Makes the mailbox's room at least so large: one copy of a message comes to it, however many of the mailbox's
+    /// addresses were named.
+    pub fn add(&mut self, mailbox: MailboxId, bytes: u64) {
+        let more = bytes.saturating_sub(self.of(mailbox));
         let mut reserved = self.reserved.lock();
         let sum = reserved.entry(mailbox).or_default();
-        *sum = sum.saturating_add(bytes);
-        self.rooms.push((mailbox, bytes));
+        *sum = sum.saturating_add(more);
+        *self.rooms.entry(mailbox).or_default() += more;
     }
 
     /// Whether the transaction has room in that mailbox: it asked for it and it was known.
     #[must_use]
     pub fn has(&self, mailbox: MailboxId) -> bool {
-        self.rooms.iter().any(|(known, _)| *known == mailbox)
+        self.rooms.contains_key(&mailbox)
     }
 
     /// Bytes this transaction reserved there.
     #[must_use]
     pub fn of(&self, mailbox: MailboxId) -> u64 {
-        self.rooms.iter().filter(|(known, _)| *known == mailbox).map(|(_, bytes)| bytes).sum()
+        self.rooms.get(&mailbox).copied().unwrap_or(0)
     }
 }
 
@@ -90,11 +103,18 @@ impl Open {
             return false;
         }
         let open = self.open.entry(transaction).or_insert_with(|| Rooms::new(&self.reserved));
-        if open.rooms.len() + rooms.len() > crate::edges::limits::LETTERS {
+        let fresh = rooms.iter().filter(|(mailbox, _)| !open.has(*mailbox)).count();
+        if open.rooms.len() + fresh > crate::edges::limits::LETTERS {
             return false;
         }
         rooms.iter().for_each(|(mailbox, bytes)| open.add(*mailbox, *bytes));
         true
+    }
+
+    /// Bytes that transaction has reserved in a mailbox.
+    #[must_use]
+    pub fn of(&self, transaction: TransactionId, mailbox: MailboxId) -> u64 {
+        self.open.get(&transaction).map_or(0, |rooms| rooms.of(mailbox))
     }
 
     /// Ends a transaction; its rooms last until the caller drops them.
@@ -113,9 +133,11 @@ mod tests {
         let (mailbox, transaction) = (MailboxId(1), TransactionId([1; 16]));
         let mut open = Open::new(&reserved);
         assert!(open.reserve(transaction, &[(mailbox, 10)]));
+        // By another of its addresses: one copy comes, so one room is enough.
         assert!(open.reserve(transaction, &[(mailbox, 5)]));
+        assert!(open.reserve(transaction, &[(mailbox, 12), (MailboxId(2), 12)]));
         let rooms = open.end(transaction);
-        assert_eq!((reserved.of(mailbox), rooms.of(mailbox)), (15, 15));
+        assert_eq!((reserved.of(mailbox), rooms.of(mailbox), reserved.of(MailboxId(2))), (12, 12, 12));
         drop(rooms);
         assert_eq!(reserved.of(mailbox), 0);
         assert!(open.reserve(transaction, &[(mailbox, 10)]));
@@ -127,8 +149,10 @@ mod tests {
     fn a_transaction_takes_only_so_many_rooms() {
         let reserved = Arc::new(Reserved::default());
         let mut open = Open::new(&reserved);
-        let rooms = [(MailboxId(1), 1); crate::edges::limits::LETTERS];
+        let most = crate::edges::limits::LETTERS as u64;
+        let rooms: Vec<_> = (0..most).map(|number| (MailboxId(number), 1)).collect();
         assert!(open.reserve(TransactionId([1; 16]), &rooms));
-        assert!(!open.reserve(TransactionId([1; 16]), &[(MailboxId(2), 1)]));
+        assert!(open.reserve(TransactionId([1; 16]), &rooms), "mailboxes count once");
+        assert!(!open.reserve(TransactionId([1; 16]), &[(MailboxId(most), 1)]));
     }
 }

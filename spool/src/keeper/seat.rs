@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::cache::Cache;
+use crate::edges::limits::SUMMARIES_BYTES;
 use crate::names::{LetterId, MailboxId};
 use crate::slots::Purpose;
 use crate::store;
@@ -77,16 +78,17 @@ impl Caches {
     fn with<T>(&self, house: &House, mailbox: MailboxId, ask: impl FnOnce(&Cache) -> T) -> Option<T> {
         let shared = self.of(mailbox);
         let mut cache = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        if cache.is_none() && house.committer.lock().hub.reads(mailbox) {
+        if cache.is_none() && readable(house, mailbox) {
             let opened = Cache::open(&store::cache_path(&house.root, mailbox));
             *cache = opened.inspect_err(|error| tracing::warn!(%mailbox, %error, "no cache")).ok();
         }
         cache.as_ref().map(ask)
     }
 
-    /// Values, in order.
+    /// Values, in order, as many from the front as one answer carries (its own bytes apart).
     pub fn get(&self, house: &House, mailbox: MailboxId, letters: &[LetterId]) -> Vec<Option<Vec<u8>>> {
-        self.with(house, mailbox, |cache| cache.get(letters)).unwrap_or_else(|| vec![None; letters.len()])
+        let most = SUMMARIES_BYTES - 16 * letters.len();
+        self.with(house, mailbox, |cache| cache.get(letters, most)).unwrap_or_else(|| vec![None; letters.len()])
     }
 
     /// Puts values.
@@ -129,10 +131,22 @@ impl Caches {
         }
     }
 
-    /// Closes one for good: its mailbox is being removed.
-    pub fn drop_one(&self, mailbox: MailboxId) {
+    /// Closes one for good, and deletes it: its mailbox is being removed.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn discard(&self, house: &House, mailbox: MailboxId) -> std::io::Result<()> {
         let shared = self.of(mailbox);
-        drop(shared.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let mut cache = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(cache.take());
+        let gone = crate::cache::discard(&store::cache_path(&house.root, mailbox));
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&mailbox);
+        gone
     }
+}
+
+/// Whether a cache may be open: an IMAP session is there, and the mailbox still is.
+fn readable(house: &House, mailbox: MailboxId) -> bool {
+    let core = house.committer.lock();
+    core.hub.reads(mailbox) && core.index.mailbox(mailbox).is_some()
 }

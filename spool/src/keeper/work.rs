@@ -5,11 +5,11 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::sync::Arc;
 
 use rustix::fs::OFlags;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::commit::With;
 use crate::edges::NewLetter;
-use crate::edges::mailbox::{Event, Refusal, Reply};
+use crate::edges::limits::SUMMARIES_BYTES;
+use crate::edges::mailbox::{Refusal, Reply};
 use crate::index::plan;
 use crate::journal::record::Record;
 use crate::letter::Frame;
@@ -18,21 +18,15 @@ use crate::{limits, store};
 
 use super::house::{House, now};
 use super::intake::{self, NotIn};
-use super::line::{Along, Line};
-use super::mailbox::refused;
+use super::line::Along;
+use super::mailbox::{Asked, refused};
 use super::memory_file;
+use super::reserve::Rooms;
 use super::seat::Seat;
 
-/// Where the answer goes, and the place among a connection's requests under way.
-pub(super) type Answering = (u32, Line<Reply, Event>, OwnedSemaphorePermit);
-
-/// Bytes of one memory file of summaries.
-const SUMMARIES: usize = 64 * 1024 * 1024;
-
 /// Opens letters for reading, each only if it is the one of that name.
-pub(super) fn letters(seat: Arc<Seat>, (number, line, busy): Answering, letters: Vec<LetterId>) {
+pub(super) fn letters(seat: Arc<Seat>, asked: Asked, letters: Vec<LetterId>) {
     tokio::task::spawn_blocking(move || {
-        let _busy = busy;
         let mut found = Vec::with_capacity(letters.len());
         let mut descriptors = Vec::with_capacity(letters.len());
         for letter in letters {
@@ -40,7 +34,7 @@ pub(super) fn letters(seat: Arc<Seat>, (number, line, busy): Answering, letters:
             found.push(opened.is_some());
             descriptors.extend(opened);
         }
-        line.reply_with(number, 0, Reply::Letters(found), Along::Descriptors(descriptors));
+        asked.reply_with(0, Reply::Letters(found), Along::Descriptors(descriptors));
     });
 }
 
@@ -86,35 +80,67 @@ pub(super) struct Append {
 }
 
 /// APPEND.
-pub(super) fn append(seat: Arc<Seat>, (number, line, busy): Answering, append: Append) {
+pub(super) fn append(seat: Arc<Seat>, asked: Asked, append: Append) {
     tokio::spawn(async move {
         let Ok(hand) = seat.house().hands.append.clone().acquire_owned().await else { return };
         let done = tokio::task::spawn_blocking(move || {
-            let _held = (hand, busy);
-            let outcome = run_append(&seat, append, |after, reply| line.reply(number, after, reply));
-            if let Err(why) = outcome {
-                line.reply(number, 0, Reply::Refused(why));
-            }
+            let _hand = hand;
+            run_append(&seat, append, asked);
         });
         let _ = done.await;
     });
 }
 
-fn run_append(seat: &Seat, append: Append, answer: impl FnOnce(u64, Reply)) -> Result<(), Refusal> {
+fn run_append(seat: &Seat, append: Append, asked: Asked) {
     let (house, id) = (seat.house(), seat.mailbox());
-    {
-        // Before the letter is taken: TRYCREATE and OVERQUOTA cost nobody a transfer.
-        let core = house.committer.lock();
-        let mailbox = core.index.mailbox(id).ok_or(Refusal::Unavailable)?;
-        let folder = crate::index::name::normal(&append.name).and_then(|name| mailbox.named(&name));
-        folder.ok_or(Refusal::NoSuchFolder)?;
-        let after = mailbox.used().saturating_add(house.reserved.of(id)).saturating_add(append.letter.size.into());
-        if after > mailbox.profile().quota {
-            return Err(Refusal::OverQuota);
+    let room = admit(house, id, &append);
+    let arrived = append.arrived.unwrap_or_else(now);
+    let Append { name, letter, flags, keywords, pipe, .. } = append;
+    let taken = room.and_then(|room| {
+        let arrival = intake::take(house, &letter, pipe, arrived, intake::latest()).map_err(not_in)?;
+        Ok((room, arrival))
+    });
+    let (_room, arrival) = match taken {
+        Ok(taken) => taken,
+        Err(why) => return asked.reply(0, Reply::Refused(why)),
+    };
+    let mut core = house.committer.lock();
+    let placed = core.index.mailbox(id).ok_or(Refusal::Unavailable).and_then(|mailbox| {
+        let entry = plan::append_place(mailbox, &arrival, &name, flags, &keywords)?;
+        Ok((appended(mailbox, &entry)?, entry))
+    });
+    let committed = placed.and_then(|(reply, entry)| {
+        let with = With { letters: &[(id, arrival.letter)], frees: false };
+        house.committer.take(&mut core, entry, &with).map_err(refused).map(|after| (after, reply))
+    });
+    match committed {
+        // Under the lock, so that no later event goes out before this answer.
+        Ok((after, reply)) => asked.reply(after, reply),
+        Err(why) => {
+            drop(core);
+            intake::discard(house, &[arrival]);
+            asked.reply(0, Reply::Refused(why));
         }
     }
-    let arrived = append.arrived.unwrap_or_else(now);
-    let arrival = intake::take(house, &append.letter, append.pipe, arrived).map_err(|why| match why {
+}
+
+/// Before the letter is taken, TRYCREATE and OVERQUOTA cost nobody a transfer; and its room is kept for it.
+fn admit(house: &House, id: MailboxId, append: &Append) -> Result<Rooms, Refusal> {
+    let core = house.committer.lock();
+    let mailbox = core.index.mailbox(id).ok_or(Refusal::Unavailable)?;
+    let folder = crate::index::name::normal(&append.name).and_then(|name| mailbox.named(&name));
+    folder.ok_or(Refusal::NoSuchFolder)?;
+    let size = append.letter.size.into();
+    if !house.reserved.fits(mailbox, id, size) {
+        return Err(Refusal::OverQuota);
+    }
+    let mut room = Rooms::new(&house.reserved);
+    room.add(id, size);
+    Ok(room)
+}
+
+fn not_in(why: NotIn) -> Refusal {
+    match why {
         NotIn::Full => Refusal::OverQuota,
         NotIn::Disk(error) => {
             tracing::error!(%error, "a letter could not be written");
@@ -123,26 +149,6 @@ fn run_append(seat: &Seat, append: Append, answer: impl FnOnce(u64, Reply)) -> R
         NotIn::Sender(what) => {
             tracing::warn!(what, "a letter was not taken");
             Refusal::Unavailable
-        }
-    })?;
-    let mut core = house.committer.lock();
-    let placed = core.index.mailbox(id).ok_or(Refusal::Unavailable).and_then(|mailbox| {
-        let entry = plan::append_place(mailbox, &arrival, &append.name, append.flags, &append.keywords)?;
-        Ok((appended(mailbox, &entry)?, entry))
-    });
-    let committed = placed.and_then(|(reply, entry)| {
-        let with = With { letters: &[(id, arrival.letter)], frees: false };
-        house.committer.take(&mut core, entry, &with).map_err(refused).map(|after| (after, reply))
-    });
-    match committed {
-        Ok((after, reply)) => {
-            answer(after, reply);
-            Ok(())
-        }
-        Err(why) => {
-            drop(core);
-            intake::discard(house, &[arrival]);
-            Err(why)
         }
     }
 }
@@ -158,32 +164,30 @@ fn appended(mailbox: &crate::index::Mailbox, entry: &[Record]) -> Result<Reply, 
     Ok(Reply::Appended { uid_validity: folder.shown().uid_validity, uid: placed.letter.uid })
 }
 
-/// Sealed summaries from the cache.
-pub(super) fn summaries(seat: Arc<Seat>, (number, line, busy): Answering, letters: Vec<LetterId>) {
+/// Sealed summaries from the cache, as many from the front as one answer carries.
+pub(super) fn summaries(seat: Arc<Seat>, asked: Asked, letters: Vec<LetterId>) {
     tokio::task::spawn_blocking(move || {
-        let _busy = busy;
         let values = seat.house().caches.get(seat.house(), seat.mailbox(), &letters);
         match postcard::to_stdvec(&values) {
-            Ok(bytes) => line.reply_with(number, 0, Reply::Summaries, Along::Bytes(bytes)),
-            Err(_) => line.reply(number, 0, Reply::Refused(Refusal::Unavailable)),
+            Ok(bytes) => asked.reply_with(0, Reply::Summaries, Along::Bytes(bytes)),
+            Err(_) => asked.reply(0, Reply::Refused(Refusal::Unavailable)),
         }
     });
 }
 
 /// Sealed summaries for the cache.
-pub(super) fn put_summaries(seat: Arc<Seat>, (number, line, busy): Answering, file: OwnedFd) {
+pub(super) fn put_summaries(seat: Arc<Seat>, asked: Asked, file: OwnedFd) {
     tokio::task::spawn_blocking(move || {
-        let _busy = busy;
-        let read = memory_file::read(file, SUMMARIES);
+        let read = memory_file::read(file, SUMMARIES_BYTES);
         let values = read.ok().and_then(|bytes| postcard::from_bytes::<Vec<(LetterId, Vec<u8>)>>(&bytes).ok());
         let Some(values) = values else {
             tracing::warn!("summaries that do not decode; peer dropped");
-            return line.end();
+            return asked.line().end();
         };
         let fits = |(_, value): &(LetterId, Vec<u8>)| value.len() <= limits::CACHE_VALUE;
         if values.iter().all(fits) {
             seat.house().caches.put(seat.house(), seat.mailbox(), &values);
         }
-        line.reply(number, 0, Reply::Done);
+        asked.reply(0, Reply::Done);
     });
 }

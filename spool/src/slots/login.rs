@@ -82,7 +82,7 @@ pub fn open_admitted(admitted: &Admitted, wrap: &[u8; 32]) -> Result<Identities,
 }
 
 /// Fields for a name nobody has: of the same shape, and the same ones each time, but that no password fits them.
-/// `secret` is the keeper's, `name` as typed at the login.
+/// `secret` is the keeper's, `name` the one spelling that all spellings of a name come to.
 #[must_use]
 pub fn fake_fields(secret: &[u8; 32], purpose: Purpose, name: &str) -> LoginFields {
     let text = [b"postern fake", [purpose as u8].as_slice(), name.to_ascii_lowercase().as_bytes()].concat();
@@ -92,7 +92,10 @@ pub fn fake_fields(secret: &[u8; 32], purpose: Purpose, name: &str) -> LoginFiel
     let mut salt = [0; 16];
     salt.copy_from_slice(&shape[..16]);
     // As many as a person has: the time a proof takes to check must not tell, and neither must never-changing "one".
-    let devices = (1..=1 + u32::from(shape[16] % 3))
+    // A mailbox's first device has slot 1; 2 are its words (`SlotsFile::new_mailbox`).
+    let slots = std::iter::once(1).chain(3..);
+    let devices = slots
+        .take(1 + usize::from(shape[16] % 3))
         .map(|number| DeviceFields {
             device: SlotId(number),
             stored_key: field(b"stored", number),

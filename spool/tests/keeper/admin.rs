@@ -97,8 +97,36 @@ fn stale_or_foreign_slots_are_refused() {
             ("ben@home.test", slots(&house).encode().unwrap()),
             ("anna@home.test", b"nonsense".to_vec()),
         ] {
-            assert!(matches!(house.ask(replace(address, bytes)), Reply::Refused(_)));
+            let reply = house.ask(replace(address, bytes));
+            assert!(matches!(reply, Reply::Refused(_) | Reply::Outdated), "{reply:?}");
         }
+    });
+}
+
+#[test]
+fn a_change_that_came_second_is_told_so_and_made_anew() {
+    run(async {
+        let folder = Folder::new();
+        let house = Running::start(&folder.0);
+        let anna = house.add("anna@home.test");
+        let before = (slots(&house), audit(&house));
+        house.done(Request::AliasAdd { alias: "mum@home.test".into(), target: "anna@home.test".into() });
+        let mut late = before.0;
+        let facts = late.facts(&anna.identities).unwrap();
+        late.set_facts(&facts).unwrap();
+        let last = spool::audit::last(before.1.iter().map(String::as_str));
+        let entry = Entry { at: 5, what: What::WordsUsed, slot: None, text: String::new() };
+        let line = Line::make(last.as_ref(), anna.id, 1, late.public(), &entry).unwrap();
+        let request = Request::SlotsReplace {
+            address: "anna@home.test".into(),
+            slots: late.encode().unwrap(),
+            device_names: facts.devices,
+            audit: line.to_string(),
+        };
+        let reply = house.ask(request);
+        assert!(matches!(reply, Reply::Outdated), "{reply:?}");
+        assert_eq!(audit(&house), before.1, "a change refused leaves no line");
+        assert_eq!(slots(&house).facts(&anna.identities).unwrap().addresses.len(), 2);
     });
 }
 

@@ -2,13 +2,17 @@
 
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
+use filter_sandbox::edge::Caller;
 use spool::edges::admin::Request as Admin;
 use spool::edges::mailbox::Event;
 use spool::edges::pipe::LetterPipe;
-use spool::edges::{Delivered, Into, Recipient};
+use spool::edges::{Delivered, Into, Moment, Recipient, limits, queue};
 
-use crate::house::{Folder, Running, ask, event, files_below, new_letter, open, read, run, sealing, transaction};
+use crate::house::{
+    Folder, Person, Running, ask, event, files_below, new_letter, open, prove, read, run, sealing, transaction,
+};
 
 #[test]
 fn a_letter_comes_to_its_owner_and_to_every_session() {
@@ -58,8 +62,6 @@ fn addresses_are_found_as_people_write_them() {
         assert_eq!(recipient("nobody@home.test").await, Recipient::Unknown);
         assert_eq!(recipient("anna@elsewhere.test").await, Recipient::NotLocal);
         assert_eq!(recipient("anna").await, Recipient::Unknown);
-        house.done(Admin::MailboxSuspend { address: "anna@home.test".into(), on: true });
-        assert_eq!(recipient("anna@home.test").await, Recipient::Suspended);
         assert_eq!(house.deposit.recipient(transaction(), "ben@home.test", 2_000).await.unwrap(), Recipient::OverQuota);
     });
 }
@@ -87,6 +89,98 @@ fn room_is_reserved_until_the_transaction_ends() {
         assert_eq!(house.deposit.deliver(transaction, letters, &[end.as_fd()]).await.unwrap(), Delivered::Full);
         drop(end);
         let _ = writing.await;
+    });
+}
+
+#[test]
+fn a_mailbox_has_one_room_and_one_copy_however_many_of_its_addresses_are_named() {
+    run(async {
+        let folder = Folder::new();
+        let house = Running::start(&folder.0);
+        let ben = house.add_with("ben@home.test", Some(1_000));
+        house.done(Admin::AliasAdd { alias: "us@home.test".into(), target: "ben@home.test".into() });
+        let name = transaction();
+        for address in ["ben@home.test", "us@home.test", "ben+x@home.test"] {
+            let answer = house.deposit.recipient(name, address, 600).await.unwrap();
+            assert!(matches!(answer, Recipient::Known(_)), "{address}: {answer:?}");
+        }
+        let other = house.deposit.recipient(transaction(), "us@home.test", 600).await.unwrap();
+        assert_eq!(other, Recipient::OverQuota);
+        let target = house.target(name, "us@home.test", 600).await;
+        let ((one, first), (two, second)) = (sealing(&target, b"hello"), sealing(&target, b"hello"));
+        let letters = vec![new_letter(&target, b"hello"), new_letter(&target, b"hello")];
+        assert!(house.deposit.deliver(name, letters, &[one.as_fd(), two.as_fd()]).await.is_err());
+        house.deposit.closed().await;
+        drop((one, two));
+        let _ = (first.await, second.await);
+        let (mailbox, _events) = house.login(&ben).await.unwrap();
+        assert_eq!(open(&mailbox, "INBOX").await.1.len(), 0);
+    });
+}
+
+#[test]
+fn a_suspended_mailbox_still_takes_mail_and_so_does_an_alias_with_it() {
+    run(async {
+        let folder = Folder::new();
+        let house = Running::start(&folder.0);
+        let (anna, ben) = (house.add("anna@home.test"), house.add("ben@home.test"));
+        for target in ["anna@home.test", "ben@home.test"] {
+            house.done(Admin::AliasAdd { alias: "us@home.test".into(), target: target.into() });
+        }
+        house.done(Admin::MailboxSuspend { address: "anna@home.test".into(), on: true });
+        assert_eq!(house.deliver("anna@home.test", b"alone").await, Delivered::Durable);
+        let answer = house.deposit.recipient(transaction(), "us@home.test", 10).await.unwrap();
+        let Recipient::Known(targets) = answer else { panic!("{answer:?}") };
+        assert_eq!(targets.iter().map(|target| target.mailbox).collect::<Vec<_>>(), [anna.id, ben.id]);
+        assert!(house.login(&anna).await.is_none());
+        house.done(Admin::MailboxSuspend { address: "anna@home.test".into(), on: false });
+        let (mailbox, _events) = house.login(&anna).await.unwrap();
+        assert_eq!(open(&mailbox, "INBOX").await.1.len(), 1);
+    });
+}
+
+/// A submission session's own end, to ask what its client type would not.
+async fn queue(house: &Running, anna: &Person) -> Caller<queue::Request, queue::Reply, queue::Event> {
+    let (_, socket) = prove(&house.submission, &anna.address, anna.device, &anna.password).await.unwrap();
+    Caller::start(socket.into(), tokio::sync::mpsc::channel(1).0).unwrap()
+}
+
+#[test]
+fn nothing_is_committed_once_its_sender_may_have_given_up() {
+    run(async {
+        let folder = Folder::new();
+        let house = Running::start(&folder.0);
+        let anna = house.add("anna@home.test");
+        let queue = queue(&house, &anna).await;
+        let latest = limits::DELIVERY - limits::DELIVERY_MARGIN;
+        let second = Duration::from_secs(1);
+        for (age, late, expected) in [
+            (latest + second, Duration::ZERO, Delivered::Failed),
+            (latest - second, second * 2, Delivered::Failed),
+            (latest - second * 9, second, Delivered::Durable),
+        ] {
+            let name = transaction();
+            let ask = queue::Request::Recipient { transaction: name, address: anna.address.clone(), size: 4 };
+            let (queue::Reply::Recipient(Recipient::Known(targets)), _) = queue.call(ask, &[]).await.unwrap() else {
+                panic!()
+            };
+            let (end, mut pipe) = LetterPipe::new().unwrap();
+            let key = targets[0].public_key.parse().unwrap();
+            let writing = tokio::task::spawn_blocking(move || {
+                spool::letter::seal(&key, b"s", [&b"late"[..]], &mut pipe).map_err(std::io::Error::other)?;
+                std::thread::sleep(late);
+                pipe.finish()
+            });
+            let letters = vec![new_letter(&targets[0], b"late")];
+            let deliver = queue::Request::Deliver { transaction: name, begun: Moment::now().before(age), letters };
+            let (reply, _) = queue.call(deliver, &[end.as_fd()]).await.unwrap();
+            assert!(matches!(reply, queue::Reply::Delivered(outcome) if outcome == expected), "{age:?}: {reply:?}");
+            drop(end);
+            let _ = writing.await;
+        }
+        let (mailbox, _events) = house.login(&anna).await.unwrap();
+        assert_eq!(open(&mailbox, "INBOX").await.1.len(), 1);
+        assert_eq!(files_below(&folder.0.join("letters")).len(), 1);
     });
 }
 

@@ -49,6 +49,16 @@ fn an_unknown_name_looks_like_a_known_one() {
             assert_ne!(house.submission.fields(name).await.unwrap().salt, first.salt);
             assert!(house.login.prove(first.attempt, first.devices[0].device, [0; 32]).await.unwrap().is_none());
         }
+        // One salt for all spellings, as of a name that somebody has; and devices of numbers that devices have.
+        for somebody in ["anna", "nobody", "else", "other", "more", "yet"] {
+            let plain = house.login.fields(&format!("{somebody}@home.test")).await.unwrap();
+            for spelled in [format!("{somebody}+x@home.test"), format!("{}@Home.Test", somebody.to_uppercase())] {
+                assert_eq!(house.login.fields(&spelled).await.unwrap().salt, plain.salt, "{spelled}");
+            }
+            assert!(
+                plain.devices[0].device == SlotId(1) && plain.devices.iter().all(|known| known.device != SlotId(2))
+            );
+        }
         // The same after a restart: a change would tell.
         let before = house.login.fields("nobody@home.test").await.unwrap();
         assert!(house.stop());

@@ -3,6 +3,7 @@
 
 mod admin;
 mod check;
+mod crashes;
 mod deposit;
 mod faults;
 mod full;
@@ -11,6 +12,7 @@ mod journal;
 mod kill;
 mod login;
 mod mailbox;
+mod peers;
 mod rates;
 mod recover;
 mod recovering;

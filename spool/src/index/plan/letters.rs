@@ -152,7 +152,7 @@ pub struct Copy {
     pub entry: crate::journal::record::Entry,
     /// RFC 4315 COPYUID.
     pub uid_validity: u32,
-    /// Letters there are.
+    /// Letters there are; empty also when they lie in too many ranges to tell.
     pub from: UidSet,
     /// And their new UIDs.
     pub to: UidSet,
@@ -185,10 +185,13 @@ pub fn copy(
         return Ok(Copy { entry: Vec::new(), uid_validity, from, to: UidSet::new(), bytes: 0 });
     }
     let last = first.checked_add(count - 1).ok_or(Refusal::Limit)?;
-    if from.len() > limits::RANGES {
+    if from.len() > limits::COPIED_RANGES {
         return Err(Refusal::Limit);
     }
+    // One record, however many gaps: all or nothing. Only the answer must fit a packet.
+    let told = from.len() <= limits::RANGES;
     let entry = vec![Record::Copied { mailbox: id, folder, uids: from.clone(), to: target.head.id, first, and_remove }];
     let bytes = if and_remove { 0 } else { bytes };
-    Ok(Copy { entry, uid_validity, from, to: vec![(first, last)], bytes })
+    let (from, to) = if told { (from, vec![(first, last)]) } else { (UidSet::new(), UidSet::new()) };
+    Ok(Copy { entry, uid_validity, from, to, bytes })
 }

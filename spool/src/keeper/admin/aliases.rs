@@ -6,7 +6,7 @@ use crate::index::normal_address;
 use crate::journal::record::Record;
 use crate::keeper::house::House;
 
-use super::{Outcome, commit, devices, owner};
+use super::{Outcome, devices, owner};
 
 pub(super) fn add(house: &House, alias: &str, target: &str) -> Outcome {
     let alias = normal_address(alias).ok_or_else(|| format!("{alias} is not a mail address"))?;
@@ -24,8 +24,12 @@ pub(super) fn add(house: &House, alias: &str, target: &str) -> Outcome {
             return Err("that mailbox has too many aliases".to_owned());
         }
     }
-    commit(house, vec![Record::AliasAdded { alias, target }], false)?;
-    devices::seal_facts(house, target)?;
+    let changed = devices::resealed(house, target, |facts| {
+        if !facts.addresses.contains(&alias) {
+            facts.addresses.push(alias.clone());
+        }
+    })?;
+    devices::store(house, vec![changed], vec![Record::AliasAdded { alias, target }])?;
     Ok(Reply::Done)
 }
 
@@ -40,9 +44,11 @@ pub(super) fn remove(house: &House, alias: &str, target: Option<&str>) -> Outcom
     if target.is_some_and(|target| !targets.contains(&target)) {
         return Err(format!("{alias} does not name that mailbox"));
     }
-    commit(house, vec![Record::AliasRemoved { alias, target }], true)?;
-    for changed in targets.into_iter().filter(|known| target.is_none_or(|target| target == *known)) {
-        devices::seal_facts(house, changed)?;
-    }
+    // A mailbox whose slots cannot be read must not keep an alias for ever.
+    let changed = targets.into_iter().filter(|known| target.is_none_or(|target| target == *known));
+    let changed = changed.filter(|id| house.slots(*id).is_some());
+    let resealed = |id| devices::resealed(house, id, |facts| facts.addresses.retain(|address| *address != alias));
+    let changed = changed.map(resealed).collect::<Result<Vec<_>, _>>()?;
+    devices::store(house, changed, vec![Record::AliasRemoved { alias, target }])?;
     Ok(Reply::Done)
 }

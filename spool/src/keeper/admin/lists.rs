@@ -6,7 +6,7 @@ use crate::edges::admin::{DeviceInfo, Finding, MailboxInfo, Reply};
 use crate::keeper::house::House;
 use crate::names::MailboxId;
 
-use super::{Asked, Outcome, folder, owner};
+use super::{Asked, Outcome, devices, folder, owner};
 
 /// Bytes of one packet's share of a list.
 const SHARE: usize = 32 * 1024;
@@ -42,15 +42,20 @@ pub(super) fn mailboxes(asked: &Asked) -> Outcome {
     Ok(shares(asked, infos, |some, more| Reply::Mailboxes { some, more }))
 }
 
-pub(super) fn devices(house: &House, address: &str) -> Outcome {
+pub(super) fn devices_of(house: &House, address: &str) -> Outcome {
     let id = owner(house, address)?;
+    let listed = devices::listed(house, id);
     let core = house.committer.lock();
     let devices = core.index.mailbox(id).map(|mailbox| mailbox.profile().devices.as_slice()).unwrap_or_default();
-    let shown = devices.iter().map(|device| DeviceInfo {
-        slot: device.slot,
-        name: device.name.clone(),
-        added: device.added,
-        last_login: (device.last_login > 0).then(|| i64::from(device.last_login) * DAY),
+    let shown = listed.into_iter().map(|(slot, name)| {
+        let known = devices.iter().find(|device| device.slot == slot);
+        let last = known.map_or(0, |device| device.last_login);
+        DeviceInfo {
+            slot,
+            name,
+            added: known.map_or(0, |device| device.added),
+            last_login: (last > 0).then(|| i64::from(last) * DAY),
+        }
     });
     Ok(Reply::Devices(shown.collect()))
 }
@@ -88,7 +93,7 @@ fn shares<T: Serialize>(asked: &Asked, list: Vec<T>, reply: impl Fn(Vec<T>, bool
     for item in list {
         let size = postcard::to_stdvec(&item).map_or(SHARE, |encoded| encoded.len());
         if bytes + size > SHARE && !share.is_empty() {
-            asked.answer(reply(std::mem::take(&mut share), true));
+            asked.part(reply(std::mem::take(&mut share), true));
             bytes = 0;
         }
         bytes += size;

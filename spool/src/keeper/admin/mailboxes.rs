@@ -7,11 +7,12 @@ use crate::edges::admin::Reply;
 use crate::index::normal_address;
 use crate::journal::record::{Device, Profile, Record};
 use crate::keeper::house::{House, now};
+use crate::keeper::removal;
 use crate::names::{MailboxId, SlotId};
 use crate::slots::{self, SlotsFile};
 use crate::store;
 
-use super::{Outcome, commit, devices, folder, owner};
+use super::{NotDone, Outcome, commit, devices, folder, owner};
 
 pub(super) fn add(
     house: &House,
@@ -27,7 +28,10 @@ pub(super) fn add(
     if house.committer.lock().index.taken(&address) {
         return Err(format!("{address} is there already"));
     }
-    if house.committer.lock().index.mailbox(id).is_some() || folder(house, id).exists() {
+    if house.committer.lock().index.mailbox(id).is_some()
+        || folder(house, id).exists()
+        || removal::marked(&house.root, id).exists()
+    {
         return Err("a mailbox of that id is there already; try again".to_owned());
     }
     if display_name.len() > crate::limits::DISPLAY_NAME {
@@ -44,16 +48,18 @@ pub(super) fn add(
         made: house.committer.lock().index.next_made(),
         audit,
     };
-    let written = write(house, id, &mut made.clone());
-    let added = written.and_then(|()| {
-        let profile = profile(devices::last_audit(house, id));
-        let uid_validity = u32::try_from(now()).unwrap_or(1);
-        commit(house, vec![Record::MailboxAdded { mailbox: id, profile, uid_validity }], false)
-    });
-    if let Err(why) = added {
-        // Its folder would look like a lost mailbox.
-        let _ = std::fs::remove_dir_all(folder(house, id));
+    if let Err(why) = write(house, id, &mut made.clone()) {
+        take_back(house, id);
         return Err(why);
+    }
+    let profile = profile(devices::last_audit(house, id));
+    let uid_validity = u32::try_from(now()).unwrap_or(1);
+    if let Err(why) = commit(house, vec![Record::MailboxAdded { mailbox: id, profile, uid_validity }], false) {
+        // An entry that may be on the disk needs its slots.
+        if matches!(why, NotDone::NotTaken(_)) {
+            take_back(house, id);
+        }
+        return Err(why.into());
     }
     made = slots::load(&folder(house, id), id).map_err(|error| error.to_string())?.slots;
     house.set_slots(id, Some(made));
@@ -69,6 +75,13 @@ fn write(house: &House, id: MailboxId, made: &mut SlotsFile) -> Result<(), Strin
     devices::append_line(house, id, made, &entry)
 }
 
+/// A folder without an entry would look like a lost mailbox.
+fn take_back(house: &House, id: MailboxId) {
+    for made in [folder(house, id), store::letters_path(&house.root, id)] {
+        let _ = std::fs::remove_dir_all(made);
+    }
+}
+
 fn named(device_names: Vec<(SlotId, String)>, added: i64) -> Vec<Device> {
     device_names.into_iter().map(|(slot, name)| Device { slot, name, added, last_login: 0 }).collect()
 }
@@ -76,23 +89,22 @@ fn named(device_names: Vec<(SlotId, String)>, added: i64) -> Vec<Device> {
 /// With its letters. Its sessions end; files go once the entry is durable.
 pub(super) fn remove(house: &House, address: &str) -> Outcome {
     let id = owner(house, address)?;
-    commit(house, vec![Record::MailboxRemoved { mailbox: id }], true)?;
+    removal::begin(house, id).map_err(|error| format!("the mailbox cannot be removed: {error}"))?;
+    if let Err(why) = commit(house, vec![Record::MailboxRemoved { mailbox: id }], true) {
+        if matches!(why, NotDone::Unknown) || removal::undo(house, id).is_err() {
+            return Err("the disk failed; the next start of the box removes the mailbox".to_owned());
+        }
+        return Err(why.into());
+    }
     house.committer.lock().hub.hang_up(id, |_| true);
     house.set_slots(id, None);
     house.forget_folders(id);
-    house.caches.drop_one(id);
-    // The slots first: without them nobody opens what a failure leaves behind.
-    for path in [folder(house, id), store::letters_path(&house.root, id), store::cache_path(&house.root, id)] {
-        match std::fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(format!("the mailbox is removed, but {} is not: {error}", path.display()));
-            }
-            _ => {}
-        }
-    }
+    let finished = removal::finish(house, id);
+    finished.map_err(|error| format!("the mailbox is removed; files of it are left until the next start: {error}"))?;
     Ok(Reply::Done)
 }
 
+/// Ends its sessions and keeps its owner out; mail still comes, so that none is lost or sent back meanwhile.
 pub(super) fn suspend(house: &House, address: &str, on: bool) -> Outcome {
     let id = owner(house, address)?;
     commit(house, vec![Record::Suspended { mailbox: id, on }], true)?;
@@ -105,8 +117,8 @@ pub(super) fn suspend(house: &House, address: &str, on: bool) -> Outcome {
 pub(super) fn quota(house: &House, address: &str, bytes: Option<u64>) -> Outcome {
     let id = owner(house, address)?;
     if let Some(bytes) = bytes {
-        commit(house, vec![Record::Quota { mailbox: id, bytes }], true)?;
-        devices::seal_facts(house, id)?;
+        let changed = devices::resealed(house, id, |facts| facts.quota = Some(bytes))?;
+        devices::store(house, vec![changed], vec![Record::Quota { mailbox: id, bytes }])?;
     }
     let core = house.committer.lock();
     let mailbox = core.index.mailbox(id).ok_or("the mailbox is gone")?;
