@@ -10,6 +10,7 @@ use std::os::unix::net::UnixStream;
 
 use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus};
 
+use crate::confine::Status;
 use crate::protocol::Spawn;
 use crate::sys::{self, Cloned};
 use crate::worker::{Birth, ended};
@@ -21,10 +22,13 @@ mod kernel;
 mod memory;
 mod network;
 mod pairs;
+mod scanner;
 mod survey;
 mod table;
+mod tree;
 
 pub use pairs::{PAIRS, Pair};
+pub use scanner::ON_A_SCANNER;
 pub use survey::{Ask, as_offspring, as_role, pretend, survey};
 pub use table::{ATTACKS, ENDS, ON_A_WRITABLE_MESSAGE};
 
@@ -116,27 +120,37 @@ pub enum Message {
     ReadOnly,
     /// The same file, opened for writing: as if that wall were missing.
     Writable,
+    /// An empty one: for a child that only tells what it is.
+    Empty,
 }
 
 impl Births {
     /// A child locked as a worker is, that does `what` instead of a worker's job; its exit code is the answer.
     fn hostile(&self, message: Message, what: impl FnOnce() -> i32) -> io::Result<Outcome> {
-        let (socket, pidfd) = self.hostile_child(message, what)?;
+        let (socket, pidfd) = self.locked_child(message, |_| what())?;
         // Nobody listens to it.
         drop(socket);
         end_of(&pidfd)
     }
 
-    fn hostile_child(&self, message: Message, what: impl FnOnce() -> i32) -> io::Result<(UnixStream, OwnedFd)> {
-        let file = crate::memory::file_of(&[b"Subject: prey\r\n\r\n"])?;
-        let message = if message == Message::ReadOnly { self.read_only(&file)? } else { file };
+    /// A child locked as its kind is, that then does `what`.
+    pub(crate) fn locked_child(
+        &self,
+        message: Message,
+        what: impl FnOnce(Status) -> i32,
+    ) -> io::Result<(UnixStream, OwnedFd)> {
+        let file = match message {
+            Message::Empty => crate::memory::empty_file()?,
+            _ => crate::memory::file_of(&[b"Subject: prey\r\n\r\n"])?,
+        };
+        let message = if message == Message::Writable { file } else { self.read_only(&file)? };
         let (ours, theirs) = UnixStream::pair()?;
         let socket = theirs.into();
         let spawn = Spawn { largest: 1024 * 1024, seconds: 1, warm: false };
         let birth = Birth { zygote: &self.zygote, prepared: &self.prepared, spawn, message: &message, socket: &socket };
         match self.zygote.clone_child()? {
-            Cloned::Child => match birth.lock() {
-                Ok(_) => sys::exit(what()),
+            Cloned::Child => match birth.lock_only() {
+                Ok(status) => sys::exit(what(status)),
                 Err(error) => {
                     eprintln!("worker: {error}");
                     sys::exit(ended::UNCONFINED)

@@ -112,6 +112,14 @@ fn leaf(rule: Option<Rule>, otherwise: u32) -> Vec<libc::sock_filter> {
             code.extend([plain(RETURN, refused), plain(RETURN, libc::SECCOMP_RET_ALLOW)]);
             code
         }
+        Some(Rule::OnlyOrClear { values, cleared, otherwise }) => {
+            let some = Rule::Only { argument: 0, mask: u32::MAX, values, otherwise: Some(otherwise) };
+            // Anything but zero: past what lets the clearing through.
+            let mut code = vec![plain(LOAD, low_word(1)), jump(EQUAL, 0, 0, 3), plain(LOAD, low_word(0))];
+            code.extend([jump(EQUAL, cleared, 0, 1), plain(RETURN, libc::SECCOMP_RET_ALLOW)]);
+            code.extend(leaf(Some(some), libc::SECCOMP_RET_KILL_PROCESS));
+            code
+        }
     }
 }
 

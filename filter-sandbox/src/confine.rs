@@ -9,7 +9,7 @@ use std::{fmt, io};
 
 use crate::edge::Edge;
 use crate::role::Role;
-use crate::walls::{Lock, Walls};
+use crate::walls::{Lock, Root, Walls};
 use crate::{launch, seccomp, sys};
 
 pub(crate) mod capabilities;
@@ -96,6 +96,7 @@ pub fn all_but_seccomp(role: Role) -> Result<Confined, ConfineError> {
     alone()?;
     crate::memory::look_at_machine();
     let starter = starter().at("/proc of its own")?;
+    scanner_is_there(walls).at("the scanner's tree")?;
     let proc = mounts::private_root(walls.root).at(MOUNTS)?;
     let proc = descriptors(proc).at("its descriptors")?;
     // SAFETY: `launch` put the control edge there, and nothing has taken it yet: this is called once, first.
@@ -118,6 +119,15 @@ fn alone() -> Result<(), ConfineError> {
         return Ok(());
     }
     Err(io::Error::other(format!("there are {threads} threads already"))).at("being single-threaded")
+}
+
+fn scanner_is_there(walls: &Walls) -> io::Result<()> {
+    match crate::scanner::missing() {
+        Some(path) if matches!(walls.root, Root::Listed | Root::ListedAndProc) => {
+            Err(io::Error::other(format!("{} is not there: {}", path.display(), crate::scanner::REMEDY)))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Its parent's number by the inherited `/proc`, which counts as the host does.
@@ -163,7 +173,7 @@ fn limits(walls: &Walls) -> io::Result<()> {
 /// Whether memory could be locked.
 fn lock(lock: Lock) -> Option<bool> {
     match lock {
-        Lock::No | Lock::Arena => None,
+        Lock::No | Lock::Arena | Lock::Itself => None,
         Lock::Future => Some(crate::memory::lock_future().is_ok()),
     }
 }

@@ -17,9 +17,11 @@ use crate::report::{BadReport, Facts, Query, Report};
 
 mod busy;
 mod pool;
+mod scans;
 mod searcher;
 mod sheet;
 
+pub use scans::Scans;
 pub use searcher::Searcher;
 pub use sheet::{Sealed, Sheet, SheetBudget};
 

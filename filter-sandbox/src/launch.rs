@@ -172,7 +172,7 @@ impl Child<'_> {
 
     fn prepare(&self) -> Result<(), (Stage, io::Error)> {
         let walls = self.launch.role.walls();
-        if walls.lock != Lock::No || walls.root == crate::walls::Root::Proc {
+        if walls.lock != Lock::No || walls.makes_children() {
             // Only root may; without it the role finds out and says so. A zygote's workers inherit it.
             let _ = sys::limit(libc::RLIMIT_MEMLOCK, sys::UNLIMITED);
         }

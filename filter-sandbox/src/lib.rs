@@ -20,6 +20,7 @@ pub mod protocol;
 mod remedy;
 pub mod report;
 pub mod role;
+pub mod scanner;
 pub mod score;
 mod seccomp;
 mod selftest;

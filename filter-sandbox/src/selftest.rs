@@ -40,7 +40,7 @@ pub(crate) fn run(births: &mut Births, starter: i32) -> Result<usize, GaveWay> {
     let program = births.prepared.program.take();
     let boundary = ATTACKS.iter().filter(|attack| attack.boundary);
     let alone = boundary.map(|attack| hold(attack, births, &victim, true)).collect::<Result<Vec<_>, _>>();
-    births.prepared.program = program.or_else(|| Some(seccomp::program(crate::Role::Worker.walls())));
+    births.prepared.program = program.or_else(|| Some(seccomp::program(births.prepared.child.walls())));
     Ok(tried + alone?.len())
 }
 

@@ -23,8 +23,10 @@ pub enum Root {
     Spool,
     /// The same as `Empty`, and a descriptor of a `/proc` that is mounted nowhere: writes its children's uid maps.
     Proc,
-    /// A read-only tree of exactly the paths that a scanner's profile lists.
+    /// Exactly the paths of [`scanner::TREE`](crate::scanner::TREE), read-only, nosuid, nodev.
     Listed,
+    /// Both: a scanner's zygote.
+    ListedAndProc,
 }
 
 /// Whether memory is locked against swapping (DESIGN section 2).
@@ -36,6 +38,8 @@ pub enum Lock {
     Future,
     /// Its one arena is mapped, then `mlockall(CURRENT|ONFAULT)`, then MEMLOCK 0.
     Arena,
+    /// The program that it becomes locks itself before it reads mail: exec forgets locks.
+    Itself,
 }
 
 /// A role's walls. Common to all and so not listed: user, mount, pid, ipc, uts and cgroup namespaces of its own, no
@@ -60,6 +64,14 @@ pub struct Walls {
     pub descriptors: u64,
     /// RLIMIT_NPROC: processes and threads of its user in its namespace.
     pub tasks: u64,
+}
+
+impl Walls {
+    /// Whether it is a zygote: it has the `/proc` that its children's maps are written through.
+    #[must_use]
+    pub const fn makes_children(&self) -> bool {
+        matches!(self.root, Root::Proc | Root::ListedAndProc)
+    }
 }
 
 const ZYGOTE: Walls = Walls {
@@ -170,18 +182,22 @@ static WORKER: Walls = Walls {
     tasks: 1,
 };
 
-static SCANNER_ZYGOTE: Walls =
-    Walls { root: Root::Listed, calls: &[calls::BASE, calls::SETUP, calls::ZYGOTE, calls::SCANNER], ..ZYGOTE };
+static SCANNER_ZYGOTE: Walls = Walls {
+    root: Root::ListedAndProc,
+    // As for the owners' zygote: what its scanners may do, then making them.
+    calls: &[calls::BASE, calls::SCANNER, calls::SETUP, calls::ZYGOTE, calls::FOREIGN_CODE],
+    ..ZYGOTE
+};
 
 static SCANNER: Walls = Walls {
     network: Network::Empty,
     root: Root::Listed,
-    lock: Lock::No,
-    calls: &[calls::BASE, calls::SCANNER],
+    lock: Lock::Itself,
+    calls: &[calls::BASE, calls::SCANNER, calls::FOREIGN_CODE],
     landlock: true,
     connects: &[],
     descriptors: 64,
-    tasks: 16,
+    tasks: 1,
 };
 
 /// The table.

@@ -17,7 +17,7 @@ use crate::offspring;
 use crate::protocol::{self, Job, Spawn, limits};
 use crate::report::{Facts, Query, limits::REPORT_BYTES};
 use crate::role::Role;
-use crate::{letter, sys};
+use crate::{letter, scanner, sys};
 
 pub(crate) mod sample;
 
@@ -43,12 +43,23 @@ const SLACK: u64 = 1024 * 1024;
 #[doc(hidden)]
 pub type Duty = fn(&Locked, Status) -> io::Result<()>;
 
-/// What a zygote prepares once for all its workers.
+/// What a zygote's children are for.
+#[derive(Debug)]
+pub(crate) enum Purpose {
+    /// They are workers.
+    Work(Duty),
+    /// They become the external scanner.
+    Scan(scanner::Command),
+}
+
+/// What a zygote prepares once for all its children.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    /// What each worker does.
-    pub(crate) duty: Duty,
-    /// The worker's list; `None` only where the other walls are tested alone.
+    /// What each child does.
+    pub(crate) purpose: Purpose,
+    /// The role that they lock themselves as.
+    pub(crate) child: Role,
+    /// The child's list; `None` only where the other walls are tested alone.
     pub(crate) program: Option<Program>,
     /// Address space of the zygote's image (bytes).
     pub(crate) image: u64,
@@ -66,6 +77,13 @@ pub(crate) struct Birth<'a> {
 impl Birth<'_> {
     /// In the cloned child: locks it, then does its one job. Never returns into the zygote's image.
     pub(crate) fn live(self) -> ! {
+        match &self.prepared.purpose {
+            Purpose::Work(duty) => self.work(*duty),
+            Purpose::Scan(command) => scanner::live(&self, command),
+        }
+    }
+
+    fn work(&self, duty: Duty) -> ! {
         let (message, status) = match self.lock() {
             Ok(locked) => locked,
             Err(error) => {
@@ -76,14 +94,26 @@ impl Birth<'_> {
         if self.spawn.warm {
             sample::read();
         }
-        sys::exit(match (self.prepared.duty)(&message, status) {
+        sys::exit(match duty(&message, status) {
             Ok(()) => ended::WELL,
             Err(_) => ended::ALONE,
         })
     }
 
+    /// Every wall of its kind.
+    pub(crate) fn lock_only(&self) -> Result<Status, ConfineError> {
+        match &self.prepared.purpose {
+            Purpose::Scan(_) => scanner::lock(self),
+            // The mapping stays: this process does not return.
+            Purpose::Work(_) => self.lock().map(|(message, status)| {
+                std::mem::forget(message);
+                status
+            }),
+        }
+    }
+
     /// Every wall, the last one last. Answers the message, mapped.
-    pub(crate) fn lock(&self) -> Result<(Locked, Status), ConfineError> {
+    fn lock(&self) -> Result<(Locked, Status), ConfineError> {
         offspring::write_maps(self.zygote.proc()).at("its id maps")?;
         self.descriptors().at("its descriptors")?;
         sys::reset_signals(&[]);

@@ -9,22 +9,26 @@
 //! Ends when `up` closes the control edge, when its last client is gone, or when nobody has replaced it for long (exit
 //! code 0).
 
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags};
 use serde::{Deserialize, Serialize};
 
+use crate::attacks::Message;
 use crate::confine::{self, Confined, Status};
 use crate::edge::{Answer, Edge, EdgeError, Numbered};
 use crate::offspring::Zygote;
 use crate::protocol::{Event, Job, Reply, Request, Spawn};
 use crate::role::Role;
+use crate::scanner::Command;
 #[doc(hidden)]
 pub use crate::worker::Duty;
-use crate::worker::Prepared;
+use crate::worker::{Prepared, Purpose};
 use crate::{protocol, seccomp, selftest};
 
 pub(crate) mod births;
@@ -80,14 +84,34 @@ pub enum Ready {
 /// The role's life: confines itself, then serves until it is no longer needed.
 #[must_use]
 pub fn run(role: Role) -> ExitCode {
-    run_with(role, crate::worker::serve)
+    ended(role, own_purpose(role).map_err(Into::into).and_then(|purpose| serve(role, purpose)))
 }
 
 /// [`run`], with workers that do something else: hostile ones, in tests.
 #[doc(hidden)]
 #[must_use]
 pub fn run_with(role: Role, duty: Duty) -> ExitCode {
-    match serve(role, duty) {
+    ended(role, serve(role, Purpose::Work(duty)))
+}
+
+/// [`run`] for [`Role::ScannerZygote`], with another Perl program as the scanner: hostile ones, in tests.
+#[doc(hidden)]
+#[must_use]
+pub fn run_scanning(role: Role, program: &str) -> ExitCode {
+    let purpose = Command::perl(program).map(Purpose::Scan);
+    ended(role, purpose.map_err(Into::into).and_then(|purpose| serve(role, purpose)))
+}
+
+/// What a zygote's children are for, when nobody tests.
+fn own_purpose(role: Role) -> io::Result<Purpose> {
+    match role {
+        Role::ScannerZygote => Command::spamassassin().map(Purpose::Scan),
+        _ => Ok(Purpose::Work(crate::worker::serve)),
+    }
+}
+
+fn ended(role: Role, outcome: Result<(), Box<dyn std::error::Error>>) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{role}: {error}");
@@ -96,13 +120,13 @@ pub fn run_with(role: Role, duty: Duty) -> ExitCode {
     }
 }
 
-fn serve(role: Role, duty: Duty) -> Result<(), Box<dyn std::error::Error>> {
+fn serve(role: Role, purpose: Purpose) -> Result<(), Box<dyn std::error::Error>> {
     let mut confined = confine::all_but_seccomp(role)?;
     quiet_panics();
     // What code finds out once about the processor is found out here, not by every worker anew.
     crate::worker::sample::read();
     let (start, with) = confined.control.recv::<Start>()?;
-    let mut births = Births::of(&mut confined)?;
+    let mut births = Births::of(role, &mut confined)?;
     // Before this process has its own list, so that the other walls of a worker can be attacked without it.
     let tested = if start.self_test { selftest::run(&mut births, confined.starter) } else { Ok(0) };
     seccomp::install(&seccomp::program(role.walls()))?;
@@ -111,7 +135,7 @@ fn serve(role: Role, duty: Duty) -> Result<(), Box<dyn std::error::Error>> {
         Ok(Err(error)) => Ready::Refused(format!("no worker could be made: {error}")),
         Err(gave_way) => Ready::Refused(gave_way.to_string()),
     };
-    births.prepared.duty = duty;
+    births.prepared.purpose = purpose;
     confined.control.send(&ready, &[])?;
     if let Ready::Refused(why) = ready {
         return Err(why.into());
@@ -331,18 +355,41 @@ struct Woken {
 
 impl Births {
     /// What a zygote that has confined itself prepares for its workers.
-    pub(crate) fn of(confined: &mut Confined) -> io::Result<Self> {
+    pub(crate) fn of(role: Role, confined: &mut Confined) -> io::Result<Self> {
         let zygote = Zygote::of(confined).ok_or_else(|| io::Error::other("this role is no zygote"))?;
-        let program = Some(seccomp::program(Role::Worker.walls()));
-        let prepared = Prepared { duty: crate::worker::serve, program, image: image_size(&zygote)? };
+        let purpose = own_purpose(role)?;
+        let child = if matches!(purpose, Purpose::Scan(_)) { Role::Scanner } else { Role::Worker };
+        let program = Some(seccomp::program(child.walls()));
+        let prepared = Prepared { purpose, child, program, image: image_size(&zygote)? };
         Ok(Self { zygote, prepared })
     }
 
-    /// Makes one worker as a client would and has it tell its layers.
+    /// Makes one child as a client would and has it tell its layers.
     fn describe(&self) -> io::Result<Status> {
+        match &self.prepared.purpose {
+            Purpose::Work(_) => self.describe_worker(),
+            Purpose::Scan(_) => self.describe_scanner(),
+        }
+    }
+
+    /// A scanner cannot say what it is: a child locks itself as one, and answers instead of becoming it.
+    fn describe_scanner(&self) -> io::Result<Status> {
+        let (socket, pidfd) = self.locked_child(Message::Empty, |status| {
+            // SAFETY: descriptor 1 is this child's socket, and nothing else in it uses it.
+            let mut socket = ManuallyDrop::new(unsafe { File::from_raw_fd(1) });
+            let told =
+                postcard::to_stdvec(&status).map_err(io::Error::other).and_then(|status| protocol::frame(&status));
+            i32::from(told.and_then(|frame| io::Write::write_all(&mut *socket, &frame)).is_err())
+        })?;
+        let status = protocol::read_frame(&mut File::from(OwnedFd::from(socket)), 256);
+        rustix::process::waitid(rustix::process::WaitId::PidFd(pidfd.as_fd()), rustix::process::WaitIdOptions::EXITED)?;
+        postcard::from_bytes(&status?).map_err(io::Error::other)
+    }
+
+    fn describe_worker(&self) -> io::Result<Status> {
         let (newborn, mut living) = self.spawn(Spawn { largest: 4096, seconds: 5, warm: true }, None)?;
         // As a file: `read` and `write` are calls a zygote has anyway.
-        let mut socket = std::fs::File::from(newborn.socket);
+        let mut socket = File::from(newborn.socket);
         living.let_go();
         let status = (|| {
             io::Write::write_all(&mut socket, &protocol::job_frame(&Job::Describe)?)?;

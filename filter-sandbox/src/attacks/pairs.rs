@@ -42,7 +42,7 @@ const LEFT_NOTHING: i32 = 120;
 impl Births {
     /// Looks once while the first lives, once after its end.
     pub(super) fn pair(&self, pair: &Pair) -> io::Result<[Outcome; 2]> {
-        let (mut socket, pidfd) = self.hostile_child(Message::ReadOnly, || {
+        let (mut socket, pidfd) = self.locked_child(Message::ReadOnly, |_| {
             if (pair.leave)().is_err() {
                 return LEFT_NOTHING;
             }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use rustix::fd::AsFd;
 use serde::{Deserialize, Serialize};
 
-use super::{ATTACKS, Attack, ENDS, Message, ON_A_WRITABLE_MESSAGE, Outcome, PAIRS, Victim};
+use super::{ATTACKS, Attack, ENDS, Message, ON_A_SCANNER, ON_A_WRITABLE_MESSAGE, Outcome, PAIRS, Victim};
 use crate::bpf::Program;
 use crate::calls::{Call, Rule};
 use crate::confine::{self, Confined};
@@ -20,6 +20,8 @@ use crate::{seccomp, sys};
 pub enum Ask {
     /// [`ATTACKS`], then [`ON_A_WRITABLE_MESSAGE`]: one [`Outcome`] each.
     Attacks,
+    /// [`ON_A_SCANNER`]: one [`Outcome`] each.
+    OnAScanner,
     /// [`ENDS`]: one [`Outcome`] each.
     Ends,
     /// [`PAIRS`], once while the first of the two lives and once after its end: two [`Outcome`]s each.
@@ -94,7 +96,7 @@ fn told(outcome: Result<(), Box<dyn std::error::Error>>) -> ExitCode {
 fn surveyed(role: Role, seccomp: bool) -> Result<(), Box<dyn std::error::Error>> {
     let mut confined = confine::all_but_seccomp(role)?;
     let (mut victim, _) = confined.control.recv::<Victim>()?;
-    let mut births = Births::of(&mut confined)?;
+    let mut births = Births::of(role, &mut confined)?;
     victim.stray = births.zygote.proc().as_raw_fd();
     if !seccomp {
         births.prepared.program = None;
@@ -117,6 +119,7 @@ fn answer(ask: Ask, confined: &Confined, births: &Births, victim: &Victim) -> Re
             each(ATTACKS, Message::ReadOnly)?;
             each(ON_A_WRITABLE_MESSAGE, Message::Writable)?;
         }
+        Ask::OnAScanner => each(ON_A_SCANNER, Message::ReadOnly)?,
         Ask::Ends => each(ENDS, Message::ReadOnly)?,
         Ask::Pairs => {
             for pair in PAIRS {

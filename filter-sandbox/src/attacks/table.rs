@@ -10,12 +10,12 @@ use super::{Attack, Victim, escape, files, kernel, memory, network};
 /// Killed by seccomp.
 const SECCOMP: Outcome = Outcome::Killed(libc::SIGSYS);
 
-const fn attack(row: u8, name: &'static str, run: fn(&Victim) -> Result<(), i32>, alone: Outcome) -> Attack {
+pub(super) const fn attack(row: u8, name: &'static str, run: fn(&Victim) -> Result<(), i32>, alone: Outcome) -> Attack {
     Attack { row, name, run, whole: SECCOMP, alone, bare: alone, boundary: false }
 }
 
 /// Aimed at the host.
-const fn host(row: u8, name: &'static str, run: fn(&Victim) -> Result<(), i32>, alone: Outcome) -> Attack {
+pub(super) const fn host(row: u8, name: &'static str, run: fn(&Victim) -> Result<(), i32>, alone: Outcome) -> Attack {
     Attack { boundary: true, ..attack(row, name, run, alone) }
 }
 
@@ -24,7 +24,7 @@ impl Attack {
         Self { bare, ..self }
     }
 
-    const fn whole(self, whole: Outcome) -> Self {
+    pub(super) const fn whole(self, whole: Outcome) -> Self {
         Self { whole, ..self }
     }
 }

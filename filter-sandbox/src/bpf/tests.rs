@@ -47,6 +47,11 @@ fn plainly(calls: &[Call], number: u32, arguments: [u64; 6]) -> u32 {
                 otherwise.map_or(libc::SECCOMP_RET_KILL_PROCESS, failing)
             }
         }
+        Rule::OnlyOrClear { values, cleared, otherwise } => {
+            let [first, second] = [arguments[0] as u32, arguments[1] as u32];
+            let fine = values.contains(&first) || (first == cleared && second == 0);
+            if fine { libc::SECCOMP_RET_ALLOW } else { failing(otherwise) }
+        }
     }
 }
 

@@ -7,7 +7,7 @@ mod worker;
 mod zygote;
 
 pub(crate) use roles::{ASKS_DNS, BASE, FILES, MEMORY_FILES, READS_FILES, RUNTIME, STREAMS, THREADS};
-pub(crate) use scanner::SCANNER;
+pub(crate) use scanner::{FOREIGN_CODE, SCANNER};
 pub(crate) use worker::WORKER;
 pub(crate) use zygote::{SETUP, ZYGOTE};
 
@@ -21,6 +21,8 @@ pub enum Rule {
     /// It is let through when `argument & mask` is one of `values`; else it fails with that errno, or is fatal.
     /// Only the argument's low 32 bits are looked at: every value named here lives there.
     Only { argument: u8, mask: u32, values: &'static [u32], otherwise: Option<i32> },
+    /// It is let through when argument 0 is one of `values`, or is `cleared` and argument 1 is zero; else it fails.
+    OnlyOrClear { values: &'static [u32], cleared: u32, otherwise: i32 },
 }
 
 /// One line of a list.

@@ -65,14 +65,7 @@ pub(crate) const BASE: &[Call] = &[
     allow(libc::SYS_uname, "harmless; libraries ask"),
     only(libc::SYS_tgkill, 0, WHOLE, &[1], Some(libc::EPERM), "abort: to itself, 1 in its own pid namespace"),
     only(libc::SYS_prlimit64, 2, WHOLE, &[0], Some(libc::EPERM), "reading its own limits, never setting"),
-    only(
-        libc::SYS_prctl,
-        0,
-        WHOLE,
-        &[libc::PR_SET_NAME as u32, libc::PR_GET_NAME as u32, PR_SET_VMA],
-        Some(libc::EPERM),
-        "names of threads and mappings",
-    ),
+    only(libc::SYS_prctl, 0, WHOLE, NAMING, Some(libc::EPERM), "names of threads and mappings"),
     only(
         libc::SYS_ioctl,
         1,
@@ -114,6 +107,9 @@ pub(crate) const BASE: &[Call] = &[
     fail(libc::SYS_getcwd, libc::EACCES, "backtraces ask for it"),
     fail(libc::SYS_sysinfo, libc::EPERM, "libraries ask for memory size"),
 ];
+
+/// `prctl` options that name threads and mappings.
+pub(super) const NAMING: &[u32] = &[libc::PR_SET_NAME as u32, libc::PR_GET_NAME as u32, PR_SET_VMA];
 
 /// `linux/prctl.h`: names an anonymous mapping; newer C libraries do so for thread stacks.
 const PR_SET_VMA: u32 = 0x5356_4d41;

@@ -15,6 +15,7 @@ use super::sheet::Kept;
 use super::{Unfiltered, examine_frame};
 use crate::memory::{self, Locked};
 use crate::report::{Facts, Report, limits::REPORT_BYTES};
+use crate::scanner::{self, limits::ANSWER};
 
 /// A place among the running workers; held until the worker is dead.
 #[derive(Debug)]
@@ -88,6 +89,18 @@ impl Busy {
         };
         report.check(size, facts).map_err(Unfiltered::Lied)?;
         Ok(report)
+    }
+    /// Takes an external scanner's points: one line, read no further than its end or its bound.
+    pub(super) async fn points(&mut self) -> Result<f32, Unfiltered> {
+        let socket = self.socket()?;
+        let mut line = Vec::with_capacity(ANSWER);
+        while line.last() != Some(&b'\n') {
+            if line.len() == ANSWER {
+                return Err(Unfiltered::Garbage);
+            }
+            line.push(socket.read_u8().await.map_err(|_| Unfiltered::Died)?);
+        }
+        scanner::answer(&line).ok_or(Unfiltered::Garbage)
     }
 }
 

@@ -9,6 +9,7 @@ use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus};
 use crate::memory;
 use crate::offspring::Zygote;
 use crate::protocol::{Spawn, limits};
+use crate::role::Role;
 use crate::sys::{self, Cloned};
 use crate::worker::{Birth, Prepared, ended};
 
@@ -52,6 +53,8 @@ impl Births {
         }
         let file = match &brought {
             Some(file) => memory_file(file).map(|()| None)?,
+            // A scanner reads at once: its message must be there before it is.
+            None if self.prepared.child == Role::Scanner => return Err(io::Error::from_raw_os_error(libc::EINVAL)),
             None => Some(memory::empty_file()?),
         };
         let writable = brought.as_ref().or(file.as_ref()).ok_or(io::ErrorKind::InvalidInput)?;

@@ -19,6 +19,7 @@ pub fn role(name: &str, args: &[&str]) -> ExitCode {
     let role: Role = name.parse().unwrap();
     match args {
         [] => zygote::run(role),
+        ["scan", program] => zygote::run_scanning(role, program),
         ["hostile"] => zygote::run_with(role, hostile::duty),
         ["survey", how] => attacks::survey(role, *how == "whole"),
         ["attack", how, index] => attacks::as_role(role, *how == "whole", index.parse().unwrap()),
@@ -82,7 +83,11 @@ pub fn zygote(self_test: bool) -> (Running, Edge, zygote::Ready) {
 }
 
 pub fn zygote_with(args: &[&str], self_test: bool) -> (Running, Edge, zygote::Ready) {
-    let running = start(Role::MxZygote, args).unwrap();
+    zygote_of(Role::MxZygote, args, self_test)
+}
+
+pub fn zygote_of(role: Role, args: &[&str], self_test: bool) -> (Running, Edge, zygote::Ready) {
+    let running = start(role, args).unwrap();
     let (ours, theirs) = Edge::pair().unwrap();
     running.control.send(&zygote::Start { self_test }, &[theirs.as_fd()]).unwrap();
     let (ready, _) = running.control.recv::<zygote::Ready>().unwrap();

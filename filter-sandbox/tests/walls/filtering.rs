@@ -200,11 +200,15 @@ fn threads() {
     box_::end(running);
 }
 
-/// As root the machine's handler of core files is set, to a file and to a program, while workers crash.
 fn cores() {
+    with_core_handlers(crash_many);
+}
+
+/// As root the machine's handler of core files is set, to a file and to a program, while something crashes.
+pub fn with_core_handlers(crash: fn()) {
     const SETTING: &str = "/proc/sys/kernel/core_pattern";
     if !rustix::process::geteuid().is_root() {
-        return crash_many();
+        return crash();
     }
     let folder = box_::Directory::new("cores");
     std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
@@ -212,7 +216,7 @@ fn cores() {
     let place = folder.path().display();
     for pattern in [format!("{place}/core.%p"), format!("|/usr/bin/tee {place}/piped")] {
         std::fs::write(SETTING, &pattern).unwrap();
-        let outcome = std::panic::catch_unwind(crash_many);
+        let outcome = std::panic::catch_unwind(crash);
         std::thread::sleep(Duration::from_millis(200));
         std::fs::write(SETTING, before.trim()).unwrap();
         outcome.unwrap();

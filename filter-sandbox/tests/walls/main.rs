@@ -8,6 +8,7 @@ mod hostile;
 mod lesser_kernels;
 mod role_attacks;
 mod runner;
+mod scanning;
 mod worker_attacks;
 
 use std::process::ExitCode;

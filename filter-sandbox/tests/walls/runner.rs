@@ -3,7 +3,7 @@
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-use crate::{filtering, hostile, lesser_kernels, role_attacks, worker_attacks};
+use crate::{filtering, hostile, lesser_kernels, role_attacks, scanning, worker_attacks};
 
 /// One test.
 pub struct Case {
@@ -14,8 +14,14 @@ pub struct Case {
 const UNPRIVILEGED: u32 = 65_534;
 
 fn cases() -> Vec<Case> {
-    let all =
-        [filtering::cases(), hostile::cases(), worker_attacks::cases(), role_attacks::cases(), lesser_kernels::cases()];
+    let all = [
+        filtering::cases(),
+        hostile::cases(),
+        scanning::cases(),
+        worker_attacks::cases(),
+        role_attacks::cases(),
+        lesser_kernels::cases(),
+    ];
     all.into_iter().flatten().collect()
 }
 

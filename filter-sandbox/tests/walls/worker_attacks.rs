@@ -77,24 +77,28 @@ impl Drop for Outside {
 }
 
 /// A zygote that answers, and what its children must not reach.
-struct Survey {
+pub struct Survey {
     running: Running,
     _outside: Outside,
 }
 
 impl Survey {
     fn new(how: &str) -> Self {
+        Self::of(Role::MxZygote, how)
+    }
+
+    pub fn of(zygote: Role, how: &str) -> Self {
         let outside = Outside::new();
-        let running = box_::start(Role::MxZygote, &["survey", how]).unwrap();
+        let running = box_::start(zygote, &["survey", how]).unwrap();
         running.control.send(&outside.victim, &[]).unwrap();
         Self { running, _outside: outside }
     }
 
-    fn ask(&self, ask: Ask) {
+    pub fn ask(&self, ask: Ask) {
         self.running.control.send(&ask, &[]).unwrap();
     }
 
-    fn outcome(&self) -> Outcome {
+    pub fn outcome(&self) -> Outcome {
         self.running.control.recv::<Outcome>().unwrap().0
     }
 
@@ -103,12 +107,12 @@ impl Survey {
         ATTACKS.iter().chain(ON_A_WRITABLE_MESSAGE).map(|attack| (attack, self.outcome())).collect()
     }
 
-    fn end(self) {
+    pub fn end(self) {
         box_::end(self.running);
     }
 }
 
-fn judge(outcomes: &[(&Attack, Outcome)], expected: impl Fn(&Attack) -> Outcome) {
+pub fn judge(outcomes: &[(&Attack, Outcome)], expected: impl Fn(&Attack) -> Outcome) {
     let wrong: Vec<_> = outcomes
         .iter()
         .filter(|(attack, outcome)| expected(attack) != *outcome)
@@ -153,7 +157,12 @@ fn ends() {
 }
 
 fn pairs() {
-    let survey = Survey::new("alone");
+    strangers(Role::MxZygote);
+}
+
+/// Two children of that zygote know nothing of each other.
+pub fn strangers(zygote: Role) {
+    let survey = Survey::of(zygote, "alone");
     survey.ask(Ask::Pairs);
     for pair in PAIRS {
         assert_eq!(survey.outcome(), pair.expected, "{}, both alive", pair.name);
