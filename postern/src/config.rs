@@ -61,6 +61,43 @@ pub struct Config {
     pub memory: Option<Bytes>,
     /// What a new mailbox may hold. Default: 10 GB.
     pub default_quota: Option<Bytes>,
+    /// A second opinion on mail from outside, by a program that is not ours. Default: none. Its walls are weaker than
+    /// those of the workers that all mail passes, and it takes about a second a letter.
+    pub scanner: Option<Scanner>,
+}
+
+/// An external scanner. Each letter (of up to 1 MiB) gets a process of its own, which sees no network, no other letter
+/// and no file but its program and rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Scanner {
+    /// Which program: `"spamassassin"`, as Debian packages it, with the rules on this machine. From 5 points on a letter
+    /// goes to Junk, whatever `required_score` says.
+    pub profile: Profile,
+    /// What becomes of a letter when the scanner crashes, hangs or talks nonsense: `"come-again"` tells its sender to try
+    /// later (451), `"file-without"` files it by our own verdict alone. Default: `"come-again"`.
+    #[serde(default)]
+    pub when_it_fails: WhenItFails,
+}
+
+/// The programs there is a profile for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Profile {
+    /// Apache SpamAssassin, in Perl, asking nobody.
+    #[serde(rename = "spamassassin")]
+    SpamAssassin,
+}
+
+/// What a failed scan costs its letter.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenItFails {
+    /// A 451.
+    #[default]
+    ComeAgain,
+    /// Its second opinion.
+    FileWithout,
 }
 
 /// A DNS server: an address, with port 53 unless another is given.
@@ -95,6 +132,7 @@ impl Default for Config {
             max_message: None,
             memory: None,
             default_quota: None,
+            scanner: None,
         }
     }
 }

@@ -5,13 +5,14 @@
 //!
 //! ```text
 //!  mx ──────────── Deposit ──► keeper ◄── Login ── submission ── Spawn ──► submission-zygote
-//!  │ └─ Spawn ──► mx-zygote      ▲ ▲
+//!  │ ├─ Spawn ──► mx-zygote      ▲ ▲
+//!  │ ├─ Spawn ──► scanner-zygote │ │   (when the admin has switched it on)
 //!  └─ DNS ──► resolver           │ └── Admin ──── admin.sock
 //!                                └ Login ── imapd-login ── Owners ──► imapd-owner ── Spawn ──► imapd-zygote
 //! ```
 
 use filter_sandbox::role::Role;
-use filter_sandbox::walls::{Network, Root};
+use filter_sandbox::walls::Network;
 use wire::control::EdgeName;
 
 use crate::up::ports::Service;
@@ -46,7 +47,7 @@ pub struct EdgeRow {
 }
 
 /// All edges. A role's start packet carries its ends in this order.
-pub const EDGES: [EdgeRow; 7] = [
+pub const EDGES: [EdgeRow; 8] = [
     EdgeRow {
         client: Role::Mx,
         server: Role::Keeper,
@@ -96,6 +97,14 @@ pub const EDGES: [EdgeRow; 7] = [
         at_client: EdgeName::Zygote,
         at_server: None,
     },
+    // The last of mx's: it has it only when there is a scanner.
+    EdgeRow {
+        client: Role::Mx,
+        server: Role::ScannerZygote,
+        carries: Carries::Spawn,
+        at_client: EdgeName::Scanner,
+        at_server: None,
+    },
 ];
 
 /// A role that `up` starts.
@@ -126,8 +135,9 @@ pub enum Given {
 pub const RUNTIME_SOCKETS: usize = 3;
 
 /// All roles, in the order in which they are started: who answers before who asks, so that nobody waits.
-pub const ROLES: [RoleRow; 9] = [
+pub const ROLES: [RoleRow; 10] = [
     RoleRow { role: Role::Keeper, serves: &[], given: Given::Admin, runtime: true },
+    RoleRow { role: Role::ScannerZygote, serves: &[], given: Given::Nothing, runtime: false },
     RoleRow { role: Role::MxZygote, serves: &[], given: Given::Nothing, runtime: false },
     RoleRow { role: Role::SubmissionZygote, serves: &[], given: Given::Nothing, runtime: false },
     RoleRow { role: Role::ImapZygote, serves: &[], given: Given::Nothing, runtime: false },
@@ -146,17 +156,29 @@ pub const ROLES: [RoleRow; 9] = [
 /// The namespaces of `/proc/PID/ns` that must be a role's own. All have these but for `net`.
 pub const NAMESPACES: [&str; 6] = ["user", "mnt", "pid", "ipc", "uts", "cgroup"];
 
+/// The rows of a box, with the external scanner or without.
+pub fn rows(scanner: bool) -> impl Iterator<Item = &'static RoleRow> {
+    ROLES.iter().filter(move |row| row.is_in(scanner))
+}
+
 impl RoleRow {
+    /// Whether a box has it: all have all but the scanner's zygote.
+    #[must_use]
+    pub fn is_in(&self, scanner: bool) -> bool {
+        scanner || self.role != Role::ScannerZygote
+    }
+
     /// Its row.
     #[must_use]
     pub fn of(role: Role) -> Option<&'static Self> {
         ROLES.iter().find(|row| row.role == role)
     }
 
-    /// Its edges, in the table's order.
-    pub fn edges(&self) -> impl Iterator<Item = &'static EdgeRow> + use<> {
+    /// Its edges, in the table's order, in a box with the external scanner or without.
+    pub fn edges(&self, scanner: bool) -> impl Iterator<Item = &'static EdgeRow> + use<> {
         let role = self.role;
-        EDGES.iter().filter(move |edge| edge.client == role || edge.server == role)
+        let there = EDGES.iter().filter(move |edge| scanner || edge.server != Role::ScannerZygote);
+        there.filter(move |edge| edge.client == role || edge.server == role)
     }
 
     /// Whether its network is its own.
@@ -168,20 +190,20 @@ impl RoleRow {
     /// Whether it makes the single-use workers.
     #[must_use]
     pub fn makes_workers(&self) -> bool {
-        self.role.walls().root == Root::Proc && self.role != Role::OwnerZygote
+        self.role.walls().makes_children() && self.role != Role::OwnerZygote
     }
 
     /// Sockets it has when nobody is connected: control edge, edges, listeners, what else it was given, its runtime's.
-    /// `binds` is the number of addresses each service listens on.
+    /// `binds` is the number of addresses each service listens on; see [`Self::edges`] for `scanner`.
     #[must_use]
-    pub fn sockets(&self, binds: usize) -> usize {
+    pub fn sockets(&self, binds: usize, scanner: bool) -> usize {
         let given = match self.given {
             Given::Nothing => 0,
             Given::Admin => 1,
             Given::Dns => 2,
         };
         let runtime = if self.runtime { RUNTIME_SOCKETS } else { 0 };
-        1 + self.edges().count() + self.serves.len() * binds + given + runtime
+        1 + self.edges(scanner).count() + self.serves.len() * binds + given + runtime
     }
 
     /// The roles that end, and are restarted, when this one does.
@@ -221,7 +243,7 @@ mod tests {
     #[test]
     fn a_zygote_has_no_edge_but_its_clients() {
         for row in ROLES.iter().filter(|row| row.makes_workers()) {
-            let edges: Vec<_> = row.edges().collect();
+            let edges: Vec<_> = row.edges(true).collect();
             assert!(matches!(edges[..], [one] if one.server == row.role && one.at_server.is_none()), "{row:?}");
         }
     }

@@ -32,13 +32,14 @@ fn the_example_is_accepted_and_is_the_default() {
     let all: String = EXAMPLE.lines().map(|line| uncommented(line) + "\n").collect();
     fs::write(&path, all).unwrap();
     let read = Config::read(&path).unwrap();
-    assert!(read.tls_cert.is_some() && read.dns.len() == 2 && read.bind.len() == 2);
+    assert!(read.tls_cert.is_some() && read.dns.len() == 2 && read.bind.len() == 2 && read.scanner.is_some());
     fs::remove_file(&path).unwrap();
 }
 
-/// `# key = value` without its mark; prose stays a comment.
+/// `# key = value` and `# [section]` without its mark; prose stays a comment.
 fn uncommented(line: &str) -> String {
-    let key = line.strip_prefix("# ").filter(|rest| rest.split(' ').nth(1) == Some("="));
+    let key =
+        line.strip_prefix("# ").filter(|rest| rest.split(' ').nth(1) == Some("=") || rest.starts_with("[scanner]"));
     key.unwrap_or(line).to_owned()
 }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
+use filter_sandbox::filter::Unfiltered;
 use filter_sandbox::report::{Facts, Report};
 use filter_sandbox::score::Authentication;
 use spool::edges::pipe::LetterPipe;
@@ -147,11 +148,25 @@ impl Delivery<'_> {
             (error.to_string(), outcome)
         })?;
         let (into, rules) = match self.desk.rules.service {
-            Service::Mx => verdict::folder(&report, authentication),
+            Service::Mx => verdict::folder(&report, authentication, self.scanned(&made).await?),
             // Ours to ours: no verdict.
             Service::Submission => (Into::Inbox, String::new()),
         };
         Ok(Examined { made: Arc::new(made), report, into, rules })
+    }
+
+    /// The external scanner's opinion, if there is one and the letter is no larger than it takes.
+    async fn scanned(&self, made: &FinalBytes) -> Result<Option<f32>, Refused> {
+        let Some(second) = &self.desk.second_opinion else { return Ok(None) };
+        match second.scans.points(&made.slices()).await {
+            Ok(points) => Ok(Some(points)),
+            Err(Unfiltered::TooLong) => Ok(None),
+            Err(error) if second.needed => Err((format!("the external scanner: {error}"), Outcome::Unfiltered)),
+            Err(error) => {
+                warn!(session = format_args!("{:08x}", self.origin.id), %error, "not scanned; filed without the external scanner");
+                Ok(None)
+            }
+        }
     }
 
     fn log(&self, targets: &[Target], examined: &Examined, outcome: Outcome) {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use filter_sandbox::filter::Filter;
+use filter_sandbox::filter::{Filter, Scans};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use wire::logins::Logins;
@@ -13,6 +13,15 @@ use crate::budget::Budget;
 use crate::limits;
 use crate::peers::Keeper;
 use crate::session::Rules;
+
+/// An external scanner, and how much depends on it.
+#[derive(Debug)]
+pub struct SecondOpinion {
+    /// Gives points.
+    pub scans: Scans,
+    /// Whether a letter that it fails on is told to come again (451), rather than filed without it.
+    pub needed: bool,
+}
 
 /// One role's rules and handles.
 #[derive(Debug)]
@@ -25,6 +34,8 @@ pub struct Desk {
     pub budget: Budget,
     /// The strangers that look at mail.
     pub filter: Arc<Filter>,
+    /// `mx` only, when the admin switched it on: an external scanner.
+    pub second_opinion: Option<SecondOpinion>,
     /// `mx` only: whose mail it is.
     pub verifier: Option<Arc<Verifier>>,
     /// `submission` only: failed logins.

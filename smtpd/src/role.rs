@@ -20,7 +20,7 @@ use wire::tls::{BadCertificate, CertificatePem, Tls};
 
 use crate::authentication::Verifier;
 use crate::budget::Budget;
-use crate::desk::Desk;
+use crate::desk::{Desk, SecondOpinion};
 use crate::limits;
 use crate::listen::Doors;
 use crate::peers::Keeper;
@@ -120,7 +120,7 @@ pub fn runtime() -> std::io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(2).max_blocking_threads(64).enable_all().build()
 }
 
-/// Lays out what all sessions share. `verifier` is `mx`'s.
+/// Lays out what all sessions share. `verifier` and `second_opinion` are `mx`'s.
 ///
 /// # Errors
 /// [`Fault`].
@@ -130,6 +130,7 @@ pub fn desk(
     keeper: Keeper,
     zygote: OwnedFd,
     verifier: Option<Arc<Verifier>>,
+    second_opinion: Option<SecondOpinion>,
 ) -> Result<Arc<Desk>, Fault> {
     let filter = FilterLimits {
         ready: settings.ready_workers,
@@ -145,6 +146,7 @@ pub fn desk(
         tls: Tls::new(&settings.certificate).map_err(Fault::Certificate)?,
         budget: Budget::new(settings.budget, settings.largest),
         filter: Filter::new(zygote.into(), filter)?,
+        second_opinion,
         verifier,
         logins: Mutex::new(Logins::default()),
         keeper: watch::Sender::new(Some(keeper)),
@@ -168,6 +170,12 @@ pub async fn follow(
             (Control::Edge(EdgeName::Zygote), Some(fd)) => {
                 if let Err(error) = desk.filter.replace(fd.into()) {
                     warn!(%error, "the new zygote's socket is of no use");
+                }
+            }
+            (Control::Edge(EdgeName::Scanner), Some(fd)) => {
+                let replaced = desk.second_opinion.as_ref().map(|second| second.scans.replace(fd.into()));
+                if let Some(Err(error)) = replaced {
+                    warn!(%error, "the new scanner's socket is of no use");
                 }
             }
             (Control::Certificate(certificate), _) => match desk.tls.reload(&certificate) {

@@ -39,7 +39,7 @@ fn story() -> Result<(), Fault> {
     let (listeners, login, zygote) = role::descriptors(fds)?;
     role::runtime()?.block_on(async {
         let controls = Controls::new(confined.control)?;
-        let desk = role::desk(start.settings, Service::Submission, Keeper::login(login)?, zygote, None)?;
+        let desk = role::desk(start.settings, Service::Submission, Keeper::login(login)?, zygote, None, None)?;
         let doors = Doors::default();
         let listeners = listeners.into_iter().map(listen::listener).collect::<std::io::Result<Vec<_>>>()?;
         let submissions = listeners.first().map(tokio::net::TcpListener::local_addr).transpose()?;

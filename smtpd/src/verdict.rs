@@ -19,12 +19,16 @@ pub fn must_wait(authentication: &Authentication) -> bool {
     authentication.dmarc == Outcome::TempError && authentication.policy == Policy::Reject
 }
 
-/// Where it goes, and the rules that decided, for the log.
+/// Where it goes, and the rules that decided, for the log. `scanned` is what an external scanner gave it: a second opinion
+/// that can only send it to Junk. The two are not added up, because they count the same signs.
 #[must_use]
-pub fn folder(report: &Report, authentication: &Authentication) -> (Into, String) {
+pub fn folder(report: &Report, authentication: &Authentication, scanned: Option<f32>) -> (Into, String) {
     let quarantined = authentication.dmarc == Outcome::Fail && authentication.policy == Policy::Quarantine;
     let score = score::score(&report.features, authentication);
-    let rules: Vec<String> = score.reasons.iter().map(|(name, points)| format!("{name}={points}")).collect();
-    let into = if quarantined || score.verdict == Verdict::Junk { Into::Junk } else { Into::Inbox };
+    let scanner = scanned.map(|points| ("SCANNER", points));
+    let reasons = score.reasons.iter().copied().chain(scanner);
+    let rules: Vec<String> = reasons.map(|(name, points)| format!("{name}={points}")).collect();
+    let spam = scanned.is_some_and(|points| points >= score::THRESHOLD);
+    let into = if quarantined || spam || score.verdict == Verdict::Junk { Into::Junk } else { Into::Inbox };
     (into, rules.join(","))
 }

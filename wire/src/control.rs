@@ -14,6 +14,8 @@ pub enum EdgeName {
     Keeper,
     /// To the role's own zygote.
     Zygote,
+    /// From `mx` to the external scanner's zygote.
+    Scanner,
     /// From `imapd-login` to the owner zygote, at either end.
     Owners,
     /// The keeper's end of `mx`'s Deposit edge.

@@ -90,6 +90,10 @@ pub fn run(shared: &Shared, options: &UpOptions) -> Result<ExitCode, Failure> {
     let key = BoxKey::find(&data, secrets.passphrase())?;
     let mut certificates = Certificates::open(&data, &config)?;
     let as_root = rustix::process::geteuid().is_root();
+    if let (Some(_), Some(path)) = (&config.scanner, filter_sandbox::scanner::missing()) {
+        let words = format!("the external scanner: {} is not there", path.display());
+        return Err(Failure::new(format!("{words}; {}", filter_sandbox::scanner::REMEDY)));
+    }
     let parts = Parts {
         spool: data.spool(as_root.then(|| filter_sandbox::role::Role::Keeper.host_uid()))?,
         admin: admin::listen(&data)?,

@@ -13,7 +13,7 @@ use wire::tls::CertificatePem;
 
 use super::ports::{Bound, Service};
 use crate::box_key::Secret;
-use crate::config::Config;
+use crate::config::{Config, WhenItFails};
 use crate::edges::{Carries, EDGES};
 
 /// Everything the roles are made from.
@@ -98,11 +98,18 @@ fn keepers_edges() -> impl Iterator<Item = EdgeKind> {
 
 /// Seconds a worker gets for one letter.
 const WORKER_SECONDS: u64 = 30;
+/// Seconds an external scanner gets for one letter: about one is usual on a fast machine.
+const SCANNER_SECONDS: u64 = 60;
 
 impl Parts {
     fn mx(&self) -> smtpd::mx::Start {
         let ready_workers = if crate::config::small_board() { 1 } else { 4 };
-        smtpd::mx::Start { settings: Settings { ready_workers, ..self.settings() } }
+        let scanning = self.config.scanner.as_ref().map(|scanner| smtpd::mx::Scanning {
+            concurrent: if crate::config::small_board() { 1 } else { 2 },
+            seconds: SCANNER_SECONDS,
+            needed: scanner.when_it_fails == WhenItFails::ComeAgain,
+        });
+        smtpd::mx::Start { settings: Settings { ready_workers, ..self.settings() }, scanning }
     }
 
     fn submission(&self) -> smtpd::submission::Start {

@@ -18,7 +18,7 @@ use wire::tls::CertificatePem;
 use super::back_off::BackOff;
 use super::parts::Parts;
 use super::{logs, say};
-use crate::edges::{EdgeRow, ROLES, RoleRow};
+use crate::edges::{EdgeRow, ROLES, RoleRow, rows};
 use crate::failure::{Doing, Failure};
 
 /// All roles of the box.
@@ -68,7 +68,8 @@ impl Roles {
     /// # Errors
     /// In words for the admin: which role, what is missing, what to do.
     pub fn start_all(&mut self) -> Result<(), Failure> {
-        for (place, row) in ROLES.iter().enumerate() {
+        let scanner = self.parts.config.scanner.is_some();
+        for (place, row) in ROLES.iter().enumerate().filter(|(_, row)| row.is_in(scanner)) {
             self.start(place).doing(|| format!("cannot start the role {}", row.role))?;
         }
         Ok(())
@@ -101,7 +102,7 @@ impl Roles {
     /// The role's ends of its edges. The other end of a new one goes to its role, now or when that is started.
     fn ends(&mut self, row: &RoleRow) -> io::Result<Vec<Edge>> {
         let mut ends = Vec::new();
-        for edge in row.edges() {
+        for edge in row.edges(self.parts.config.scanner.is_some()) {
             let held = self.held.iter().position(|(held, role, _)| *held == edge && *role == row.role);
             if let Some(index) = held {
                 ends.push(self.held.swap_remove(index).2);
@@ -238,7 +239,8 @@ impl Roles {
     /// Whether every role runs and has locked itself.
     #[must_use]
     pub fn all_locked(&self) -> bool {
-        self.running.len() == ROLES.len() && self.running.values().all(|live| is_locked(live.running.pid))
+        self.running.len() == rows(self.parts.config.scanner.is_some()).count()
+            && self.running.values().all(|live| is_locked(live.running.pid))
     }
 
     /// Asks `role` to finish and end.

@@ -21,6 +21,7 @@ macro_rules! as_both {
 
 as_both! {
     roles_are_what_the_table_says: super::walls::roles_are_what_the_table_says;
+    roles_are_what_the_table_says_with_a_scanner: super::walls::roles_are_what_the_table_says_with_a_scanner;
     a_changed_certificate_is_taken_up: super::certificates::a_changed_certificate_is_taken_up;
     all_of_several_changes_at_once_are_made: super::changes::all_of_several_changes_at_once_are_made;
     every_role_comes_back: super::restarts::every_role_comes_back;

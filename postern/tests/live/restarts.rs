@@ -1,6 +1,6 @@
 //! A role that dies is started again; the others go on.
 
-use postern::edges::{ROLES, RoleRow};
+use postern::edges::{RoleRow, rows};
 
 use super::house::{eventually, signal};
 use super::{House, User};
@@ -9,12 +9,12 @@ pub fn every_role_comes_back(user: User) {
     let house = House::start(user, "restarts");
     let secret = house.said["first"]["device_password"].as_str().unwrap().to_owned();
     assert!(house.letter_goes_through(&secret), "before anything died");
-    for row in &ROLES {
+    for row in rows(false) {
         let before = house.roles();
         signal(before[row.role.name()], "KILL");
         eventually(row.role.name(), || {
             let now = house.roles();
-            now.len() == ROLES.len() && now[row.role.name()] != before[row.role.name()]
+            now.len() == rows(false).count() && now[row.role.name()] != before[row.role.name()]
         });
         // Those that end with it come back, too, a moment later.
         eventually("a letter's way", || house.letter_goes_through(&secret));

@@ -4,23 +4,36 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs;
 
 use filter_sandbox::role::Role;
-use postern::edges::{NAMESPACES, ROLES, RoleRow};
+use postern::edges::{NAMESPACES, RoleRow, rows};
 
 use super::house::{eventually, field};
 use super::{House, User};
 
 pub fn roles_are_what_the_table_says(user: User) {
-    let house = House::start(user, "walls");
+    compare(user, House::start(user, "walls"), false);
+}
+
+pub fn roles_are_what_the_table_says_with_a_scanner(user: User) {
+    let house = House::start_with(user, "scanner-walls", |folder| {
+        let config = folder.join("postern.toml");
+        fs::write(&config, "[scanner]\nprofile = \"spamassassin\"\n").unwrap();
+        fs::set_permissions(&config, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        vec!["--config".to_owned(), config.display().to_string()]
+    });
+    compare(user, house, true);
+}
+
+fn compare(user: User, house: House, scanner: bool) {
     // The pool of ready workers fills in a moment; until then a descriptor may be under way.
     eventually("the pool is full", || ready_workers(&house) == expected_workers());
     let roles = house.roles();
-    assert_eq!(roles.len(), ROLES.len(), "{roles:?}");
+    assert_eq!(roles.len(), rows(scanner).count(), "{roles:?}");
     let mut seen = BTreeMap::<&str, HashSet<String>>::new();
-    for row in &ROLES {
+    for row in rows(scanner) {
         let pid = roles[row.role.name()];
         locked(row, pid, user);
         namespaces(row, pid, &mut seen);
-        descriptors(row, pid);
+        descriptors(row, pid, scanner);
     }
 }
 
@@ -69,7 +82,7 @@ fn open(pid: u32) -> Vec<String> {
     entries.filter_map(|entry| Some(fs::read_link(entry.path()).ok()?.display().to_string())).collect()
 }
 
-fn descriptors(row: &RoleRow, pid: u32) {
+fn descriptors(row: &RoleRow, pid: u32, scanner: bool) {
     let role = row.role;
     let open = open(pid);
     let count = |prefix: &str| open.iter().filter(|link| link.starts_with(prefix)).count();
@@ -82,7 +95,7 @@ fn descriptors(row: &RoleRow, pid: u32) {
     assert_eq!(workers, expected, "{role}: {open:?}");
     let files = if role == Role::Mx { workers } else { 0 };
     assert_eq!(count("/memfd:"), files, "{role}: {open:?}");
-    assert_eq!(count("socket:"), row.sockets(1) + workers, "{role}: {open:?}");
+    assert_eq!(count("socket:"), row.sockets(1, scanner) + workers, "{role}: {open:?}");
     assert_eq!(count("/dev/null"), 2, "{role}: {open:?}");
     assert_eq!(count("pipe:"), 1, "{role}: {open:?}");
     let runtime = if row.runtime { 3 } else { 0 };

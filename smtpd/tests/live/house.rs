@@ -200,7 +200,10 @@ impl House {
         self.mx = Role_::start(Role::Mx, None);
         let dns = self.mx.0.as_mut().unwrap().dns.take().expect("DNS sockets");
         self.zone.serve(dns.udp);
-        self.mx.send(&smtpd::mx::Start { settings: self.settings.clone() }, &[&self.listeners[0], &deposit, &edge]);
+        self.mx.send(
+            &smtpd::mx::Start { settings: self.settings.clone(), scanning: None },
+            &[&self.listeners[0], &deposit, &edge],
+        );
         let (zygote, edge) = Self::start_zygote(Role::SubmissionZygote);
         self.submission_zygote = zygote;
         self.submission = Role_::start(Role::Submission, None);

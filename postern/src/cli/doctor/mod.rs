@@ -94,7 +94,7 @@ impl Doctor {
         let data = if shared.data.exists() { Some(DataFolder::open(&shared.data)?) } else { None };
         let up = data.as_ref().and_then(DataFolder::holder);
         let patient = Patient { config, data, up };
-        let mut findings = walls::look();
+        let mut findings = walls::look(&patient.config);
         findings.push(memory::look(&patient));
         findings.extend(ports::look(&patient));
         findings.extend(dns::look(&patient.config));

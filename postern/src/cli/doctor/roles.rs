@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{Finding, Patient};
-use crate::edges::ROLES;
+use crate::edges::rows;
 
 const ABOUT: &str = "roles";
 
@@ -18,10 +18,11 @@ pub fn look(patient: &Patient) -> Option<Finding> {
         .filter(|pid| parent(*pid) == Some(up))
         .filter_map(role)
         .collect();
+    let scanner = patient.config.scanner.is_some();
     let missing: Vec<_> =
-        ROLES.iter().map(|row| row.role.name()).filter(|name| !alive.iter().any(|role| role == name)).collect();
+        rows(scanner).map(|row| row.role.name()).filter(|name| !alive.iter().any(|role| role == name)).collect();
     Some(match missing.is_empty() {
-        true => Finding::good(ABOUT, format!("all {} are alive", ROLES.len())),
+        true => Finding::good(ABOUT, format!("all {} are alive", rows(scanner).count())),
         false => Finding::bad(
             ABOUT,
             format!("not alive: {}", missing.join(", ")),

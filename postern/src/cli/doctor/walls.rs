@@ -8,19 +8,27 @@ use filter_sandbox::confine::Status;
 use filter_sandbox::edge::Edge;
 use filter_sandbox::launch::Launch;
 use filter_sandbox::role::Role;
+use filter_sandbox::scanner::{REMEDY, TREE, missing};
 use filter_sandbox::zygote::{Ready, Start};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 
 use super::Finding;
+use crate::config::Config;
 
 const ABOUT: &str = "sandbox";
 /// Seconds a slow board may take.
 const PATIENCE: i64 = 20;
 
-/// Every layer.
-pub fn look() -> Vec<Finding> {
-    match probe() {
+/// Every layer; with the external scanner's when there is one.
+pub fn look(config: &Config) -> Vec<Finding> {
+    let mut findings = worker();
+    findings.extend(config.scanner.is_some().then(scanner));
+    findings
+}
+
+fn worker() -> Vec<Finding> {
+    match probe(Role::MxZygote, true) {
         Ok(Ready::Serving { worker, attacks, .. }) => layers(worker, attacks),
         Ok(Ready::Due) => Vec::new(),
         Ok(Ready::Refused(words)) => vec![Finding::bad(ABOUT, words, "without this `postern up` does not start")],
@@ -28,15 +36,37 @@ pub fn look() -> Vec<Finding> {
     }
 }
 
-fn probe() -> io::Result<Ready> {
+/// It holds, and is weaker: that is worth a word even when all is well.
+fn scanner() -> Finding {
+    const ABOUT: &str = "external scanner";
+    let advice = "without it `postern up` does not start: mend it, or take the section [scanner] out";
+    match probe(Role::ScannerZygote, false) {
+        Ok(Ready::Serving { .. } | Ready::Due) => Finding::weak(
+            ABOUT,
+            format!(
+                "spamassassin is on. Its walls are weaker than a worker's: it may read {} paths of this machine and run \
+                 /usr/bin/perl; it has no network, no other letter and nowhere to write",
+                TREE.len()
+            ),
+            "take the section [scanner] out of the configuration if our own verdict is enough",
+        ),
+        Ok(Ready::Refused(words)) => Finding::bad(ABOUT, words, advice),
+        Err(_) if missing().is_some() => {
+            let path = missing().unwrap_or(std::path::Path::new("/"));
+            Finding::bad(ABOUT, format!("{} is not there", path.display()), REMEDY)
+        }
+        Err(error) => Finding::bad(ABOUT, error.to_string(), advice),
+    }
+}
+
+fn probe(role: Role, self_test: bool) -> io::Result<Ready> {
     let exe = File::open("/proc/self/exe")?;
     let stderr = io::stderr();
-    let uid = rustix::process::geteuid().is_root().then(|| Role::MxZygote.host_uid());
-    let launch =
-        Launch { role: Role::MxZygote, exe: exe.as_fd(), args: &[], uid, directory: None, stderr: stderr.as_fd() };
+    let uid = rustix::process::geteuid().is_root().then(|| role.host_uid());
+    let launch = Launch { role, exe: exe.as_fd(), args: &[], uid, directory: None, stderr: stderr.as_fd() };
     let running = launch.start()?;
     let (_client, theirs) = Edge::pair()?;
-    running.control.send(&Start { self_test: true }, &[theirs.as_fd()]).map_err(io::Error::other)?;
+    running.control.send(&Start { self_test }, &[theirs.as_fd()]).map_err(io::Error::other)?;
     drop(theirs);
     let mut fds = [PollFd::new(&running.control, PollFlags::IN)];
     let patience = Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
