@@ -38,6 +38,8 @@ use roles::Roles;
 
 /// How long a start waits for the box before it to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What is left to the logs of roles that were ended because the box does not start.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 /// Between two looks at the certificate's files, and at what the zygotes say.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -190,8 +192,12 @@ async fn live(shared: &Shared, data: &DataFolder, parts: Parts, certificates: Ce
     let mut signals = Signals::new().doing(|| "cannot receive signals".to_owned())?;
     let domain = parts.config.default_domain().to_owned();
     let mut roles = Roles::new(parts).doing(|| "cannot start".to_owned())?;
-    roles.start_all()?;
-    first::wait_for_walls(&mut roles)?;
+    if let Err(failure) = roles.start_all().and_then(|()| first::wait_for_walls(&mut roles)) {
+        drain::end(&mut roles);
+        // What a role said last is still in its pipe.
+        tokio::time::sleep(LAST_WORDS).await;
+        return Err(failure);
+    }
     let started = first::serve(shared, data, &domain);
     tokio::pin!(started);
     let (mut greeted, terminal) = (false, rustix::termios::isatty(std::io::stdin()));

@@ -33,7 +33,7 @@ pub struct House {
 }
 
 /// The binary where `nobody` can reach it: a checkout may lie in a folder that only root enters.
-fn binary() -> &'static Path {
+pub fn binary() -> &'static Path {
     static COPY: OnceLock<PathBuf> = OnceLock::new();
     COPY.get_or_init(|| {
         let copy = std::env::temp_dir().join(format!("postern-live-{}", std::process::id()));

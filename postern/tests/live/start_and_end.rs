@@ -36,3 +36,23 @@ pub fn roles_die_with_up(user: User) {
     house.again();
     assert_eq!(house.roles().len(), roles.len());
 }
+
+/// A role that cannot lock itself says why, and its words reach the admin although the box does not start. As in many a
+/// container, part of `/proc` is hidden: the kernel then refuses a fresh one, which zygotes need.
+#[test]
+fn a_role_that_cannot_lock_itself_is_heard() {
+    let folder = std::env::temp_dir().join(format!("postern-live-heard-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir(&folder).unwrap();
+    let output = std::process::Command::new("timeout")
+        .args(["--signal=TERM", "30", "unshare", "--mount", "sh", "-c"])
+        .arg("mount -t tmpfs none /proc/fs && exec \"$0\" up --json --bind 127.0.0.1 --port-offset 19000 --data \"$1\"")
+        .arg(super::house::binary())
+        .arg(folder.join("data"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(said.contains("-zygote: cannot confine this role: "), "{said}");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
