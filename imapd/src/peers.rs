@@ -39,12 +39,19 @@ pub struct Keeper {
 pub struct Ears {
     events: mpsc::Receiver<Event>,
     view: Option<View>,
+    /// What was heard of a folder that the keeper has opened and this session not yet.
+    early: Vec<Event>,
 }
 
 impl Ears {
     fn absorb(&mut self, event: Event) {
-        if let Some(view) = &mut self.view {
-            view.absorb(event);
+        match (&mut self.view, event) {
+            (view, Event::Opened) => {
+                *view = None;
+                self.early.clear();
+            }
+            (Some(view), event) => view.absorb(event),
+            (None, event) => self.early.push(event),
         }
     }
 
@@ -76,7 +83,7 @@ impl Keeper {
     /// The kernel's.
     pub fn new(socket: OwnedFd) -> std::io::Result<Self> {
         let (mailbox, events) = Mailbox::new(socket.into())?;
-        Ok(Self { mailbox, ears: Ears { events, view: None } })
+        Ok(Self { mailbox, ears: Ears { events, view: None, early: Vec::new() } })
     }
 
     /// Asks; refusals are errors.
@@ -152,7 +159,9 @@ impl Keeper {
     }
 
     /// Opens a folder on what the keeper has just answered; what was heard since counts for it.
-    pub fn open(&mut self, view: View) {
+    pub fn open(&mut self, mut view: View) {
+        self.ears.drain();
+        self.ears.early.drain(..).for_each(|event| view.absorb(event));
         self.ears.view = Some(view);
     }
 
@@ -160,6 +169,7 @@ impl Keeper {
     pub fn forget(&mut self) {
         self.ears.drain();
         self.ears.view = None;
+        self.ears.early.clear();
     }
 }
 

@@ -167,6 +167,8 @@ impl View {
                 // Another session of this owner may have taken it into the shared table before.
                 self.keywords = true;
             }
+            // Of a view's own folder; who opens it has heard it.
+            Event::Opened => {}
             Event::FolderGone => {
                 self.gone = true;
                 self.expunge(&[(1, u32::MAX)]);

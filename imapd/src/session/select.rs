@@ -7,8 +7,9 @@ use crate::answer::Answer;
 use crate::view::View;
 
 pub(super) async fn run(session: &mut Session, name: String, read_only: bool) -> Done {
-    // Whether or not this succeeds, the folder open before is closed (RFC 3501 §6.3.1).
-    session.leave().await?;
+    // Whether or not this succeeds, the folder open before is closed (RFC 3501 §6.3.1), at the keeper too.
+    session.folder = None;
+    session.keeper.forget();
     let request = Request::Open { name, take_recent: !read_only };
     let (reply, facts) = session.keeper.list::<Vec<Fact>>(request).await?;
     let Reply::Opened { folder, recent_from, keywords } = reply else { return Err(Ended::KeeperGone.into()) };

@@ -27,6 +27,7 @@ pub const ALL: &[(&str, Story)] = &[
     ("old_letters_stay_readable_after_a_rekey", old_letters_stay_readable_after_a_rekey),
     ("a_second_device_stays_when_the_first_is_revoked", a_second_device_stays_when_the_first_is_revoked),
     ("three_clients_agree_in_the_end", three_clients_agree_in_the_end),
+    ("news_of_the_folder_before_is_not_of_this_one", news_of_the_folder_before_is_not_of_this_one),
     ("an_owner_ends_with_its_last_session", an_owner_ends_with_its_last_session),
     ("a_new_letter_is_told_within_milliseconds", a_new_letter_is_told_within_milliseconds),
 ];
@@ -384,6 +385,26 @@ fn three_clients_agree_in_the_end(house: &House) {
         lists.push(list);
     }
     assert!(lists[0] == lists[1] && lists[1] == lists[2]);
+}
+
+fn news_of_the_folder_before_is_not_of_this_one(house: &House) {
+    let mailbox = house.mailbox("switching", None);
+    let (mut reader, mut writer) = (house.session(&mailbox), house.session(&mailbox));
+    reader.ask("CREATE quiet");
+    let busy = std::thread::spawn(move || {
+        for number in 0..120 {
+            assert!(writer.append("INBOX", &message(number, 200)).contains("APPENDUID"));
+        }
+    });
+    while !busy.is_finished() {
+        let inbox = count(0, &reader.ask("SELECT INBOX"));
+        let inbox = count(inbox, &reader.ask("NOOP"));
+        assert!(reader.ask("FETCH 1:* (UID)").len() >= inbox);
+        assert_eq!(count(0, &reader.ask("SELECT quiet")), 0);
+        assert_eq!(count(0, &reader.ask("NOOP")), 0, "a letter of the folder before");
+    }
+    busy.join().unwrap();
+    assert_eq!(count(0, &reader.ask("SELECT INBOX")), 120);
 }
 
 /// Processes below the owner zygote.

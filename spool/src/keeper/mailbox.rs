@@ -83,6 +83,7 @@ impl Mailbox {
                 let Reply::Opened { folder, .. } = &reply else { return };
                 let folder = folder.id;
                 core.hub.listen(id, number, Some((folder, asked.line().clone())));
+                asked.line().event(0, Event::Opened);
                 asked.reply_with(core.sequence, reply, Along::Bytes(facts));
                 if let Some(before) = recent.filter(|_| take_recent) {
                     // Not worth refusing a SELECT for: at worst another session calls them \Recent too.

@@ -296,7 +296,13 @@ pub async fn open(mailbox: &Mailbox, name: &str) -> (mailbox::Folder, Vec<mailbo
 
 /// The next event, soon.
 pub async fn event(events: &mut Receiver<Event>) -> Event {
-    tokio::time::timeout(Duration::from_secs(10), events.recv()).await.expect("an event").expect("a session")
+    loop {
+        let event = tokio::time::timeout(Duration::from_secs(10), events.recv()).await;
+        match event.expect("an event").expect("a session") {
+            Event::Opened => {}
+            event => return event,
+        }
+    }
 }
 
 /// A letter's message as its owner reads it through a descriptor.
