@@ -62,9 +62,9 @@ impl FolderFacts {
     }
 
     /// Takes a whole snapshot of the keeper's, which may be older or newer than what is here.
-    pub fn merge(&mut self, folder: &Folder, snapshot: &[Fact]) {
+    pub fn merge(&mut self, folder: &Folder, snapshot: Vec<Fact>) {
         if self.letters.is_empty() && self.highest == 0 {
-            self.letters = snapshot.to_vec();
+            self.letters = snapshot;
             self.highest = folder.uid_next.saturating_sub(1);
             return;
         }
@@ -79,7 +79,7 @@ impl FolderFacts {
                 self.letters[place] = *fact;
             }
         }
-        self.add(snapshot);
+        self.add(&snapshot);
         self.highest = self.highest.max(folder.uid_next.saturating_sub(1));
     }
 

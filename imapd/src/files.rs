@@ -18,7 +18,11 @@ pub fn read(file: OwnedFd) -> io::Result<Zeroizing<Vec<u8>>> {
     bytes(file).map(Zeroizing::new)
 }
 
-fn bytes(file: OwnedFd) -> io::Result<Vec<u8>> {
+/// Reads a whole memory file in which no key is.
+///
+/// # Errors
+/// As [`read`].
+pub fn bytes(file: OwnedFd) -> io::Result<Vec<u8>> {
     let size = usize::try_from(memory::size_of_file(&file)?).unwrap_or(usize::MAX);
     if size > limits::LIST {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "memory file too long"));

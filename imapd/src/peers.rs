@@ -7,7 +7,8 @@ use std::pin::pin;
 
 use serde::de::DeserializeOwned;
 use spool::edges::Down;
-use spool::edges::mailbox::{Event, Mailbox, Refusal, Reply, Request};
+use spool::edges::facts;
+use spool::edges::mailbox::{Event, Fact, Mailbox, Refusal, Reply, Request};
 use tokio::sync::mpsc;
 
 use crate::view::View;
@@ -118,6 +119,17 @@ impl Keeper {
         let file = with.into_iter().next().ok_or(Unanswered::Down)?;
         let list = crate::files::decode(file).map_err(|_| Unanswered::Down)?;
         Ok((reply, list))
+    }
+
+    /// Asks for a folder; its letters come in a memory file.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
+    pub async fn letters(&mut self, request: Request) -> Result<(Reply, Vec<Fact>), Unanswered> {
+        let (reply, with) = self.ask(request, &[]).await?;
+        let file = with.into_iter().next().ok_or(Unanswered::Down)?;
+        let bytes = crate::files::bytes(file).map_err(|_| Unanswered::Down)?;
+        Ok((reply, facts::from_bytes(&bytes).ok_or(Unanswered::Down)?))
     }
 
     /// Waits for `future`, hearing events meanwhile.

@@ -65,14 +65,15 @@ impl View {
     pub fn open(
         facts: Rc<RefCell<FolderFacts>>,
         folder: &Folder,
-        snapshot: &[Fact],
+        snapshot: Vec<Fact>,
         recent_from: u32,
         read_only: bool,
     ) -> Self {
+        let uids = snapshot.iter().map(|fact| fact.uid).collect();
         facts.borrow_mut().merge(folder, snapshot);
         Self {
             facts,
-            uids: snapshot.iter().map(|fact| fact.uid).collect(),
+            uids,
             read_only,
             recent_from,
             modseq: folder.modseq,

@@ -1,6 +1,6 @@
 //! SELECT (RFC 3501 §6.3.1).
 
-use spool::edges::mailbox::{Fact, Folder, Reply, Request, flag};
+use spool::edges::mailbox::{Folder, Reply, Request, flag};
 
 use super::{Done, Ended, Session};
 use crate::answer::Answer;
@@ -11,11 +11,11 @@ pub(super) async fn run(session: &mut Session, name: String, read_only: bool) ->
     session.folder = None;
     session.keeper.forget();
     let request = Request::Open { name, take_recent: !read_only };
-    let (reply, facts) = session.keeper.list::<Vec<Fact>>(request).await?;
+    let (reply, facts) = session.keeper.letters(request).await?;
     let Reply::Opened { folder, recent_from, keywords } = reply else { return Err(Ended::KeeperGone.into()) };
     let shared = session.owner.folders.borrow_mut().get(folder.id);
     shared.borrow_mut().set_keywords(keywords);
-    let view = View::open(shared, &folder, &facts, recent_from, read_only);
+    let view = View::open(shared, &folder, facts, recent_from, read_only);
     tell(session, &view, &folder);
     session.folder = Some(folder.id);
     session.keeper.open(view);

@@ -47,7 +47,6 @@ pub struct Fact {
     /// RFC 3501 §2.3.1.1.
     pub uid: u32,
     /// Its file.
-    #[serde(with = "in_one_piece")]
     pub letter: LetterId,
     /// [`flag`] bits.
     pub flags: u8,
@@ -59,34 +58,6 @@ pub struct Fact {
     pub arrived: i64,
     /// RFC822.SIZE.
     pub size: u32,
-}
-
-/// A letter's name as a byte string: SELECT of a large folder spends most of its time on these lists, and serde takes
-/// an array byte by byte.
-mod in_one_piece {
-    use std::fmt;
-
-    use serde::{Deserializer, Serializer, de};
-
-    use crate::names::LetterId;
-
-    pub fn serialize<S: Serializer>(letter: &LetterId, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&letter.0)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LetterId, D::Error> {
-        struct Sixteen;
-        impl de::Visitor<'_> for Sixteen {
-            type Value = LetterId;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("sixteen bytes")
-            }
-            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<LetterId, E> {
-                bytes.try_into().map(LetterId).map_err(|_| E::invalid_length(bytes.len(), &self))
-            }
-        }
-        deserializer.deserialize_bytes(Sixteen)
-    }
 }
 
 /// One folder as LIST, STATUS and SELECT need it.
@@ -200,7 +171,7 @@ pub enum Reply {
     Done,
     /// To `Status`.
     Status(Folder),
-    /// To `Open`; a memory file rides along: postcard `Vec<Fact>`, ascending by UID.
+    /// To `Open`; a memory file rides along: [`facts`](super::facts), ascending by UID.
     Opened {
         /// As it is now.
         folder: Folder,

@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod deposit;
+pub mod facts;
 pub mod login;
 pub mod mailbox;
 pub mod pipe;

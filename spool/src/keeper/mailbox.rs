@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::commit::{Core, NotTaken, With};
-use crate::edges::limits;
 use crate::edges::mailbox::{Event, Refusal, Reply, Request};
+use crate::edges::{facts, limits};
 use crate::index::folder::fact;
 use crate::index::plan::{self, Plan};
 use crate::index::{self, name};
@@ -118,7 +118,7 @@ fn opened(core: &Core<Hub>, id: MailboxId, folder: &str) -> Result<(Reply, Vec<u
     let mailbox = core.index.mailbox(id).ok_or(Refusal::Unavailable)?;
     let found = name::normal(folder).and_then(|name| mailbox.named(&name)).ok_or(Refusal::NoSuchFolder)?;
     let folder = found.shown();
-    let facts = encode(&Each(found.letters().iter().map(fact)))?;
+    let facts = facts::to_bytes(found.letters().iter().map(fact));
     let recent = (folder.recent > 0).then_some(folder.uid_next);
     let recent_from = found.recent_from();
     Ok((Reply::Opened { folder, recent_from, keywords: mailbox.keywords().to_vec() }, facts, recent))
@@ -207,16 +207,4 @@ pub(super) const fn refused(why: NotTaken) -> Refusal {
 
 fn encode<T: Serialize>(list: &T) -> Result<Vec<u8>, Refusal> {
     postcard::to_stdvec(list).map_err(|_| Refusal::Unavailable)
-}
-
-/// A sequence encoded as it comes: a folder's facts are never held twice.
-struct Each<I>(I);
-
-impl<I: ExactSizeIterator + Clone> Serialize for Each<I>
-where
-    I::Item: Serialize,
-{
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.clone())
-    }
 }

@@ -274,10 +274,14 @@ pub fn transaction() -> TransactionId {
 
 /// What rides along with a reply, decoded.
 pub fn attached<T: serde::de::DeserializeOwned>(with: Vec<OwnedFd>) -> T {
+    postcard::from_bytes(&bytes(with)).unwrap()
+}
+
+fn bytes(with: Vec<OwnedFd>) -> Vec<u8> {
     use std::io::Read;
     let mut bytes = Vec::new();
     std::fs::File::from(with.into_iter().next().unwrap()).read_to_end(&mut bytes).unwrap();
-    postcard::from_bytes(&bytes).unwrap()
+    bytes
 }
 
 pub async fn ask(mailbox: &Mailbox, request: mailbox::Request) -> mailbox::Reply {
@@ -289,7 +293,7 @@ pub async fn open(mailbox: &Mailbox, name: &str) -> (mailbox::Folder, Vec<mailbo
     let request = mailbox::Request::Open { name: name.into(), take_recent: true };
     let (reply, with) = mailbox.ask(request, &[]).await.unwrap();
     match reply {
-        mailbox::Reply::Opened { folder, .. } => (folder, attached(with)),
+        mailbox::Reply::Opened { folder, .. } => (folder, spool::edges::facts::from_bytes(&bytes(with)).unwrap()),
         other => panic!("{other:?}"),
     }
 }
