@@ -4,6 +4,7 @@
 use crate::{
     letter,
     report::{Action, Facts, Inside, Part, Query, Report, Span, limits},
+    scanner,
     score::{Authentication, score},
 };
 
@@ -51,6 +52,13 @@ pub fn script(bytes: &[u8]) {
     }
 }
 
+/// An external scanner's answer: a number within bounds, or none.
+pub fn answer(bytes: &[u8]) {
+    let Some(points) = scanner::answer(bytes) else { return };
+    assert!(points.is_finite() && points.abs() <= scanner::limits::POINTS, "{points}");
+    assert!(bytes.len() <= scanner::limits::ANSWER, "an answer longer than what is read of one");
+}
+
 /// An address list.
 pub fn addresses(bytes: &[u8]) {
     let found = letter::addresses(bytes, limits::ADDRESSES);
@@ -81,6 +89,7 @@ mod tests {
     fn they_run() {
         super::letter(b"Subject: x\r\n\r\nhello\r\n");
         super::report(&[0; 64]);
+        super::answer(b"5.0\n");
         super::script(b"fileinto \"a\";");
         super::addresses(b"a: b@c, \"d\" <e@f>;");
     }
