@@ -51,6 +51,10 @@ async fn serve(session: &mut Session) -> Result<std::convert::Infallible, Ended>
                 }
             }
         }
+        // Also when more has come already: one that always has another command would never be told.
+        if session.owner.is_draining() && !session.client.is_inside_literal() {
+            return Err(Ended::Draining);
+        }
         if bad > limits::BAD_IN_A_ROW {
             return Err(Ended::NotImap);
         }

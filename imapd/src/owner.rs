@@ -143,6 +143,12 @@ impl Owner {
         *self.filter.borrow_mut() = filter;
     }
 
+    /// Whether the server is stopping.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+
     /// Returns once the server is stopping.
     pub async fn draining(&self) {
         let mut draining = self.draining.clone();

@@ -239,6 +239,11 @@ impl House {
     /// SIGTERM, then waits for a clean end.
     pub fn stop(&mut self) {
         signal(self.pid(), "TERM");
+        self.wait();
+    }
+
+    /// Waits for a clean end.
+    pub fn wait(&mut self) {
         let status = self.child.wait().unwrap();
         assert!(status.success(), "{status}\n{}", self.log());
     }

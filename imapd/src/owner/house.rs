@@ -44,7 +44,8 @@ pub(super) struct House {
     owners: HashMap<MailboxId, Household>,
     /// Processes that have been let go and may not have ended yet.
     leaving: Vec<Offspring>,
-    /// `up` has asked to finish: the house ends with its last owner.
+    /// `up` has asked to finish: sessions end, also those that begin now. The house itself stays until `up` ends it: a
+    /// login may be on its way.
     draining: bool,
 }
 
@@ -67,7 +68,7 @@ impl House {
         Self { zygote, control, logins: Some(logins), filter, bounds, owners, leaving, draining: false }
     }
 
-    /// Serves until `up` is gone or drains.
+    /// Serves until `up` is gone.
     pub(super) fn serve(mut self) -> io::Result<()> {
         loop {
             for ready in self.wait()? {
@@ -93,9 +94,6 @@ impl House {
                 if !goes_on {
                     return Ok(());
                 }
-            }
-            if self.draining && self.owners.is_empty() {
-                return Ok(());
             }
         }
     }
@@ -214,6 +212,10 @@ impl House {
             };
             if household.edge.send(&ToOwner::Session(*handover), &with).is_ok() {
                 household.sent += 1;
+                if self.draining {
+                    // This owner may be a fresh one, which has not heard it.
+                    self.tell_all(&ToOwner::Drain);
+                }
                 return;
             }
             // It died a moment ago, or has stopped reading.

@@ -1,4 +1,4 @@
-//! Ending well: who talks to the world first, then who answers them, the keeper last.
+//! Ending well: no new connections, then who talks to the world, then who answers them, the keeper last.
 
 use std::time::Duration;
 
@@ -20,6 +20,10 @@ const LOOK: Duration = Duration::from_millis(10);
 pub async fn drain(roles: &mut Roles) {
     let fronts = || ROLES.iter().filter(|row| !row.serves.is_empty()).map(|row| row.role);
     fronts().for_each(|role| roles.drain(role));
+    // A listener that nobody accepts from would let clients wait; the roles close theirs, too.
+    roles.close_doors();
+    // Whose sessions `imapd-login` waits for: they say BYE there, as soon as no command of theirs runs.
+    roles.drain(Role::OwnerZygote);
     wait(roles, fronts(), SESSIONS).await;
     // Nobody asks these any more, and none of them has anything to write.
     ROLES.iter().filter(|row| row.role != Role::Keeper).for_each(|row| roles.end(row.role));

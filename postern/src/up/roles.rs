@@ -248,6 +248,11 @@ impl Roles {
         self.tell(role, &Control::Drain, &[]);
     }
 
+    /// Gives the listeners back: whoever connects from now on is refused.
+    pub fn close_doors(&mut self) {
+        self.parts.bound.clear();
+    }
+
     /// Whether it is gone; it is not started again by this.
     #[must_use]
     pub fn is_gone(&mut self, role: Role) -> bool {

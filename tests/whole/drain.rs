@@ -1,0 +1,71 @@
+//! The end of a box that is in use: everybody is told, what is under way is finished, nobody waits.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+use std::io::ErrorKind;
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tests::house::signal;
+use tests::{House, Imap, Setup};
+
+/// As it is in every house: phones sit in IDLE.
+#[test]
+fn idle_sessions_are_told_and_end_at_once() {
+    for unprivileged in [false, true] {
+        let mut house = House::start(Setup { unprivileged, ..Setup::default() });
+        let anna = house.add_mailbox("anna");
+        let you = house.you().clone();
+        let login = |name: &str, password: &str| Imap::login(&house, name, password).unwrap();
+        let mut clients = vec![login(&you.address, &you.password), login(&anna.address, &anna.password)];
+        let (mut selected, mut idle) = (login(&you.address, &you.password), login(&you.address, &you.password));
+        assert!(selected.ask("SELECT INBOX").unwrap().ok());
+        assert!(idle.ask("SELECT INBOX").unwrap().ok());
+        idle.say("IDLE").unwrap();
+        assert!(idle.line().unwrap().starts_with(b"+"));
+        clients.extend([selected, idle]);
+        // Who has connected and begins no TLS must not hold it up either.
+        let silent = ["imaps", "submissions"].map(|service| TcpStream::connect(house.address(service)).unwrap());
+        thread::sleep(Duration::from_millis(200));
+        let told = Instant::now();
+        house.stop();
+        assert!(told.elapsed() < Duration::from_secs(2), "{:?}\n{}", told.elapsed(), house.log());
+        for client in &mut clients {
+            let line = String::from_utf8(client.line().unwrap()).unwrap();
+            assert!(line.starts_with("* BYE"), "{line}");
+        }
+        drop(silent);
+        house.start_again();
+        assert!(Imap::login(&house, &you.address, &you.password).is_ok());
+    }
+}
+
+#[test]
+fn a_letter_under_way_is_finished_and_nobody_new_waits() {
+    let mut house = House::start(Setup::default());
+    let you = house.you().clone();
+    let mut appending = Imap::login(&house, &you.address, &you.password).unwrap();
+    let mut idle = Imap::login(&house, &you.address, &you.password).unwrap();
+    let letter = tests::smtp::letter("half", 2_000).replace("\r\n", "\n").replace('\n', "\r\n");
+    let (first, rest) = letter.split_at(700);
+    let tag = appending.say(&format!("APPEND INBOX {{{}}}", letter.len())).unwrap();
+    assert!(appending.line().unwrap().starts_with(b"+"));
+    appending.raw(first.as_bytes()).unwrap();
+    let services = ["smtp", "submission", "submissions", "imaps"].map(|service| house.address(service));
+    signal(house.pid(), "TERM");
+    assert!(idle.line().unwrap().starts_with(b"* BYE"));
+    for address in services {
+        let refused = TcpStream::connect_timeout(&address, Duration::from_secs(5)).map(drop).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused, "{address}");
+    }
+    appending.raw(format!("{rest}\r\n").as_bytes()).unwrap();
+    let answer = appending.answer(&tag).unwrap();
+    assert!(answer.ok(), "{answer:?}");
+    assert!(appending.line().unwrap().starts_with(b"* BYE"));
+    house.wait();
+    house.start_again();
+    let mut again = Imap::login(&house, &you.address, &you.password).unwrap();
+    let inbox = again.ask("STATUS INBOX (MESSAGES)").unwrap().text();
+    assert!(inbox.contains("MESSAGES 1"), "{inbox}");
+}
