@@ -1,13 +1,13 @@
 //! What is announced, before and after the login. A capability stands here only once it works.
 
-use wire::sasl::Mechanism;
+use wire::sasl::{Mechanism, Offer};
 use wire::tls::ChannelBinding;
 
 /// Before the login: what a mechanism needs of the connection decides whether it is offered.
 #[must_use]
-pub fn before_login(binding: &ChannelBinding) -> String {
+pub fn before_login(offer: &Offer, binding: &ChannelBinding) -> String {
     let mut text = "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE".to_owned();
-    for mechanism in offered(binding) {
+    for mechanism in offered(offer, binding) {
         text.push_str(" AUTH=");
         text.push_str(mechanism.name());
     }
@@ -15,8 +15,8 @@ pub fn before_login(binding: &ChannelBinding) -> String {
 }
 
 /// The mechanisms of IMAP: those of SMTP without LOGIN, which is a command here.
-pub fn offered(binding: &ChannelBinding) -> impl Iterator<Item = Mechanism> {
-    Mechanism::offered(binding).iter().copied().filter(|mechanism| *mechanism != Mechanism::Login)
+pub fn offered(offer: &Offer, binding: &ChannelBinding) -> impl Iterator<Item = Mechanism> {
+    offer.on(binding).filter(|mechanism| *mechanism != Mechanism::Login)
 }
 
 /// After the login; `largest` is the largest message that APPEND takes.
@@ -38,9 +38,10 @@ mod tests {
     #[test]
     fn plus_needs_a_binding() {
         let without = "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE AUTH=SCRAM-SHA-256 AUTH=PLAIN";
-        assert_eq!(before_login(&ChannelBinding::default()), without);
+        let all = Offer::default();
+        assert_eq!(before_login(&all, &ChannelBinding::default()), without);
         let binding = ChannelBinding { exporter: Some([0; 32]), end_point: Some(Vec::new()) };
-        assert!(before_login(&binding).contains(" AUTH=SCRAM-SHA-256-PLUS "));
+        assert!(before_login(&all, &binding).contains(" AUTH=SCRAM-SHA-256-PLUS "));
     }
 
     #[test]

@@ -32,6 +32,7 @@ use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 use wire::control::{Control, Controls, EdgeName};
 use wire::logins::Logins;
+use wire::sasl::Offer;
 use wire::tls::{CertificatePem, Tls};
 
 use self::doors::{Doors, Place};
@@ -45,6 +46,8 @@ pub struct Start {
     pub certificate: CertificatePem,
     /// Bytes of the largest message that APPEND takes: it is announced with the login.
     pub largest: u32,
+    /// The mechanisms of a login.
+    pub offer: Offer,
 }
 
 /// Threads: TLS of one fast download should not keep others waiting.
@@ -66,7 +69,7 @@ pub fn run() -> ExitCode {
 }
 
 fn serve(confined: Confined, runtime: &mut tokio::runtime::Builder) -> io::Result<()> {
-    let (Start { certificate, largest }, descriptors) =
+    let (Start { certificate, largest, offer }, descriptors) =
         wire::control::start(&confined.control).map_err(io::Error::other)?;
     let mut descriptors = descriptors;
     let (owners, keeper) = (descriptors.pop(), descriptors.pop());
@@ -77,7 +80,7 @@ fn serve(confined: Confined, runtime: &mut tokio::runtime::Builder) -> io::Resul
     drop(certificate);
     runtime.build()?.block_on(async {
         let controls = Controls::new(confined.control)?;
-        let house = Arc::new(House::new(tls, largest, keeper, owners)?);
+        let house = Arc::new(House::new(tls, largest, offer, keeper, owners)?);
         let listeners = descriptors.into_iter().map(listen).collect::<io::Result<Vec<_>>>()?;
         house.serve(listeners, &controls).await;
         Ok(())
@@ -94,6 +97,7 @@ fn listen(listener: OwnedFd) -> io::Result<TcpListener> {
 pub(crate) struct House {
     tls: Tls,
     largest: u32,
+    offer: Offer,
     keeper: RwLock<Arc<Login>>,
     owners: RwLock<Arc<AsyncEdge>>,
     logins: Mutex<Logins>,
@@ -102,10 +106,11 @@ pub(crate) struct House {
 }
 
 impl House {
-    fn new(tls: Tls, largest: u32, keeper: OwnedFd, owners: OwnedFd) -> io::Result<Self> {
+    fn new(tls: Tls, largest: u32, offer: Offer, keeper: OwnedFd, owners: OwnedFd) -> io::Result<Self> {
         Ok(Self {
             tls,
             largest,
+            offer,
             keeper: RwLock::new(Arc::new(Login::new(keeper.into())?)),
             owners: RwLock::new(Arc::new(AsyncEdge::new(owners.into())?)),
             logins: Mutex::default(),
@@ -174,8 +179,13 @@ impl House {
 
     async fn connection(&self, stream: TcpStream, peer: IpAddr, session: u32, mut place: Place) -> io::Result<()> {
         stream.set_nodelay(true)?;
-        let (stream, binding) = self.tls.accept(stream).await?;
-        let stranger = dialogue::Stranger::new(self, stream, binding, peer, session);
+        let mut draining = self.draining.subscribe();
+        let (stream, binding) = tokio::select! {
+            accepted = self.tls.accept(stream) => accepted?,
+            // Nothing can be said before the handshake.
+            _ = draining.wait_for(|draining| *draining) => return Ok(()),
+        };
+        let stranger = dialogue::Stranger::new(self, stream, self.offer.binding(binding), peer, session);
         let Some(entry) = stranger.talk().await? else { return Ok(()) };
         place.known();
         let owner = UnixStream::from_std(entry.owner.stream)?;

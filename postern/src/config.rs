@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
 
 use serde::Deserialize;
+use wire::sasl::{Mechanism, Offer};
 
 use crate::names;
 use crate::size::Bytes;
@@ -52,6 +53,9 @@ pub struct Config {
     pub tls_key: Option<PathBuf>,
     /// Domains whose servers may send without TLS, or `["*"]` for all: for tests only. Default: none.
     pub clear_text: Vec<String>,
+    /// Login mechanisms that are neither announced nor taken, for mail apps that choose one which they cannot finish:
+    /// `"SCRAM-SHA-256-PLUS"`, `"SCRAM-SHA-256"`, `"LOGIN"`. Default: none.
+    pub without: Vec<String>,
     /// DNS servers to ask (an address, or address:port). Default: those of `/etc/resolv.conf`.
     pub dns: Vec<DnsServer>,
     /// The largest message taken. Default: 50 MB, 35 MB on a machine with less than 1 GB of memory.
@@ -128,6 +132,7 @@ impl Default for Config {
             tls_cert: None,
             tls_key: None,
             clear_text: Vec::new(),
+            without: Vec::new(),
             dns: Vec::new(),
             max_message: None,
             memory: None,
@@ -192,6 +197,7 @@ impl Config {
             return refuse("`domains` names one domain twice".to_owned());
         }
         self.check_clear_text()?;
+        self.left_out()?;
         if self.tls_cert.is_some() != self.tls_key.is_some() {
             return refuse("`tls-cert` and `tls-key` are given together or not at all".to_owned());
         }
@@ -214,6 +220,25 @@ impl Config {
                 names::domain(domain).map_err(|bad| ConfigError::Value(format!("`clear-text`: `{domain}`: {bad}")))?;
         }
         Ok(())
+    }
+
+    /// PLAIN stays: every mail app speaks it, and IMAP's LOGIN is the same in other words.
+    fn left_out(&self) -> Result<Vec<Mechanism>, ConfigError> {
+        let known = |name: &String| {
+            Mechanism::named(name).filter(|mechanism| *mechanism != Mechanism::Plain).ok_or_else(|| {
+                let words = "is none of SCRAM-SHA-256-PLUS, SCRAM-SHA-256 and LOGIN, which can be left out";
+                ConfigError::Value(format!("`without`: `{name}` {words}"))
+            })
+        };
+        self.without.iter().map(known).collect()
+    }
+
+    /// The mechanisms of logins.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`]; none once it was checked.
+    pub fn offer(&self) -> Result<Offer, ConfigError> {
+        self.left_out().map(Offer::without)
     }
 
     fn check_sizes(&self) -> Result<(), ConfigError> {

@@ -82,7 +82,7 @@ impl Driver {
 
     async fn converse(&mut self, implicit_tls: bool) -> io::Result<()> {
         if implicit_tls {
-            self.tls = Some(self.connection.start_tls(&self.desk.tls).await?);
+            self.tls = Some(self.start_tls().await?);
         }
         let (mut session, mut effects) = Session::new(self.desk.rules.clone(), self.tls.clone());
         loop {
@@ -141,7 +141,7 @@ impl Driver {
                 None
             }
             Effect::StartTls => {
-                let facts = self.connection.start_tls(&self.desk.tls).await?;
+                let facts = self.start_tls().await?;
                 self.tls = Some(facts.clone());
                 Some(Event::TlsStarted(facts))
             }
@@ -173,6 +173,17 @@ impl Driver {
                 None
             }
         })
+    }
+
+    /// In the middle of a handshake nothing can be said: a role that ends only hangs up.
+    async fn start_tls(&mut self) -> io::Result<TlsFacts> {
+        let mut facts = tokio::select! {
+            biased;
+            () = self.desk.drained() => return Err(io::Error::other("the server is stopping")),
+            facts = self.connection.start_tls(&self.desk.tls) => facts?,
+        };
+        facts.binding = self.desk.rules.offer.binding(facts.binding);
+        Ok(facts)
     }
 
     fn begin(&mut self, begin: &Begin) -> Result<TransactionId, Spent> {

@@ -12,8 +12,14 @@ use spool::names::{MailboxId, TransactionId};
 pub fn session(bytes: &[u8]) {
     let Some((kind, lines)) = bytes.split_first() else { return };
     let service = if kind & 1 == 0 { Service::Mx } else { Service::Submission };
-    let rules =
-        Rules { service, host: "mx.test".into(), domain: "test".into(), largest: 1_000, clear_text: Vec::new() };
+    let rules = Rules {
+        service,
+        host: "mx.test".into(),
+        domain: "test".into(),
+        largest: 1_000,
+        clear_text: Vec::new(),
+        offer: Default::default(),
+    };
     let (mut session, _) = Session::new(rules.into(), (kind & 2 == 0).then(TlsFacts::default));
     for line in lines.split(|byte| *byte == b'\n') {
         let mut event = Some(Event::Line(line));

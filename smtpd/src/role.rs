@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 use wire::control::{Control, Controls, EdgeName};
 use wire::logins::Logins;
+use wire::sasl::Offer;
 use wire::tls::{BadCertificate, CertificatePem, Tls};
 
 use crate::authentication::Verifier;
@@ -40,6 +41,8 @@ pub struct Settings {
     pub budget: u64,
     /// Who may go without TLS: `*`, or domains of clients or senders. Normally nobody.
     pub clear_text: Vec<String>,
+    /// The mechanisms of a login.
+    pub offer: Offer,
     /// The certificate to begin with.
     pub certificate: CertificatePem,
     /// Workers kept waiting (`mx`: 4, or 1 on a small board; `submission`: 0, made on demand).
@@ -140,7 +143,8 @@ pub fn desk(
         largest: usize::try_from(settings.largest).unwrap_or(usize::MAX).saturating_add(64 * 1024),
     };
     let clear_text = settings.clear_text.iter().map(|name| name.trim_start_matches('.').to_lowercase()).collect();
-    let rules = Rules { service, host: settings.host, domain: settings.domain, largest: settings.largest, clear_text };
+    let Settings { host, domain, largest, offer, .. } = settings;
+    let rules = Rules { service, host, domain, largest, clear_text, offer };
     Ok(Arc::new(Desk {
         rules: Arc::new(rules),
         tls: Tls::new(&settings.certificate).map_err(Fault::Certificate)?,

@@ -233,6 +233,65 @@ fn mutt_reads_and_moves() {
     assert!(inbox.contains("MESSAGES 0"), "{inbox}");
 }
 
+/// The settings that README gives for mutt, with the certificate of the test's own authority.
+fn muttrc(house: &House, name: &str, more: &str) -> std::path::PathBuf {
+    let (you, rc) = (house.you(), house.scratch().join(name));
+    let (address, password, ca) = (&you.address, &you.password, house.authority().authority());
+    let (imaps, submissions) = (house.port("imaps"), house.port("submissions"));
+    let text = format!(
+        "set from=\"{address}\"\nset folder=\"imaps://{address}@localhost:{imaps}/\"\nset spoolfile=\"+INBOX\"\n\
+         set imap_pass=\"{password}\"\nset smtp_url=\"smtps://{address}@localhost:{submissions}/\"\n\
+         set smtp_pass=\"{password}\"\nset certificate_file=\"{ca}\"\nset ssl_ca_certificates_file=\"{ca}\"\n\
+         set copy=no\nset header_cache=\nset wait_key=no\nset quit=yes\nset move=no\n{more}\n",
+        ca = ca.display()
+    );
+    private(&rc, &text);
+    rc
+}
+
+/// Debian 12's mutt chooses SCRAM-SHA-256-PLUS and cannot finish it over TLS 1.3.
+const PLAIN: &str = "set smtp_authenticators=\"plain\"";
+
+#[test]
+fn mutt_sends_and_answers_to_the_other_mailbox() {
+    let house = House::start(Setup::default());
+    let anna = house.add_mailbox("anna");
+    let rc = muttrc(&house, "send.rc", PLAIN);
+    let mut send = Command::new("mutt");
+    send.args(["-n", "-F"]).arg(&rc).args(["-s", "by mutt", "anna@home.test"]).env("HOME", house.scratch());
+    ok(&fed(&mut send, "Hello Anna.\n"));
+
+    let question = "From: anna@home.test\nTo: you@home.test\nSubject: a question\n\nWhen?\n";
+    let mut imap = Imap::login(&house, &house.you().address, &house.you().password).unwrap();
+    assert!(imap.append("INBOX", question).unwrap().ok());
+    let answer = "set editor=\"sed -i -e '$aAn answer.'\"\nset fast_reply=yes\nset include=yes\n\
+                  push \"<reply><send-message><quit>\"";
+    let rc = muttrc(&house, "answer.rc", &format!("{PLAIN}\n{answer}"));
+    let mut mutt = Command::new("timeout");
+    mutt.args(["60", "script", "-qec", &format!("mutt -n -F {}", rc.display()), "/dev/null"]);
+    let output = mutt.env("TERM", "xterm").env("HOME", house.scratch()).stdin(Stdio::null()).output().unwrap();
+    let subjects = inbox_subjects(&house, &anna.address, &anna.password);
+    for subject in ["Subject: by mutt", "Subject: Re: a question"] {
+        assert!(subjects.contains(subject), "{subject}: {subjects}\n{}", String::from_utf8_lossy(&output.stdout));
+    }
+}
+
+#[test]
+fn mutt_sends_as_it_comes_where_plus_is_left_out() {
+    let arguments = ["--without", "SCRAM-SHA-256-PLUS"].map(str::to_owned).into();
+    let house = House::start(Setup { arguments, ..Setup::default() });
+    let anna = house.add_mailbox("anna");
+    let mut send = Command::new("mutt");
+    send.args(["-n", "-F"]).arg(muttrc(&house, "send.rc", "")).args(["-s", "by scram", "anna@home.test"]);
+    ok(&fed(send.env("HOME", house.scratch()), "Hello Anna.\n"));
+    assert!(inbox_subjects(&house, &anna.address, &anna.password).contains("Subject: by scram"));
+    // Neither announced nor taken, on any port.
+    let mut imap = Imap::connect(&house).unwrap();
+    let capability = imap.ask("CAPABILITY").unwrap().text();
+    assert!(capability.contains("AUTH=SCRAM-SHA-256 ") && !capability.contains("PLUS"), "{capability}");
+    assert!(imap.ask("AUTHENTICATE SCRAM-SHA-256-PLUS").unwrap().tagged.starts_with("NO [CANNOT]"));
+}
+
 #[test]
 fn curl_fetches_and_flags() {
     let house = House::start(Setup::default());

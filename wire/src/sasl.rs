@@ -5,6 +5,7 @@
 use std::fmt;
 
 use ring::rand::{SecureRandom, SystemRandom};
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::limits;
@@ -15,7 +16,7 @@ mod scram_messages;
 use scram_messages::{ClientFinal, ClientFirst};
 
 /// What a client may log in with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mechanism {
     /// RFC 4616.
     Plain,
@@ -53,6 +54,32 @@ impl Mechanism {
         const ALL: [Mechanism; 4] =
             [Mechanism::ScramSha256Plus, Mechanism::ScramSha256, Mechanism::Plain, Mechanism::Login];
         if binding.exporter.is_some() { &ALL } else { &ALL[1..] }
+    }
+}
+
+/// The mechanisms a box offers: all, but for those that its admin has left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    without: Vec<Mechanism>,
+}
+
+impl Offer {
+    /// All but these.
+    #[must_use]
+    pub const fn without(mechanisms: Vec<Mechanism>) -> Self {
+        Self { without: mechanisms }
+    }
+
+    /// What a login may be bound to on a connection. Where -PLUS is left out there is nothing: a client that could bind
+    /// and sees no -PLUS says so ("y"), and RFC 5802 §6 would take that for somebody's having cut it out of the list.
+    #[must_use]
+    pub fn binding(&self, found: ChannelBinding) -> ChannelBinding {
+        if self.without.contains(&Mechanism::ScramSha256Plus) { ChannelBinding::default() } else { found }
+    }
+
+    /// What to announce and take on a connection with this binding, strongest first.
+    pub fn on(&self, binding: &ChannelBinding) -> impl Iterator<Item = Mechanism> {
+        Mechanism::offered(binding).iter().copied().filter(|mechanism| !self.without.contains(mechanism))
     }
 }
 

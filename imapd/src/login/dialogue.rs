@@ -203,7 +203,7 @@ impl<'a> Stranger<'a> {
     }
 
     fn capabilities(&self) -> String {
-        capability::before_login(&self.binding)
+        capability::before_login(&self.house.offer, &self.binding)
     }
 
     /// Writes what is to be said, then waits for more; `false` at the client's end.

@@ -29,7 +29,8 @@ impl Stranger<'_> {
         initial: Option<Zeroizing<Vec<u8>>>,
     ) -> io::Result<Next> {
         let known = Mechanism::named(mechanism);
-        let Some(mechanism) = known.filter(|known| capability::offered(&self.binding).any(|of| of == *known)) else {
+        let offered = |known: &Mechanism| capability::offered(&self.house.offer, &self.binding).any(|of| of == *known);
+        let Some(mechanism) = known.filter(offered) else {
             return Ok(Next::Blame(Answer::no("CANNOT", "This mechanism is not offered")));
         };
         let (sasl, step) = Sasl::start(mechanism, initial.as_ref().map(|initial| initial.as_slice()), &self.binding);

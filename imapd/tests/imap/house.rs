@@ -212,7 +212,12 @@ fn keeper(folder: &PathBuf, admins: Edge, asked: Edge) -> Running {
 
 fn login(certified: &rcgen::CertifiedKey<rcgen::KeyPair>, with: &[BorrowedFd<'_>]) -> Running {
     let certificate = CertificatePem { chain: certified.cert.pem(), key: certified.signing_key.serialize_pem() };
-    start(Role::Login, None, &imapd::login::Start { certificate, largest: BOUNDS.largest }, with)
+    start(
+        Role::Login,
+        None,
+        &imapd::login::Start { certificate, largest: BOUNDS.largest, offer: Default::default() },
+        with,
+    )
 }
 
 fn start<T: Serialize>(role: Role, directory: Option<BorrowedFd<'_>>, start: &T, with: &[BorrowedFd<'_>]) -> Running {

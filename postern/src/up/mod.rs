@@ -69,6 +69,9 @@ pub struct UpOptions {
     /// A domain that may send without TLS, or '*' for all: for tests (repeatable)
     #[arg(long, value_name = "DOMAIN")]
     clear_text: Vec<String>,
+    /// A login mechanism to leave out, such as SCRAM-SHA-256-PLUS, for mail apps that break on it (repeatable)
+    #[arg(long, value_name = "MECHANISM")]
+    without: Vec<String>,
     /// A DNS server to ask (repeatable) [default: those of /etc/resolv.conf]
     #[arg(long, value_name = "ADDR")]
     dns: Vec<String>,
@@ -96,7 +99,9 @@ pub fn run(shared: &Shared, options: &UpOptions) -> Result<ExitCode, Failure> {
         let words = format!("the external scanner: {} is not there", path.display());
         return Err(Failure::new(format!("{words}; {}", filter_sandbox::scanner::REMEDY)));
     }
+    let offer = config.offer()?;
     let parts = Parts {
+        offer,
         spool: data.spool(as_root.then(|| filter_sandbox::role::Role::Keeper.host_uid()))?,
         admin: admin::listen(&data)?,
         bound: ports::bind(&config)?,
@@ -138,6 +143,7 @@ fn configure(shared: &Shared, options: &UpOptions, data: &DataFolder) -> Result<
         (config.tls_cert, config.tls_key) = (options.tls_cert.clone(), options.tls_key.clone());
     }
     config.clear_text.extend(options.clear_text.iter().cloned());
+    config.without.extend(options.without.iter().cloned());
     if !options.dns.is_empty() {
         let read = |text: &String| text.clone().try_into().map_err(|bad| Failure::new(format!("--dns: {bad}")));
         config.dns = options.dns.iter().map(read).collect::<Result<_, _>>()?;

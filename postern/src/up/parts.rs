@@ -9,6 +9,7 @@ use filter_sandbox::role::Role;
 use serde::Serialize;
 use smtpd::role::Settings;
 use spool::keeper::EdgeKind;
+use wire::sasl::Offer;
 use wire::tls::CertificatePem;
 
 use super::ports::{Bound, Service};
@@ -29,6 +30,8 @@ pub struct Parts {
     pub bound: Vec<Bound>,
     /// For the listeners.
     pub certificate: CertificatePem,
+    /// The mechanisms of logins.
+    pub offer: Offer,
     /// For the keeper's journal.
     pub index_key: Secret,
     /// DNS servers.
@@ -117,7 +120,8 @@ impl Parts {
     }
 
     fn login(&self) -> imapd::login::Start {
-        imapd::login::Start { certificate: self.certificate.clone(), largest: self.appending().largest }
+        let (certificate, offer) = (self.certificate.clone(), self.offer.clone());
+        imapd::login::Start { certificate, largest: self.appending().largest, offer }
     }
 
     /// As for SMTP (DESIGN section 4): one mailbox may hold a quarter of the budget, or one largest message.
@@ -133,6 +137,7 @@ impl Parts {
             largest: self.config.largest_message(),
             budget: self.config.budget() / 2,
             clear_text: self.config.clear_text.clone(),
+            offer: self.offer.clone(),
             certificate: self.certificate.clone(),
             ready_workers: 0,
             concurrent_workers: if crate::config::small_board() { 2 } else { 8 },

@@ -39,7 +39,7 @@ fn begin(context: &Context, argument: &[u8]) -> Result<(Sasl, Step), Reply> {
     }
     let binding = context.tls.as_ref().map(|tls| tls.binding.clone()).unwrap_or_default();
     let mechanism = Mechanism::named(name)
-        .filter(|mechanism| Mechanism::offered(&binding).contains(mechanism))
+        .filter(|mechanism| context.rules.offer.on(&binding).any(|offered| offered == *mechanism))
         .ok_or_else(|| Reply::new(504, "5.5.4", "that mechanism is not offered"))?;
     let initial = initial.map(initial_response).transpose()?;
     Ok(Sasl::start(mechanism, initial.as_deref(), &binding))

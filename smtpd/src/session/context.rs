@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use wire::sasl::Offer;
 use wire::tls::ChannelBinding;
 
 /// Which of the two services speaks.
@@ -27,6 +28,8 @@ pub struct Rules {
     /// Who may go without TLS: `*`, or domains (lower-case) that match the client's EHLO name or the
     /// sender's domain, subdomains included.
     pub clear_text: Vec<String>,
+    /// The mechanisms of a login.
+    pub offer: Offer,
 }
 
 impl Rules {

@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 
-use wire::sasl::Mechanism;
-
 use super::context::Context;
 use super::envelope::Hello;
 use super::events::Effect;
@@ -35,7 +33,7 @@ fn extensions(context: &Context) -> Vec<Cow<'static, str>> {
         Some(tls) => {
             lines.push("REQUIRETLS".into());
             if context.may_log_in() {
-                let names: Vec<&str> = Mechanism::offered(&tls.binding).iter().map(|offered| offered.name()).collect();
+                let names: Vec<&str> = context.rules.offer.on(&tls.binding).map(|offered| offered.name()).collect();
                 lines.push(format!("AUTH {}", names.join(" ")).into());
             }
         }

@@ -9,7 +9,8 @@ use wire::{base64, scram};
 
 fn rules(service: Service) -> Arc<Rules> {
     let clear_text = vec!["*".to_owned()];
-    Arc::new(Rules { service, host: "mx.home.test".into(), domain: "home.test".into(), largest: 1_000, clear_text })
+    let (host, domain) = ("mx.home.test".into(), "home.test".into());
+    Arc::new(Rules { service, host, domain, largest: 1_000, clear_text, offer: Default::default() })
 }
 
 fn known() -> Recipient {

@@ -135,6 +135,7 @@ impl House {
             largest: LARGEST,
             budget: 64 * 1024 * 1024,
             clear_text: clear_text.iter().map(|name| (*name).to_owned()).collect(),
+            offer: Default::default(),
             certificate,
             ready_workers: 2,
             concurrent_workers: 4,

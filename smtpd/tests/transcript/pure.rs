@@ -63,6 +63,7 @@ impl Default for Pure {
             domain: "home.test".into(),
             largest: 100_000,
             clear_text: Vec::new(),
+            offer: Default::default(),
         };
         let world = World {
             rules,

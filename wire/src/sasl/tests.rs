@@ -125,6 +125,19 @@ fn without_tls_1_3_there_is_no_plus() {
     assert!(matches!(Sasl::start(Mechanism::ScramSha256Plus, None, &none).1, Step::Fail(_)));
 }
 
+#[test]
+fn what_is_left_out_is_not_offered() {
+    let offer = Offer::without(vec![Mechanism::ScramSha256Plus, Mechanism::Login]);
+    let binding = offer.binding(bound());
+    assert_eq!(offer.on(&binding).collect::<Vec<_>>(), [Mechanism::ScramSha256, Mechanism::Plain]);
+    // A client that could bind is not told that it was cheated.
+    let first = Some(&b"y,,n=you@home.test,r=clientnonce"[..]);
+    assert!(matches!(Sasl::start(Mechanism::ScramSha256, first, &binding).1, Step::NeedFields { .. }));
+    assert!(matches!(Sasl::start(Mechanism::ScramSha256, first, &bound()).1, Step::Fail(_)));
+    let all = Offer::default();
+    assert_eq!(all.on(&all.binding(bound())).count(), 4);
+}
+
 proptest! {
     #[test]
     fn any_responses_are_taken(which in 0usize..4, responses in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 1..4)) {
