@@ -141,6 +141,8 @@ pub struct StatusItems {
     pub deleted: bool,
     /// SIZE (RFC 8438)
     pub size: bool,
+    /// APPENDLIMIT (RFC 7889)
+    pub append_limit: bool,
 }
 
 /// SEARCH RETURN (...). Nothing asked means ALL, and is already filled in.

@@ -10,7 +10,7 @@ use imap_codec::imap_types::sequence::{SeqOrUid, Sequence, SequenceSet as CodecS
 use spool::edges::mailbox::Change;
 
 use super::cursor::Parsed;
-use super::{Fault, fetch, flags, name, status};
+use super::{Fault, fetch, flags, name};
 use crate::command::{Command, Flags};
 use crate::limits;
 use crate::sequence::{STAR, SequenceSet};
@@ -41,7 +41,6 @@ fn complaint(verb: &str) -> Fault {
         "SUBSCRIBE",
         "UNSUBSCRIBE",
         "LSUB",
-        "STATUS",
         "NAMESPACE",
         "IDLE",
         "GETQUOTA",
@@ -80,9 +79,6 @@ fn convert(body: CommandBody<'_>) -> Parsed<Command> {
         CommandBody::Unsubscribe { mailbox } => Command::Unsubscribe(folder(&mailbox)?),
         CommandBody::Lsub { reference, mailbox_wildcard } => {
             Command::Lsub { reference: name::pattern(wire(&reference))?, pattern: pattern(&mailbox_wildcard)? }
-        }
-        CommandBody::Status { mailbox, item_names } => {
-            Command::Status { name: folder(&mailbox)?, items: status::from_codec(&item_names)? }
         }
         CommandBody::Namespace => Command::Namespace,
         CommandBody::Idle => Command::Idle,

@@ -48,6 +48,7 @@ fn body(whole: &[u8], mut cursor: Cursor<'_>) -> Parsed<Command> {
         "LIST" => list::list(cursor),
         "SEARCH" => search::search(cursor, false),
         "CREATE" => create::create(cursor),
+        "STATUS" => status::status(cursor),
         "APPEND" => Err(Fault::Syntax("APPEND wants a message as a literal")),
         "UID" if cursor.clone().uid_search() => {
             cursor.space()?;

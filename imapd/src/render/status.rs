@@ -5,12 +5,12 @@ use spool::edges::mailbox::Folder;
 use super::text::{folder_name, number};
 use crate::command::StatusItems;
 
-/// One folder's line.
-pub fn status(out: &mut Vec<u8>, folder: &Folder, items: StatusItems) {
+/// One folder's line; `largest` is the largest message that APPEND takes, into any of them.
+pub fn status(out: &mut Vec<u8>, folder: &Folder, items: StatusItems, largest: u32) {
     out.extend_from_slice(b"* STATUS ");
     folder_name(out, &folder.name);
     out.extend_from_slice(b" (");
-    let asked: [(bool, &[u8], u64); 7] = [
+    let asked: [(bool, &[u8], u64); 8] = [
         (items.messages, b"MESSAGES ", u64::from(folder.messages)),
         (items.recent, b"RECENT ", u64::from(folder.recent)),
         (items.uid_next, b"UIDNEXT ", u64::from(folder.uid_next)),
@@ -18,6 +18,7 @@ pub fn status(out: &mut Vec<u8>, folder: &Folder, items: StatusItems) {
         (items.unseen, b"UNSEEN ", u64::from(folder.unseen)),
         (items.deleted, b"DELETED ", u64::from(folder.deleted)),
         (items.size, b"SIZE ", folder.bytes),
+        (items.append_limit, b"APPENDLIMIT ", u64::from(largest)),
     ];
     let mut first = true;
     for (_, name, value) in asked.iter().filter(|item| item.0) {
@@ -52,7 +53,7 @@ mod tests {
         };
         let items = StatusItems { messages: true, unseen: true, size: true, ..StatusItems::default() };
         let mut out = Vec::new();
-        status(&mut out, &folder, items);
+        status(&mut out, &folder, items, 1);
         assert_eq!(out, b"* STATUS \"a \\\"b\\\"\" (MESSAGES 3 UNSEEN 2 SIZE 5000000000)\r\n");
     }
 }

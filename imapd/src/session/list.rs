@@ -20,7 +20,7 @@ pub(super) async fn run(session: &mut Session, command: &List) -> Done {
         if let Some(items) = command.return_status
             && let Some(folder) = folders.iter().find(|folder| folder.name == line.name)
         {
-            render::status(out, folder, items);
+            render::status(out, folder, items, session.owner.bounds.largest);
         }
     }
     Ok(Answer::ok("That is all"))

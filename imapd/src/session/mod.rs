@@ -148,12 +148,13 @@ impl From<Unanswered> for Stop {
 /// How a verb ends.
 pub type Done = Result<Answer, Stop>;
 
-/// RFC 5530 §3.
+/// RFC 5530 §3, RFC 6154 §3.
 fn refused(refusal: Refusal) -> Answer {
     match refusal {
         Refusal::NoSuchFolder => Answer::no("NONEXISTENT", "There is no such folder"),
         Refusal::Exists => Answer::no("ALREADYEXISTS", "There is a folder of that name"),
         Refusal::Cannot => Answer::no("CANNOT", "That cannot be done with this folder or name"),
+        Refusal::UseTaken => Answer::no("USEATTR", "Another folder has that special use"),
         Refusal::Limit => Answer::no("LIMIT", "Too many folders, keywords or letters at once"),
         Refusal::OverQuota => Answer::no("OVERQUOTA", "No room left"),
         Refusal::Unavailable => Answer::no("UNAVAILABLE", "The disk failed; nothing was changed"),

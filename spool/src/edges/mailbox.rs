@@ -158,6 +158,8 @@ pub enum Refusal {
     OverQuota,
     /// `[UNAVAILABLE]`: the disk failed; nothing half-written.
     Unavailable,
+    /// `[USEATTR]`: another folder has that special use.
+    UseTaken,
 }
 
 /// From the keeper, to a request.

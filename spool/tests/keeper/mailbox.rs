@@ -93,7 +93,15 @@ fn folders_are_made_renamed_and_deleted() {
         done(&mailbox, rename("INBOX", "old/mail")).await;
         assert_eq!((status(&mailbox, "INBOX").await.messages, status(&mailbox, "old/mail").await.messages), (0, 2));
         let special = Request::Create { name: "spam".into(), special_use: Some(SpecialUse::Junk) };
-        refused(&mailbox, special, Refusal::Cannot).await;
+        refused(&mailbox, special, Refusal::UseTaken).await;
+        // A folder of the house that was deleted is what it was when it comes back, unless another is that now.
+        done(&mailbox, Request::Delete { name: "Junk".into() }).await;
+        done(&mailbox, create("Junk")).await;
+        assert_eq!(status(&mailbox, "Junk").await.special_use, Some(SpecialUse::Junk));
+        done(&mailbox, Request::Delete { name: "Sent".into() }).await;
+        done(&mailbox, Request::Create { name: "mine".into(), special_use: Some(SpecialUse::Sent) }).await;
+        done(&mailbox, create("Sent")).await;
+        assert_eq!(status(&mailbox, "Sent").await.special_use, None);
     });
 }
 

@@ -2,6 +2,7 @@
 
 use crate::edges::limits;
 use crate::edges::mailbox::{Refusal, SpecialUse};
+use crate::index::mailbox::FIRST_FOLDERS;
 use crate::index::{Folder, Mailbox, name};
 use crate::journal::record::Record;
 use crate::names::{FolderId, MailboxId};
@@ -66,8 +67,11 @@ pub fn create(id: MailboxId, mailbox: &Mailbox, folder: &str, special: Option<Sp
     }
     // RFC 6154 §3: one folder a use is all we can file into.
     if special.is_some_and(|special| mailbox.used_for(special).is_some()) {
-        return Err(Refusal::Cannot);
+        return Err(Refusal::UseTaken);
     }
+    // One that was deleted comes back as what it was: apps go by the use, people by the name.
+    let usual = || FIRST_FOLDERS.iter().find(|(name, _)| *name == folder).and_then(|(_, usual)| *usual);
+    let special = special.or_else(|| usual().filter(|usual| mailbox.used_for(*usual).is_none()));
     let mut making = making(id, mailbox, now);
     making.make_parents(&folder)?;
     making.make(&folder, special)?;
