@@ -8,6 +8,9 @@ use serde::{Deserialize, Deserializer, de};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bytes(pub u64);
 
+/// Places behind the point.
+const PLACES: usize = 3;
+
 /// Unit, in the order tried: the longer names first.
 const UNITS: [(&str, u64); 14] = [
     ("kib", 1 << 10),
@@ -31,16 +34,24 @@ impl FromStr for Bytes {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let lower = text.trim().to_ascii_lowercase();
-        let (digits, unit) = lower.split_at(lower.find(|c: char| !c.is_ascii_digit()).unwrap_or(lower.len()));
+        let number = |c: char| c.is_ascii_digit() || c == '.';
+        let (digits, unit) = lower.split_at(lower.find(|c: char| !number(c)).unwrap_or(lower.len()));
         let factor = UNITS.iter().find(|(name, _)| *name == unit.trim_start()).map(|(_, factor)| *factor);
-        digits
-            .parse::<u64>()
-            .ok()
-            .zip(factor)
-            .and_then(|(number, factor)| number.checked_mul(factor))
+        factor
+            .and_then(|factor| times(digits, factor))
             .map(Self)
             .ok_or_else(|| format!("`{text}` is no size; write for example `50 MB`, `10 GB` or a number of bytes"))
     }
+}
+
+/// `1.5` times a unit: rounded down.
+fn times(digits: &str, factor: u64) -> Option<u64> {
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, "0"));
+    if part.len() > PLACES {
+        return None;
+    }
+    let part = part.parse::<u64>().ok()?.checked_mul(factor)? / 10_u64.pow(u32::try_from(part.len()).ok()?);
+    whole.parse::<u64>().ok()?.checked_mul(factor)?.checked_add(part)
 }
 
 impl fmt::Display for Bytes {
@@ -88,12 +99,17 @@ mod tests {
 
     #[test]
     fn sizes_are_read_as_people_write_them() {
-        for (text, bytes) in
-            [("50 MB", 50_000_000), ("10GB", 10_000_000_000), ("64 KiB", 65_536), ("0", 0), ("1k", 1000)]
-        {
+        for (text, bytes) in [
+            ("50 MB", 50_000_000),
+            ("10GB", 10_000_000_000),
+            ("64 KiB", 65_536),
+            ("0", 0),
+            ("1k", 1000),
+            ("1.5 GB", 1_500_000_000),
+        ] {
             assert_eq!(text.parse(), Ok(Bytes(bytes)), "{text}");
         }
-        for bad in ["", "MB", "-1", "5 parsecs", "99999999999 TB", "1.5 GB"] {
+        for bad in ["", "MB", "-1", "5 parsecs", "99999999999 TB", "1.5.5 GB", "1. GB", ".5 GB", "1.2345 GB", "."] {
             assert!(bad.parse::<Bytes>().is_err(), "{bad}");
         }
     }

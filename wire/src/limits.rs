@@ -6,6 +6,10 @@ use std::time::Duration;
 pub const SASL_RESPONSE: usize = 9_216;
 /// Bytes of a login name or of a password.
 pub const SASL_FIELD: usize = 1_024;
+/// Letters of a device password (`spool::keys::DevicePassword`), without its hyphens.
+pub const DEVICE_PASSWORD: usize = 25;
+/// Letters between two hyphens of it.
+pub const DEVICE_PASSWORD_GROUP: usize = 5;
 /// PBKDF2 rounds a keeper may ask for; more would let it stall a login.
 pub const SCRAM_ITERATIONS: u32 = 600_000;
 /// Time a TLS handshake may take.

@@ -372,14 +372,28 @@ impl Sasl {
     }
 }
 
-/// A device password as it was printed: people and phones add spaces and capitals. Anything that is not
+/// A device password as it was printed: people and phones add spaces and capitals, and leave hyphens out. Anything that is not
 /// of its alphabet is left as it came (and will match nothing).
 fn canonical(password: &[u8]) -> Zeroizing<Vec<u8>> {
     let shaped = password.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b' '));
     if !shaped {
         return Zeroizing::new(password.to_vec());
     }
-    Zeroizing::new(password.iter().filter(|byte| **byte != b' ').map(u8::to_ascii_lowercase).collect())
+    let bare = |kept: fn(&u8) -> bool| {
+        Zeroizing::new(password.iter().filter(|byte| kept(byte)).map(u8::to_ascii_lowercase).collect::<Vec<u8>>())
+    };
+    let letters = bare(|byte| !matches!(byte, b' ' | b'-'));
+    if letters.len() != limits::DEVICE_PASSWORD {
+        return bare(|byte| *byte != b' ');
+    }
+    let mut printed = Zeroizing::new(Vec::with_capacity(2 * limits::DEVICE_PASSWORD));
+    for (place, letter) in letters.iter().enumerate() {
+        if place > 0 && place % limits::DEVICE_PASSWORD_GROUP == 0 {
+            printed.push(b'-');
+        }
+        printed.push(*letter);
+    }
+    printed
 }
 
 fn text(bytes: &[u8]) -> Option<String> {

@@ -48,15 +48,13 @@ impl Recover {
     /// # Errors
     /// In words for the admin; exit code 2 when the secrets open nothing.
     pub fn run(&self, house: &mut House) -> Result<(), Failure> {
-        let secrets = house.secrets.words(self.words_stdin)?;
-        let mut session = Session::open_to_recover(&house.data, &house.config, house.secrets.passphrase())?;
-        let mut lost = session.list(Request::Unknown, |reply| match reply {
-            Reply::Unknown { some, more } => Some((some, more)),
-            _ => None,
-        })?;
-        if lost.is_empty() {
+        // Asked first without putting anything aside: whoever has lost nothing needs no words.
+        if house.session().and_then(|mut session| lost_of(&mut session)).is_ok_and(|lost| lost.is_empty()) {
             return Err(Failure::new("nothing is lost: the journal knows every mailbox in spool/mailboxes"));
         }
+        let secrets = house.secrets.words(self.words_stdin)?;
+        let mut session = Session::open_to_recover(&house.data, &house.config, house.secrets.passphrase())?;
+        let mut lost = lost_of(&mut session)?;
         let mut recovered = Vec::new();
         let mut said = Vec::new();
         for (number, secret) in (1..).zip(&secrets) {
@@ -74,6 +72,14 @@ impl Recover {
         let left: Vec<String> = lost.iter().map(|(mailbox, _)| mailbox.to_string()).collect();
         tell(house, &recovered, &left, &said)
     }
+}
+
+/// The mailboxes that the journal does not know, with their slots files.
+fn lost_of(session: &mut Session) -> Result<Vec<(MailboxId, Vec<u8>)>, Failure> {
+    session.list(Request::Unknown, |reply| match reply {
+        Reply::Unknown { some, more } => Some((some, more)),
+        _ => None,
+    })
 }
 
 /// Which lost mailbox a secret opens.

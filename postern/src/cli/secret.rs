@@ -47,6 +47,19 @@ impl Secrets {
         next(&format!("A device password of {address}, or its recovery words: "))
     }
 
+    /// What a mail app would be given: the recovery words open no connection.
+    ///
+    /// # Errors
+    /// As [`Self::unlock`].
+    pub fn device_password(&mut self, address: &str, from_stdin: bool) -> Result<Zeroizing<String>, Failure> {
+        if !from_stdin && !rustix::termios::isatty(io::stdin()) {
+            return Err(Failure::new(format!(
+                "this needs a device password of {address}: run it at a terminal, or give it with --unlock-stdin"
+            )));
+        }
+        next(&format!("A device password of {address}: "))
+    }
+
     /// Sets of recovery words, one a line, until the end of input (at a terminal: one line).
     ///
     /// # Errors

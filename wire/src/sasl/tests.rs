@@ -126,6 +126,17 @@ fn without_tls_1_3_there_is_no_plus() {
 }
 
 #[test]
+fn a_device_password_is_taken_as_people_type_it() {
+    let printed = "kzmtb-qwvns-abcde-fghjk-mnpqr";
+    for typed in ["kzmtbqwvnsabcdefghjkmnpqr", "KZMTB QWVNS ABCDE FGHJK MNPQR", "kzmtb-qwvns-abcdefghjkmnpqr", printed]
+    {
+        assert_eq!(*canonical(typed.as_bytes()), printed.as_bytes(), "{typed}");
+    }
+    assert_eq!(*canonical(b"Right -One"), b"right-one");
+    assert_eq!(*canonical(b"kzmtb_qwvns_abcdefghjkmnpqr"), b"kzmtb_qwvns_abcdefghjkmnpqr");
+}
+
+#[test]
 fn what_is_left_out_is_not_offered() {
     let offer = Offer::without(vec![Mechanism::ScramSha256Plus, Mechanism::Login]);
     let binding = offer.binding(bound());

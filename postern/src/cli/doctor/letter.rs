@@ -86,7 +86,8 @@ impl Reached {
             command(&mut smtp, &text, '2')?;
         }
         // What is not there to be answered to is no failure of the box.
-        let _ = smtp.say("QUIT");
+        let _ = command(&mut smtp, "QUIT", '2');
+        smtp.close();
         Ok(())
     }
 
@@ -100,6 +101,7 @@ impl Reached {
             for folder in ["INBOX", "Junk"] {
                 if tagged(&mut imap, &format!("SELECT {folder}")).is_ok() && remove(&mut imap, token)? {
                     let _ = tagged(&mut imap, "LOGOUT");
+                    imap.close();
                     return Ok(folder.to_owned());
                 }
             }

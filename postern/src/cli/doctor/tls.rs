@@ -76,6 +76,14 @@ impl Stream {
         Ok(Self::Tls(Box::new(StreamOwned::new(connection, stream))))
     }
 
+    /// Says that nothing more comes: the box would log a connection that just breaks off.
+    pub fn close(mut self) {
+        if let Self::Tls(stream) = &mut self {
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        }
+    }
+
     /// One line of the answer, without its end.
     pub fn line(&mut self) -> io::Result<String> {
         let mut line = Vec::new();
