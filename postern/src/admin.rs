@@ -175,6 +175,7 @@ fn start(config: &Config, new_journal: bool) -> Start {
         domains: config.domains.clone(),
         default_quota: config.quota(),
         new_journal,
+        told: String::new(),
         edges: vec![EdgeKind::Admin],
     }
 }

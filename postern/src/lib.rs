@@ -8,9 +8,11 @@ pub mod config;
 pub mod data;
 pub mod edges;
 pub mod failure;
+pub mod house_addresses;
 pub mod names;
 pub mod sheet;
 pub mod size;
+pub mod told;
 pub mod up;
 pub mod validity;
 

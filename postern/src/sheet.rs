@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use crate::told::Told;
+
 /// A new mailbox and its secrets; shown once, kept nowhere.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct Sheet {
@@ -46,7 +48,7 @@ impl Sheet {
     /// What to type into the first mail app.
     #[must_use]
     pub fn login(&self) -> String {
-        format!("    login name             {}\n    password               {}\n", self.address, self.device_password)
+        login(&self.address, &self.device_password)
     }
 
     /// What to write on paper.
@@ -65,28 +67,37 @@ impl Sheet {
 
     /// All of it, in plain words.
     #[must_use]
-    pub fn words(&self) -> String {
+    pub fn words(&self, told: &Told) -> String {
         format!(
             "The mailbox {0} is ready. Type this into its mail app; it is shown this once (each further phone\n\
-             or computer gets a password of its own: postern device add {0} NAME):\n\n{1}\n{2}",
+             or computer gets a password of its own: postern device add {0} NAME):\n\n{1}{2}{3}\n{4}",
             self.address,
+            told.servers(),
             self.login(),
+            told.remarks(),
             self.paper(),
         )
     }
 }
 
+/// Name and password, as lines beside those of [`Told::servers`].
+#[must_use]
+pub fn login(address: &str, password: &str) -> String {
+    format!("    login name             {address}\n    password               {password}\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     #[test]
     fn a_sheet_is_read_back_and_says_everything() {
         let words: Vec<String> = (1..=12).map(|n| format!("word{n}")).collect();
         let sheet = Sheet { address: "a@b.test".into(), device_password: "abc-def".into(), recovery_words: words };
         let again = Sheet::from_json(&sheet.to_json()).unwrap();
-        let said = again.words();
-        for part in ["a@b.test", "abc-def", " 1. word1", "12. word12"] {
+        let said = again.words(&Told::planned(&Config::default()));
+        for part in ["a@b.test", "abc-def", " 1. word1", "12. word12", "port 993, SSL/TLS", "port 587, STARTTLS"] {
             assert!(said.contains(part), "{said}");
         }
         assert!(Sheet::from_json(&json!({"address": "a@b.test"})).is_none());

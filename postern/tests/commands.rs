@@ -77,6 +77,9 @@ fn a_mailboxs_life() {
         house.json(&["quota", "anna", "2 GB"], ""),
         json!({"address": "anna@home.test", "used": 0, "limit": 2_000_000_000})
     );
+    // As it is typed without quotes.
+    assert_eq!(house.json(&["quota", "anna", "1.5", "GB"], "")["limit"], 1_500_000_000_u64);
+    assert!(house.refused(&["quota", "anna", "much"], "", 1).contains("is no size"));
     house.json(&["mailbox", "suspend", "anna"], "");
     assert_eq!(house.json(&["mailbox", "list"], "")[0]["suspended"], true);
     house.json(&["mailbox", "suspend", "anna", "--lift"], "");
@@ -130,6 +133,24 @@ fn aliases() {
     house.json(&["alias", "remove", "family"], "");
     assert_eq!(house.json(&["alias", "list"], ""), json!([]));
     assert!(house.refused(&["alias", "add", "x", "nobody"], "", 1).contains("nobody@home.test"));
+    house.json(&["alias", "add", "ring", "anna"], "");
+    assert!(house.refused(&["mailbox", "remove", "ring"], "", 1).contains("alias remove"));
+    // Without a word of the twelve: there is nothing to give back.
+    assert!(house.refused(&["recover"], "", 1).contains("nothing is lost"));
+}
+
+#[test]
+fn addresses_of_foreign_domains_are_refused() {
+    let house = Folder::new("foreign");
+    house.json(&["mailbox", "add", "anna"], "");
+    for words in [["mailbox", "add", "z@gmail.com", "--name=z"], ["alias", "add", "foo@gmail.com", "anna"]] {
+        let why = house.refused(&words, "", 1);
+        for part in ["gmail.com is not a domain of this box", "home.test", "domains = "] {
+            assert!(why.contains(part), "{why}");
+        }
+    }
+    fs::write(house.0.join("postern.toml"), "domains = [\"home.test\", \"gmail.com\"]\n").unwrap();
+    assert_eq!(house.json(&["mailbox", "add", "z@gmail.com"], "")["address"], "z@gmail.com");
 }
 
 #[test]
@@ -148,6 +169,7 @@ fn what_is_lost_comes_back_with_the_words() {
     }
     let why = house.refused(&["mailbox", "list"], "", 1);
     assert!(why.contains("postern recover"), "{why}");
+    assert!(house.refused(&["mailbox", "add", "x", "--name", "a\nb"], "", 1).contains("control characters"));
     let nobody = "legal winner thank year wave sausage worth useful legal winner thank yellow\n";
     house.refused(&["recover", "--words-stdin"], nobody, 2);
     let answer = house.json(&["recover", "--words-stdin"], &(words_of(&anna) + nobody));

@@ -204,6 +204,7 @@ fn keeper(folder: &PathBuf, admins: Edge, asked: Edge) -> Running {
         domains: vec!["home.test".to_owned()],
         default_quota: 1 << 30,
         new_journal: false,
+        told: String::new(),
         edges: vec![EdgeKind::Admin, EdgeKind::ImapLogin],
     };
     let directory: OwnedFd = File::open(folder).unwrap().into();

@@ -94,10 +94,12 @@ fn add(house: &mut House, mailbox: &str, device: &str, unlock_stdin: bool) -> Re
     })?;
     let answer = json!({"address": open.address, "device": device, "device_password": password.as_str()});
     house.print(&answer, || {
+        let reached = house.reached();
         format!(
-            "Type this into the mail app on \"{device}\"; it is shown once:\n\n    name      {}\n    password  {}\n",
-            open.address,
-            password.as_str()
+            "Type this into the mail app on \"{device}\"; it is shown once:\n\n{}{}{}",
+            reached.servers(),
+            crate::sheet::login(&open.address, password.as_str()),
+            reached.remarks(),
         )
     })
 }

@@ -93,7 +93,8 @@ impl Mailbox {
 fn add(house: &House, mailbox: &str, name: String, quota: Option<Bytes>, device: &str) -> Result<(), Failure> {
     let (address, device) = (house.address(mailbox)?, device::name(device)?);
     if name.len() > spool::limits::DISPLAY_NAME || name.chars().any(char::is_control) {
-        return Err(Failure::new(format!("--name has at most {} bytes", spool::limits::DISPLAY_NAME)));
+        let most = spool::limits::DISPLAY_NAME;
+        return Err(Failure::new(format!("--name has at most {most} bytes and no control characters (no line ends)")));
     }
     let quota = quota.map(|Bytes(bytes)| bytes);
     let new = NewMailbox { address: &address, display_name: &name, quota, device };
@@ -111,7 +112,7 @@ fn add(house: &House, mailbox: &str, name: String, quota: Option<Bytes>, device:
         device_password: made.device_password.as_str().to_owned(),
         recovery_words: made.words.list().into_iter().map(str::to_owned).collect(),
     };
-    house.print(&sheet.to_json(), || sheet.words())
+    house.print(&sheet.to_json(), || sheet.words(&house.reached()))
 }
 
 fn new_id() -> Result<MailboxId, Failure> {
@@ -152,6 +153,10 @@ fn list(house: &House) -> Result<(), Failure> {
 fn remove(house: &House, mailbox: &str, yes: bool) -> Result<(), Failure> {
     let address = house.address(mailbox)?;
     let mut session = house.session()?;
+    if !session.mailboxes()?.iter().any(|known| known.addresses.first() == Some(&address)) {
+        let hint = "an alias is removed by `postern alias remove`";
+        return Err(Failure::new(format!("there is no mailbox {address} ({hint})")));
+    }
     if !yes && !house.shared.json && rustix::termios::isatty(io::stdin()) {
         eprint!("This removes {address} and all its mail, for ever. Type the address to go on: ");
         let mut typed = String::new();

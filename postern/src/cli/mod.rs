@@ -21,6 +21,7 @@ use crate::admin::Session;
 use crate::config::Config;
 use crate::data::{self, DataFolder};
 use crate::failure::{Failure, code};
+use crate::told::Told;
 use crate::up::{self, UpOptions};
 use secret::Secrets;
 
@@ -92,8 +93,10 @@ pub struct House {
     pub shared: Shared,
     /// The open data folder.
     pub data: DataFolder,
-    /// Its configuration.
+    /// Its configuration; of a running box what it was told.
     pub config: Config,
+    /// What the running box says; `None`: there is none.
+    pub told: Option<Told>,
     /// Standard input, for secrets.
     pub secrets: Secrets,
 }
@@ -149,9 +152,13 @@ impl Shared {
 impl House {
     fn open(shared: Shared) -> Result<Self, Failure> {
         let data = DataFolder::open(&shared.data)?;
-        let config = shared.config()?;
+        let mut config = shared.config()?;
         let secrets = Secrets::new(shared.box_passphrase_stdin)?;
-        Ok(Self { shared, data, config, secrets })
+        let told = Told::ask(&data);
+        if let Some(told) = &told {
+            told.put_into(&mut config);
+        }
+        Ok(Self { shared, data, config, told, secrets })
     }
 
     /// The running box's keeper, or one of the command's own.
@@ -160,6 +167,12 @@ impl House {
     /// In words for the admin.
     pub fn session(&self) -> Result<Session, Failure> {
         Session::open(&self.data, &self.config, self.secrets.passphrase())
+    }
+
+    /// Where mail apps reach the box.
+    #[must_use]
+    pub fn reached(&self) -> Told {
+        self.told.clone().unwrap_or_else(|| Told::planned(&self.config))
     }
 
     /// A whole address from what was typed.

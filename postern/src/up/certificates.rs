@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -140,6 +141,9 @@ pub fn names(config: &Config) -> Vec<String> {
     names.retain(|name| crate::names::domain(name).is_ok_and(|good| good == *name));
     names.extend(["127.0.0.1".to_owned(), "::1".to_owned()]);
     names.extend(config.bind.iter().filter(|ip| !ip.is_unspecified()).map(ToString::to_string));
+    if config.bind.iter().all(IpAddr::is_unspecified) {
+        names.extend(crate::house_addresses::all().iter().map(ToString::to_string));
+    }
     let mut seen = std::collections::HashSet::new();
     names.retain(|name| seen.insert(name.clone()));
     names
@@ -185,6 +189,20 @@ mod tests {
         assert_ne!(certificates.read().unwrap().chain, first);
         assert!(certificates.is_own() && !certificates.changed());
         assert_eq!(fs::metadata(&certificates.key).unwrap().mode() & 0o777, 0o600);
+        fs::remove_dir_all(data.path()).unwrap();
+    }
+
+    /// An app that is told an address compares it with the certificate.
+    #[test]
+    fn what_is_printed_to_type_is_in_the_certificate() {
+        let data = folder("typed");
+        let all: Vec<String> = crate::house_addresses::all().iter().map(ToString::to_string).collect();
+        let config = Config { bind: vec!["127.0.0.42".parse().unwrap()], ..Config::default() };
+        for (config, wanted) in [(Config::default(), all), (config, vec!["127.0.0.42".to_owned()])] {
+            let certificates = Certificates::open(&data, &config).unwrap();
+            assert!(certificates.holds(&wanted), "{wanted:?}");
+            assert!(certificates.holds(&["localhost".to_owned(), config.hostname()]));
+        }
         fs::remove_dir_all(data.path()).unwrap();
     }
 

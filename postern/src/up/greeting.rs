@@ -4,7 +4,6 @@ use std::io;
 
 use serde_json::{Map, Value, json};
 
-use super::certificates::Certificates;
 use super::first::Found;
 use super::ports::{Bound, Service};
 use super::roles::Roles;
@@ -18,13 +17,7 @@ use crate::sheet::Sheet;
 ///
 /// # Errors
 /// When standard output cannot be written: secrets shown once would be lost.
-pub fn greet(
-    shared: &Shared,
-    data: &DataFolder,
-    roles: &Roles,
-    certificate: &Certificates,
-    found: Found,
-) -> Result<(), Failure> {
+pub fn greet(shared: &Shared, data: &DataFolder, roles: &Roles, found: Found) -> Result<(), Failure> {
     for bound in roles.bound() {
         if let Some(why) = &bound.instead {
             say(&format!("{why}; it listens on {} instead", join(bound)));
@@ -33,7 +26,7 @@ pub fn greet(
     if shared.json {
         return output::print(true, &line(roles.bound(), &found), String::new);
     }
-    let text = words(shared, data, roles.bound(), certificate, &found);
+    let text = words(shared, data, roles, &found);
     output::print(false, &Value::Null, || text)
 }
 
@@ -58,18 +51,10 @@ fn line(bound: &[Bound], found: &Found) -> Value {
     Value::Object(line)
 }
 
-fn words(shared: &Shared, data: &DataFolder, bound: &[Bound], certificate: &Certificates, found: &Found) -> String {
+fn words(shared: &Shared, data: &DataFolder, roles: &Roles, found: &Found) -> String {
+    let (bound, told) = (roles.bound(), roles.told());
     let mut text = format!("Postern is running. Its data folder is {}.\n\n", data.path().display());
-    text += "Type this into your mail app:\n\n";
-    for (title, service, security) in [
-        ("incoming mail (IMAP)", Service::Imaps, "SSL/TLS"),
-        ("outgoing mail (SMTP)", Service::Submissions, "SSL/TLS"),
-        ("   or", Service::Submission, "STARTTLS"),
-    ] {
-        if let Some((host, port)) = reached(bound, service) {
-            text += &format!("    {title:22} server {host}, port {port}, {security}\n");
-        }
-    }
+    text += &format!("Type this into your mail app:\n\n{}", told.servers());
     text += &found.first.as_ref().map_or_else(
         || {
             "    login name             the whole mail address\n    password               the device's own\n"
@@ -77,12 +62,7 @@ fn words(shared: &Shared, data: &DataFolder, bound: &[Bound], certificate: &Cert
         },
         Sheet::login,
     );
-    if certificate.is_own() {
-        let print = certificate.fingerprint().unwrap_or_default();
-        text += &format!(
-            "\nThe certificate is self-signed: the mail app asks once whether to trust it. SHA-256:\n    {print}\n"
-        );
-    }
+    text += &told.remarks();
     if let Some(sheet) = &found.first {
         text += &format!("\n{}", sheet.paper());
     }
@@ -110,17 +90,6 @@ fn words(shared: &Shared, data: &DataFolder, bound: &[Bound], certificate: &Cert
 fn folder(shared: &Shared) -> String {
     let usual = shared.data.as_os_str() == crate::data::DEFAULT;
     if usual { String::new() } else { format!(" --data {}", shared.data.display()) }
-}
-
-/// The name and port to type; for a socket on all addresses, this machine's name.
-fn reached(bound: &[Bound], service: Service) -> Option<(String, u16)> {
-    let address = *bound.iter().find(|bound| bound.service == service)?.addresses().first()?;
-    let host = match address.ip() {
-        ip if ip.is_loopback() => "localhost".to_owned(),
-        ip if ip.is_unspecified() => rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        ip => ip.to_string(),
-    };
-    Some((host, address.port()))
 }
 
 fn join(bound: &Bound) -> String {

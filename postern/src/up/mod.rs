@@ -32,10 +32,13 @@ use crate::cli::secret::Secrets;
 use crate::config::{Config, EXAMPLE};
 use crate::data::{DataFolder, Lock};
 use crate::failure::{Doing, Failure};
+use crate::told::Told;
 use certificates::Certificates;
 use parts::Parts;
 use roles::Roles;
 
+/// How long a start takes no notice of another box: one that was told to end a moment ago may not have begun to.
+const AT_ONCE: Duration = Duration::from_millis(300);
 /// How long a start waits for the box before it to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What is left to the logs of roles that were ended because the box does not start.
@@ -99,12 +102,14 @@ pub fn run(shared: &Shared, options: &UpOptions) -> Result<ExitCode, Failure> {
         let words = format!("the external scanner: {} is not there", path.display());
         return Err(Failure::new(format!("{words}; {}", filter_sandbox::scanner::REMEDY)));
     }
-    let offer = config.offer()?;
+    let bound = ports::bind(&config)?;
+    let fingerprint = certificates.is_own().then(|| certificates.fingerprint()).flatten();
     let parts = Parts {
-        offer,
+        offer: config.offer()?,
+        told: Told::of(&config, &bound, fingerprint),
         spool: data.spool(as_root.then(|| filter_sandbox::role::Role::Keeper.host_uid()))?,
         admin: admin::listen(&data)?,
-        bound: ports::bind(&config)?,
+        bound,
         certificate: certificates.read()?,
         index_key: key.index_key()?,
         dns: upstreams(&config),
@@ -119,11 +124,19 @@ pub fn run(shared: &Shared, options: &UpOptions) -> Result<ExitCode, Failure> {
     ended.map(|()| ExitCode::SUCCESS)
 }
 
+/// Waits for a box that is ending, or for a command that is at work; not for a box that serves.
 fn take(data: &DataFolder) -> Result<Lock, Failure> {
-    data.lock(PATIENCE)?.ok_or_else(|| {
-        let holder = data.holder().map_or_else(String::new, |pid| format!(" (process {pid})"));
-        Failure::new(format!("another postern{holder} runs on {}", data.path().display()))
-    })
+    if let Some(lock) = data.lock(AT_ONCE)? {
+        return Ok(lock);
+    }
+    let holder = data.holder().map_or_else(String::new, |pid| format!(" (process {pid})"));
+    let other = || Failure::new(format!("another postern{holder} runs on {}", data.path().display()));
+    // The first thing that goes when a box ends.
+    if data.entry("admin.sock").exists() && admin::connect(data)?.is_some() {
+        return Err(other());
+    }
+    say(&format!("waiting for another postern{holder} to end"));
+    data.lock(PATIENCE)?.ok_or_else(other)
 }
 
 /// The configuration with the command line's options put in. A new data folder gets the example, with its domain.
@@ -216,7 +229,7 @@ async fn live(shared: &Shared, data: &DataFolder, parts: Parts, certificates: Ce
             () = sleep_until(due.map_or_else(Instant::now, Instant::from)), if due.is_some() => roles.start_due(),
             found = &mut started, if !greeted => {
                 greeted = true;
-                greeting::greet(shared, data, &roles, &watched.certificates, found?)?;
+                greeting::greet(shared, data, &roles, found?)?;
             }
             _ = watched.tick.tick() => {
                 watched.look(&mut roles);
@@ -228,6 +241,8 @@ async fn live(shared: &Shared, data: &DataFolder, parts: Parts, certificates: Ce
             _ = signals.interrupt.recv() => break,
         }
     }
+    // No command begins now, and a box that is started meanwhile knows that it is worth waiting.
+    let _ = std::fs::remove_file(data.entry("admin.sock"));
     say("ending: what is under way is finished; once more to end at once");
     tokio::select! {
         () = drain::drain(&mut roles) => {}

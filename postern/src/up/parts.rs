@@ -16,6 +16,7 @@ use super::ports::{Bound, Service};
 use crate::box_key::Secret;
 use crate::config::{Config, WhenItFails};
 use crate::edges::{Carries, EDGES};
+use crate::told::Told;
 
 /// Everything the roles are made from.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub struct Parts {
     pub certificate: CertificatePem,
     /// The mechanisms of logins.
     pub offer: Offer,
+    /// For the other commands.
+    pub told: Told,
     /// For the keeper's journal.
     pub index_key: Secret,
     /// DNS servers.
@@ -53,6 +56,7 @@ impl Parts {
                     domains: self.config.domains.clone(),
                     default_quota: self.config.quota(),
                     new_journal: false,
+                    told: self.told.to_text(),
                     edges,
                 };
                 send(control, &start, [self.admin.as_fd()].into_iter().chain(ends))

@@ -280,6 +280,12 @@ impl Roles {
         });
     }
 
+    /// What the other commands are told.
+    #[must_use]
+    pub const fn told(&self) -> &crate::told::Told {
+        &self.parts.told
+    }
+
     /// Where each service listens.
     #[must_use]
     pub fn bound(&self) -> &[super::ports::Bound] {

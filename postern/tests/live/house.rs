@@ -137,9 +137,20 @@ impl House {
     }
 
     pub fn admin(&self, words: &[&str], input: &str) -> Output {
+        self.command(&[words, &["--json"]].concat(), input)
+    }
+
+    /// What a person reads.
+    pub fn admin_in_words(&self, words: &[&str], input: &str) -> String {
+        let output = self.command(words, input);
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn command(&self, words: &[&str], input: &str) -> Output {
         let mut child = command(self.user)
             .args(words)
-            .args(["--json", "--data"])
+            .arg("--data")
             .arg(self.data())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

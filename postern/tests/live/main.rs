@@ -7,6 +7,7 @@ mod changes;
 mod house;
 mod restarts;
 mod start_and_end;
+mod told;
 mod walls;
 
 use house::{House, User};
@@ -26,5 +27,8 @@ as_both! {
     all_of_several_changes_at_once_are_made: super::changes::all_of_several_changes_at_once_are_made;
     every_role_comes_back: super::restarts::every_role_comes_back;
     starts_drains_and_starts_again: super::start_and_end::starts_drains_and_starts_again;
+    the_doctor_knows_what_up_was_told: super::told::the_doctor_knows_what_up_was_told;
+    what_is_printed_to_type_is_what_is_served: super::told::what_is_printed_to_type_is_what_is_served;
+    a_second_one_is_told_at_once: super::start_and_end::a_second_one_is_told_at_once;
     roles_die_with_up: super::start_and_end::roles_die_with_up;
 }

@@ -24,6 +24,15 @@ pub fn starts_drains_and_starts_again(user: User) {
     assert!(house.letter_goes_through(secret));
 }
 
+pub fn a_second_one_is_told_at_once(user: User) {
+    let house = House::start(user, "second");
+    let began = Instant::now();
+    let second = house.admin(&["up", "--bind", "127.0.0.1", "--port-offset", "18000"], "");
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(!second.status.success() && said.contains(&format!("another postern (process {}) runs on", house.up.id())));
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
 pub fn roles_die_with_up(user: User) {
     let mut house = House::start(user, "die");
     let roles = house.roles();

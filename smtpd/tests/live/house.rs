@@ -174,6 +174,7 @@ impl House {
             domains: vec!["home.test".into()],
             default_quota: 1 << 30,
             new_journal: false,
+            told: String::new(),
             edges: vec![EdgeKind::Admin, EdgeKind::Deposit, EdgeKind::SubmissionLogin, EdgeKind::ImapLogin],
         };
         let keeper = Role_::start(Role::Keeper, Some(&self.folder));

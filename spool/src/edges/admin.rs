@@ -110,6 +110,8 @@ pub enum Request {
     },
     /// Mailboxes lying in `mailboxes/` that the journal does not know: (id, slots file).
     Unknown,
+    /// What the running `up` has to say: `keeper::Start::told`.
+    Told,
 }
 
 /// A letter that `recover` has opened and found whole.
@@ -146,6 +148,8 @@ pub enum Reply {
     Checked { some: Vec<Finding>, more: bool, letters: u64 },
     /// To `Unknown`; packets follow while `more`.
     Unknown { some: Vec<(MailboxId, Vec<u8>)>, more: bool },
+    /// To `Told`.
+    Told(String),
     /// To `SlotsReplace`: somebody changed the slots or the audit log meanwhile. Read both again, make the change anew.
     Outdated,
     /// Not done, in words for the admin.

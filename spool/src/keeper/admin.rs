@@ -155,9 +155,24 @@ fn command(asked: &Asked, request: Request) -> Outcome {
             let (findings, letters) = found.map_err(|error| format!("the check could not be finished: {error}"))?;
             Ok(lists::findings(asked, findings, letters))
         }
+        Request::Told => Ok(Reply::Told(house.told.clone())),
         Request::Unknown => Ok(lists::unknown(asked, recover::unknown(house))),
         Request::Recover { .. } => Err("handled before".to_owned()),
     }
+}
+
+/// Whether mail for this address is ours: mail for a domain that is not would be kept from its real owner.
+fn must_be_ours(house: &House, address: &str) -> Result<(), String> {
+    let domain = address.rsplit_once('@').map_or("", |(_, domain)| domain);
+    let ours = lists::all_domains(house);
+    if ours.iter().any(|known| known == domain) {
+        return Ok(());
+    }
+    Err(format!(
+        "{address}: {domain} is not a domain of this box, whose mail is {}. To add it: `domains = [...]` in postern.toml, \
+         or `postern up --domain` for each",
+        ours.join(", ")
+    ))
 }
 
 /// The mailbox of an address as the admin types it.

@@ -48,6 +48,8 @@ pub struct House {
     slots: Mutex<HashMap<MailboxId, Arc<SlotsFile>>>,
     /// Domains of the configuration, lower-case.
     pub domains: Vec<String>,
+    /// What `up` has to say to admin commands.
+    pub told: String,
     /// Bytes a new mailbox may hold.
     pub default_quota: u64,
     /// For the fields of names nobody has.
@@ -92,6 +94,7 @@ impl House {
             committer,
             slots: Mutex::default(),
             domains: start.domains.iter().map(|domain| domain.to_lowercase()).collect(),
+            told: start.told.clone(),
             default_quota: start.default_quota,
             fake_secret,
             reserved: Arc::default(),

@@ -37,6 +37,9 @@ pub struct Start {
     /// `journal.old-N`), and an empty one begun. Without it such a journal is an error.
     #[zeroize(skip)]
     pub new_journal: bool,
+    /// What `up` has to say to admin commands, as text; the keeper hands it out unread. Empty from others than `up`.
+    #[zeroize(skip)]
+    pub told: String,
     /// What the descriptors are, in order.
     #[zeroize(skip)]
     pub edges: Vec<EdgeKind>,

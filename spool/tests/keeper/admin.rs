@@ -141,9 +141,12 @@ fn mailboxes_aliases_and_quotas() {
         assert_eq!(domains, ["home.test", "other.test"]);
         house.done(Request::AliasAdd { alias: "Us@home.test".into(), target: "anna@home.test".into() });
         house.done(Request::AliasAdd { alias: "us@home.test".into(), target: "ben@other.test".into() });
-        for (alias, target) in
-            [("anna@home.test", "ben@other.test"), ("x@home.test", "none@home.test"), ("x", "anna@home.test")]
-        {
+        for (alias, target) in [
+            ("anna@home.test", "ben@other.test"),
+            ("x@home.test", "none@home.test"),
+            ("x", "anna@home.test"),
+            ("x@foreign.test", "anna@home.test"),
+        ] {
             let add = Request::AliasAdd { alias: alias.into(), target: target.into() };
             assert!(matches!(house.ask(add), Reply::Refused(_)));
         }

@@ -46,7 +46,14 @@ impl Drop for Folder {
 }
 
 pub fn start(edges: Vec<EdgeKind>) -> Start {
-    Start { index_key: KEY, domains: vec!["home.test".into()], default_quota: 1 << 30, new_journal: false, edges }
+    Start {
+        index_key: KEY,
+        domains: vec!["home.test".into(), "other.test".into()],
+        default_quota: 1 << 30,
+        new_journal: false,
+        told: String::new(),
+        edges,
+    }
 }
 
 /// The client ends of a running keeper.

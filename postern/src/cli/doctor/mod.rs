@@ -1,6 +1,7 @@
 //! `postern doctor`: everything the box needs, one finding a line, each with what to do about it.
 
 mod certificate;
+mod disk;
 mod dns;
 mod letter;
 mod memory;
@@ -12,12 +13,14 @@ mod walls;
 use std::process::ExitCode;
 
 use serde_json::json;
+use spool::keys::DevicePassword;
 
 use super::secret::Secrets;
 use super::{Shared, output};
 use crate::config::Config;
 use crate::data::DataFolder;
 use crate::failure::{Failure, code};
+use crate::told::Told;
 
 /// Looks at everything.
 #[derive(Debug, clap::Args)]
@@ -90,12 +93,17 @@ impl Doctor {
     /// # Errors
     /// In words for the admin, when it cannot even look.
     pub fn run(&self, shared: &Shared) -> Result<ExitCode, Failure> {
-        let config = shared.config()?;
+        let mut config = shared.config()?;
         let data = if shared.data.exists() { Some(DataFolder::open(&shared.data)?) } else { None };
+        // The box may have been started with other options than the configuration's.
+        if let Some(told) = data.as_ref().and_then(Told::ask) {
+            told.put_into(&mut config);
+        }
         let up = data.as_ref().and_then(DataFolder::holder);
         let patient = Patient { config, data, up };
         let mut findings = walls::look(&patient.config);
         findings.push(memory::look(&patient));
+        findings.extend(disk::look(&patient));
         findings.extend(ports::look(&patient));
         findings.extend(dns::look(&patient.config));
         findings.extend(certificate::look(&patient));
@@ -110,8 +118,9 @@ impl Doctor {
         let Some(mailbox) = &self.mailbox else { return Ok(letter::look(patient, None)) };
         let address = crate::names::address(mailbox, patient.config.default_domain())
             .map_err(|bad| Failure::new(format!("`{mailbox}` is no mail address: {bad}")))?;
-        let secret = Secrets::new(false)?.unlock(&address, self.unlock_stdin)?;
-        Ok(letter::look(patient, Some((&address, &secret))))
+        let typed = Secrets::new(false)?.device_password(&address, self.unlock_stdin)?;
+        let secret = DevicePassword::parse(&typed).map_err(|bad| Failure::secret(format!("{address}: {bad}")))?;
+        Ok(letter::look(patient, Some((&address, secret.as_str()))))
     }
 }
 

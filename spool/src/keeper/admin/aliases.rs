@@ -6,11 +6,12 @@ use crate::index::normal_address;
 use crate::journal::record::Record;
 use crate::keeper::house::House;
 
-use super::{Outcome, devices, owner};
+use super::{Outcome, devices, must_be_ours, owner};
 
 pub(super) fn add(house: &House, alias: &str, target: &str) -> Outcome {
     let alias = normal_address(alias).ok_or_else(|| format!("{alias} is not a mail address"))?;
     let target = owner(house, target)?;
+    must_be_ours(house, &alias)?;
     {
         let core = house.committer.lock();
         if core.index.owner(&alias).is_some() {

@@ -13,10 +13,15 @@ const SHARE: usize = 32 * 1024;
 const DAY: i64 = 86_400;
 
 pub(super) fn domains(house: &House) -> Reply {
+    Reply::Domains(all_domains(house))
+}
+
+/// Those of the configuration, then those of mailboxes that there are.
+pub(super) fn all_domains(house: &House) -> Vec<String> {
     let mut domains = house.domains.clone();
     let more = house.committer.lock().index.domains();
     domains.extend(more.into_iter().filter(|domain| !house.domains.contains(domain)));
-    Reply::Domains(domains)
+    domains
 }
 
 pub(super) fn mailboxes(asked: &Asked) -> Outcome {

@@ -12,7 +12,7 @@ use crate::names::{MailboxId, SlotId};
 use crate::slots::{self, SlotsFile};
 use crate::store;
 
-use super::{NotDone, Outcome, commit, devices, folder, owner};
+use super::{NotDone, Outcome, commit, devices, folder, must_be_ours, owner};
 
 pub(super) fn add(
     house: &House,
@@ -23,6 +23,7 @@ pub(super) fn add(
     device_names: Vec<(SlotId, String)>,
 ) -> Outcome {
     let address = normal_address(address).ok_or_else(|| format!("{address} is not a mail address"))?;
+    must_be_ours(house, &address)?;
     let mut made = SlotsFile::decode(bytes).map_err(|error| error.to_string())?;
     let id = made.mailbox();
     if house.committer.lock().index.taken(&address) {
