@@ -2,8 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-use std::io::ErrorKind;
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -59,11 +60,29 @@ fn a_letter_under_way_is_finished_and_nobody_new_waits() {
         let refused = TcpStream::connect_timeout(&address, Duration::from_secs(5)).map(drop).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused, "{address}");
     }
+    // A box that is started meanwhile says what it waits for, and takes over.
+    let offset = (services[0].port() - 25).to_string();
+    let mut next = Command::new(tests::house::binary())
+        .args(["up", "--json", "--bind", "127.0.0.1", "--port-offset", &offset, "--data"])
+        .arg(house.data())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(next.stderr.take().unwrap()).lines();
+    let first = said.next().unwrap().unwrap();
+    assert!(first.contains(&format!("waiting for another postern (process {}) to end", house.pid())), "{first}");
     appending.raw(format!("{rest}\r\n").as_bytes()).unwrap();
     let answer = appending.answer(&tag).unwrap();
     assert!(answer.ok(), "{answer:?}");
     assert!(appending.line().unwrap().starts_with(b"* BYE"));
     house.wait();
+    let mut serving = String::new();
+    BufReader::new(next.stdout.take().unwrap()).read_line(&mut serving).unwrap();
+    assert!(serving.starts_with('{'), "{serving} {:?}", said.next());
+    next.kill().unwrap();
+    next.wait().unwrap();
     house.start_again();
     let mut again = Imap::login(&house, &you.address, &you.password).unwrap();
     let inbox = again.ask("STATUS INBOX (MESSAGES)").unwrap().text();

@@ -54,6 +54,11 @@ fn mail_is_deferred_and_nothing_lost() {
     let answer = imap.append("INBOX", &smtp::letter("appended", 500_000)).unwrap();
     assert!(answer.tagged.starts_with("NO"), "{answer:?}");
     assert_eq!(fs::read_dir(house.data().join("spool/incoming")).unwrap().count(), 0, "half-written letters are left");
+    // And it is told to who asks, with what to do.
+    let doctor: serde_json::Value = serde_json::from_slice(&house.admin(&["doctor"], "").stdout).unwrap();
+    let disk = doctor["findings"].as_array().unwrap().iter().find(|finding| finding["about"] == "disk").unwrap();
+    assert_eq!(disk["state"], "bad", "{disk}");
+    assert!(disk["advice"].as_str().unwrap().contains("make room"), "{disk}");
     // Room again: the owner deletes two letters.
     assert!(imap.ask("STORE 1:2 +FLAGS (\\Deleted)").unwrap().ok());
     assert!(imap.ask("EXPUNGE").unwrap().ok());
