@@ -38,6 +38,14 @@ pub mod limits {
     pub const RANGES: usize = 4_000;
     /// Letters opened by one request.
     pub const OPEN_LETTERS: usize = 32;
+    /// Letters of one mailbox, all its folders together: its part of the index stays under 150 MB.
+    pub const MAILBOX_LETTERS: usize = 1_000_000;
+    /// The same where the machine has less than 1 GB of memory.
+    pub const MAILBOX_LETTERS_SMALL: usize = 250_000;
+    /// Letters one COPY or MOVE picks: what a session is told of them must not pile up beyond what may wait for it.
+    pub const COPIED_LETTERS: usize = 100_000;
+    /// Bytes that a letter takes of a quota at least: its file and its place in the index are there however short it is.
+    pub const LEAST_CHARGE: u64 = 1024;
     /// Ranges of the letters one COPY or MOVE picks, gaps between UIDs counted: bounded by one journal entry.
     pub const COPIED_RANGES: usize = 200_000;
     /// Summaries asked for by one request.

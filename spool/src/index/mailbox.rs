@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use crate::edges::limits;
 use crate::edges::mailbox::SpecialUse;
 use crate::journal::record::{FolderHead, Letter, Profile};
 use crate::names::{FolderId, LetterId};
@@ -62,7 +63,7 @@ impl Mailbox {
         &self.profile
     }
 
-    /// Bytes of all its letters; a letter in two folders counts twice.
+    /// Bytes that its letters take of the quota; a letter in two folders counts twice.
     #[must_use]
     pub const fn used(&self) -> u64 {
         self.used
@@ -72,6 +73,16 @@ impl Mailbox {
     #[must_use]
     pub fn letters(&self) -> u32 {
         u32::try_from(self.folders.iter().map(|folder| folder.letters().len()).sum::<usize>()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether so many letters more may come. What an entry of before brings comes all the same.
+    #[must_use]
+    pub fn takes(&self, more: u32) -> bool {
+        let most = match filter_sandbox::memory::of_machine() {
+            1..1_000_000_000 => limits::MAILBOX_LETTERS_SMALL,
+            _ => limits::MAILBOX_LETTERS,
+        };
+        self.letters().checked_add(more).is_some_and(|letters| letters as usize <= most)
     }
 
     /// The folders, in the order they were made.
@@ -145,11 +156,11 @@ impl Mailbox {
     }
 
     pub(crate) fn charge(&mut self, letter: &Letter) {
-        self.used = self.used.saturating_add(u64::from(letter.size));
+        self.used = self.used.saturating_add(letter.charge());
     }
 
     pub(crate) fn refund(&mut self, letter: &Letter) {
-        self.used = self.used.saturating_sub(u64::from(letter.size));
+        self.used = self.used.saturating_sub(letter.charge());
     }
 
     /// After a checkpoint was read: which letters are in more than one folder, and what all weigh.
@@ -158,7 +169,7 @@ impl Mailbox {
         self.shared.clear();
         let mut seen: Vec<LetterId> = Vec::new();
         for letter in self.folders.iter().flat_map(|folder| folder.letters()) {
-            self.used = self.used.saturating_add(u64::from(letter.size));
+            self.used = self.used.saturating_add(letter.charge());
             seen.push(letter.letter);
         }
         seen.sort_unstable();

@@ -29,6 +29,20 @@ pub struct Letter {
     pub flags: u8,
 }
 
+impl Letter {
+    /// Bytes it takes of its mailbox's quota.
+    #[must_use]
+    pub fn charge(&self) -> u64 {
+        charge(self.size.into())
+    }
+}
+
+/// Bytes that a message of that size takes of a quota.
+#[must_use]
+pub fn charge(size: u64) -> u64 {
+    size.max(crate::edges::limits::LEAST_CHARGE)
+}
+
 /// A letter of a transaction and where it goes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Placed {

@@ -138,7 +138,7 @@ impl Delivering {
             let Some(mailbox) = index.mailbox(*id) else { continue };
             // An address more of a mailbox that has its room already needs none.
             let more = size.saturating_sub(self.open.of(transaction, *id));
-            if !self.house.reserved.fits(mailbox, *id, more) {
+            if !mailbox.takes(1) || !self.house.reserved.fits(mailbox, *id, more) {
                 return Recipient::OverQuota;
             }
             // Without a readable slots file there is nothing to seal to; the admin is told at the start.

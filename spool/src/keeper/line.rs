@@ -7,7 +7,7 @@
 use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use filter_sandbox::edge::{Answer, AsyncEdge, EdgeError, Numbered, Packet};
@@ -85,13 +85,21 @@ impl Item {
 pub struct Line<R, E> {
     queue: mpsc::UnboundedSender<Item>,
     waiting: Arc<AtomicUsize>,
+    /// Whether this peer was dropped for what it leaves lying: then nothing more waits for it.
+    dropped: Arc<AtomicBool>,
     edge: Arc<AsyncEdge>,
     says: PhantomData<fn(R, E)>,
 }
 
 impl<R, E> Clone for Line<R, E> {
     fn clone(&self) -> Self {
-        Self { queue: self.queue.clone(), waiting: self.waiting.clone(), edge: self.edge.clone(), says: PhantomData }
+        Self {
+            queue: self.queue.clone(),
+            waiting: self.waiting.clone(),
+            dropped: self.dropped.clone(),
+            edge: self.edge.clone(),
+            says: PhantomData,
+        }
     }
 }
 
@@ -122,9 +130,14 @@ impl<R: Failing + Serialize, E: Serialize> Line<R, E> {
 
 impl<R, E> Line<R, E> {
     fn put(&self, item: Item) {
+        if self.dropped.load(Ordering::Relaxed) {
+            return;
+        }
         // One that is heavy alone may go: only who lets things pile up is at fault.
         if self.waiting.fetch_add(item.weight(), Ordering::Relaxed) > WAITING {
-            tracing::warn!("a peer does not take its answers; dropped");
+            if !self.dropped.swap(true, Ordering::Relaxed) {
+                tracing::warn!("a peer does not take its answers; dropped");
+            }
             return self.end();
         }
         // Fails only when the connection has ended.
@@ -213,7 +226,7 @@ pub async fn serve<S: Service>(
 ) {
     let (queue, items) = mpsc::unbounded_channel();
     let waiting = Arc::new(AtomicUsize::new(0));
-    let line = Line { queue, waiting: waiting.clone(), edge: edge.clone(), says: PhantomData };
+    let line = Line { queue, waiting: waiting.clone(), dropped: Arc::default(), edge: edge.clone(), says: PhantomData };
     let writer = tokio::spawn(write(edge.clone(), items, waiting, durable.clone()));
     tokio::select! {
         () = read(edge, service, line, name) => {}

@@ -11,7 +11,7 @@ use crate::edges::NewLetter;
 use crate::edges::limits::SUMMARIES_BYTES;
 use crate::edges::mailbox::{Refusal, Reply};
 use crate::index::plan;
-use crate::journal::record::Record;
+use crate::journal::record::{Record, charge};
 use crate::letter::Frame;
 use crate::names::{HEAD, LetterId, MailboxId};
 use crate::{limits, store};
@@ -130,8 +130,8 @@ fn admit(house: &House, id: MailboxId, append: &Append) -> Result<Rooms, Refusal
     let mailbox = core.index.mailbox(id).ok_or(Refusal::Unavailable)?;
     let folder = crate::index::name::normal(&append.name).and_then(|name| mailbox.named(&name));
     folder.ok_or(Refusal::NoSuchFolder)?;
-    let size = append.letter.size.into();
-    if !house.reserved.fits(mailbox, id, size) {
+    let size = charge(append.letter.size.into());
+    if !mailbox.takes(1) || !house.reserved.fits(mailbox, id, size) {
         return Err(Refusal::OverQuota);
     }
     let mut room = Rooms::new(&house.reserved);

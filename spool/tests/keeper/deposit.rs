@@ -71,21 +71,21 @@ fn room_is_reserved_until_the_transaction_ends() {
     run(async {
         let folder = Folder::new();
         let house = Running::start(&folder.0);
-        house.add_with("ben@home.test", Some(1_000));
-        let asks = async |transaction| house.deposit.recipient(transaction, "ben@home.test", 600).await.unwrap();
+        house.add_with("ben@home.test", Some(2_000));
+        let asks = async |transaction| house.deposit.recipient(transaction, "ben@home.test", 1_100).await.unwrap();
         let (first, second) = (transaction(), transaction());
         assert!(matches!(asks(first).await, Recipient::Known(_)));
         assert_eq!(asks(second).await, Recipient::OverQuota);
         house.deposit.abandon(first).await.unwrap();
         assert!(matches!(asks(second).await, Recipient::Known(_)));
         house.deposit.abandon(second).await.unwrap();
-        assert_eq!(house.deliver("ben@home.test", &[b'x'; 600]).await, Delivered::Durable);
+        assert_eq!(house.deliver("ben@home.test", &[b'x'; 1_100]).await, Delivered::Durable);
         assert_eq!(asks(transaction()).await, Recipient::OverQuota);
         // A size that was a lie does not get past the quota either.
         let transaction = transaction();
         let target = house.target(transaction, "ben@home.test", 1).await;
-        let (end, writing) = sealing(&target, &[b'x'; 600]);
-        let letters = vec![new_letter(&target, &[b'x'; 600])];
+        let (end, writing) = sealing(&target, &[b'x'; 1_100]);
+        let letters = vec![new_letter(&target, &[b'x'; 1_100])];
         assert_eq!(house.deposit.deliver(transaction, letters, &[end.as_fd()]).await.unwrap(), Delivered::Full);
         drop(end);
         let _ = writing.await;

@@ -4,13 +4,13 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use filter_sandbox::edge::{Answer, Edge, Numbered};
-use spool::edges::limits::{RANGES, SUMMARIES_BYTES};
+use spool::edges::limits::{COPIED_LETTERS, MAILBOX_LETTERS, RANGES, SUMMARIES_BYTES};
 use spool::edges::mailbox::{Change, Event, Mailbox, Refusal, Reply, Request, flag};
 use spool::edges::pipe::LetterPipe;
-use spool::edges::{Into, NewLetter, admin};
+use spool::edges::{Into, NewLetter, Recipient, admin};
 use spool::names::LetterId;
 
-use crate::house::{Folder, Running, ask, attached, files_below, open, prove, run};
+use crate::house::{Folder, Running, ask, attached, files_below, open, prove, run, transaction};
 
 #[test]
 fn a_peer_that_takes_no_answers_gets_only_so_many() {
@@ -161,7 +161,7 @@ fn appends_at_once_do_not_get_past_the_quota_together() {
     run(async {
         let folder = Folder::new();
         let house = Running::start(&folder.0);
-        let anna = house.add_with("anna@home.test", Some(1_000));
+        let anna = house.add_with("anna@home.test", Some(1_500));
         let (mailbox, _events) = house.login(&anna).await.unwrap();
         let append = || Request::Append {
             name: "INBOX".into(),
@@ -181,5 +181,51 @@ fn appends_at_once_do_not_get_past_the_quota_together() {
         };
         let (_, reply) = tokio::join!(first, second);
         assert!(matches!(reply, Reply::Refused(Refusal::OverQuota)), "{reply:?}");
+    });
+}
+
+#[test]
+fn letters_without_weight_do_not_make_a_mailbox_without_end() {
+    run(async {
+        let folder = Folder::new();
+        let house = Running::start(&folder.0);
+        let anna = house.add_with("anna@home.test", Some(u64::MAX));
+        house.deliver("anna@home.test", b"tiny").await;
+        let (mailbox, mut events) = house.login(&anna).await.unwrap();
+        let (inbox, _) = open(&mailbox, "INBOX").await;
+        let hearing = tokio::spawn(async move {
+            let mut told = 1;
+            while let Some(event) = events.recv().await {
+                told += if let Event::Added(facts) = event { facts.len() } else { 0 };
+            }
+            told
+        });
+        let copy = |most: u32| Request::Copy {
+            folder: inbox.id,
+            uids: vec![(1, most)],
+            to: "INBOX".into(),
+            and_remove: false,
+        };
+        let mut letters: usize = 1;
+        while letters < MAILBOX_LETTERS {
+            let more = letters.min(COPIED_LETTERS).min(MAILBOX_LETTERS - letters);
+            let reply = ask(&mailbox, copy(u32::try_from(more).unwrap())).await;
+            assert!(matches!(reply, Reply::Copied { .. }), "{letters}: {reply:?}");
+            letters += more;
+        }
+        assert!(matches!(ask(&mailbox, copy(1)).await, Reply::Refused(Refusal::OverQuota)));
+        assert!(matches!(ask(&mailbox, copy(u32::MAX)).await, Reply::Refused(Refusal::Limit)));
+        let full = house.deposit.recipient(transaction(), "anna@home.test", 4).await.unwrap();
+        assert_eq!(full, Recipient::OverQuota);
+        let (end, _writing) = LetterPipe::new().unwrap();
+        let letter = NewLetter { mailbox: anna.id, generation: 1, size: 4, into: Into::Inbox };
+        let append = Request::Append { name: "INBOX".into(), letter, flags: 0, keywords: vec![], arrived: None };
+        let (reply, _) = mailbox.ask(append, &[end.as_fd()]).await.unwrap();
+        assert!(matches!(reply, Reply::Refused(Refusal::OverQuota)), "{reply:?}");
+        let Reply::Quota { used, .. } = ask(&mailbox, Request::Quota).await else { panic!() };
+        assert_eq!(used, 1024 * letters as u64);
+        // Its own session was told of all that, and is still there.
+        drop(mailbox);
+        assert_eq!(hearing.await.unwrap(), letters);
     });
 }

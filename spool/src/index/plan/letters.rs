@@ -44,13 +44,13 @@ impl Arrival {
     }
 }
 
-/// Puts arrivals into inboxes and junk folders. One whose mailbox is gone is left out.
+/// Puts arrivals into inboxes and junk folders. One whose mailbox is gone or takes no more is left out.
 #[must_use]
 pub fn arrivals(index: &Index, letters: &[(Arrival, edges::Into)]) -> Vec<Placed> {
     let mut next: Vec<((MailboxId, FolderId), u32)> = Vec::new();
     let mut placed = Vec::with_capacity(letters.len());
     for (arrival, into) in letters {
-        let Some(mailbox) = index.mailbox(arrival.mailbox) else { continue };
+        let Some(mailbox) = index.mailbox(arrival.mailbox).filter(|mailbox| mailbox.takes(1)) else { continue };
         let junk = matches!(into, edges::Into::Junk).then(|| mailbox.used_for(SpecialUse::Junk)).flatten();
         let Some(folder) = junk.or_else(|| mailbox.named("INBOX")) else { continue };
         let place = (arrival.mailbox, folder.head.id);
@@ -67,9 +67,12 @@ pub fn arrivals(index: &Index, letters: &[(Arrival, edges::Into)]) -> Vec<Placed
 /// APPEND: the entry for a letter that lies on disk; the new keywords' records come with it.
 ///
 /// # Errors
-/// No such folder, too many keywords.
+/// No such folder, too many keywords, too many letters.
 pub fn append_place(mailbox: &Mailbox, arrival: &Arrival, folder: &str, flags: u8, words: &[String]) -> Plan {
     let folder = existing(mailbox, folder)?;
+    if !mailbox.takes(1) {
+        return Err(Refusal::OverQuota);
+    }
     let (bits, mut entry) = keywords(arrival.mailbox, mailbox, words)?;
     let letter = arrival.letter(folder.head.uid_next, flags & ALL_FLAGS, bits);
     let placed = Placed { mailbox: arrival.mailbox, folder: folder.head.id, letter };
@@ -156,14 +159,14 @@ pub struct Copy {
     pub from: UidSet,
     /// And their new UIDs.
     pub to: UidSet,
-    /// Bytes the mailbox grows by.
+    /// Bytes of the quota the mailbox grows by.
     pub bytes: u64,
 }
 
 /// COPY or MOVE (RFC 6851).
 ///
 /// # Errors
-/// No such folder.
+/// No such folder, too many at once, too many letters.
 pub fn copy(
     id: MailboxId,
     mailbox: &Mailbox,
@@ -178,15 +181,18 @@ pub fn copy(
     let target = existing(mailbox, to)?;
     let from = source.uids(Some(set), |_| true);
     let (count, bytes) =
-        source.select(&from).fold((0_u32, 0), |(count, bytes), letter| (count + 1, bytes + u64::from(letter.size)));
+        source.select(&from).fold((0_u32, 0), |(count, bytes), letter| (count + 1, bytes + letter.charge()));
     let uid_validity = target.head.uid_validity;
     let first = target.head.uid_next;
     if count == 0 {
         return Ok(Copy { entry: Vec::new(), uid_validity, from, to: UidSet::new(), bytes: 0 });
     }
     let last = first.checked_add(count - 1).ok_or(Refusal::Limit)?;
-    if from.len() > limits::COPIED_RANGES {
+    if from.len() > limits::COPIED_RANGES || count as usize > limits::COPIED_LETTERS {
         return Err(Refusal::Limit);
+    }
+    if !and_remove && !mailbox.takes(count) {
+        return Err(Refusal::OverQuota);
     }
     // One record, however many gaps: all or nothing. Only the answer must fit a packet.
     let told = from.len() <= limits::RANGES;
