@@ -9,7 +9,7 @@ use filter_sandbox::filter::Unfiltered;
 use filter_sandbox::report::{Facts, Report};
 use filter_sandbox::score::Authentication;
 use spool::edges::pipe::LetterPipe;
-use spool::edges::{Delivered, Into, NewLetter, Recipient, Target};
+use spool::edges::{Delivered, Into, NewLetter, Recipient, Size, Target};
 use spool::keys::PublicKey;
 use spool::letter::Addressed;
 use spool::names::{MailboxId, TransactionId};
@@ -195,7 +195,7 @@ impl Delivery<'_> {
     async fn deposit_notice(&self, notice: Notice) -> Result<(), Refused> {
         let failed = |why: &str| (why.to_owned(), Outcome::Failed);
         let transaction = new_transaction().ok_or_else(|| failed("no randomness"))?;
-        let size = notice.text.len() as u64;
+        let size = Size::Said(notice.text.len() as u64);
         let answer = self.keeper.recipient(transaction, &notice.to, size).await;
         let Ok(Recipient::Known(targets)) = answer else { return Err(failed("its sender's mailbox takes nothing")) };
         let examined = self.examine(FinalBytes::whole(notice.text.into_bytes()), &Authentication::default()).await?;
@@ -265,6 +265,7 @@ async fn store(keeper: &Keeper, transaction: TransactionId, letters: Option<Lett
     match answer {
         Ok(Delivered::Durable | Delivered::Already) => Outcome::Delivered,
         Ok(Delivered::Full) => Outcome::Full,
+        Ok(Delivered::MailboxFull) => Outcome::MailboxFull,
         Ok(Delivered::Failed) => Outcome::Failed,
         Err(_) => Outcome::KeeperGone,
     }

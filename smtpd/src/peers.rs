@@ -8,7 +8,7 @@ use filter_sandbox::edge::Edge;
 use spool::edges::deposit::Deposit;
 use spool::edges::login::{Fields, Login};
 use spool::edges::queue::Queue;
-use spool::edges::{Delivered, Down, NewLetter, Recipient};
+use spool::edges::{Delivered, Down, NewLetter, Recipient, Size};
 use spool::names::{MailboxId, SlotId, TransactionId};
 
 /// What a session may ask of the keeper. Bound to the keeper that ran when the session began: when that one is
@@ -44,7 +44,7 @@ impl Keeper {
     ///
     /// # Errors
     /// [`Down`], also before a login (which the session does not let happen).
-    pub async fn recipient(&self, transaction: TransactionId, address: &str, size: u64) -> Result<Recipient, Down> {
+    pub async fn recipient(&self, transaction: TransactionId, address: &str, size: Size) -> Result<Recipient, Down> {
         match self {
             Self::Stranger(deposit) => deposit.recipient(transaction, address, size).await,
             Self::Owner(_, queue) => queue.recipient(transaction, address, size).await,

@@ -92,7 +92,7 @@ impl Ended {
     pub const fn bye(self) -> Option<&'static str> {
         match self {
             Self::Logout | Self::ClientGone | Self::TooMuchAtOnce | Self::BrokenLetter => None,
-            Self::KeeperGone => Some("[UNAVAILABLE] This login has ended; try again"),
+            Self::KeeperGone => Some("This login has ended; log in again"),
             Self::Idle => Some("Silent for too long"),
             Self::Draining => Some("The server is stopping"),
             Self::NotImap => Some("Too many commands that are none"),

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use wire::sasl::Offer;
 use wire::tls::ChannelBinding;
 
+use crate::reply::{Reply, closing};
+
 /// Which of the two services speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Service {
@@ -86,6 +88,15 @@ impl Context {
 
     pub fn is_submission(&self) -> bool {
         self.rules.service == Service::Submission
+    }
+
+    /// The last words when the keeper's socket has closed. Of a login's own it is not told why: the login was revoked,
+    /// its mailbox suspended, removed or given a new key, or the keeper is gone.
+    pub fn keeper_gone(&self) -> Reply {
+        match self.login {
+            Some(_) => closing("4.7.0", format!("{} this login has ended; log in again", self.rules.host)),
+            None => closing("4.3.0", format!("{} is restarting a part, try again", self.rules.host)),
+        }
     }
 
     pub fn may_log_in(&self) -> bool {

@@ -5,7 +5,7 @@ use super::context::Context;
 use super::events::{BodyOutcome, Effect, Outcome};
 use super::states::{ExpectDelivered, ExpectMail, ExpectRecipient, ExpectText, State};
 use crate::data::Fault;
-use crate::reply::{Reply, bad_arguments, closing, ok, out_of_order};
+use crate::reply::{Reply, bad_arguments, ok, out_of_order};
 
 pub(super) fn data(context: &Context, state: State, argument: &[u8], out: &mut Vec<Effect>) -> State {
     let refusal = match state {
@@ -61,7 +61,7 @@ pub(super) fn refusal(outcome: BodyOutcome) -> Option<Reply> {
 
 pub(super) fn delivered(context: &Context, waiting: ExpectDelivered, outcome: Outcome, out: &mut Vec<Effect>) -> State {
     if outcome == Outcome::KeeperGone {
-        let last = closing("4.3.0", format!("{} is restarting a part, try again", context.rules.host));
+        let last = context.keeper_gone();
         return close(State::ExpectDelivered(waiting), last, out);
     }
     if outcome != Outcome::Delivered {
@@ -69,7 +69,10 @@ pub(super) fn delivered(context: &Context, waiting: ExpectDelivered, outcome: Ou
     }
     out.push(Effect::Reply(match outcome {
         Outcome::Delivered => ok(format!("delivered as {}", waiting.id)),
-        Outcome::Full => Reply::new(452, "4.3.1", "no room for it at the moment"),
+        Outcome::Full => Reply::new(452, "4.3.1", "the disk here is full, try again later"),
+        Outcome::MailboxFull => {
+            Reply::new(452, "4.2.2", "that mailbox is full: there is no room in it for this message")
+        }
         Outcome::Failed | Outcome::KeeperGone => Reply::new(451, "4.3.0", "it could not be stored, try again later"),
         Outcome::Unfiltered => Reply::new(451, "4.3.0", "it could not be examined, try again later"),
         Outcome::NotUnderstood => Reply::new(554, "5.6.0", "the message has too many parts or levels"),

@@ -1,6 +1,6 @@
 //! What goes in and out of a session.
 
-use spool::edges::{Down, Recipient};
+use spool::edges::{Down, Recipient, Size};
 use spool::names::{SlotId, TransactionId};
 use wire::sasl;
 
@@ -72,8 +72,10 @@ pub enum BodyOutcome {
 pub enum Outcome {
     /// Durable, visible.
     Delivered,
-    /// No room on the disk or in a mailbox.
+    /// No room on the disk.
     Full,
+    /// No room in a mailbox.
+    MailboxFull,
     /// Disk, stream or one of our processes failed; nothing is kept.
     Failed,
     /// The stranger that was to look at it failed.
@@ -119,7 +121,7 @@ pub enum Effect {
     /// Reserve room, name the transaction, begin with what can be verified already; then [`Event::Begun`].
     Begin(Begin),
     /// Ask the keeper; then [`Event::Recipient`].
-    CheckRecipient { transaction: TransactionId, address: Address, size: u64 },
+    CheckRecipient { transaction: TransactionId, address: Address, size: Size },
     /// Read to CRLF.CRLF; then [`Event::Body`].
     ReadText,
     /// Read so many bytes, appending to earlier chunks of the transaction; then [`Event::Body`].

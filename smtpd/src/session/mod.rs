@@ -162,7 +162,8 @@ fn step(context: &mut Context, state: State, event: Event<'_>, out: &mut Vec<Eff
             close(state, closing("4.3.2", format!("{} is stopping, try again", context.rules.host)), out)
         }
         (state, Event::KeeperGone) => {
-            close(state, closing("4.3.0", format!("{} is restarting a part, try again", context.rules.host)), out)
+            let last = context.keeper_gone();
+            close(state, last, out)
         }
         (state, Event::TimedOut) => {
             close(state, closing("4.4.2", format!("{} timed out, closing", context.rules.host)), out)

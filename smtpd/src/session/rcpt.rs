@@ -1,6 +1,6 @@
 //! RCPT (RFC 5321 §4.1.1.3): the keeper says who it is.
 
-use spool::edges::{Down, Recipient, Target, limits as edge};
+use spool::edges::{Down, Recipient, Size, Target, limits as edge};
 
 use super::close;
 use super::command::after_keyword;
@@ -11,7 +11,7 @@ use super::parameters::{self, Parameter};
 use super::path::{self, Address, BadPath};
 use super::states::{ExpectAnswer, ExpectRecipient, State};
 use crate::limits;
-use crate::reply::{Reply, bad_arguments, closing, out_of_order};
+use crate::reply::{Reply, bad_arguments, out_of_order};
 
 pub(super) fn rcpt(context: &Context, state: State, argument: &[u8], out: &mut Vec<Effect>) -> State {
     let State::ExpectRecipient(ExpectRecipient { envelope }) = state else {
@@ -20,7 +20,7 @@ pub(super) fn rcpt(context: &Context, state: State, argument: &[u8], out: &mut V
     };
     match accept(context, &envelope, argument) {
         Ok((address, notify)) => {
-            let (transaction, size) = (envelope.transaction, envelope.parameters.size.unwrap_or(0));
+            let (transaction, size) = (envelope.transaction, size(context, &envelope));
             out.push(Effect::CheckRecipient { transaction, address: address.clone(), size });
             State::ExpectAnswer(ExpectAnswer { envelope, address, notify })
         }
@@ -31,6 +31,11 @@ pub(super) fn rcpt(context: &Context, state: State, argument: &[u8], out: &mut V
     }
 }
 
+fn size(context: &Context, envelope: &Envelope) -> Size {
+    // RFC 1870 §6: SIZE=0 says nothing either.
+    envelope.parameters.size.filter(|said| *said > 0).map_or(Size::AtMost(context.rules.largest), Size::Said)
+}
+
 pub(super) fn answered(
     context: &Context,
     waiting: ExpectAnswer,
@@ -39,7 +44,7 @@ pub(super) fn answered(
 ) -> State {
     let ExpectAnswer { mut envelope, address, notify } = waiting;
     let Ok(answer) = answer else {
-        let last = closing("4.3.0", format!("{} is restarting a part, try again", context.rules.host));
+        let last = context.keeper_gone();
         return close(State::ExpectRecipient(ExpectRecipient { envelope }), last, out);
     };
     let reply = match answer {
@@ -53,6 +58,7 @@ pub(super) fn answered(
             Reply::new(550, "5.7.1", "this server cannot send mail to other servers yet; only addresses here work")
         }
         Recipient::NotLocal => Reply::new(550, "5.7.1", "that domain's mail is not taken here"),
+        Recipient::Separately => Reply::new(452, "4.5.3", "a mailbox of these is nearly full; send to each on its own"),
         Recipient::OverQuota => Reply::new(452, "4.2.2", "that mailbox is full"),
         Recipient::NotNow => Reply::new(451, "4.3.0", "not at the moment, try again later"),
     };

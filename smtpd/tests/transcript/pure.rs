@@ -187,6 +187,7 @@ impl Peer for Pure {
 fn outcome(name: &str) -> Outcome {
     match name {
         "full" => Outcome::Full,
+        "mailbox-full" => Outcome::MailboxFull,
         "failed" => Outcome::Failed,
         "unfiltered" => Outcome::Unfiltered,
         "not-understood" => Outcome::NotUnderstood,
@@ -370,6 +371,7 @@ fn recipient(address: &Address) -> Recipient {
         "family" => Recipient::Known(vec![target(1), target(2)]),
         "village" => Recipient::Known((10..130).map(target).collect()),
         "full" => Recipient::OverQuota,
+        "tight" => Recipient::Separately,
         "later" => Recipient::NotNow,
         _ => Recipient::Unknown,
     }

@@ -5,14 +5,14 @@ use std::os::fd::BorrowedFd;
 use filter_sandbox::edge::{Caller, Down, Edge};
 use serde::{Deserialize, Serialize};
 
-use super::{Delivered, Moment, NewLetter, Recipient};
+use super::{Delivered, Moment, NewLetter, Recipient, Size};
 use crate::names::TransactionId;
 
 /// From `mx` to the keeper.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
-    /// RCPT: who is this, and is there room for that many bytes? Room is reserved until the transaction ends.
-    Recipient { transaction: TransactionId, address: String, size: u64 },
+    /// RCPT: who is this, and is there room for a message of that size? Room is reserved until the transaction ends.
+    Recipient { transaction: TransactionId, address: String, size: Size },
     /// End of data: one pipe a letter rides along, in the same order. One record, one answer.
     /// The sender waits for [`super::limits::DELIVERY`] from `begun` on.
     Deliver { transaction: TransactionId, begun: Moment, letters: Vec<NewLetter> },
@@ -48,12 +48,17 @@ impl Deposit {
         Ok(Self(Caller::start(edge, tokio::sync::mpsc::channel(1).0)?))
     }
 
-    /// Asks for one recipient of a transaction, reserving `size` bytes.
+    /// Asks for one recipient of a transaction, reserving room for `size`.
     ///
     /// # Errors
     /// [`Down`] when the keeper is gone: 421.
-    pub async fn recipient(&self, transaction: TransactionId, address: &str, size: u64) -> Result<Recipient, Down> {
-        let request = Request::Recipient { transaction, address: address.to_owned(), size };
+    pub async fn recipient(
+        &self,
+        transaction: TransactionId,
+        address: &str,
+        size: impl std::convert::Into<Size>,
+    ) -> Result<Recipient, Down> {
+        let request = Request::Recipient { transaction, address: address.to_owned(), size: size.into() };
         match self.0.call(request, &[]).await? {
             (Reply::Recipient(recipient), _) => Ok(recipient),
             _ => Err(Down),

@@ -22,6 +22,9 @@ pub mod limits {
     pub const ADDRESS: usize = 320;
     /// Letters of one transaction (RCPTMAX times what an alias may name, within one packet's descriptors).
     pub const LETTERS: usize = 120;
+    /// Free bytes below which a mailbox is full for a message of unknown size; and so much may be added to a message on
+    /// its way in.
+    pub const LEAST_ROOM: u64 = 64 * 1024;
     /// Mailboxes one alias may name.
     pub const ALIAS_TARGETS: usize = 16;
     /// Devices of one mailbox.
@@ -105,6 +108,39 @@ pub struct Target {
     pub public_key: String,
 }
 
+/// How large a message will be that is yet to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Size {
+    /// As its sender says (RFC 1870): an estimate.
+    Said(u64),
+    /// Its sender does not say; no larger than this is taken.
+    AtMost(u64),
+}
+
+impl From<u64> for Size {
+    fn from(said: u64) -> Self {
+        Self::Said(said)
+    }
+}
+
+impl Size {
+    /// The room that is reserved for it.
+    #[must_use]
+    pub const fn reserved(self) -> u64 {
+        match self {
+            Self::Said(bytes) => bytes,
+            Self::AtMost(_) => limits::LEAST_ROOM,
+        }
+    }
+
+    /// The room that is enough for it, whatever comes.
+    #[must_use]
+    pub const fn ample(self) -> u64 {
+        let (Self::Said(bytes) | Self::AtMost(bytes)) = self;
+        bytes.saturating_add(limits::LEAST_ROOM)
+    }
+}
+
 /// What the keeper says of a recipient.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Recipient {
@@ -116,6 +152,9 @@ pub enum Recipient {
     NotLocal,
     /// The mailbox is full: 452 4.2.2.
     OverQuota,
+    /// Its mailbox, or one asked for before, is so nearly full that the message may not fit: to be sent to it on its own,
+    /// so that the others need not wait for it: 452 4.5.3.
+    Separately,
     /// Not now (for example no mailbox exists yet for postmaster): 451 4.3.0.
     NotNow,
 }
@@ -150,8 +189,10 @@ pub enum Delivered {
     Durable,
     /// This transaction was delivered before; nothing was written again.
     Already,
-    /// No room, on the disk or in a mailbox: 452 4.3.1.
+    /// No room on the disk: 452 4.3.1.
     Full,
+    /// No room in a mailbox: 452 4.2.2.
+    MailboxFull,
     /// The disk or the stream failed; nothing is kept: 451 4.3.0.
     Failed,
 }

@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use filter_sandbox::edge::{Caller, Down, Edge};
 use serde::{Deserialize, Serialize};
 
-use super::{Delivered, Moment, NewLetter, Recipient};
+use super::{Delivered, Moment, NewLetter, Recipient, Size};
 use crate::names::TransactionId;
 
 /// From `submission` to the keeper.
@@ -15,7 +15,7 @@ pub enum Request {
     /// Which addresses may stand in MAIL FROM and From.
     Addresses,
     /// RCPT. `NotLocal` means: not before the courier exists (550 5.7.1).
-    Recipient { transaction: TransactionId, address: String, size: u64 },
+    Recipient { transaction: TransactionId, address: String, size: Size },
     /// One transaction; one pipe a letter rides along.
     /// The sender waits for [`super::limits::DELIVERY`] from `begun` on.
     Deliver { transaction: TransactionId, begun: Moment, letters: Vec<NewLetter> },
@@ -68,8 +68,13 @@ impl Queue {
     ///
     /// # Errors
     /// [`Down`].
-    pub async fn recipient(&self, transaction: TransactionId, address: &str, size: u64) -> Result<Recipient, Down> {
-        let request = Request::Recipient { transaction, address: address.to_owned(), size };
+    pub async fn recipient(
+        &self,
+        transaction: TransactionId,
+        address: &str,
+        size: impl std::convert::Into<Size>,
+    ) -> Result<Recipient, Down> {
+        let request = Request::Recipient { transaction, address: address.to_owned(), size: size.into() };
         match self.0.call(request, &[]).await? {
             (Reply::Recipient(recipient), _) => Ok(recipient),
             _ => Err(Down),

@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use crate::commit::{NotTaken, With};
-use crate::edges::{Delivered, Moment, NewLetter, Recipient, Target, limits};
+use crate::edges::{Delivered, Moment, NewLetter, Recipient, Size, Target, limits};
 use crate::index::plan::{self, Arrival};
 use crate::index::{Index, normal_address};
 use crate::journal::record::Record;
@@ -19,7 +19,7 @@ use super::failing::Failing;
 use super::house::{House, now};
 use super::intake::{self, NotIn};
 use super::line::{Asked, Breach};
-use super::reserve::{Open, Rooms};
+use super::reserve::{self, Open, Rooms};
 
 /// One edge's transactions.
 #[derive(Debug)]
@@ -50,21 +50,21 @@ impl Delivering {
     ///
     /// # Errors
     /// An address no session would ask for.
-    pub fn recipient(&mut self, transaction: TransactionId, address: &str, size: u64) -> Result<Recipient, Breach> {
+    pub fn recipient(&mut self, transaction: TransactionId, address: &str, size: Size) -> Result<Recipient, Breach> {
         if address.len() > limits::ADDRESS {
             return Err(Breach("address too long"));
         }
-        let found = {
+        let (found, ample) = {
             let core = self.house.committer.lock();
             self.find(&core.index, transaction, address, size)
         };
-        if let Recipient::Known(targets) = &found {
-            let rooms: Vec<_> = targets.iter().map(|target| (target.mailbox, size)).collect();
-            if !self.open.reserve(transaction, &rooms) {
-                return Ok(Recipient::NotNow);
-            }
-        }
-        Ok(found)
+        let Recipient::Known(targets) = &found else { return Ok(found) };
+        let mailboxes: Vec<_> = targets.iter().map(|target| target.mailbox).collect();
+        Ok(match self.open.reserve(transaction, &mailboxes, size.reserved(), ample) {
+            reserve::Asked::Reserved => found,
+            reserve::Asked::Separately => Recipient::Separately,
+            reserve::Asked::TooMuch => Recipient::NotNow,
+        })
     }
 
     /// RSET.
@@ -110,61 +110,89 @@ impl Delivering {
         Ok(())
     }
 
-    /// Who that address is.
-    fn find(&self, index: &Index, transaction: TransactionId, address: &str, size: u64) -> Recipient {
+    /// Who that address is, and whether one of its mailboxes has room whatever comes.
+    fn find(&self, index: &Index, transaction: TransactionId, address: &str, size: Size) -> (Recipient, bool) {
         // RFC 5321 §4.5.1: postmaster, with or without our domain.
         let bare = address.eq_ignore_ascii_case("postmaster");
         let Some(address) = normal_address(address).or_else(|| bare.then(|| "postmaster@".to_owned())) else {
-            return Recipient::Unknown;
+            return (Recipient::Unknown, false);
         };
         let (local, domain) = address.rsplit_once('@').unwrap_or((&address, ""));
         if !bare && !self.house.domains.iter().any(|known| known == domain) && !index.has_domain(domain) {
-            return Recipient::NotLocal;
+            return (Recipient::NotLocal, false);
         }
         let mut targets = index.targets(&address);
         if targets.is_empty() && local == "postmaster" {
             match index.oldest() {
                 Some(oldest) => targets.push(oldest),
-                None => return Recipient::NotNow,
+                None => return (Recipient::NotNow, false),
             }
         }
         self.choose(index, transaction, &targets, size)
     }
 
-    /// Suspended mailboxes take mail like all others: what comes while their owners are kept out waits for them.
-    fn choose(&self, index: &Index, transaction: TransactionId, targets: &[MailboxId], size: u64) -> Recipient {
-        let mut known = Vec::new();
+    /// Suspended mailboxes take mail like all others: what comes while their owners are kept out waits for them. Of an
+    /// address that several share, the full ones get no copy: it would wait for one of them for ever.
+    fn choose(
+        &self,
+        index: &Index,
+        transaction: TransactionId,
+        targets: &[MailboxId],
+        size: Size,
+    ) -> (Recipient, bool) {
+        let (mut known, mut full, mut ample) = (Vec::new(), Vec::new(), false);
         for id in targets {
             let Some(mailbox) = index.mailbox(*id) else { continue };
             // An address more of a mailbox that has its room already needs none.
-            let more = size.saturating_sub(self.open.of(transaction, *id));
-            if !mailbox.takes(1) || !self.house.reserved.fits(mailbox, *id, more) {
-                return Recipient::OverQuota;
+            let held = self.open.of(transaction, *id);
+            let fits = self.house.reserved.fits(mailbox, *id, size.reserved().saturating_sub(held));
+            if !mailbox.takes(1) || !fits {
+                full.push(*id);
+                continue;
             }
+            ample |= self.house.reserved.is_ample(mailbox, *id, size, held);
             // Without a readable slots file there is nothing to seal to; the admin is told at the start.
-            let Some(slots) = self.house.slots(*id) else { return Recipient::NotNow };
+            let Some(slots) = self.house.slots(*id) else { return (Recipient::NotNow, false) };
             known.push(Target { mailbox: *id, generation: slots.generation(), public_key: slots.public().to_string() });
         }
-        if known.is_empty() { Recipient::Unknown } else { Recipient::Known(known) }
+        match (known.is_empty(), full.is_empty()) {
+            (true, true) => (Recipient::Unknown, false),
+            (true, false) => (Recipient::OverQuota, false),
+            (false, _) => {
+                full.into_iter().for_each(told_full);
+                (Recipient::Known(known), ample)
+            }
+        }
     }
+}
+
+fn told_full(mailbox: MailboxId) {
+    tracing::warn!(%mailbox, "this mailbox is full: it gets no copy of a letter to an address that it shares");
 }
 
 /// In a thread: pipes to letters, letters to one entry.
 fn run(house: &House, work: Work) -> (Delivered, u64) {
-    let Work { transaction, letters, rooms, until } = work;
-    {
+    let Work { transaction, letters, mut rooms, until } = work;
+    let left_out = {
         let core = house.committer.lock();
         if core.index.delivered(transaction) {
             return (Delivered::Already, core.sequence);
         }
-        if !fits(&core.index, &letters, &rooms) {
-            return (Delivered::Full, core.sequence);
+        let left_out = without_room(&core.index, house, &letters, &mut rooms);
+        if !rooms.can_do_without(&left_out) {
+            return (Delivered::MailboxFull, core.sequence);
         }
-    }
+        left_out
+    };
+    left_out.iter().copied().for_each(told_full);
     let at = now();
     let mut arrivals = Vec::with_capacity(letters.len());
     let mut placed = Vec::with_capacity(letters.len());
     for (letter, pipe) in letters {
+        if left_out.contains(&letter.mailbox) {
+            intake::pass_by(&letter, pipe, until);
+            continue;
+        }
         match intake::take(house, &letter, pipe, at, until) {
             Ok(arrival) => {
                 arrivals.push(arrival);
@@ -183,13 +211,23 @@ fn run(house: &House, work: Work) -> (Delivered, u64) {
     (outcome, after)
 }
 
-/// Whether a mailbox holds what comes beyond what was reserved (a size is a promise, not a proof).
-fn fits(index: &Index, letters: &[(NewLetter, OwnedFd)], rooms: &Rooms) -> bool {
-    letters.iter().all(|(letter, _)| {
-        let Some(mailbox) = index.mailbox(letter.mailbox) else { return true };
-        let comes = u64::from(letter.size);
-        comes <= rooms.of(letter.mailbox) || mailbox.used().saturating_add(comes) <= mailbox.profile().quota
-    })
+/// The mailboxes that do not hold what comes beyond what was reserved (a size is a promise, not a proof). For the others
+/// it is reserved now.
+fn without_room(
+    index: &Index,
+    house: &House,
+    letters: &[(NewLetter, OwnedFd)],
+    rooms: &mut Rooms,
+) -> HashSet<MailboxId> {
+    let mut left_out = HashSet::new();
+    for (letter, _) in letters {
+        let (id, comes) = (letter.mailbox, u64::from(letter.size));
+        if index.mailbox(id).is_some_and(|mailbox| comes > rooms.of(id) && !rooms.grow(mailbox, id, comes)) {
+            house.reserved.did_not_fit(id, comes);
+            left_out.insert(id);
+        }
+    }
+    left_out
 }
 
 fn commit(

@@ -8,7 +8,7 @@ use filter_sandbox::edge::Caller;
 use spool::edges::admin::Request as Admin;
 use spool::edges::mailbox::Event;
 use spool::edges::pipe::LetterPipe;
-use spool::edges::{Delivered, Into, Moment, Recipient, limits, queue};
+use spool::edges::{Delivered, Into, Moment, Recipient, Size, limits, queue};
 
 use crate::house::{
     Folder, Person, Running, ask, event, files_below, new_letter, open, prove, read, run, sealing, transaction,
@@ -86,7 +86,7 @@ fn room_is_reserved_until_the_transaction_ends() {
         let target = house.target(transaction, "ben@home.test", 1).await;
         let (end, writing) = sealing(&target, &[b'x'; 1_100]);
         let letters = vec![new_letter(&target, &[b'x'; 1_100])];
-        assert_eq!(house.deposit.deliver(transaction, letters, &[end.as_fd()]).await.unwrap(), Delivered::Full);
+        assert_eq!(house.deposit.deliver(transaction, letters, &[end.as_fd()]).await.unwrap(), Delivered::MailboxFull);
         drop(end);
         let _ = writing.await;
     });
@@ -160,7 +160,8 @@ fn nothing_is_committed_once_its_sender_may_have_given_up() {
             (latest - second * 9, second, Delivered::Durable),
         ] {
             let name = transaction();
-            let ask = queue::Request::Recipient { transaction: name, address: anna.address.clone(), size: 4 };
+            let ask =
+                queue::Request::Recipient { transaction: name, address: anna.address.clone(), size: Size::Said(4) };
             let (queue::Reply::Recipient(Recipient::Known(targets)), _) = queue.call(ask, &[]).await.unwrap() else {
                 panic!()
             };

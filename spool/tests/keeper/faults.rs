@@ -45,7 +45,7 @@ async fn one(faults: Arc<Faults>, what: &str, step: u64) -> bool {
         for message in [b"one", b"two", b"six"] {
             match deliver(&house, message).await {
                 Some(Delivered::Durable) => acknowledged.push(message.to_vec()),
-                Some(Delivered::Full | Delivered::Failed) => refused = true,
+                Some(Delivered::Full | Delivered::MailboxFull | Delivered::Failed) => refused = true,
                 Some(Delivered::Already) => panic!("{what}: never sent before"),
                 None => assert!(refused, "{what}: the edge closed without an answer"),
             }

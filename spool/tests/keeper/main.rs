@@ -16,4 +16,5 @@ mod peers;
 mod rates;
 mod recover;
 mod recovering;
+mod rooms;
 mod torn;
