@@ -10,7 +10,7 @@ use filter_sandbox::launch::{Launch, Running};
 use filter_sandbox::role::Role;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use spool::edges::admin::{self, Admin, Reply, Request};
-use spool::keeper::{EdgeKind, Start};
+use spool::keeper::{EdgeKind, Manner, Start};
 
 use crate::box_key::BoxKey;
 use crate::config::Config;
@@ -45,6 +45,33 @@ impl Session {
     /// In words for the admin.
     pub fn open_to_recover(data: &DataFolder, config: &Config, passphrase: Option<&str>) -> Result<Self, Failure> {
         Self::reach(data, || Ok((BoxKey::find_or_replace(data, passphrase)?, start(config, true))))
+    }
+
+    /// As [`Self::open`] for `spool check`: a keeper of its own tells all it finds in its answer, and without `repair`
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// In words for the admin.
+    pub fn open_to_check(
+        data: &DataFolder,
+        config: &Config,
+        passphrase: Option<&str>,
+        repair: bool,
+    ) -> Result<Self, Failure> {
+        let manner = if repair { Manner::Repair } else { Manner::Look };
+        Self::reach(data, || {
+            let mut start = start(config, false);
+            start.manner = manner;
+            Ok((BoxKey::find(data, passphrase)?, start))
+        })
+    }
+
+    /// The running box; `None` when there is none.
+    ///
+    /// # Errors
+    /// In words for the admin.
+    pub fn live(data: &DataFolder) -> Result<Option<Self>, Failure> {
+        Ok(connect(data)?.map(|edge| Self { admin: Admin::new(edge), own: None }))
     }
 
     fn reach(data: &DataFolder, prepare: impl Fn() -> Result<(BoxKey, Start), Failure>) -> Result<Self, Failure> {
@@ -176,6 +203,7 @@ fn start(config: &Config, new_journal: bool) -> Start {
         default_quota: config.quota(),
         new_journal,
         told: String::new(),
+        manner: Manner::Serve,
         edges: vec![EdgeKind::Admin],
     }
 }

@@ -7,11 +7,11 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 use crate::commit::With;
-use crate::edges::admin::Finding;
+use crate::edges::admin::{Fate, Finding};
 use crate::journal::record::Record;
 use crate::keeper::admin::audit_digest;
 use crate::keeper::house::House;
-use crate::keeper::sweep;
+use crate::keeper::{Manner, quietly, sweep};
 use crate::letter::{self, Frame};
 use crate::names::{LetterId, MailboxId};
 use crate::{audit, slots, store};
@@ -29,12 +29,21 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn tell(&mut self, place: String, what: impl Into<String>, mended: bool) {
+    fn tell(&mut self, place: String, what: impl Into<String>, fate: Fate) {
         let what = what.into();
-        tracing::warn!(place, what, mended, "spool check");
-        if self.findings.len() < MOST {
-            self.findings.push(Finding { place, what, mended });
+        // A start may have found the same.
+        if self.findings.iter().any(|known| known.place == place && known.what == what) {
+            return;
         }
+        tracing::warn!(place, what, ?fate, "spool check");
+        if self.findings.len() < MOST {
+            self.findings.push(Finding { place, what, fate });
+        }
+    }
+
+    /// Whether nothing on the disk may be changed, and the start has changed nothing either.
+    fn only_looks(&self) -> bool {
+        self.house.manner == Manner::Look
     }
 
     fn letter_place(id: MailboxId, letter: LetterId) -> String {
@@ -48,23 +57,27 @@ impl Check<'_> {
                 let faults = loaded.faults.clone();
                 let mended = self.repair && !faults.is_empty() && loaded.repair(&self.house.disk, &folder).is_ok();
                 for (copy, what) in faults {
-                    self.tell(format!("mailboxes/{id}/{copy}"), what, mended);
+                    self.tell(format!("mailboxes/{id}/{copy}"), what, mended_or_open(mended));
                 }
                 self.house.set_slots(id, Some(loaded.slots));
             }
-            Err(error) => self.tell(format!("mailboxes/{id}/slots"), error.to_string(), false),
+            Err(error) => self.tell(format!("mailboxes/{id}/slots"), error.to_string(), Fate::Open),
         }
         let known = self.house.committer.lock().index.mailbox(id).and_then(|mailbox| mailbox.profile().audit);
         match audit::load(&folder) {
             Ok(lines) => {
                 if let Err(error) = audit::check(id, lines.iter().map(String::as_str)) {
-                    self.tell(format!("mailboxes/{id}/audit"), error.to_string(), false);
+                    self.tell(format!("mailboxes/{id}/audit"), error.to_string(), Fate::Open);
                 } else if known.is_some_and(|known| !lines.iter().any(|line| audit_digest(line) == known)) {
                     // Lines behind that one are of changes that did not come to their end.
-                    self.tell(format!("mailboxes/{id}/audit"), "the last line the journal knows is missing", false);
+                    self.tell(
+                        format!("mailboxes/{id}/audit"),
+                        "the last line the journal knows is missing",
+                        Fate::Open,
+                    );
                 }
             }
-            Err(error) => self.tell(format!("mailboxes/{id}/audit"), error.to_string(), false),
+            Err(error) => self.tell(format!("mailboxes/{id}/audit"), error.to_string(), Fate::Open),
         }
     }
 
@@ -86,7 +99,7 @@ impl Check<'_> {
                     continue;
                 }
                 Err(error) => {
-                    self.tell(Self::letter_place(id, *letter), error.to_string(), false);
+                    self.tell(Self::letter_place(id, *letter), error.to_string(), Fate::Open);
                     continue;
                 }
             };
@@ -119,7 +132,11 @@ impl Check<'_> {
                 mended = self.house.disk.rename_new(&beside(is), &store::letter_path(root, id, *is)).is_ok();
                 self.house.disk.sync_folder(&store::shard_path(root, id, is.shard()))?;
             }
-            self.tell(Self::letter_place(id, *lies), format!("another letter, {is}, lies in its place"), mended);
+            self.tell(
+                Self::letter_place(id, *lies),
+                format!("another letter, {is}, lies in its place"),
+                mended_or_open(mended),
+            );
         }
         Ok(())
     }
@@ -141,10 +158,13 @@ impl Check<'_> {
                 *what != "the file is missing" || !store::letter_path(&self.house.root, id, *letter).exists()
             })
             .collect();
+        let mut fates = vec![Fate::Open; still.len()];
         if self.repair && !still.is_empty() {
-            for (letter, _) in &still {
+            for ((letter, _), fate) in still.iter().zip(&mut fates) {
+                *fate = Fate::Gone;
                 if store::letter_path(&self.house.root, id, *letter).exists() {
                     sweep::set_aside(&self.house.root, id, *letter)?;
+                    *fate = Fate::SetAside(sweep::aside(id, *letter));
                 }
             }
             let letters = still.iter().map(|(letter, _)| *letter).collect();
@@ -156,8 +176,8 @@ impl Check<'_> {
                 return Err(io::Error::other("the journal cannot be written"));
             }
         }
-        for (letter, what) in still {
-            self.tell(Self::letter_place(id, letter), what, self.repair);
+        for ((letter, what), fate) in still.into_iter().zip(fates) {
+            self.tell(Self::letter_place(id, letter), what, fate);
         }
         Ok(())
     }
@@ -167,33 +187,55 @@ impl Check<'_> {
         let listed = sweep::letters_on_disk(&self.house.root, id)?;
         let known = sweep::held_set(&self.house.committer.lock().index, id);
         for letter in listed.into_iter().filter(|letter| !known.contains(letter)) {
+            if self.only_looks() {
+                // What a crash leaves is set aside by the next start, as always.
+                if self.house.damaged {
+                    let what = "its record was lost with the damaged part of the journal; the next start of the box \
+                                puts it into the folder Recovered";
+                    self.tell(Self::letter_place(id, letter), what, Fate::Open);
+                }
+                continue;
+            }
             let Ok(facts) = std::fs::metadata(store::letter_path(&self.house.root, id, letter)) else { continue };
             let age = SystemTime::now().duration_since(facts.modified()?).unwrap_or_default();
             if age < UNDER_WAY {
                 continue;
             }
-            let mended = self.repair && sweep::set_aside(&self.house.root, id, letter).is_ok();
-            self.tell(Self::letter_place(id, letter), "a letter without a record; never acknowledged", mended);
+            let aside = self.repair && sweep::set_aside(&self.house.root, id, letter).is_ok();
+            let fate = if aside { Fate::SetAside(sweep::aside(id, letter)) } else { Fate::Open };
+            self.tell(Self::letter_place(id, letter), "a letter without a record; never acknowledged", fate);
         }
         Ok(())
     }
 
     fn unknown(&mut self) -> io::Result<()> {
         let known: std::collections::HashSet<MailboxId> = self.house.committer.lock().index.ids().into_iter().collect();
-        for folder in ["mailboxes", "letters"] {
-            for entry in std::fs::read_dir(self.house.root.join(folder))? {
-                let Some(Ok(id)) = entry?.file_name().to_str().map(str::parse::<MailboxId>) else { continue };
-                if !known.contains(&id) {
-                    self.tell(
-                        format!("{folder}/{id}"),
-                        "of a mailbox the journal does not know; see `postern recover`",
-                        false,
-                    );
-                }
+        let root = &self.house.root;
+        let (with_slots, with_letters) = (ids_in(&root.join("mailboxes"))?, ids_in(&root.join("letters"))?);
+        for id in with_slots.iter().filter(|id| !known.contains(id)) {
+            let what = "of a mailbox the journal does not know; see `postern recover`";
+            self.tell(format!("mailboxes/{id}"), what, Fate::Open);
+        }
+        for id in with_letters.into_iter().filter(|id| !known.contains(id) && !with_slots.contains(id)) {
+            // An empty folder is what a mailbox leaves that was never made whole.
+            if !sweep::letters_on_disk(&self.house.root, id)?.is_empty() {
+                let what = "letters of a mailbox that is gone, with all keys that open them; they can be deleted";
+                self.tell(format!("letters/{id}"), what, Fate::Open);
             }
         }
         Ok(())
     }
+}
+
+const fn mended_or_open(mended: bool) -> Fate {
+    if mended { Fate::Mended } else { Fate::Open }
+}
+
+/// The mailboxes that have a folder there.
+fn ids_in(folder: &std::path::Path) -> io::Result<Vec<MailboxId>> {
+    let names = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name()));
+    let names = names.collect::<io::Result<Vec<_>>>()?;
+    Ok(names.into_iter().filter_map(|name| name.to_str()?.parse().ok()).collect())
 }
 
 /// The letter a file says it is.
@@ -211,7 +253,14 @@ fn named(file: &std::fs::File) -> io::Result<Option<LetterId>> {
 ///
 /// # Errors
 /// The disk's: then what could not be read is not known to be whole.
-pub fn run(house: &House, repair: bool, mut progress: impl FnMut(u64, u64)) -> io::Result<(Vec<Finding>, u64)> {
+pub fn run(house: &House, repair: bool, progress: impl FnMut(u64, u64)) -> io::Result<(Vec<Finding>, u64)> {
+    match house.manner {
+        Manner::Serve => all(house, repair, progress),
+        Manner::Repair | Manner::Look => quietly(|| all(house, repair, progress)),
+    }
+}
+
+fn all(house: &House, repair: bool, mut progress: impl FnMut(u64, u64)) -> io::Result<(Vec<Finding>, u64)> {
     let mut check = Check { house, repair, findings: Vec::new() };
     check.journal()?;
     let (ids, of) = {
@@ -229,5 +278,8 @@ pub fn run(house: &House, repair: bool, mut progress: impl FnMut(u64, u64)) -> i
         })?;
     }
     check.unknown()?;
+    if repair {
+        house.acknowledged()?;
+    }
     Ok((check.findings, done))
 }

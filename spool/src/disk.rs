@@ -154,6 +154,15 @@ pub struct DiskFile {
 }
 
 impl DiskFile {
+    /// A file that is on no disk.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn in_memory() -> io::Result<Self> {
+        let file = rustix::fs::memfd_create("nowhere", rustix::fs::MemfdFlags::CLOEXEC)?;
+        Ok(Self { file: file.into(), disk: Disk::default() })
+    }
+
     /// The file itself, to read its length, place or bytes.
     #[must_use]
     pub const fn file(&self) -> &File {

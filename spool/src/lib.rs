@@ -20,3 +20,4 @@ pub mod recovering;
 pub mod slots;
 pub mod store;
 pub mod summary_seal;
+pub mod told;

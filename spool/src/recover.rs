@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::io;
 
 use crate::commit::With;
-use crate::edges::admin::RecoveredLetter;
+use crate::edges::admin::{Fate, RecoveredLetter};
 use crate::index::Mailbox;
 use crate::index::mailbox::RECOVERED;
 use crate::index::plan::{self, next_validity};
@@ -22,7 +22,8 @@ const AT_ONCE: usize = 2_000;
 /// Puts the spool in order after a start: letters without a record are set aside, or, when entries were
 /// lost or a recovery was interrupted, given to their owners. What cannot be done is told, and waits for
 /// the next start: it must not keep everybody's mail from being served.
-pub fn after_start(house: &House, damaged: bool) {
+pub fn after_start(house: &House) {
+    let damaged = house.damaged;
     let ids = house.committer.lock().index.ids();
     let mut mended = true;
     for id in ids {
@@ -33,8 +34,16 @@ pub fn after_start(house: &House, damaged: bool) {
     }
     if damaged && !mended {
         house.committer.hold_checkpoints();
-    } else if damaged && let Err(error) = house.committer.checkpoint(true) {
-        told(house, "journal".to_owned(), format!("no checkpoint after the damage: {error}"));
+    } else if damaged {
+        match house.committer.checkpoint(true) {
+            Ok(()) => {
+                house.journal_settled();
+                let what = "it was damaged. What changed in its damaged part (flags, moves, deletions) may be undone; \
+                            mail apps fetch their folders anew. The damaged files are kept beside it, as *.damaged";
+                note(house, "journal".to_owned(), what.to_owned());
+            }
+            Err(error) => told(house, "journal".to_owned(), format!("no checkpoint after the damage: {error}")),
+        }
     }
     if let Err(error) = sweep::forget_old(&house.root) {
         tracing::error!(%error, "what was set aside long ago is not all removed");
@@ -43,7 +52,13 @@ pub fn after_start(house: &House, damaged: bool) {
 
 fn told(house: &House, place: String, what: String) {
     tracing::error!(place, what, "at the start");
-    house.tell(place, what, false);
+    house.tell(place, what, Fate::Open);
+}
+
+/// Done, and to be told until somebody acknowledges it.
+fn note(house: &House, place: String, what: String) {
+    tracing::error!(place, "{what}");
+    house.tell(place, what, Fate::Known);
 }
 
 fn settle(house: &House, id: MailboxId, damaged: bool) -> io::Result<()> {
@@ -51,7 +66,7 @@ fn settle(house: &House, id: MailboxId, damaged: bool) -> io::Result<()> {
     let owners = matches!(mark, Some(Recovering::Letters | Recovering::Mending));
     let settled = match (damaged, owners) {
         (true, _) => mend(house, id),
-        (false, true) => file_found(house, id),
+        (false, true) => file_found(house, id).map(drop),
         (false, false) => set_strangers_aside(house, id),
     };
     if settled.is_err() && mark == Some(Recovering::Letters) {
@@ -97,7 +112,7 @@ fn set_aside(house: &House, id: MailboxId, letter: LetterId) {
 /// "Recovered", and no client trusts the UIDs it knew.
 fn mend(house: &House, id: MailboxId) -> io::Result<()> {
     let missing = sweep::missing(&house.root, &house.committer.lock().index, id)?;
-    tracing::error!(mailbox = %id, missing = missing.len(), "mending after a damaged journal");
+    let gone = missing.len();
     let mut entry = Vec::new();
     {
         let core = house.committer.lock();
@@ -106,14 +121,26 @@ fn mend(house: &House, id: MailboxId) -> io::Result<()> {
     }
     entry.push(Record::Missing { mailbox: id, letters: missing });
     take(house, entry)?;
-    file_found(house, id)
+    if gone > 0 {
+        let what =
+            format!("the journal was damaged; {gone} letters it listed for this mailbox are not on the disk any more");
+        note(house, format!("letters/{id}"), what);
+    }
+    let found = file_found(house, id)?;
+    if found > 0 {
+        let what = format!(
+            "the journal was damaged; {found} letters of this mailbox could not be placed and are in its folder Recovered"
+        );
+        note(house, format!("letters/{id}"), what);
+    }
+    Ok(())
 }
 
-/// Files all letters without a record.
-fn file_found(house: &House, id: MailboxId) -> io::Result<()> {
+/// Files all letters without a record; how many.
+fn file_found(house: &House, id: MailboxId) -> io::Result<usize> {
     let found = sweep::unrecorded(&house.root, &house.committer.lock().index, id)?;
-    tracing::warn!(mailbox = %id, letters = found.len(), "letters without a record go to their owner");
-    file(house, id, &found.into_iter().map(|letter| RecoveredLetter { letter, size: 0 }).collect::<Vec<_>>())
+    file(house, id, &found.iter().map(|letter| RecoveredLetter { letter: *letter, size: 0 }).collect::<Vec<_>>())?;
+    Ok(found.len())
 }
 
 /// Files letters that lie on disk into "Recovered"; a size of 0 is taken from the letter's frame. What

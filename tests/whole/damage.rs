@@ -120,6 +120,53 @@ fn a_damaged_journal_still_gives_every_letter_to_its_owner() {
     assert!(house.log().to_lowercase().contains("journal"), "damage was not told");
 }
 
+/// What `doctor` says of what is stored.
+fn stored(house: &House, mailbox: &[&str], secret: &str) -> Vec<String> {
+    let output = house.admin(&[&["doctor"], mailbox].concat(), secret);
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let list = value["findings"].as_array().unwrap().iter();
+    let told = list.filter(|found| found["about"] == "stored mail" || found["about"] == "letter");
+    told.filter(|found| found["state"] == "bad").map(|found| found["found"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn looking_at_a_stopped_box_changes_nothing_and_damage_is_told_until_it_is_acknowledged() {
+    let mut house = house_with(4);
+    house.stop();
+    let segment = files(&house, "journal").remove(0);
+    let length = fs::metadata(&segment).unwrap().len();
+    flip(&segment, usize::try_from(length).unwrap() - 700);
+    let all = |house: &House| -> Vec<_> {
+        files(house, "").into_iter().map(|file| (file.clone(), fs::read(file).unwrap())).collect()
+    };
+    let before = all(&house);
+    let found = findings(&house, &[]);
+    assert!(found.iter().any(|found| found.contains("journal/")), "{found:?}");
+    assert_eq!(findings(&house, &[]), found);
+    assert!(all(&house) == before, "a file was changed");
+    let output = house.admin(&["spool", "check"], "");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "told twice");
+    house.start_again();
+    house.stop();
+    house.start_again();
+    assert!(stored(&house, &[], "").iter().any(|told| told.contains("journal")), "doctor does not tell");
+    assert!(!findings(&house, &["--repair"]).is_empty());
+    assert_eq!(findings(&house, &[]), Vec::<String>::new());
+    assert_eq!(stored(&house, &[], ""), Vec::<String>::new());
+}
+
+#[test]
+fn doctor_tells_a_full_mailbox() {
+    let house = house_with(1);
+    let secret = house.you().password.clone() + "\n";
+    let mailbox = ["--mailbox", "you", "--unlock-stdin"];
+    assert_eq!(stored(&house, &mailbox, &secret), Vec::<String>::new());
+    let _ = house.admin_json(&["quota", "you", "10KB"], "");
+    let told = stored(&house, &mailbox, &secret);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told.iter().all(|told| told.contains("you@home.test is full")), "{told:?}");
+}
+
 #[test]
 fn the_cache_may_be_damaged_or_vanish() {
     let mut house = house_with(5);

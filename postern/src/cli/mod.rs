@@ -175,6 +175,14 @@ impl House {
         self.told.clone().unwrap_or_else(|| Told::planned(&self.config))
     }
 
+    /// As [`Self::session`], for `spool check`.
+    ///
+    /// # Errors
+    /// In words for the admin.
+    pub fn session_to_check(&self, repair: bool) -> Result<Session, Failure> {
+        Session::open_to_check(&self.data, &self.config, self.secrets.passphrase(), repair)
+    }
+
     /// A whole address from what was typed.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use serde_json::json;
-use spool::edges::admin::{Finding, Reply, Request};
+use spool::edges::admin::{Fate, Finding, Reply, Request};
 
 use super::House;
 use crate::admin::{Session, confused};
@@ -16,7 +16,7 @@ use crate::failure::{Failure, code};
 pub enum Spool {
     /// Compare every letter, the journal and the slots with what was written; exit code 1 when something is wrong
     Check {
-        /// Mend what can be mended
+        /// Mend what can be mended, set aside what cannot, and acknowledge what was found before
         #[arg(long)]
         repair: bool,
     },
@@ -29,14 +29,14 @@ impl Spool {
     /// In words for the admin.
     pub fn run(self, house: &mut House) -> Result<ExitCode, Failure> {
         let Self::Check { repair } = self;
-        let mut session = house.session()?;
+        let mut session = house.session_to_check(repair)?;
         let (letters, findings) = check(&mut session, repair, !house.shared.json)?;
         let answer = json!({
             "letters": letters,
-            "findings": findings.iter().map(|found| json!({"place": found.place, "what": found.what, "mended": found.mended})).collect::<Vec<_>>(),
+            "findings": findings.iter().map(|found| json!({"place": found.place, "what": found.what, "mended": found.fate == Fate::Mended, "state": state(found).0, "path": aside(found)})).collect::<Vec<_>>(),
         });
         house.print(&answer, || words(letters, &findings, repair))?;
-        let clean = findings.iter().all(|found| repair && found.mended);
+        let clean = findings.iter().all(|found| repair && found.settled());
         Ok(if clean { ExitCode::SUCCESS } else { ExitCode::from(code::FAILED) })
     }
 }
@@ -73,13 +73,33 @@ fn words(letters: u64, findings: &[Finding], repair: bool) -> String {
         return format!("{letters} letters looked at; everything is as it was written.");
     }
     let line = |found: &Finding| {
-        let state = match (found.mended, repair) {
-            (true, true) => " (mended)",
-            (true, false) => " (--repair can mend it)",
-            (false, _) => "",
+        let after = match (&found.fate, repair) {
+            (Fate::Open, false) => String::new(),
+            (Fate::Known | Fate::Usual, false) => " (dealt with; told until `postern spool check --repair`)".to_owned(),
+            _ => format!(" ({})", state(found).1),
         };
-        format!("{}: {}{state}", found.place, found.what)
+        format!("{}: {}{after}", found.place, found.what)
     };
     let lines: Vec<_> = findings.iter().map(line).collect();
     format!("{letters} letters looked at; {} findings:\n{}", findings.len(), lines.join("\n"))
+}
+
+/// What was done, for a program and in words.
+fn state(found: &Finding) -> (&'static str, String) {
+    match &found.fate {
+        Fate::Open => ("open", "NOT mended".to_owned()),
+        Fate::Mended => ("mended", "mended".to_owned()),
+        Fate::SetAside(path) => {
+            ("set-aside", format!("no longer in its folder; set aside for 30 days in spool/{path}"))
+        }
+        Fate::Gone => ("gone", "the letter is lost; no longer in its folder".to_owned()),
+        Fate::Known | Fate::Usual => ("known", "dealt with before, and now acknowledged".to_owned()),
+    }
+}
+
+fn aside(found: &Finding) -> Option<String> {
+    match &found.fate {
+        Fate::SetAside(path) => Some(format!("spool/{path}")),
+        _ => None,
+    }
 }

@@ -57,6 +57,7 @@ impl Parts {
                     default_quota: self.config.quota(),
                     new_journal: false,
                     told: self.told.to_text(),
+                    manner: spool::keeper::Manner::Serve,
                     edges,
                 };
                 send(control, &start, [self.admin.as_fd()].into_iter().chain(ends))

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use crate::edges::admin::{Fate, Finding};
 use crate::journal::files::{self, checkpoint_path, segment_path};
 use crate::journal::record::{self, Entry, Record};
 use crate::journal::segment::{Kind, Reader, Step, TAG};
@@ -14,7 +15,7 @@ impl Check<'_> {
     /// Every segment and checkpoint; the segment being written as far as it is durable.
     pub(super) fn journal(&mut self) -> io::Result<()> {
         let dir = self.house.root.join("journal");
-        self.findings.extend(self.house.told(self.repair));
+        self.findings.extend(self.house.told());
         let listing = files::list_only(&dir)?;
         let mut link = None;
         for number in listing.segments {
@@ -23,10 +24,15 @@ impl Check<'_> {
         for number in listing.checkpoints {
             self.checkpoint(&checkpoint_path(&dir, number), number)?;
         }
-        if self.repair && self.findings.iter().any(|finding| finding.place.starts_with("journal")) {
+        let wrong =
+            |found: &Finding| found.place.starts_with("journal") && matches!(found.fate, Fate::Open | Fate::Mended);
+        if self.repair && self.findings.iter().any(wrong) {
             // What is in memory was read before or written since: a checkpoint supersedes the damage.
-            if let Err(error) = self.house.committer.checkpoint(true) {
-                self.tell("journal".to_owned(), format!("cannot be mended now: {error}"), false);
+            match self.house.committer.checkpoint(true) {
+                Ok(()) => {
+                    self.findings.iter_mut().filter(|found| wrong(found)).for_each(|found| found.fate = Fate::Mended)
+                }
+                Err(error) => self.tell("journal".to_owned(), format!("cannot be mended now: {error}"), Fate::Open),
             }
         }
         Ok(())
@@ -65,6 +71,8 @@ impl Check<'_> {
                     }
                 }
                 Step::Torn { .. } if reader.is_empty() => return Ok(()),
+                // Of a crash, unless what follows says otherwise; a start cuts it off.
+                Step::Torn { .. } if self.only_looks() => {}
                 Step::Damage { at, bytes } | Step::Torn { at, bytes } => {
                     self.wrong(path, format!("{bytes} damaged bytes at {at}"));
                 }
@@ -86,7 +94,7 @@ impl Check<'_> {
 
     fn wrong(&mut self, path: &Path, what: String) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        self.tell(format!("journal/{name}"), what, self.repair);
+        self.tell(format!("journal/{name}"), what, Fate::Open);
     }
 }
 

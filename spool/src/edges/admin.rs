@@ -54,8 +54,33 @@ pub struct Finding {
     pub place: String,
     /// In words.
     pub what: String,
-    /// Whether `--repair` mended it (or could).
-    pub mended: bool,
+    /// What was done.
+    pub fate: Fate,
+}
+
+/// What was done about a finding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fate {
+    /// Nothing.
+    Open,
+    /// It is as it was written.
+    Mended,
+    /// It is out of the way, there (relative to `spool/`), for 30 days.
+    SetAside(String),
+    /// What was lost is no longer listed.
+    Gone,
+    /// A start has done what could be done; it is told until somebody acknowledges it.
+    Known,
+    /// Every crash leaves it.
+    Usual,
+}
+
+impl Finding {
+    /// Whether there is nothing left to do about it.
+    #[must_use]
+    pub fn settled(&self) -> bool {
+        self.fate != Fate::Open
+    }
 }
 
 /// From an admin command to the keeper.

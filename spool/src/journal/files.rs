@@ -155,6 +155,17 @@ impl Writer {
         Ok(Self { file: Arc::new(file), chain, number, at: segment::HEADER as u64, ahead, durable: false })
     }
 
+    /// A segment nobody will read: the journal is only looked at.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn in_memory(key: &[u8; 32], number: u64) -> io::Result<Self> {
+        let header = segment::header(Kind::Log, number, &fresh_salt()?);
+        let chain = Chain::begin(key, &header, Kind::Log, number).map_err(|_| io::Error::other("own header"))?;
+        let file = Arc::new(DiskFile::in_memory()?);
+        Ok(Self { file, chain, number, at: segment::HEADER as u64, ahead: 0, durable: false })
+    }
+
     /// The first entry: where the chain comes from, and the mailboxes there are. Not synced: it is one batch
     /// with the first commit.
     ///

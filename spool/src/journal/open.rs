@@ -4,7 +4,7 @@ use std::path::Path;
 use std::{fmt, io};
 
 use crate::disk::Disk;
-use crate::edges::admin::Finding;
+use crate::edges::admin::{Fate, Finding};
 use crate::index::Index;
 
 use super::files::{self, Listing, Writer, checkpoint_path, segment_path};
@@ -89,15 +89,15 @@ struct End {
 }
 
 impl Replay<'_> {
-    fn tell(&mut self, path: &Path, what: String, mended: bool) {
+    fn tell(&mut self, path: &Path, what: String, fate: Fate) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         tracing::error!(file = %name, "journal: {what}");
-        self.findings.push(Finding { place: format!("journal/{name}"), what, mended });
+        self.findings.push(Finding { place: format!("journal/{name}"), what, fate });
     }
 
     fn damage(&mut self, path: &Path, what: String) {
         self.damaged = true;
-        self.tell(path, what, false);
+        self.tell(path, what, Fate::Open);
     }
 
     /// Reads a checkpoint; a damaged one leaves the index as it was.
@@ -108,7 +108,7 @@ impl Replay<'_> {
         let mut ended = false;
         let Ok(mut reader) = Reader::new(self.key, &file, Kind::Checkpoint, number) else {
             self.bad_checkpoints.push(number);
-            self.tell(&path, "is no checkpoint of this journal; the one before is used".to_owned(), true);
+            self.tell(&path, "is no checkpoint of this journal; the one before is used".to_owned(), Fate::Mended);
             return Ok(false);
         };
         for step in reader.by_ref() {
@@ -123,7 +123,7 @@ impl Replay<'_> {
         }
         if !ended {
             self.bad_checkpoints.push(number);
-            self.tell(&path, "damaged; the checkpoint before is used".to_owned(), true);
+            self.tell(&path, "damaged; the checkpoint before is used".to_owned(), Fate::Mended);
             return Ok(false);
         }
         index.restored();
@@ -211,7 +211,51 @@ impl Replay<'_> {
 /// [`OpenError`].
 pub fn open(disk: &Disk, dir: &Path, key: &[u8; 32]) -> Result<Opened, OpenError> {
     disk.make_folder(dir)?;
-    let listing = files::list(dir)?;
+    let mut read = read(dir, key, files::list(dir)?)?;
+    // Only now: under another key every entry looks like an unfinished one.
+    settle(disk, &mut read.replay)?;
+    let replay = &read.replay;
+    let first = files::first(replay.link.flatten(), replay.sequence + 1, replay.index.still().collect())?;
+    let mut writer = Writer::create(disk, dir, key, read.newest + 1, first.len())?;
+    writer.write(std::iter::once(first.as_slice()))?;
+    files::keep_reserve(disk, dir);
+    Ok(read.opened(writer))
+}
+
+/// Reads the journal in `dir` and changes nothing there: this run's segment is in memory.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn look(dir: &Path, key: &[u8; 32]) -> Result<Opened, OpenError> {
+    let read = read(dir, key, files::list_only(dir)?)?;
+    let writer = Writer::in_memory(key, read.newest + 1)?;
+    Ok(read.opened(writer))
+}
+
+/// A journal that was read.
+struct Read<'a> {
+    replay: Replay<'a>,
+    newest: u64,
+    bytes: u64,
+    segments: usize,
+}
+
+impl Read<'_> {
+    fn opened(self, writer: Writer) -> Opened {
+        let Self { replay, bytes, segments, .. } = self;
+        Opened {
+            index: replay.index,
+            sequence: replay.sequence,
+            writer,
+            findings: replay.findings,
+            damaged: replay.damaged,
+            since_checkpoint: bytes,
+            segments,
+        }
+    }
+}
+
+fn read<'a>(dir: &'a Path, key: &'a [u8; 32], listing: Listing) -> Result<Read<'a>, OpenError> {
     let mut replay = Replay {
         dir,
         key,
@@ -236,22 +280,8 @@ pub fn open(disk: &Disk, dir: &Path, key: &[u8; 32]) -> Result<Opened, OpenError
     if something && replay.opened == 0 && !never_used(&replay, &segments)? {
         return Err(OpenError::Key);
     }
-    // Only now: under another key every entry looks like an unfinished one.
-    settle(disk, &mut replay)?;
     let newest = listing.segments.iter().chain(&listing.checkpoints).max().copied().unwrap_or(0);
-    let first = files::first(replay.link.flatten(), replay.sequence + 1, replay.index.still().collect())?;
-    let mut writer = Writer::create(disk, dir, key, newest + 1, first.len())?;
-    writer.write(std::iter::once(first.as_slice()))?;
-    files::keep_reserve(disk, dir);
-    Ok(Opened {
-        index: replay.index,
-        sequence: replay.sequence,
-        writer,
-        findings: replay.findings,
-        damaged: replay.damaged,
-        since_checkpoint: bytes,
-        segments: segments.len(),
-    })
+    Ok(Read { replay, newest, bytes, segments: segments.len() })
 }
 
 fn newest_checkpoint(replay: &mut Replay<'_>, listing: &Listing) -> io::Result<Option<u64>> {
@@ -284,7 +314,7 @@ fn never_used(replay: &Replay<'_>, segments: &[u64]) -> io::Result<bool> {
             return Ok(false);
         }
     }
-    Ok(replay.findings.iter().all(|finding| finding.mended))
+    Ok(replay.findings.iter().all(Finding::settled))
 }
 
 /// Makes what was read what will be read: an unfinished end is cut off, what was written but perhaps not
@@ -302,7 +332,7 @@ fn settle(disk: &Disk, replay: &mut Replay<'_>) -> io::Result<()> {
         let file = disk.reopen(&path)?;
         if let Some((at, bytes)) = end.torn.filter(|_| !replay.damaged) {
             file.truncate(end.good)?;
-            replay.tell(&path, format!("an unfinished end of {bytes} bytes at {at} was cut off"), true);
+            replay.tell(&path, format!("an unfinished end of {bytes} bytes at {at} was cut off"), Fate::Usual);
         }
         file.sync_all()?;
     }

@@ -21,6 +21,7 @@ use crate::names::MailboxId;
 use crate::recover::{self, Recovered};
 use crate::{check, store};
 
+use super::Manner;
 use super::house::House;
 use super::line::{self, Breach, Service};
 
@@ -104,7 +105,7 @@ impl Service for Admin {
             return Err(Breach("descriptors where none belong"));
         }
         let asked = Asked { house: self.house.clone(), asked };
-        if matches!(request, Request::Recover { .. }) {
+        if matches!(request, Request::Recover { .. }) && self.house.manner != Manner::Look {
             match self.gather(request)? {
                 None => asked.answer(Reply::Done),
                 Some(recovered) => {
@@ -131,6 +132,9 @@ fn run(asked: Asked, command: impl FnOnce(&Asked) -> Outcome + Send + 'static) {
 /// The table: every command, what does it.
 fn command(asked: &Asked, request: Request) -> Outcome {
     let house = asked.house.as_ref();
+    if house.manner == Manner::Look && !matches!(request, Request::Check { repair: false }) {
+        return Err("this keeper only looks".to_owned());
+    }
     match request {
         Request::Domains => Ok(lists::domains(house)),
         Request::MailboxAdd { address, display_name, slots, quota, device_names } => {

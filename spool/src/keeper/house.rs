@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use crate::commit::Committer;
 use crate::disk::Disk;
+use crate::edges::admin::{Fate, Finding};
 use crate::names::MailboxId;
 use crate::slots::SlotsFile;
 use crate::store;
@@ -62,8 +63,12 @@ pub struct House {
     pub caches: super::seat::Caches,
     /// Admin commands that change something go one after another.
     pub admin: Arc<Mutex<()>>,
-    /// What the start found and nobody has looked at with `spool check --repair` since.
-    pub findings: Mutex<Vec<crate::edges::admin::Finding>>,
+    /// How it goes about what it finds.
+    pub manner: super::Manner,
+    /// Whether the start found entries lost from the middle of the journal.
+    pub damaged: bool,
+    /// What starts have found and nobody has looked at with `spool check --repair` since.
+    findings: Mutex<Vec<Finding>>,
     random: ring::rand::SystemRandom,
     first_shard: u8,
     taken: AtomicU64,
@@ -80,7 +85,7 @@ impl House {
         disk: Disk,
         committer: Arc<Committer<Hub>>,
         start: &super::Start,
-        findings: Vec<crate::edges::admin::Finding>,
+        (findings, damaged): (Vec<Finding>, bool),
     ) -> io::Result<Self> {
         let random = ring::rand::SystemRandom::new();
         let mut first = [0];
@@ -105,8 +110,10 @@ impl House {
             },
             caches: super::seat::Caches::default(),
             admin: Arc::default(),
-            // The cut-off end of an unfinished commit is what every crash leaves: logged, and nobody's concern.
-            findings: Mutex::new(findings.into_iter().filter(|finding| !finding.mended).collect()),
+            manner: start.manner,
+            damaged,
+            // The cut-off end of an unfinished commit: logged, and nobody's concern.
+            findings: Mutex::new(findings.into_iter().filter(|finding| finding.fate != Fate::Usual).collect()),
             random,
             first_shard: first[0],
             taken: AtomicU64::new(0),
@@ -115,14 +122,43 @@ impl House {
     }
 
     /// Remembers something for the next `spool check`.
-    pub fn tell(&self, place: String, what: String, mended: bool) {
-        lock(&self.findings).push(crate::edges::admin::Finding { place, what, mended });
+    pub fn tell(&self, place: String, what: String, fate: Fate) {
+        lock(&self.findings).push(Finding { place, what, fate });
     }
 
-    /// What is remembered; forgotten when `forget`.
-    pub fn told(&self, forget: bool) -> Vec<crate::edges::admin::Finding> {
+    /// What is remembered.
+    pub fn told(&self) -> Vec<Finding> {
+        lock(&self.findings).clone()
+    }
+
+    /// The damage to the journal is behind us; what it was is still to be told.
+    pub fn journal_settled(&self) {
         let mut findings = lock(&self.findings);
-        if forget { std::mem::take(&mut *findings) } else { findings.clone() }
+        let open = findings.iter_mut().filter(|found| found.place.starts_with("journal") && !found.settled());
+        open.for_each(|found| found.fate = Fate::Known);
+    }
+
+    /// Keeps what is remembered for later starts.
+    pub fn keep_told(&self) {
+        let findings = lock(&self.findings);
+        if !findings.is_empty()
+            && let Err(error) = crate::told::write(&self.disk, &self.root, &findings)
+        {
+            tracing::error!(%error, "what was found wrong cannot be kept for `spool check`: only this log tells it");
+        }
+    }
+
+    /// Somebody has been told.
+    ///
+    /// # Errors
+    /// The disk's; then it will be told again.
+    pub fn acknowledged(&self) -> io::Result<()> {
+        let mut findings = lock(&self.findings);
+        if !findings.is_empty() {
+            crate::told::write(&self.disk, &self.root, &[])?;
+            findings.clear();
+        }
+        Ok(())
     }
 
     /// The slots file of a mailbox.

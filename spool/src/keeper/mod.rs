@@ -39,13 +39,14 @@ use wire::control::{Control, Controls, EdgeName};
 
 use crate::commit::{Committer, Durable};
 use crate::disk::Disk;
+use crate::edges::admin::Fate;
 use crate::journal::open::{OpenError, Opened};
 use crate::slots::Purpose;
 use crate::{journal, store};
 
 use house::House;
 use hub::Hub;
-pub use start::{EdgeKind, Start};
+pub use start::{EdgeKind, Manner, Start};
 
 /// How often a checkpoint may be due.
 const CHECKPOINTS: Duration = Duration::from_secs(10);
@@ -94,14 +95,41 @@ impl Keeper {
     /// # Errors
     /// [`StartError`].
     pub fn open(root: &Path, disk: Disk, start: &Start) -> Result<Self, StartError> {
+        match start.manner {
+            Manner::Serve => Self::open_to_serve(root, disk, start),
+            // Whoever asked is told all of it as an answer.
+            Manner::Repair => quietly(|| Self::open_to_serve(root, disk, start)),
+            Manner::Look => quietly(|| Self::open_to_look(root, disk, start)),
+        }
+    }
+
+    fn open_to_serve(root: &Path, disk: Disk, start: &Start) -> Result<Self, StartError> {
         let lock = begin(root, &disk)?;
         let opened = open_journal(root, &disk, start)?;
-        let (findings, damaged) = (opened.findings.clone(), opened.damaged);
+        let keeper = Self::of(root, disk, start, opened, lock)?;
+        let house = &keeper.house;
+        removal::after_start(house)?;
+        load_slots(house);
+        crate::recover::after_start(house);
+        house.keep_told();
+        Ok(keeper)
+    }
+
+    fn open_to_look(root: &Path, disk: Disk, start: &Start) -> Result<Self, StartError> {
+        let lock = std::fs::File::open(root.join("lock"))?;
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockShared).map_err(io::Error::from)?;
+        let opened = journal::open::look(&root.join("journal"), &start.index_key).map_err(StartError::Journal)?;
+        let keeper = Self::of(root, disk, start, opened, lock)?;
+        keeper.house.committer.hold_checkpoints();
+        Ok(keeper)
+    }
+
+    fn of(root: &Path, disk: Disk, start: &Start, opened: Opened, lock: std::fs::File) -> Result<Self, StartError> {
+        let mut findings = crate::told::read(root)?;
+        findings.extend(opened.findings.iter().cloned());
+        let damaged = opened.damaged;
         let (committer, thread) = Committer::start(disk.clone(), root, start.index_key, opened, Hub::default())?;
-        let house = Arc::new(House::new(root.to_owned(), disk, committer, start, findings)?);
-        removal::after_start(&house)?;
-        load_slots(&house);
-        crate::recover::after_start(&house, damaged);
+        let house = Arc::new(House::new(root.to_owned(), disk, committer, start, (findings, damaged))?);
         Ok(Self { house, thread, lock })
     }
 
@@ -193,6 +221,11 @@ impl Keeper {
     }
 }
 
+/// Without a line in the log.
+pub(crate) fn quietly<T>(act: impl FnOnce() -> T) -> T {
+    tracing::subscriber::with_default(tracing::subscriber::NoSubscriber::default(), act)
+}
+
 async fn next(controls: Option<&Controls>) -> Option<(Control, Vec<OwnedFd>)> {
     match controls {
         Some(controls) => controls.next().await,
@@ -244,7 +277,11 @@ fn load_slots(house: &House) {
             Ok(mut loaded) => {
                 for (copy, what) in &loaded.faults {
                     tracing::error!(mailbox = %id, copy, what, "a copy of the slots file is damaged; the other is used");
-                    house.tell(format!("mailboxes/{id}/{copy}"), format!("{what}; the other copy was used"), true);
+                    house.tell(
+                        format!("mailboxes/{id}/{copy}"),
+                        format!("{what}; the other copy was used"),
+                        Fate::Known,
+                    );
                 }
                 if !loaded.faults.is_empty() {
                     let mended = loaded.repair(&house.disk, &store::mailbox_path(&house.root, id));

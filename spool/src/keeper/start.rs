@@ -22,6 +22,18 @@ pub enum EdgeKind {
     ImapLogin,
 }
 
+/// How a keeper goes about what it finds wrong at its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Manner {
+    /// Mends what can be mended, logs it, and keeps it to be told.
+    #[default]
+    Serve,
+    /// The same for an offline `spool check --repair`, which tells it itself.
+    Repair,
+    /// For an offline `spool check`: changes nothing on the disk.
+    Look,
+}
+
 /// The keeper's start packet.
 #[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 pub struct Start {
@@ -40,6 +52,9 @@ pub struct Start {
     /// What `up` has to say to admin commands, as text; the keeper hands it out unread. Empty from others than `up`.
     #[zeroize(skip)]
     pub told: String,
+    /// How it goes about what it finds.
+    #[zeroize(skip)]
+    pub manner: Manner,
     /// What the descriptors are, in order.
     #[zeroize(skip)]
     pub edges: Vec<EdgeKind>,

@@ -114,7 +114,13 @@ fn held(index: &Index, mailbox: MailboxId) -> impl Iterator<Item = LetterId> {
     folders.flat_map(|folder| folder.letters()).map(|letter| letter.letter)
 }
 
-/// Moves a letter without a record out of the way.
+/// Where a letter is set aside, relative to the spool.
+#[must_use]
+pub fn aside(mailbox: MailboxId, letter: LetterId) -> String {
+    format!("{}/{mailbox}/{letter}", store::SET_ASIDE)
+}
+
+/// Moves a letter that is in no folder out of the way.
 ///
 /// # Errors
 /// The disk's.
@@ -125,7 +131,7 @@ pub fn set_aside(root: &Path, mailbox: MailboxId, letter: LetterId) -> io::Resul
     // Its time is the time from which the 30 days count.
     std::fs::File::open(&from)?.set_modified(SystemTime::now())?;
     std::fs::rename(from, to.join(letter.to_string()))?;
-    tracing::warn!(%mailbox, %letter, "a letter that was never acknowledged was set aside for 30 days");
+    tracing::warn!(%mailbox, %letter, "a letter that is in no folder was set aside for 30 days");
     Ok(())
 }
 

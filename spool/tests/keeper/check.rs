@@ -1,6 +1,6 @@
 //! `spool check` finds what was changed on disk, and mends what can be.
 
-use spool::edges::admin::{Finding, Reply, Request};
+use spool::edges::admin::{Fate, Finding, Reply, Request};
 use spool::journal::files;
 use spool::journal::segment::{self, Chain, Kind};
 
@@ -23,7 +23,7 @@ pub fn check(house: &Running, repair: bool) -> (Vec<Finding>, u64) {
     (findings, count)
 }
 
-fn flip(path: &std::path::Path, at: impl Fn(usize) -> usize) {
+pub fn flip(path: &std::path::Path, at: impl Fn(usize) -> usize) {
     let mut bytes = std::fs::read(path).unwrap();
     let at = at(bytes.len());
     bytes[at] ^= 0x10;
@@ -59,7 +59,7 @@ fn a_flipped_byte_anywhere_in_a_letter_is_told_and_repair_sets_it_aside() {
         flip(&files[1], |length| length - 1);
         let (findings, _) = check(&house, false);
         assert_eq!(findings.len(), 2, "{findings:?}");
-        assert!(findings.iter().all(|finding| !finding.mended && finding.what.contains("damaged")));
+        assert!(findings.iter().all(|finding| !finding.settled() && finding.what.contains("damaged")));
         let (mailbox, _events) = house.login(&anna).await.unwrap();
         let (_, facts) = open(&mailbox, "INBOX").await;
         let mut whole = 0;
@@ -67,7 +67,10 @@ fn a_flipped_byte_anywhere_in_a_letter_is_told_and_repair_sets_it_aside() {
             whole += usize::from(read(&anna, &mailbox, fact.letter).await.is_some());
         }
         assert_eq!(whole, 1);
-        assert!(check(&house, true).0.iter().all(|finding| finding.mended));
+        for finding in check(&house, true).0 {
+            let Fate::SetAside(path) = &finding.fate else { panic!("{finding:?}") };
+            assert!(folder.0.join(path).is_file(), "{finding:?}");
+        }
         assert_eq!(open(&mailbox, "INBOX").await.1.len(), 1);
         assert_eq!(files_below(&folder.0.join("set-aside")).len(), 2);
         assert_eq!(check(&house, false).0, vec![]);
@@ -91,7 +94,8 @@ fn two_swapped_letters_go_back_and_a_lost_one_leaves_its_folder() {
         std::fs::remove_file(&files[2]).unwrap();
         let (findings, _) = check(&house, true);
         assert_eq!(findings.len(), 3, "{findings:?}");
-        assert!(findings.iter().all(|finding| finding.mended), "{findings:?}");
+        let count = |fate| findings.iter().filter(|finding| finding.fate == fate).count();
+        assert_eq!((count(Fate::Mended), count(Fate::Gone)), (2, 1), "{findings:?}");
         let (mailbox, _events) = house.login(&anna).await.unwrap();
         let (_, facts) = open(&mailbox, "INBOX").await;
         assert_eq!(facts.len(), 2);
@@ -111,7 +115,7 @@ fn a_damaged_copy_of_the_slots_and_a_cut_audit_log_are_told() {
         let own = folder.0.join("mailboxes").join(anna.id.to_string());
         flip(&own.join("slots"), |length| length / 2);
         let (findings, _) = check(&house, true);
-        assert!(findings.len() == 1 && findings[0].mended, "{findings:?}");
+        assert!(findings.len() == 1 && findings[0].settled(), "{findings:?}");
         house.done(Request::AliasAdd { alias: "us@home.test".into(), target: "anna@home.test".into() });
         std::fs::write(own.join("audit"), b"").unwrap();
         let (findings, _) = check(&house, false);
@@ -219,5 +223,24 @@ fn a_letter_a_repair_was_moving_is_put_back_at_the_start() {
         assert_eq!(files_below(&folder.0.join("letters")), files);
         assert!(files_below(&folder.0.join("incoming")).is_empty());
         assert_eq!(check(&house, false), (vec![], 1));
+    });
+}
+
+#[test]
+fn what_a_mailbox_that_was_never_made_leaves_is_no_finding() {
+    run(async {
+        let folder = Folder::new();
+        let house = Running::start(&folder.0);
+        let anna = house.add("anna@home.test");
+        house.deliver("anna@home.test", b"letter").await;
+        let (own, other) =
+            (folder.0.join("letters").join(anna.id.to_string()), folder.0.join("letters/00000000000000ff"));
+        std::fs::create_dir(&other).unwrap();
+        assert_eq!(check(&house, false).0, vec![]);
+        // With letters in it, it is; but no secret brings them back.
+        crate::house::copy(&own, &other);
+        let (findings, _) = check(&house, false);
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert!(!findings[0].what.contains("recover"), "{findings:?}");
     });
 }

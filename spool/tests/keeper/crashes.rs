@@ -97,7 +97,7 @@ fn a_revocation_can_be_done_again_after_any_failure() {
                 steps += 1;
                 let house = Running::start(&left.folder.0);
                 let (findings, _) = check(&house, false);
-                let damage: Vec<_> = findings.into_iter().filter(|finding| !finding.mended).collect();
+                let damage: Vec<_> = findings.into_iter().filter(|finding| !finding.settled()).collect();
                 assert_eq!(damage, [], "step {step}: a line of a change that was not made is none");
                 match house.ask(revoke()) {
                     Reply::Done => {}

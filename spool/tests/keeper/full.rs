@@ -41,6 +41,7 @@ async fn fill(root: std::path::PathBuf) {
             kept += 1;
         }
         assert!(files_below(&root.join("incoming")).is_empty());
+        no_mailbox_is_half_made(&house, &root);
         let (mailbox, _events) = house.login(&anna).await.unwrap();
         let (inbox, facts) = open(&mailbox, "INBOX").await;
         assert_eq!((facts.len() as u32, inbox.messages), (kept, kept));
@@ -74,4 +75,18 @@ async fn fill(root: std::path::PathBuf) {
         kept += 1;
     }
     assert!(house.stop());
+}
+
+fn no_mailbox_is_half_made(house: &Running, root: &std::path::Path) {
+    use std::io::Write;
+    let rest = root.join("rest");
+    let mut file = std::fs::File::create(&rest).unwrap();
+    while file.write_all(&[0; 4096]).is_ok() {}
+    let there = || ["mailboxes", "letters"].map(|folder| std::fs::read_dir(root.join(folder)).unwrap().count());
+    let before = there();
+    let made = crate::house::new_mailbox("full@home.test", None);
+    let reply = house.ask(made.0);
+    assert!(matches!(reply, spool::edges::admin::Reply::Refused(_)), "{reply:?}");
+    assert_eq!(there(), before);
+    std::fs::remove_file(rest).unwrap();
 }

@@ -16,7 +16,7 @@ use spool::edges::mailbox::{self, Event, Mailbox};
 use spool::edges::pipe::LetterPipe;
 use spool::edges::{Delivered, Into, NewLetter, Recipient, Target};
 use spool::keeper::house::House;
-use spool::keeper::{EdgeKind, Keeper, Start};
+use spool::keeper::{EdgeKind, Keeper, Manner, Start};
 use spool::keys::{DevicePassword, Identities, Words};
 use spool::names::{LetterId, MailboxId, SlotId, TransactionId};
 use spool::slots::{NewMailbox, SlotsFile};
@@ -52,6 +52,7 @@ pub fn start(edges: Vec<EdgeKind>) -> Start {
         default_quota: 1 << 30,
         new_journal: false,
         told: String::new(),
+        manner: Manner::Serve,
         edges,
     }
 }
@@ -84,8 +85,15 @@ impl Running {
     }
 
     pub fn on(root: &Path, disk: Disk) -> Result<Self, String> {
+        Self::with(root, disk, Manner::Serve)
+    }
+
+    /// As an offline command starts it.
+    pub fn with(root: &Path, disk: Disk, manner: Manner) -> Result<Self, String> {
         let (ours, theirs, control, told) = ends();
-        let keeper = Keeper::open(root, disk, &start(EDGES.to_vec())).map_err(|error| error.to_string())?;
+        let mut start = start(EDGES.to_vec());
+        start.manner = manner;
+        let keeper = Keeper::open(root, disk, &start).map_err(|error| error.to_string())?;
         let house = keeper.house().clone();
         let thread = std::thread::spawn(move || {
             let edges = EDGES.into_iter().zip(theirs).collect();
@@ -171,25 +179,9 @@ impl Running {
     }
 
     pub fn add_with(&self, address: &str, quota: Option<u64>) -> Person {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let id = MailboxId(NEXT.fetch_add(1, Ordering::Relaxed));
-        let new = NewMailbox { address, display_name: "Somebody", quota, device: "phone" };
-        let made = SlotsFile::new_mailbox(id, &new, 1_700_000_000).unwrap();
-        self.done(Request::MailboxAdd {
-            address: address.into(),
-            display_name: "Somebody".into(),
-            slots: made.slots.encode().unwrap(),
-            quota,
-            device_names: vec![(made.device, "phone".into())],
-        });
-        Person {
-            id,
-            address: address.into(),
-            device: made.device,
-            password: made.device_password,
-            words: made.words,
-            identities: made.identities,
-        }
+        let (request, person) = new_mailbox(address, quota);
+        self.done(request);
+        person
     }
 
     pub async fn target(&self, transaction: TransactionId, address: &str, size: u64) -> Target {
@@ -220,6 +212,30 @@ impl Running {
         assert_eq!(admitted.mailbox, person.id);
         Some(Mailbox::new(Edge::from(socket)).unwrap())
     }
+}
+
+/// A mailbox, and what asks for it.
+pub fn new_mailbox(address: &str, quota: Option<u64>) -> (Request, Person) {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let id = MailboxId(NEXT.fetch_add(1, Ordering::Relaxed));
+    let new = NewMailbox { address, display_name: "Somebody", quota, device: "phone" };
+    let made = SlotsFile::new_mailbox(id, &new, 1_700_000_000).unwrap();
+    let request = Request::MailboxAdd {
+        address: address.into(),
+        display_name: "Somebody".into(),
+        slots: made.slots.encode().unwrap(),
+        quota,
+        device_names: vec![(made.device, "phone".into())],
+    };
+    let person = Person {
+        id,
+        address: address.into(),
+        device: made.device,
+        password: made.device_password,
+        words: made.words,
+        identities: made.identities,
+    };
+    (request, person)
 }
 
 pub fn new_letter(target: &Target, message: &[u8]) -> NewLetter {

@@ -17,4 +17,5 @@ mod rates;
 mod recover;
 mod recovering;
 mod rooms;
+mod told;
 mod torn;

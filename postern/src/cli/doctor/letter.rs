@@ -41,7 +41,7 @@ pub fn look(patient: &Patient, mailbox: Option<(&str, &str)>) -> Vec<Finding> {
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos()
     );
     if let Err(error) = found.greet(Some((address, &token))) {
-        return vec![Finding::bad(ABOUT, format!("SMTP: {error}"), advice)];
+        return vec![refused(address, &error)];
     }
     let sent = Finding::good(ABOUT, format!("a letter to {address} was taken"));
     let seen = match found.seen(address, secret, &token) {
@@ -49,6 +49,14 @@ pub fn look(patient: &Patient, mailbox: Option<(&str, &str)>) -> Vec<Finding> {
         Err(error) => Finding::bad(ABOUT, format!("IMAP: {error}"), advice),
     };
     vec![sent, seen]
+}
+
+fn refused(address: &str, error: &io::Error) -> Finding {
+    // RFC 3463 §3.3: the mailbox is full.
+    if error.to_string().contains(" 4.2.2 ") {
+        return Finding::bad(ABOUT, format!("{address} is full: mail for it has to wait"), super::store::room(address));
+    }
+    Finding::bad(ABOUT, format!("SMTP: {error}"), "look at the log of `postern up` for this moment")
 }
 
 fn find_box(patient: &Patient) -> Option<Reached> {

@@ -7,6 +7,7 @@ mod letter;
 mod memory;
 mod ports;
 mod roles;
+mod store;
 mod tls;
 mod walls;
 
@@ -108,6 +109,7 @@ impl Doctor {
         findings.extend(dns::look(&patient.config));
         findings.extend(certificate::look(&patient));
         findings.extend(roles::look(&patient));
+        findings.extend(store::look(&patient));
         findings.extend(self.send(&patient)?);
         tell(shared.json, &findings)?;
         let bad = findings.iter().any(|finding| finding.state == State::Bad);

@@ -1,0 +1,52 @@
+//! What is stored: damage that a start has found and nobody has acknowledged, and mailboxes without room.
+
+use spool::edges::admin::MailboxInfo;
+use spool::edges::limits::LEAST_ROOM;
+
+use super::{Finding, Patient};
+use crate::admin::Session;
+use crate::size::Bytes;
+
+const ABOUT: &str = "stored mail";
+
+/// Nothing before the first start.
+pub fn look(patient: &Patient) -> Vec<Finding> {
+    let Some(data) = &patient.data else { return Vec::new() };
+    let mut findings = Vec::new();
+    findings.extend(damage(spool::told::read(&data.entry("spool"))));
+    if let Ok(Some(mut session)) = Session::live(data) {
+        match session.mailboxes() {
+            Ok(all) => findings.extend(all.iter().filter_map(full)),
+            Err(error) => findings.push(Finding::bad(ABOUT, error.to_string(), "look at the log of `postern up`")),
+        }
+    }
+    findings
+}
+
+fn damage(told: std::io::Result<Vec<spool::edges::admin::Finding>>) -> Option<Finding> {
+    let advice = "`postern spool check` tells all that is wrong; `postern spool check --repair` mends what can be mended, \
+                  and acknowledges it";
+    match told {
+        Ok(told) => told.last().map(|last| {
+            let words =
+                format!("a start of the box found damage ({} findings); {}: {}", told.len(), last.place, last.what);
+            Finding::bad(ABOUT, words, advice)
+        }),
+        Err(error) => Some(Finding::weak(ABOUT, format!("what starts have found cannot be read: {error}"), advice)),
+    }
+}
+
+fn full(info: &MailboxInfo) -> Option<Finding> {
+    let address = info.addresses.first()?;
+    let is_full = info.quota.saturating_sub(info.used) < LEAST_ROOM;
+    is_full.then(|| {
+        let words =
+            format!("{address} is full ({} of {}): mail for it has to wait", Bytes(info.used), Bytes(info.quota));
+        Finding::bad(ABOUT, words, room(address))
+    })
+}
+
+/// What to do about a full mailbox.
+pub fn room(address: &str) -> String {
+    format!("delete mail in it, or give it more room: `postern quota {address} SIZE`")
+}
