@@ -164,3 +164,16 @@ fn tagged(imap: &mut Stream, line: &str) -> io::Result<Vec<String>> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_mailbox_is_told_as_one_and_with_what_to_do() {
+        let found = refused("anna@home.test", &io::Error::other("452 4.2.2 that mailbox is full"));
+        assert!(found.words.contains("anna@home.test is full") && found.advice.contains("postern quota"), "{found:?}");
+        let found = refused("anna@home.test", &io::Error::other("452 4.3.1 the disk here is full, try again later"));
+        assert!(!found.words.contains("anna") && found.advice.contains("log"), "{found:?}");
+    }
+}
