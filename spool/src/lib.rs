@@ -6,6 +6,7 @@ pub mod check;
 pub mod commit;
 pub mod disk;
 pub mod edges;
+pub mod found;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod index;
@@ -20,4 +21,3 @@ pub mod recovering;
 pub mod slots;
 pub mod store;
 pub mod summary_seal;
-pub mod told;

@@ -15,7 +15,7 @@ impl Check<'_> {
     /// Every segment and checkpoint; the segment being written as far as it is durable.
     pub(super) fn journal(&mut self) -> io::Result<()> {
         let dir = self.house.root.join("journal");
-        self.findings.extend(self.house.told());
+        self.findings.extend(self.house.found());
         let listing = files::list_only(&dir)?;
         let mut link = None;
         for number in listing.segments {

@@ -127,7 +127,7 @@ impl House {
     }
 
     /// What is remembered.
-    pub fn told(&self) -> Vec<Finding> {
+    pub fn found(&self) -> Vec<Finding> {
         lock(&self.findings).clone()
     }
 
@@ -139,10 +139,10 @@ impl House {
     }
 
     /// Keeps what is remembered for later starts.
-    pub fn keep_told(&self) {
+    pub fn keep_found(&self) {
         let findings = lock(&self.findings);
         if !findings.is_empty()
-            && let Err(error) = crate::told::write(&self.disk, &self.root, &findings)
+            && let Err(error) = crate::found::write(&self.disk, &self.root, &findings)
         {
             tracing::error!(%error, "what was found wrong cannot be kept for `spool check`: only this log tells it");
         }
@@ -155,7 +155,7 @@ impl House {
     pub fn acknowledged(&self) -> io::Result<()> {
         let mut findings = lock(&self.findings);
         if !findings.is_empty() {
-            crate::told::write(&self.disk, &self.root, &[])?;
+            crate::found::write(&self.disk, &self.root, &[])?;
             findings.clear();
         }
         Ok(())

@@ -111,7 +111,7 @@ impl Keeper {
         removal::after_start(house)?;
         load_slots(house);
         crate::recover::after_start(house);
-        house.keep_told();
+        house.keep_found();
         Ok(keeper)
     }
 
@@ -125,7 +125,7 @@ impl Keeper {
     }
 
     fn of(root: &Path, disk: Disk, start: &Start, opened: Opened, lock: std::fs::File) -> Result<Self, StartError> {
-        let mut findings = crate::told::read(root)?;
+        let mut findings = crate::found::read(root)?;
         findings.extend(opened.findings.iter().cloned());
         let damaged = opened.damaged;
         let (committer, thread) = Committer::start(disk.clone(), root, start.index_key, opened, Hub::default())?;

@@ -13,7 +13,7 @@ const ABOUT: &str = "stored mail";
 pub fn look(patient: &Patient) -> Vec<Finding> {
     let Some(data) = &patient.data else { return Vec::new() };
     let mut findings = Vec::new();
-    findings.extend(damage(spool::told::read(&data.entry("spool"))));
+    findings.extend(damage(spool::found::read(&data.entry("spool"))));
     if let Ok(Some(mut session)) = Session::live(data) {
         match session.mailboxes() {
             Ok(all) => findings.extend(all.iter().filter_map(full)),

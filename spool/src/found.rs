@@ -1,4 +1,4 @@
-//! What starts have found wrong, until somebody acknowledges it with `spool check --repair`: `told`, a line each, in
+//! What starts have found wrong, until somebody acknowledges it with `spool check --repair`: `found`, a line each, in
 //! words, so that it can be read whatever else is broken. It names mailboxes by their ids, as the folders beside it do.
 
 use std::io;
@@ -11,7 +11,7 @@ use crate::edges::admin::{Fate, Finding};
 const MOST: usize = 1_000;
 
 fn path(root: &Path) -> PathBuf {
-    root.join("told")
+    root.join("found")
 }
 
 /// All of it. What stands in it was dealt with as far as it could be.
@@ -24,7 +24,7 @@ pub fn read(root: &Path) -> io::Result<Vec<Finding>> {
         other => other?,
     };
     let text = String::from_utf8_lossy(&text);
-    let lines = text.lines().take(MOST).map(|line| line.split_once(": ").unwrap_or(("told", line)));
+    let lines = text.lines().take(MOST).map(|line| line.split_once(": ").unwrap_or(("found", line)));
     Ok(lines
         .map(|(place, what)| Finding { place: place.to_owned(), what: what.to_owned(), fate: Fate::Known })
         .collect())

@@ -71,12 +71,12 @@ fn damage_found_at_a_start_is_told_until_it_is_acknowledged() {
         assert_eq!(check(&house, false).0, findings);
         assert!(house.stop());
         assert_eq!(look(&folder), findings);
-        assert_eq!(spool::told::read(&folder.0).unwrap(), findings);
+        assert_eq!(spool::found::read(&folder.0).unwrap(), findings);
         let house = Running::with(&folder.0, Disk::default(), Manner::Repair).unwrap();
         assert_eq!(check(&house, true).0, findings);
         assert_eq!(check(&house, true).0, []);
         assert!(house.stop());
-        assert_eq!(spool::told::read(&folder.0).unwrap(), []);
+        assert_eq!(spool::found::read(&folder.0).unwrap(), []);
         assert_eq!(check(&Running::start(&folder.0), false), (vec![], 6));
     });
 }
