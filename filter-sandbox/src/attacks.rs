@@ -18,6 +18,7 @@ use crate::zygote::births::Births;
 
 mod escape;
 mod files;
+mod inherited;
 mod kernel;
 mod memory;
 mod network;
@@ -27,6 +28,7 @@ mod survey;
 mod table;
 mod tree;
 
+pub use inherited::ON_INHERITED;
 pub use pairs::{PAIRS, Pair};
 pub use scanner::ON_A_SCANNER;
 pub use survey::{Ask, as_offspring, as_role, pretend, survey};
@@ -51,6 +53,12 @@ pub struct Victim {
     pub segment: i32,
     /// A directory that the zygote has open under this number.
     pub stray: i32,
+    /// A TCP listener of the host's network that a role inherited, closed to connecting out as `up` closes its own.
+    pub listener: i32,
+    /// A connection that it accepted.
+    pub accepted: i32,
+    /// A listener of the host's network as it comes from the kernel.
+    pub open_listener: i32,
 }
 
 /// What came of an attempt.

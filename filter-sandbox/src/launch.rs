@@ -60,7 +60,7 @@ pub struct Running {
     pub pidfd: OwnedFd,
     /// The other end is its descriptor 3.
     pub control: Edge,
-    /// For [`Role::Mx`]: the sockets of 127.0.0.1:53 in its network namespace, for the resolver to serve.
+    /// For [`Role::Mx`]: the sockets of the resolver's port in its network namespace, for the resolver to serve.
     pub dns: Option<Dns>,
 }
 

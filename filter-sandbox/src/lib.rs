@@ -14,6 +14,7 @@ pub mod filter;
 pub mod fuzz;
 pub mod launch;
 pub mod letter;
+pub mod listener;
 pub mod memory;
 pub mod offspring;
 pub mod protocol;

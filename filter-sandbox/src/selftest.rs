@@ -66,5 +66,8 @@ fn victim(births: &Births, starter: i32) -> Victim {
         socket_file: "/run/systemd/journal/socket".to_owned(),
         segment: 1,
         stray: births.zygote.proc().as_raw_fd(),
+        listener: -1,
+        accepted: -1,
+        open_listener: -1,
     }
 }

@@ -8,11 +8,15 @@ use crate::role::Role;
 pub enum Network {
     /// A namespace of its own with nothing in it, the loopback down. Inherited listeners still work.
     Empty,
-    /// A namespace of its own whose loopback is up and has one service, the box's resolver on 127.0.0.1:53.
+    /// A namespace of its own whose loopback is up and has one service, the box's resolver on 127.0.0.1, [`ITS_DNS`].
     Loopback,
     /// The host's.
     Host,
 }
+
+/// Where the box's resolver answers in `mx`'s own network. It is the one TCP port that Landlock leaves `mx`, and what
+/// `mx` inherits is of the host's network: so a port (tcpmux, RFC 1078) on which nobody in the house or outside listens.
+pub const ITS_DNS: u16 = 1;
 
 /// What a role sees as `/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +106,7 @@ static MX: Walls = Walls {
     lock: Lock::Future,
     calls: &[calls::BASE, calls::THREADS, calls::RUNTIME, calls::STREAMS, calls::MEMORY_FILES, calls::ASKS_DNS],
     landlock: true,
-    connects: &[53],
+    connects: &[ITS_DNS],
     descriptors: 16_384,
     tasks: 600,
 };

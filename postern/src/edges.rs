@@ -127,7 +127,7 @@ pub enum Given {
     Nothing,
     /// The listening admin socket.
     Admin,
-    /// `mx`'s DNS: 127.0.0.1:53 in its own network, UDP and TCP.
+    /// `mx`'s DNS, in its own network, UDP and TCP.
     Dns,
 }
 

@@ -1,5 +1,5 @@
 //! Where a letter claims to come from, and what of it proves true: SPF, DKIM, DMARC, ARC, iprev, by mail-auth,
-//! with DNS through the `resolver` role (127.0.0.1:53 of this role's own network namespace).
+//! with DNS through the `resolver` role (on the loopback of this role's own network namespace).
 //!
 //! Whatever DNS does, a letter waits for twice [`limits::AUTHENTICATION`] at most; what is not known by then is a
 //! temporary error, which rejects nothing for good. Answers are kept for as long as they say, missing ones too, and
@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use filter_sandbox::score::Authentication;
+use filter_sandbox::walls::ITS_DNS;
 use mail_auth::common::headers::HeaderWriter;
 use mail_auth::hickory_resolver::TokioResolver;
 use mail_auth::hickory_resolver::config::{
@@ -42,7 +43,7 @@ use policies::Claims;
 use signatures::Each;
 
 /// Where DNS is asked; a test may have its own.
-pub const RESOLVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 53);
+pub const RESOLVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), ITS_DNS);
 
 /// Verifies; one for a role.
 pub struct Verifier {

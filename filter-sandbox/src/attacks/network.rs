@@ -10,7 +10,7 @@ fn socket(family: i32, kind: i32, protocol: i32) -> Result<i32, i32> {
 }
 
 /// `struct sockaddr_in` of the loopback.
-fn loopback(port: u16) -> [u8; 16] {
+pub(super) fn loopback(port: u16) -> [u8; 16] {
     let mut address = [0; 16];
     address[..2].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
     address[2..4].copy_from_slice(&port.to_be_bytes());
@@ -25,7 +25,7 @@ fn unix(name: &[u8]) -> Vec<u8> {
     address
 }
 
-fn connect(socket: i32, address: &[u8]) -> Result<(), i32> {
+pub(super) fn connect(socket: i32, address: &[u8]) -> Result<(), i32> {
     attempt!(libc::SYS_connect, socket, address.as_ptr(), address.len()).map(drop)
 }
 

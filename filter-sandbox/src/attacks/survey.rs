@@ -1,7 +1,7 @@
 //! What only tests use: whole lists tried in one go, single attempts as a role, kernels that lack something.
 
 use std::io::{self, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::ExitCode;
 
 use rustix::fd::AsFd;
@@ -37,15 +37,17 @@ pub fn survey(role: Role, seccomp: bool) -> ExitCode {
     told(surveyed(role, seccomp))
 }
 
-/// One of [`ATTACKS`], by index, tried by this process after it has confined itself as `role`, with its list or
-/// without. Told its [`Victim`] first; what came of it is the exit code, or the end.
+/// One of a list, by index, tried by this process after it has confined itself as `role`, with its list or without.
+/// Told its [`Victim`] first, with the listener, the connection and the open listener for [`ON_INHERITED`]; what came of
+/// it is the exit code, or the end.
 #[must_use]
-pub fn as_role(role: Role, seccomp: bool, attack: usize) -> ExitCode {
+pub fn as_role(role: Role, seccomp: bool, list: &[Attack], attack: usize) -> ExitCode {
     told((|| {
         let confined = confine::all_but_seccomp(role)?;
-        let (mut victim, _with) = confined.control.recv::<Victim>()?;
+        let (mut victim, with) = confined.control.recv::<Victim>()?;
         victim.stray = confined.control.as_fd().as_raw_fd() + 1;
-        let attack = ATTACKS.get(attack).ok_or("no such attack")?;
+        victim.inherits(&with);
+        let attack = list.get(attack).ok_or("no such attack")?;
         if seccomp {
             seccomp::install(&seccomp::program(role.walls()))?;
         }
@@ -56,21 +58,32 @@ pub fn as_role(role: Role, seccomp: bool, attack: usize) -> ExitCode {
 /// The same for a role that a zygote clones: its child tries the attempt, and what came of it is sent over the control
 /// edge as an [`Outcome`].
 #[must_use]
-pub fn as_offspring(zygote: Role, child: Role, seccomp: bool, attack: usize) -> ExitCode {
+pub fn as_offspring(zygote: Role, child: Role, seccomp: bool, list: &[Attack], attack: usize) -> ExitCode {
     told((|| {
         let mut confined = confine::all_but_seccomp(zygote)?;
         let (mut victim, with) = confined.control.recv::<Victim>()?;
         victim.stray = confined.control.as_fd().as_raw_fd() + 1;
-        let attack = ATTACKS.get(attack).ok_or("no such attack")?;
+        let attack = list.get(attack).ok_or("no such attack")?;
         let makes = crate::offspring::Zygote::of(&mut confined).ok_or("no zygote")?;
         if seccomp {
             seccomp::install(&seccomp::program(zygote.walls()))?;
         }
-        let main = |_with| sys::exit((attack.run)(&victim).err().unwrap_or(0));
+        let main = |with: Vec<OwnedFd>| {
+            victim.inherits(&with);
+            sys::exit((attack.run)(&victim).err().unwrap_or(0))
+        };
         let made = if seccomp { makes.make(child, with, main) } else { makes.make_without_list(child, with, main) };
         confined.control.send(&super::end_of(&made?.pidfd)?, &[])?;
         Ok(())
     })())
+}
+
+impl Victim {
+    fn inherits(&mut self, with: &[OwnedFd]) {
+        if let [listener, accepted, open] = with {
+            [self.listener, self.accepted, self.open_listener] = [listener, accepted, open].map(AsRawFd::as_raw_fd);
+        }
+    }
 }
 
 /// Makes the kernel seem to lack a call, for this process and all its children.

@@ -58,6 +58,16 @@ const fn only(
     Call { number, rule: Rule::Only { argument, mask, values, otherwise }, why }
 }
 
+/// Lets a sending call through without the flag that makes it connect: an inherited listener, and what it accepted,
+/// belongs to the host's network, and Landlock is not asked on that way (measured, Linux 6.18).
+const fn sends(number: libc::c_long, flags: u8, why: &'static str) -> Call {
+    only(number, flags, libc::MSG_FASTOPEN as u32, &[0], Some(libc::EPERM), why)
+}
+
+/// `sendto` and `send` take their flags here, `sendmsg` before.
+const SENDTO_FLAGS: u8 = 3;
+const SENDMSG_FLAGS: u8 = 2;
+
 /// Every bit of an argument's low word.
 const WHOLE: u32 = u32::MAX;
 
@@ -104,8 +114,39 @@ mod tests {
     }
 
     #[test]
+    fn nobody_connects_by_sending_or_by_an_option() {
+        for role in Role::ALL {
+            for call in merged(role.walls().calls) {
+                let refused = match call.number {
+                    libc::SYS_sendto => is_refused(call.rule, 3, libc::MSG_FASTOPEN as u32),
+                    libc::SYS_sendmsg => is_refused(call.rule, 2, libc::MSG_FASTOPEN as u32),
+                    #[cfg(target_arch = "arm")]
+                    libc::SYS_send => is_refused(call.rule, 3, libc::MSG_FASTOPEN as u32),
+                    libc::SYS_setsockopt => is_refused(call.rule, 2, libc::TCP_FASTOPEN_CONNECT as u32),
+                    _ => true,
+                };
+                assert!(refused, "{role}: {} ({})", call.number, call.why);
+            }
+        }
+    }
+
+    fn is_refused(rule: Rule, place: u8, value: u32) -> bool {
+        matches!(rule, Rule::Only { argument, mask, values, .. } if argument == place && !values.contains(&(value & mask)))
+    }
+
+    #[test]
+    fn only_who_asks_the_dns_connects() {
+        for role in Role::ALL {
+            let connects = merged(role.walls().calls).iter().any(|call| call.number == libc::SYS_connect);
+            assert_eq!(connects, matches!(role, Role::Mx | Role::Resolver), "{role}");
+        }
+    }
+
+    #[test]
     fn what_is_fatal_for_everybody() {
         let never = [
+            libc::SYS_listen,
+            libc::SYS_sendmmsg,
             libc::SYS_ptrace,
             libc::SYS_process_vm_readv,
             libc::SYS_io_uring_setup,

@@ -1,6 +1,6 @@
 //! What the long-lived roles need: tokio, rustls, sockets, and for the keeper files.
 
-use super::{Call, MMAP, PROTECTION, WHOLE, allow, fail, only};
+use super::{Call, MMAP, PROTECTION, SENDMSG_FLAGS, SENDTO_FLAGS, WHOLE, allow, fail, only, sends};
 
 const EXEC: u32 = libc::PROT_EXEC as u32;
 
@@ -27,7 +27,7 @@ pub(crate) const BASE: &[Call] = &[
     #[cfg(target_arch = "arm")]
     allow(libc::SYS_futex_time64, "locks"),
     #[cfg(target_arch = "arm")]
-    allow(libc::SYS_send, "as sendto"),
+    sends(libc::SYS_send, SENDTO_FLAGS, "as sendto"),
     #[cfg(target_arch = "arm")]
     allow(libc::SYS_recv, "as recvfrom"),
     #[cfg(not(target_arch = "arm"))]
@@ -161,12 +161,19 @@ pub(crate) const RUNTIME: &[Call] = &[
 pub(crate) const STREAMS: &[Call] = &[
     allow(libc::SYS_accept4, "connections on inherited listeners"),
     allow(libc::SYS_recvmsg, "edges"),
-    allow(libc::SYS_sendmsg, "edges"),
+    sends(libc::SYS_sendmsg, SENDMSG_FLAGS, "edges"),
     allow(libc::SYS_recvfrom, "streams"),
-    allow(libc::SYS_sendto, "streams"),
+    sends(libc::SYS_sendto, SENDTO_FLAGS, "streams"),
     allow(libc::SYS_shutdown, "end of a stream"),
     allow(libc::SYS_getsockopt, "errors of a stream"),
-    allow(libc::SYS_setsockopt, "no delay, keep-alive"),
+    only(
+        libc::SYS_setsockopt,
+        2,
+        WHOLE,
+        &[libc::TCP_NODELAY as u32],
+        Some(libc::EPERM),
+        "no delay; what is set on a listener would outlive the role, and one option connects",
+    ),
     allow(libc::SYS_getsockname, "addresses for the log"),
     allow(libc::SYS_getpeername, "addresses for the log and the trace field"),
 ];
@@ -266,6 +273,9 @@ pub(crate) const ASKS_DNS: &[Call] = &[
         Some(libc::EAFNOSUPPORT),
         "asking the DNS: UDP, and TCP for long answers",
     ),
-    allow(libc::SYS_connect, "as socket; the namespace has nothing else to reach"),
+    allow(
+        libc::SYS_connect,
+        "as socket; `mx`'s own network has nothing else to reach, and its listener is of the host's but deaf: see `listener`",
+    ),
     allow(libc::SYS_bind, "a source port of its own choice for each question"),
 ];

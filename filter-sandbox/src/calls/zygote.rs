@@ -1,7 +1,7 @@
 //! What a zygote needs to make children, and what a child needs to lock itself before its own list is in force.
 //! (A child's list only ever narrows its zygote's.)
 
-use super::{Call, MMAP, PROTECTION, allow, only};
+use super::{Call, MMAP, PROTECTION, SENDMSG_FLAGS, allow, only, sends};
 
 /// A child locking itself.
 pub(crate) const SETUP: &[Call] = &[
@@ -34,7 +34,7 @@ pub(crate) const ZYGOTE: &[Call] = &[
     allow(libc::SYS_ppoll_time64, "waiting for requests and deaths"),
     allow(libc::SYS_signalfd4, "waiting for deaths"),
     allow(libc::SYS_socketpair, "a child's one socket"),
-    allow(libc::SYS_sendmsg, "answers"),
+    sends(libc::SYS_sendmsg, SENDMSG_FLAGS, "answers"),
     allow(libc::SYS_recvmsg, "requests"),
     allow(libc::SYS_memfd_create, "the message's memory file"),
     allow(libc::SYS_clock_nanosleep, "pacing"),

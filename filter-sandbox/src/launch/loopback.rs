@@ -8,17 +8,18 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::Dns;
 use crate::sys;
+use crate::walls::ITS_DNS;
 
 /// Connections waiting on the TCP socket.
 const BACKLOG: i32 = 16;
 
-/// Brings `lo` up in this network namespace and binds 127.0.0.1:53 there.
+/// Brings `lo` up in this network namespace and binds the resolver's port there.
 pub(super) fn serve() -> io::Result<Dns> {
     let flags = SocketFlags::CLOEXEC;
     let udp = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)?;
     let tcp = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
     up(&udp)?;
-    let here = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 53);
+    let here = SocketAddrV4::new(Ipv4Addr::LOCALHOST, ITS_DNS);
     rustix::net::bind(&udp, &here)?;
     rustix::net::bind(&tcp, &here)?;
     rustix::net::listen(&tcp, BACKLOG)?;

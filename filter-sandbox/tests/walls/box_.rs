@@ -22,12 +22,19 @@ pub fn role(name: &str, args: &[&str]) -> ExitCode {
         ["scan", program] => zygote::run_scanning(role, program),
         ["hostile"] => zygote::run_with(role, hostile::duty),
         ["survey", how] => attacks::survey(role, *how == "whole"),
-        ["attack", how, index] => attacks::as_role(role, *how == "whole", index.parse().unwrap()),
-        ["attack-child", child, how, index] => {
-            attacks::as_offspring(role, child.parse().unwrap(), *how == "whole", index.parse().unwrap())
+        ["attack", list, how, index] => {
+            attacks::as_role(role, *how == "whole", attack_list(list), index.parse().unwrap())
+        }
+        ["attack-child", child, list, how, index] => {
+            let child = child.parse().unwrap();
+            attacks::as_offspring(role, child, *how == "whole", attack_list(list), index.parse().unwrap())
         }
         _ => ExitCode::FAILURE,
     }
+}
+
+fn attack_list(name: &str) -> &'static [attacks::Attack] {
+    if name == "inherited" { attacks::ON_INHERITED } else { attacks::ATTACKS }
 }
 
 /// Starts a role as `up` does.

@@ -1,10 +1,12 @@
 //! Each role confines itself as it does in the box, then tries to reach the host: files, network, processes, programs.
 //! One process an attempt, whole and with seccomp off.
 
-use std::net::UdpSocket;
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use filter_sandbox::Role;
-use filter_sandbox::attacks::{ATTACKS, Attack, Outcome};
+use filter_sandbox::attacks::{ATTACKS, Attack, ON_INHERITED, Outcome, Victim};
+use rustix::process::WaitStatus;
 
 use crate::box_;
 use crate::runner::Case;
@@ -16,6 +18,8 @@ pub fn cases() -> Vec<Case> {
         Case { name: "role attacks, seccomp off", run: || attack_from("alone") },
         Case { name: "owner attacks, all walls and seccomp off", run: owner },
         Case { name: "role attacks on the kernel, all walls", run: kernel },
+        Case { name: "role attacks through inherited sockets, all walls", run: || inherited("whole") },
+        Case { name: "role attacks through inherited sockets, seccomp off", run: || inherited("alone") },
     ]
 }
 
@@ -35,7 +39,7 @@ const STARTED: [Role; 10] = [
 
 /// What came of it: an exit code or a signal.
 fn attempt(role: Role, how: &str, index: usize, outside: &Outside) -> Result<i32, i32> {
-    let running = box_::start(role, &["attack", how, &index.to_string()]).unwrap();
+    let running = box_::start(role, &["attack", "all", how, &index.to_string()]).unwrap();
     let _ = running.control.send(&outside.victim, &[]);
     let status = box_::wait(running.pid).unwrap();
     match status.exit_status() {
@@ -67,7 +71,7 @@ fn owner() {
     for how in ["whole", "alone"] {
         let mut wrong = Vec::new();
         for (index, attack) in ATTACKS.iter().enumerate().filter(|(_, attack)| attack.boundary) {
-            let words = ["attack-child", Role::Owner.name(), how, &index.to_string()];
+            let words = ["attack-child", Role::Owner.name(), "all", how, &index.to_string()];
             let running = box_::start(Role::OwnerZygote, &words).unwrap();
             running.control.send(&outside.victim, &[]).unwrap();
             let (outcome, _) = running.control.recv::<Outcome>().unwrap();
@@ -122,5 +126,77 @@ fn needed(role: Role, attack: &Attack) -> bool {
         // The cache library asks for the machine's size.
         53 => role == Role::Keeper && attack.name == "system information",
         _ => false,
+    }
+}
+
+/// A listener of this network, a connection that it accepted, and a listener as it comes from the kernel.
+struct Inherited {
+    deaf: TcpListener,
+    is_deaf: bool,
+    open: TcpListener,
+    accepted: TcpStream,
+    _client: TcpStream,
+}
+
+impl Inherited {
+    fn new() -> Self {
+        let [deaf, open] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let is_deaf = filter_sandbox::listener::only_answers(deaf.as_fd()).unwrap();
+        let client = TcpStream::connect(deaf.local_addr().unwrap()).unwrap();
+        let accepted = deaf.accept().unwrap().0;
+        for socket in [deaf.as_fd(), open.as_fd(), accepted.as_fd()] {
+            rustix::io::ioctl_fionbio(socket, true).unwrap();
+        }
+        Self { deaf, is_deaf, open, accepted, _client: client }
+    }
+
+    fn sockets(&self) -> [BorrowedFd<'_>; 3] {
+        [self.deaf.as_fd(), self.accepted.as_fd(), self.open.as_fd()]
+    }
+}
+
+/// Every started role, and an owner, is given what a front role has, and tries to reach a server of the host's network
+/// through it. With seccomp off a listener that is not deaf reaches it: that is left out, which is all of it where the
+/// kernel makes them deaf for root only.
+fn inherited(how: &str) {
+    let outside = Outside::new();
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    server.set_nonblocking(true).unwrap();
+    let victim = Victim { tcp: server.local_addr().unwrap().port(), ..outside.victim.clone() };
+    let deaf = Inherited::new().is_deaf;
+    assert!(deaf || !rustix::process::geteuid().is_root());
+    let open = |attack: &Attack| how == "alone" && (!deaf || attack.alone == Outcome::Works);
+    let mut wrong = Vec::new();
+    for role in STARTED.into_iter().chain([Role::Owner]) {
+        for (index, attack) in ON_INHERITED.iter().enumerate().filter(|(_, attack)| !open(attack)) {
+            let sockets = Inherited::new();
+            let index = index.to_string();
+            let outcome = if role == Role::Owner {
+                let words = ["attack-child", Role::Owner.name(), "inherited", how, &index];
+                let running = box_::start(Role::OwnerZygote, &words).unwrap();
+                running.control.send(&victim, &sockets.sockets()).unwrap();
+                let outcome = running.control.recv::<Outcome>().unwrap().0;
+                box_::end(running);
+                outcome
+            } else {
+                let running = box_::start(role, &["attack", "inherited", how, &index]).unwrap();
+                running.control.send(&victim, &sockets.sockets()).unwrap();
+                outcome(box_::wait(running.pid).unwrap())
+            };
+            let reached = server.accept().is_ok();
+            if reached || matches!(outcome, Outcome::Works | Outcome::NotTried) {
+                wrong.push(format!("{role}: {}: {outcome:?}, connected: {reached}", attack.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "got through:\n{}", wrong.join("\n"));
+}
+
+fn outcome(status: WaitStatus) -> Outcome {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(0), _) => Outcome::Works,
+        (Some(255), _) => Outcome::NotTried,
+        (Some(errno), _) => Outcome::Refused(errno),
+        (None, signal) => Outcome::Killed(signal.unwrap()),
     }
 }

@@ -60,6 +60,9 @@ impl Outside {
             socket_file: socket_file.display().to_string(),
             segment,
             stray: -1,
+            listener: -1,
+            accepted: -1,
+            open_listener: -1,
         };
         Self { victim, _directory: directory, process, udp, _sockets: (tcp, hidden, path), segment: made }
     }

@@ -1,10 +1,12 @@
 //! From started to serving: the walls stand, the keeper answers, and on the very first start there is a mailbox.
 
+use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use filter_sandbox::edge::{Answer, AsyncEdge, Numbered};
+use filter_sandbox::listener::is_deaf;
 use filter_sandbox::zygote::Ready;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use spool::edges::admin::{Reply, Request};
@@ -12,6 +14,7 @@ use spool::edges::mailbox::Event;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 
+use super::ports::Bound;
 use super::roles::Roles;
 use super::say;
 use crate::admin;
@@ -54,7 +57,7 @@ pub fn wait_for_walls(roles: &mut Roles) -> Result<(), Failure> {
         rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, Some(&left))).doing(|| role.to_string())?;
         match control.recv::<Ready>() {
             Ok((Ready::Serving { zygote: _, worker, attacks }, _)) => {
-                tell_layers(role.name(), worker.landlock, attacks)
+                tell_layers(role.name(), worker.landlock, attacks, roles.bound())
             }
             Ok((Ready::Due, _)) => {}
             Ok((Ready::Refused(words), _)) => return Err(refused(words)),
@@ -72,11 +75,16 @@ pub fn wait_for_walls(roles: &mut Roles) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tell_layers(role: &str, landlock: Option<bool>, attacks: usize) {
+fn tell_layers(role: &str, landlock: Option<bool>, attacks: usize, bound: &[Bound]) {
     if attacks > 0 {
         say(&format!("{role}: {attacks} attacks on a worker's walls tried, all in vain"));
         if landlock == Some(false) {
             say("WARNING: this kernel has no Landlock; namespaces and seccomp hold without it");
+            if !bound.iter().flat_map(|bound| &bound.listeners).all(|listener| is_deaf(listener.as_fd())) {
+                say(
+                    "WARNING: it also filters listeners for root only: a taken-over mx could connect out; start as root",
+                );
+            }
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Binding: the real port where that is allowed and free, else, service by service, the same port + 10000 on loopback.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::fd::AsFd;
 
+use filter_sandbox::listener;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
@@ -138,6 +140,7 @@ fn listen_on(address: SocketAddr, only: bool) -> Result<TcpListener, (SocketAddr
             sockopt::set_ipv6_v6only(&socket, only)?;
         }
         rustix::net::bind(&socket, &address)?;
+        listener::only_answers(socket.as_fd())?;
         rustix::net::listen(&socket, BACKLOG)?;
         Ok(TcpListener::from(socket))
     };
