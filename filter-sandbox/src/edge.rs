@@ -89,7 +89,7 @@ impl Edge {
     /// # Errors
     /// [`EdgeError::Closed`] at the end; [`EdgeError::Malformed`] for what does not decode.
     pub fn recv<T: DeserializeOwned>(&self) -> Result<(T, Vec<OwnedFd>), EdgeError> {
-        recv_packet(self.0.as_fd())
+        all_of(recv_packet(self.0.as_fd())?)
     }
 }
 
@@ -164,6 +164,15 @@ impl AsyncEdge {
     /// # Errors
     /// As [`Edge::recv`].
     pub async fn recv<T: DeserializeOwned>(&self) -> Result<(T, Vec<OwnedFd>), EdgeError> {
+        all_of(self.recv_some().await?)
+    }
+
+    /// As [`Self::recv`]; `None` for the descriptors when this process had no room for all of them: that is not the
+    /// fault of who sent them.
+    ///
+    /// # Errors
+    /// As [`Edge::recv`].
+    pub async fn recv_some<T: DeserializeOwned>(&self) -> Result<(T, Option<Vec<OwnedFd>>), EdgeError> {
         loop {
             let mut ready = self.0.readable().await.map_err(EdgeError::Io)?;
             match recv_packet(self.0.as_fd()) {
@@ -259,7 +268,11 @@ fn send_packet(fd: BorrowedFd<'_>, packet: &[u8], with: &[BorrowedFd<'_>]) -> Re
     Ok(())
 }
 
-fn recv_packet<T: DeserializeOwned>(fd: BorrowedFd<'_>) -> Result<(T, Vec<OwnedFd>), EdgeError> {
+fn all_of<T>((message, with): (T, Option<Vec<OwnedFd>>)) -> Result<(T, Vec<OwnedFd>), EdgeError> {
+    with.map(|with| (message, with)).ok_or(EdgeError::Malformed("cut short"))
+}
+
+fn recv_packet<T: DeserializeOwned>(fd: BorrowedFd<'_>) -> Result<(T, Option<Vec<OwnedFd>>), EdgeError> {
     thread_local! {
         // One buffer a thread, not one an edge: the keeper holds many edges.
         static BUFFER: std::cell::RefCell<Vec<u8>> = std::cell::RefCell::new(vec![0; MAX_PACKET]);
@@ -280,11 +293,13 @@ fn recv_packet<T: DeserializeOwned>(fd: BorrowedFd<'_>) -> Result<(T, Vec<OwnedF
         if got.bytes == 0 {
             return Err(EdgeError::Closed);
         }
-        if got.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+        // The room given holds as many as may come: with fewer of them, it was our table that had none left.
+        let short = got.flags.contains(ReturnFlags::CTRUNC);
+        if got.flags.contains(ReturnFlags::TRUNC) || (short && with.len() >= MAX_DESCRIPTORS) {
             return Err(EdgeError::Malformed("cut short"));
         }
         match postcard::take_from_bytes(&buffer[..got.bytes]) {
-            Ok((message, [])) => Ok((message, with)),
+            Ok((message, [])) => Ok((message, (!short).then_some(with))),
             Ok(_) => Err(EdgeError::Malformed("bytes after the message")),
             Err(_) => Err(EdgeError::Malformed("does not decode")),
         }

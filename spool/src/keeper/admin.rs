@@ -117,6 +117,10 @@ impl Service for Admin {
         run(asked, move |asked| command(asked, request));
         Ok(())
     }
+
+    fn without(&mut self, _: Request, _: line::Asked<Reply, Event>) -> Result<(), Breach> {
+        Err(Breach("descriptors where none belong"))
+    }
 }
 
 /// Runs a command in a thread, alone.

@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use crate::edges::Delivered;
 use crate::edges::deposit::{Event, Reply, Request};
 
 use super::delivering::Delivering;
@@ -43,6 +44,13 @@ impl Service for Deposit {
             }
             Request::Recipient { .. } | Request::Abandon { .. } => return Err(Breach("descriptors where none belong")),
         }
+        Ok(())
+    }
+
+    fn without(&mut self, request: Request, asked: Asked<Reply, Event>) -> Result<(), Breach> {
+        let Request::Deliver { transaction, .. } = request else { return Err(Breach("descriptors where none belong")) };
+        self.0.abandon(transaction);
+        asked.reply(0, Reply::Delivered(Delivered::Failed));
         Ok(())
     }
 }

@@ -59,6 +59,8 @@ pub struct House {
     pub reserved: Arc<Reserved>,
     /// Threads.
     pub hands: Hands,
+    /// What each mailbox's sessions may hold.
+    pub shares: super::share::Shares,
     /// Open caches.
     pub caches: super::seat::Caches,
     /// Admin commands that change something go one after another.
@@ -108,6 +110,7 @@ impl House {
                 queue: Arc::new(Semaphore::new(8)),
                 append: Arc::new(Semaphore::new(8)),
             },
+            shares: super::share::Shares::default(),
             caches: super::seat::Caches::default(),
             admin: Arc::default(),
             manner: start.manner,

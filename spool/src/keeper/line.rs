@@ -5,7 +5,7 @@
 //! packet that nobody takes a bound in time.
 
 use std::marker::PhantomData;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -43,13 +43,31 @@ pub enum Along {
     Bytes(Vec<u8>),
     /// Descriptors.
     Descriptors(Vec<OwnedFd>),
+    /// Descriptors that are only opened when their turn has come, in a thread, with what is said of them.
+    Opened(Opening),
+}
+
+/// Gives an answer and its descriptors.
+type Open = Box<dyn FnOnce() -> (Result<Packet, EdgeError>, Vec<OwnedFd>) + Send + Sync>;
+
+/// Opens what an answer brings, for as many answers at once as the semaphore has places.
+pub struct Opening {
+    /// The answer takes the place of the one it came with.
+    open: Open,
+    among: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for Opening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Opening").finish_non_exhaustive()
+    }
 }
 
 impl Along {
     const fn weight(&self) -> usize {
         match self {
             Self::Bytes(bytes) => bytes.capacity(),
-            Self::Nothing | Self::Descriptors(_) => 0,
+            Self::Nothing | Self::Descriptors(_) | Self::Opened(_) => 0,
         }
     }
 }
@@ -161,9 +179,17 @@ pub struct Asked<R, E> {
     number: u32,
     line: Line<R, E>,
     place: OwnedSemaphorePermit,
+    /// Given back as soon as it is answered.
+    holds: Option<OwnedSemaphorePermit>,
 }
 
 impl<R: Failing + Serialize, E: Serialize> Asked<R, E> {
+    /// The same, with a part of something that is given back once it is answered.
+    #[must_use]
+    pub fn holding(self, part: OwnedSemaphorePermit) -> Self {
+        Self { holds: Some(part), ..self }
+    }
+
     /// Answers, once entry `after` is durable.
     pub fn reply(self, after: u64, reply: R) {
         self.reply_with(after, reply, Along::Nothing);
@@ -171,6 +197,7 @@ impl<R: Failing + Serialize, E: Serialize> Asked<R, E> {
 
     /// As [`Self::reply`], with something.
     pub fn reply_with(self, after: u64, reply: R, along: Along) {
+        drop(self.holds);
         self.line.reply((self.number, after), reply, along, Some(self.place));
     }
 
@@ -180,6 +207,21 @@ impl<R: Failing + Serialize, E: Serialize> Asked<R, E> {
             std::thread::sleep(LOOK);
         }
         self.line.reply((self.number, after), reply, Along::Nothing, None);
+    }
+
+    /// Answers with descriptors that are opened when it is this answer's turn, `instead` if that cannot be.
+    pub fn reply_opened(
+        self,
+        among: Arc<Semaphore>,
+        instead: R,
+        open: impl FnOnce() -> (R, Vec<OwnedFd>) + Send + Sync + 'static,
+    ) {
+        let number = self.number;
+        let open = Box::new(move || {
+            let (reply, with) = open();
+            (Packet::of(&Answer::<R, E>::Reply(number, reply)), with)
+        });
+        self.reply_with(0, instead, Along::Opened(Opening { open, among }));
     }
 
     /// The connection.
@@ -215,6 +257,12 @@ pub trait Service: Send {
         with: Vec<OwnedFd>,
         asked: Asked<Self::Reply, Self::Event>,
     ) -> Result<(), Breach>;
+
+    /// Answers that it was not done: this process had too few descriptors left to take what came along.
+    ///
+    /// # Errors
+    /// [`Breach`]: nothing may come along with that request.
+    fn without(&mut self, request: Self::Request, asked: Asked<Self::Reply, Self::Event>) -> Result<(), Breach>;
 }
 
 /// Serves one connection until its peer ends it or is dropped.
@@ -247,9 +295,16 @@ async fn read<S: Service>(edge: Arc<AsyncEdge>, mut service: S, line: Line<S::Re
     let places = Arc::new(Semaphore::new(S::AT_ONCE));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
-        let outcome = match edge.recv::<Numbered<S::Request>>().await {
+        let outcome = match edge.recv_some::<Numbered<S::Request>>().await {
             Ok((Numbered { number, body }, with)) => {
-                service.request(body, with, Asked { number, line: line.clone(), place })
+                let asked = Asked { number, line: line.clone(), place, holds: None };
+                match with {
+                    Some(with) => service.request(body, with, asked),
+                    None => {
+                        tracing::error!(edge = name, "no descriptor is free here; what was asked was not done");
+                        service.without(body, asked)
+                    }
+                }
             }
             Err(EdgeError::Malformed(what)) => Err(Breach(what)),
             Err(_) => return,
@@ -299,7 +354,7 @@ async fn write(
     hang_up(&edge);
 }
 
-async fn send(edge: &AsyncEdge, item: Item) -> Result<(), EdgeError> {
+async fn send(edge: &Arc<AsyncEdge>, item: Item) -> Result<(), EdgeError> {
     if !matches!(item.along, Along::Nothing) {
         while edge.unread() > UNREAD {
             tokio::time::sleep(LOOK).await;
@@ -309,7 +364,25 @@ async fn send(edge: &AsyncEdge, item: Item) -> Result<(), EdgeError> {
         Along::Nothing => Vec::new(),
         Along::Descriptors(descriptors) => descriptors,
         Along::Bytes(bytes) => vec![super::memory_file::of(&bytes).map_err(EdgeError::Io)?],
+        Along::Opened(opening) => return send_opened(edge, item.packet, opening).await,
     };
-    let with: Vec<_> = along.iter().map(std::os::fd::AsFd::as_fd).collect();
+    let with: Vec<_> = along.iter().map(AsFd::as_fd).collect();
     edge.send_packet(&item.packet, &with).await
+}
+
+/// The place among the answers at once is held until the peer has taken what was sent: descriptors in flight count.
+async fn send_opened(edge: &Arc<AsyncEdge>, instead: Packet, opening: Opening) -> Result<(), EdgeError> {
+    let Ok(place) = opening.among.acquire_owned().await else { return Err(EdgeError::Closed) };
+    let opened = tokio::task::spawn_blocking(opening.open).await;
+    let (packet, with) = opened.unwrap_or_else(|_| (Ok(instead), Vec::new()));
+    let borrowed: Vec<_> = with.iter().map(AsFd::as_fd).collect();
+    edge.send_packet(&packet?, &borrowed).await?;
+    let edge = edge.clone();
+    tokio::spawn(async move {
+        while edge.unread() > 0 {
+            tokio::time::sleep(LOOK).await;
+        }
+        drop(place);
+    });
+    Ok(())
 }

@@ -154,4 +154,8 @@ impl Service for Login {
         }
         Ok(())
     }
+
+    fn without(&mut self, _: Request, _: Asked<Reply, Event>) -> Result<(), Breach> {
+        Err(Breach("descriptors where none belong"))
+    }
 }

@@ -166,7 +166,7 @@ impl Service for Mailbox {
                 asked.reply(core.sequence, Reply::Done);
             }
             Request::Letters { letters } if letters.len() <= limits::OPEN_LETTERS => {
-                work::letters(self.seat.clone(), asked, letters);
+                work::letters(&self.seat, asked, letters);
             }
             Request::Store { folder, uids, change, flags, keywords } => self.change(asked, true, |id, mailbox| {
                 let entry = plan::store(id, mailbox, folder, uids, (change, flags, &keywords))?;
@@ -193,6 +193,14 @@ impl Service for Mailbox {
             }),
             Request::Append { .. } => return Err(Breach("a letter for another mailbox")),
             Request::Letters { .. } | Request::Summaries { .. } => return Err(Breach("too many letters")),
+        }
+        Ok(())
+    }
+
+    fn without(&mut self, request: Request, asked: Asked) -> Result<(), Breach> {
+        match request {
+            Request::Append { .. } | Request::PutSummaries => asked.reply(0, Reply::Refused(Refusal::Unavailable)),
+            _ => return Err(Breach("descriptors where none belong")),
         }
         Ok(())
     }

@@ -22,6 +22,7 @@ pub mod queue;
 pub mod removal;
 pub mod reserve;
 pub mod seat;
+pub mod share;
 pub mod start;
 pub mod sweep;
 mod work;

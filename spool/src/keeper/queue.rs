@@ -2,7 +2,10 @@
 
 use std::os::fd::OwnedFd;
 
+use crate::edges::Delivered;
 use crate::edges::queue::{Event, Reply, Request};
+
+use crate::names::TransactionId;
 
 use super::delivering::Delivering;
 use super::line::{Asked, Breach, Service};
@@ -21,6 +24,11 @@ impl Queue {
     pub fn new(seat: Seat) -> Self {
         let house = seat.house();
         Self { delivering: Delivering::new(house.clone(), house.hands.queue.clone()), seat }
+    }
+
+    fn not_now(&mut self, transaction: TransactionId, asked: Asked<Reply, Event>) {
+        self.delivering.abandon(transaction);
+        asked.reply(0, Reply::Delivered(Delivered::Failed));
     }
 }
 
@@ -41,7 +49,12 @@ impl Service for Queue {
                 asked.reply(0, Reply::Recipient(self.delivering.recipient(transaction, &address, size)?));
             }
             Request::Deliver { transaction, begun, letters } => {
-                self.delivering.deliver(asked, (transaction, begun), letters, with, Reply::Delivered)?;
+                let pipes = u32::try_from(with.len()).unwrap_or(u32::MAX);
+                let Ok(share) = self.seat.share().pipes.clone().try_acquire_many_owned(pipes) else {
+                    self.not_now(transaction, asked);
+                    return Ok(());
+                };
+                self.delivering.deliver(asked.holding(share), (transaction, begun), letters, with, Reply::Delivered)?;
             }
             Request::Abandon { transaction } if with.is_empty() => {
                 self.delivering.abandon(transaction);
@@ -51,6 +64,12 @@ impl Service for Queue {
                 return Err(Breach("descriptors where none belong"));
             }
         }
+        Ok(())
+    }
+
+    fn without(&mut self, request: Request, asked: Asked<Reply, Event>) -> Result<(), Breach> {
+        let Request::Deliver { transaction, .. } = request else { return Err(Breach("descriptors where none belong")) };
+        self.not_now(transaction, asked);
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ use crate::slots::Purpose;
 use crate::store;
 
 use super::house::House;
+use super::share::Share;
 
 /// One session.
 #[derive(Debug)]
@@ -19,13 +20,15 @@ pub struct Seat {
     mailbox: MailboxId,
     number: u64,
     purpose: Purpose,
+    share: Arc<Share>,
 }
 
 impl Seat {
     /// For a session that has entered the hub.
     #[must_use]
-    pub const fn new(house: Arc<House>, mailbox: MailboxId, number: u64, purpose: Purpose) -> Self {
-        Self { house, mailbox, number, purpose }
+    pub fn new(house: Arc<House>, mailbox: MailboxId, number: u64, purpose: Purpose) -> Self {
+        let share = house.shares.of(mailbox);
+        Self { house, mailbox, number, purpose, share }
     }
 
     /// The house.
@@ -38,6 +41,12 @@ impl Seat {
     #[must_use]
     pub const fn mailbox(&self) -> MailboxId {
         self.mailbox
+    }
+
+    /// What its mailbox's sessions may hold together.
+    #[must_use]
+    pub const fn share(&self) -> &Arc<Share> {
+        &self.share
     }
 
     /// Its number in the hub.

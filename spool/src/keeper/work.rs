@@ -24,17 +24,15 @@ use super::memory_file;
 use super::reserve::Rooms;
 use super::seat::Seat;
 
-/// Opens letters for reading, each only if it is the one of that name.
-pub(super) fn letters(seat: Arc<Seat>, asked: Asked, letters: Vec<LetterId>) {
-    tokio::task::spawn_blocking(move || {
-        let mut found = Vec::with_capacity(letters.len());
-        let mut descriptors = Vec::with_capacity(letters.len());
-        for letter in letters {
-            let opened = open_letter(seat.house(), seat.mailbox(), letter);
-            found.push(opened.is_some());
-            descriptors.extend(opened);
-        }
-        asked.reply_with(0, Reply::Letters(found), Along::Descriptors(descriptors));
+/// Opens letters for reading, each only if it is the one of that name; not before they can be sent, so that they do not
+/// pile up here for who reads no answers.
+pub(super) fn letters(seat: &Arc<Seat>, asked: Asked, letters: Vec<LetterId>) {
+    let (among, seat) = (seat.share().opened.clone(), seat.clone());
+    asked.reply_opened(among, Reply::Refused(Refusal::Unavailable), move || {
+        let opened: Vec<_> =
+            letters.into_iter().map(|letter| open_letter(seat.house(), seat.mailbox(), letter)).collect();
+        let found = opened.iter().map(Option::is_some).collect();
+        (Reply::Letters(found), opened.into_iter().flatten().collect())
     });
 }
 
@@ -81,10 +79,16 @@ pub(super) struct Append {
 
 /// APPEND.
 pub(super) fn append(seat: Arc<Seat>, asked: Asked, append: Append) {
+    let Ok(pipe) = seat.share().pipes.clone().try_acquire_owned() else {
+        return asked.reply(0, Reply::Refused(Refusal::Unavailable));
+    };
+    let asked = asked.holding(pipe);
     tokio::spawn(async move {
+        // Its mailbox's first: whose letters drip keeps only its own from being taken in.
+        let Ok(own) = seat.share().hands.clone().acquire_owned().await else { return };
         let Ok(hand) = seat.house().hands.append.clone().acquire_owned().await else { return };
         let done = tokio::task::spawn_blocking(move || {
-            let _hand = hand;
+            let _hands = (own, hand);
             run_append(&seat, append, asked);
         });
         let _ = done.await;

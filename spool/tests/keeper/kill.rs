@@ -30,7 +30,7 @@ fn child() {
     });
 }
 
-fn spawn(root: &Path) -> (Running, std::process::Child) {
+pub fn spawn(root: &Path) -> (Running, std::process::Child) {
     let (ours, theirs, control, told) = ends();
     let child = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "kill::child", "--nocapture", "--test-threads=1"])

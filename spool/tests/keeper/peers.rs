@@ -4,13 +4,15 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use filter_sandbox::edge::{Answer, Edge, Numbered};
-use spool::edges::limits::{COPIED_LETTERS, MAILBOX_LETTERS, RANGES, SUMMARIES_BYTES};
+use spool::edges::limits::{COPIED_LETTERS, MAILBOX_LETTERS, OPEN_LETTERS, RANGES, SUMMARIES_BYTES};
 use spool::edges::mailbox::{Change, Event, Mailbox, Refusal, Reply, Request, flag};
 use spool::edges::pipe::LetterPipe;
-use spool::edges::{Into, NewLetter, Recipient, admin};
+use spool::edges::{Delivered, Into, NewLetter, Recipient, admin};
 use spool::names::LetterId;
 
-use crate::house::{Folder, Running, ask, attached, files_below, open, prove, run, transaction};
+use crate::house::{Folder, Running, ask, attached, files_below, open, prove, run, sealing, transaction};
+
+const FILES: rustix::process::Resource = rustix::process::Resource::Nofile;
 
 #[test]
 fn a_peer_that_takes_no_answers_gets_only_so_many() {
@@ -227,5 +229,88 @@ fn letters_without_weight_do_not_make_a_mailbox_without_end() {
         // Its own session was told of all that, and is still there.
         drop(mailbox);
         assert_eq!(hearing.await.unwrap(), letters);
+    });
+}
+
+/// What `/proc` says a process has open.
+fn open_in(process: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count()
+}
+
+#[test]
+fn letters_nobody_takes_are_not_kept_open_and_no_descriptor_left_is_no_breach() {
+    run(async {
+        let folder = Folder::new();
+        let (house, mut keeper) = crate::kill::spawn(&folder.0);
+        let anna = house.add("anna@home.test");
+        house.deliver("anna@home.test", b"hello").await;
+        let (mailbox, _events) = house.login(&anna).await.unwrap();
+        let letter = open(&mailbox, "INBOX").await.1[0].letter;
+        let mut sessions = Vec::new();
+        for _ in 0..20 {
+            let (_, socket) = prove(&house.login, &anna.address, anna.device, &anna.password).await.unwrap();
+            let edge = Edge::from(socket);
+            for number in 0..16 {
+                let body = Request::Letters { letters: vec![letter; OPEN_LETTERS] };
+                edge.send(&Numbered { number, body }, &[]).unwrap();
+            }
+            sessions.push(edge);
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let held = open_in(keeper.id());
+        assert!(held < 400, "{held} descriptors for sessions that take no answers");
+        // Who takes them gets them all.
+        let last = sessions.pop().unwrap();
+        drop(sessions);
+        let answered = tokio::task::spawn_blocking(move || {
+            (0..16).all(|_| last.recv::<Answer<Reply, Event>>().unwrap().1.len() == OPEN_LETTERS)
+        });
+        assert!(answered.await.unwrap());
+        // A keeper without a free descriptor refuses what comes, and takes it later: on the same edge.
+        let id = rustix::process::Pid::from_raw(keeper.id().cast_signed()).unwrap();
+        let limit = |soft| {
+            let new = rustix::process::Rlimit { current: soft, maximum: rustix::process::getrlimit(FILES).maximum };
+            rustix::process::prlimit(Some(id), FILES, new).unwrap().current
+        };
+        let before = limit(Some(3));
+        assert_eq!(house.deliver("anna@home.test", b"not now").await, Delivered::Failed);
+        limit(before);
+        assert_eq!(house.deliver("anna@home.test", b"now").await, Delivered::Durable);
+        keeper.kill().unwrap();
+        keeper.wait().unwrap();
+    });
+}
+
+#[test]
+fn one_mailbox_has_only_so_many_hands() {
+    run(async {
+        let folder = Folder::new();
+        let house = Running::start(&folder.0);
+        let (anna, ben) = (house.add("anna@home.test"), house.add("ben@home.test"));
+        let (hers, _events) = house.login(&anna).await.unwrap();
+        let (his, _news) = house.login(&ben).await.unwrap();
+        let request = |id| Request::Append {
+            name: "INBOX".into(),
+            letter: NewLetter { mailbox: id, generation: 1, size: 4, into: Into::Inbox },
+            flags: 0,
+            keywords: vec![],
+            arrived: None,
+        };
+        // Letters that have begun and do not end.
+        let pipes: Vec<_> = (0..12).map(|_| LetterPipe::new().unwrap()).collect();
+        let waiting: Vec<_> = pipes.iter().map(|(end, _)| [end.as_fd()]).collect();
+        let dripping = waiting.iter().map(|end| Box::pin(hers.ask(request(anna.id), end)));
+        let mut dripping: Vec<_> = dripping.collect();
+        for one in &mut dripping {
+            let _ = tokio::time::timeout(Duration::from_millis(20), one).await;
+        }
+        let target = house.target(transaction(), "ben@home.test", 4).await;
+        let (end, writing) = sealing(&target, b"mine");
+        let ends = [end.as_fd()];
+        let answer = tokio::time::timeout(Duration::from_secs(10), his.ask(request(ben.id), &ends)).await;
+        assert!(matches!(answer.expect("an answer").unwrap().0, Reply::Appended { .. }));
+        drop(dripping);
+        drop(end);
+        let _ = writing.await;
     });
 }
