@@ -208,6 +208,30 @@ impl Check<'_> {
         Ok(())
     }
 
+    /// What waits to leave. A letter that is lost stays in the queue until the admin drops it: its sender must hear.
+    fn outgoing(&mut self) -> io::Result<()> {
+        let known: Vec<(LetterId, [u8; 32])> = {
+            let core = self.house.committer.lock();
+            core.index.waiting().all().map(|(letter, outgoing)| (letter, outgoing.digest)).collect()
+        };
+        for (letter, digest) in known {
+            let what = match std::fs::File::open(store::outgoing_path(&self.house.root, letter)) {
+                Ok(file) if letter::digest(&file)? == digest => continue,
+                Ok(_) => "a letter that is to leave is damaged".to_owned(),
+                Err(error) => format!("a letter that is to leave cannot be opened: {error}"),
+            };
+            // Gone while we looked?
+            if self.house.committer.lock().index.waiting().get(letter).is_some() {
+                self.tell(
+                    format!("outgoing/{letter}"),
+                    format!("{what}; tell its sender, then `postern queue drop {letter}`"),
+                    Fate::Open,
+                );
+            }
+        }
+        Ok(())
+    }
+
     fn unknown(&mut self) -> io::Result<()> {
         let known: std::collections::HashSet<MailboxId> = self.house.committer.lock().index.ids().into_iter().collect();
         let root = &self.house.root;
@@ -277,6 +301,7 @@ fn all(house: &House, repair: bool, mut progress: impl FnMut(u64, u64)) -> io::R
             }
         })?;
     }
+    check.outgoing()?;
     check.unknown()?;
     if repair {
         house.acknowledged()?;

@@ -25,7 +25,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::index::{Index, News};
 use crate::journal::files;
 use crate::journal::open::Opened;
-use crate::journal::record::Entry;
+use crate::journal::record::{Entry, Record};
 use crate::journal::{limits, segment};
 use crate::names::{LetterId, MailboxId};
 
@@ -94,6 +94,9 @@ struct Batch {
     entries: Vec<Vec<u8>>,
     folders: BTreeSet<(MailboxId, u8)>,
     superfluous: Vec<(MailboxId, LetterId)>,
+    /// Whether `outgoing/` got a letter.
+    queued: bool,
+    left: Vec<LetterId>,
 }
 
 #[derive(Debug)]
@@ -124,6 +127,7 @@ pub struct Committer<H> {
 struct Taking<'a, H> {
     hub: &'a mut H,
     superfluous: &'a mut Vec<(MailboxId, LetterId)>,
+    left: &'a mut Vec<LetterId>,
 }
 
 impl<H: News> News for Taking<'_, H> {
@@ -139,6 +143,12 @@ impl<H: News> News for Taking<'_, H> {
     fn unreferenced(&mut self, mailbox: MailboxId, letter: LetterId) {
         self.hub.unreferenced(mailbox, letter);
         self.superfluous.push((mailbox, letter));
+    }
+    fn outgoing(&mut self) {
+        self.hub.outgoing();
+    }
+    fn left(&mut self, letter: LetterId) {
+        self.left.push(letter);
     }
 }
 
@@ -159,7 +169,9 @@ impl<H: News> Core<H> {
         self.reserve((plain.len() + segment::FRAMING) as u64, with.frees)?;
         self.sequence += 1;
         self.hub.at(self.sequence);
-        let mut news = Taking { hub: &mut self.hub, superfluous: &mut self.batch.superfluous };
+        self.batch.queued |= entry.iter().any(|record| matches!(record, Record::Queued { .. }));
+        let Batch { superfluous, left, .. } = &mut self.batch;
+        let mut news = Taking { hub: &mut self.hub, superfluous, left };
         for record in entry {
             self.index.apply(self.sequence, record, &mut news);
         }

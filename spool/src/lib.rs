@@ -1,4 +1,5 @@
 //! spool
+pub mod allowance;
 pub mod audit;
 mod bytes;
 pub mod cache;

@@ -6,6 +6,8 @@ use crate::names::{LetterId, MailboxId};
 
 /// The folders of a spool, made at the first start.
 pub const FOLDERS: [&str; 6] = ["mailboxes", "letters", "incoming", "outgoing", "journal", "cache"];
+/// Letters that wait to leave.
+pub const OUTGOING: &str = "outgoing";
 /// Letters without a record, for 30 days.
 pub const SET_ASIDE: &str = "set-aside";
 
@@ -31,6 +33,12 @@ pub fn shard_path(root: &Path, mailbox: MailboxId, shard: u8) -> PathBuf {
 #[must_use]
 pub fn letter_path(root: &Path, mailbox: MailboxId, letter: LetterId) -> PathBuf {
     shard_path(root, mailbox, letter.shard()).join(letter.to_string())
+}
+
+/// A letter that waits to leave.
+#[must_use]
+pub fn outgoing_path(root: &Path, letter: LetterId) -> PathBuf {
+    root.join(OUTGOING).join(letter.to_string())
 }
 
 /// A mailbox's cache.

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 
 use filter_sandbox::edge::{AsyncEdge, Edge, EdgeError};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::tls::CertificatePem;
 
@@ -24,8 +25,33 @@ pub enum EdgeName {
     SubmissionLogin,
     /// The keeper's end of `imapd-login`'s Login edge.
     ImapLogin,
+    /// `courier`'s Outbox edge, at either end.
+    Outbox,
+    /// `courier`'s Deposit edge, at either end.
+    CourierDeposit,
     /// The DNS sockets of a restarted `mx`, for the resolver: UDP then TCP.
     Dns,
+}
+
+/// A key that signs letters for a domain (DKIM). Wiped when dropped.
+#[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+pub struct SigningKey {
+    /// Whose.
+    #[zeroize(skip)]
+    pub domain: String,
+    /// Under which name its public half stands in DNS.
+    #[zeroize(skip)]
+    pub selector: String,
+    /// RSA; else Ed25519.
+    pub rsa: bool,
+    /// The private key, PKCS#1 or PKCS#8.
+    pub der: Vec<u8>,
+}
+
+impl std::fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SigningKey").field("selector", &self.selector).field("rsa", &self.rsa).finish_non_exhaustive()
+    }
 }
 
 /// News from `up`.
@@ -35,6 +61,8 @@ pub enum Control {
     Edge(EdgeName),
     /// New connections use this certificate.
     Certificate(CertificatePem),
+    /// For `courier`: letters are signed with these from now on.
+    Signing(Vec<SigningKey>),
     /// Finish what is under way and end; no new work.
     Drain,
 }

@@ -205,6 +205,7 @@ fn keeper(folder: &PathBuf, admins: Edge, asked: Edge) -> Running {
         default_quota: 1 << 30,
         new_journal: false,
         told: String::new(),
+        outgoing: None,
         manner: spool::keeper::Manner::Serve,
         edges: vec![EdgeKind::Admin, EdgeKind::ImapLogin],
     };

@@ -175,6 +175,7 @@ impl House {
             default_quota: 1 << 30,
             new_journal: false,
             told: String::new(),
+            outgoing: None,
             manner: spool::keeper::Manner::Serve,
             edges: vec![EdgeKind::Admin, EdgeKind::Deposit, EdgeKind::SubmissionLogin, EdgeKind::ImapLogin],
         };

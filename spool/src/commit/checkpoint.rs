@@ -69,9 +69,12 @@ impl<H: News + Send + 'static> Committer<H> {
         let mut checkpoint = Checkpoint::begin(&self.disk, dir, &self.key, number)?;
         let (house, ids, mut known) = {
             let core = self.lock();
-            (files::encode(&vec![core.index.house(core.sequence)])?, core.index.ids(), core.sequence)
+            // What waits to leave knows the same entries as the house: so both under one lock.
+            let house = std::iter::once(core.index.house(core.sequence)).chain(core.index.outgoing_records());
+            let house = house.map(|record| files::encode(&vec![record])).collect::<io::Result<Vec<_>>>()?;
+            (house, core.index.ids(), core.sequence)
         };
-        checkpoint.write(&[house])?;
+        checkpoint.write(&house)?;
         for id in ids {
             let entries = {
                 let core = self.lock();

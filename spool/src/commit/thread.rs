@@ -72,6 +72,10 @@ impl<H: News + Send + 'static> Committer<H> {
             self.disk.sync_folder(&store::shard_path(&self.root, *mailbox, *shard))?;
             self.syncs.folders.fetch_add(1, Ordering::Relaxed);
         }
+        if batch.queued {
+            self.disk.sync_folder(&self.root.join(store::OUTGOING))?;
+            self.syncs.folders.fetch_add(1, Ordering::Relaxed);
+        }
         if batch.entries.is_empty() {
             return Ok(());
         }
@@ -87,8 +91,11 @@ impl<H: News + Send + 'static> Committer<H> {
     fn written(&self, number: u64, batch: Batch, writer: &Writer) {
         self.lock().durable = (writer.number(), writer.at());
         self.tell(Durable::UpTo(number));
-        if batch.superfluous.is_empty() {
+        if batch.superfluous.is_empty() && batch.left.is_empty() {
             return;
+        }
+        for letter in batch.left {
+            let _ = self.disk.remove(&store::outgoing_path(&self.root, letter));
         }
         for (mailbox, letter) in batch.superfluous {
             let _ = self.disk.remove(&store::letter_path(&self.root, mailbox, letter));

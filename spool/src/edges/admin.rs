@@ -8,7 +8,8 @@ use filter_sandbox::edge::{Edge, EdgeError, Numbered};
 use serde::{Deserialize, Serialize};
 
 use crate::edges::mailbox::Event;
-use crate::names::{MailboxId, SlotId};
+use crate::edges::outbox::State;
+use crate::names::{LetterId, MailboxId, SlotId};
 use filter_sandbox::edge::Answer;
 
 /// What `mailbox list` shows.
@@ -45,6 +46,25 @@ pub struct DeviceInfo {
     pub added: i64,
     /// Seconds since 1970 of the last login, to the day; `None` when never.
     pub last_login: Option<i64>,
+}
+
+/// What `queue list` and `queue show` show of a letter that waits to leave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueuedInfo {
+    /// Its file, and its name in commands.
+    pub letter: LetterId,
+    /// Whose login sent it.
+    pub mailbox: String,
+    /// MAIL FROM; `None` for `<>`.
+    pub sender: Option<String>,
+    /// Seconds since 1970.
+    pub queued: i64,
+    /// Bytes.
+    pub size: u32,
+    /// Kept back.
+    pub held: bool,
+    /// Each with where it stands; of a long answer the beginning.
+    pub recipients: Vec<(String, State)>,
 }
 
 /// One finding of `spool check`.
@@ -123,6 +143,14 @@ pub enum Request {
     Audit { address: String },
     /// Verifies letters, journal, slots, cache.
     Check { repair: bool },
+    /// What waits to leave.
+    QueueList,
+    /// Due now; all, with `None`.
+    QueueRetry { letter: Option<LetterId> },
+    /// Kept back until it is let go.
+    QueueHold { letter: LetterId, on: bool },
+    /// Given up; its sender hears nothing.
+    QueueDrop { letter: LetterId },
     /// Adds what `recover` opened: the keeper rebuilds this mailbox from `mailboxes/<id>` and `letters/<id>`.
     Recover {
         mailbox: MailboxId,
@@ -143,7 +171,7 @@ pub enum Request {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecoveredLetter {
     /// Its file.
-    pub letter: crate::names::LetterId,
+    pub letter: LetterId,
     /// Bytes of the message.
     pub size: u32,
 }
@@ -171,6 +199,8 @@ pub enum Reply {
     Progress { done: u64, of: u64 },
     /// To `Check`: findings; packets follow while `more`.
     Checked { some: Vec<Finding>, more: bool, letters: u64 },
+    /// To `QueueList`; packets follow while `more`.
+    Queue { some: Vec<QueuedInfo>, more: bool },
     /// To `Unknown`; packets follow while `more`.
     Unknown { some: Vec<(MailboxId, Vec<u8>)>, more: bool },
     /// To `Told`.

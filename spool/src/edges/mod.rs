@@ -6,6 +6,7 @@ pub mod deposit;
 pub mod facts;
 pub mod login;
 pub mod mailbox;
+pub mod outbox;
 pub mod pipe;
 pub mod queue;
 
@@ -150,6 +151,13 @@ pub enum Recipient {
     Unknown,
     /// The domain is not ours: 550 5.7.1 (no relaying).
     NotLocal,
+    /// The domain is not ours, and who asks may send there: one letter for all such recipients, sealed to this key.
+    Remote {
+        /// Which outgoing identity.
+        generation: u32,
+        /// Its public half (`age1...`).
+        public_key: String,
+    },
     /// The mailbox is full: 452 4.2.2.
     OverQuota,
     /// Its mailbox, or one asked for before, is so nearly full that the message may not fit: to be sent to it on its own,
@@ -195,4 +203,9 @@ pub enum Delivered {
     MailboxFull,
     /// The disk or the stream failed; nothing is kept: 451 4.3.0.
     Failed,
+    /// The mailbox has sent as much as it may in a day: 452 4.7.1.
+    Spent {
+        /// Its owner has not heard of it yet.
+        tell: bool,
+    },
 }

@@ -9,18 +9,54 @@ use serde::{Deserialize, Serialize};
 use super::{Delivered, Moment, NewLetter, Recipient, Size};
 use crate::names::TransactionId;
 
+/// A recipient elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PostedTo {
+    /// RCPT TO.
+    pub address: String,
+    /// ORCPT as it came.
+    pub original: Option<String>,
+    /// NOTIFY: (success, failure, delay); all false is NEVER.
+    pub notify: Option<(bool, bool, bool)>,
+}
+
+/// A letter that is to leave, but for its text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Posted {
+    /// MAIL FROM: one of the login's addresses, or `None` for `<>`.
+    pub sender: Option<String>,
+    /// Bytes of the message before sealing.
+    pub size: u32,
+    /// The outgoing identity it is sealed to.
+    pub generation: u32,
+    /// Octets above 127 in a body.
+    pub eight_bit: bool,
+    /// The same in a header or an address.
+    pub international: bool,
+    /// REQUIRETLS.
+    pub require_tls: bool,
+    /// RET: whether the whole letter comes back.
+    pub full: Option<bool>,
+    /// ENVID as it came.
+    pub envelope_id: Option<String>,
+    /// At least one, none of them ours.
+    pub recipients: Vec<PostedTo>,
+}
+
 /// From `submission` to the keeper.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
     /// Which addresses may stand in MAIL FROM and From.
     Addresses,
-    /// RCPT. `NotLocal` means: not before the courier exists (550 5.7.1).
+    /// RCPT. Elsewhere is `Remote`, or `NotLocal` where nothing leaves.
     Recipient { transaction: TransactionId, address: String, size: Size },
     /// One transaction; one pipe a letter rides along.
     /// The sender waits for [`super::limits::DELIVERY`] from `begun` on.
     Deliver { transaction: TransactionId, begun: Moment, letters: Vec<NewLetter> },
     /// Reserved room is given back.
     Abandon { transaction: TransactionId },
+    /// As `Deliver`, and in the same transaction a letter that is to leave; its pipe is the last.
+    Post { transaction: TransactionId, begun: Moment, letters: Vec<NewLetter>, posted: Box<Posted> },
 }
 
 /// From the keeper to `submission`.
@@ -30,7 +66,7 @@ pub enum Reply {
     Addresses(Vec<String>),
     /// To `Recipient`.
     Recipient(Recipient),
-    /// To `Deliver`.
+    /// To `Deliver` and `Post`.
     Delivered(Delivered),
     /// To `Abandon`.
     Abandoned,
@@ -92,6 +128,28 @@ impl Queue {
         pipes: &[BorrowedFd<'_>],
     ) -> Result<Delivered, Down> {
         let request = Request::Deliver { transaction, begun: Moment::now(), letters };
+        super::in_time(async {
+            match self.0.call(request, pipes).await? {
+                (Reply::Delivered(outcome), _) => Ok(outcome),
+                _ => Err(Down),
+            }
+        })
+        .await
+    }
+
+    /// As [`Self::deliver`], and in the same transaction a letter for recipients elsewhere, sealed to the outgoing
+    /// identity; its pipe is the last. There may be none for recipients here.
+    ///
+    /// # Errors
+    /// [`Down`].
+    pub async fn post(
+        &self,
+        transaction: TransactionId,
+        letters: Vec<NewLetter>,
+        posted: Posted,
+        pipes: &[BorrowedFd<'_>],
+    ) -> Result<Delivered, Down> {
+        let request = Request::Post { transaction, begun: Moment::now(), letters, posted: Box::new(posted) };
         super::in_time(async {
             match self.0.call(request, pipes).await? {
                 (Reply::Delivered(outcome), _) => Ok(outcome),

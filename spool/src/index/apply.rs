@@ -55,6 +55,17 @@ impl Index {
                 self.made = made;
             }
             Record::Mailbox { .. } | Record::Letters { .. } => self.restore(record),
+            Record::Outgoing { .. } => drop(self.waiting.apply(record)),
+            Record::Queued { .. }
+            | Record::Fates { .. }
+            | Record::Held { .. }
+            | Record::Hurried { .. }
+            | Record::Dropped { .. } => {
+                if sequence > self.as_of {
+                    self.waiting.apply(record).into_iter().for_each(|gone| news.left(gone));
+                    news.outgoing();
+                }
+            }
             Record::Suspended { mailbox, .. }
             | Record::Slots { mailbox, .. }
             | Record::Login { mailbox, .. }

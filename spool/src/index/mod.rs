@@ -7,6 +7,7 @@ pub mod apply;
 pub mod folder;
 pub mod mailbox;
 pub mod name;
+pub mod outgoing;
 pub mod plan;
 pub mod state;
 pub mod transactions;
@@ -19,6 +20,7 @@ use crate::names::{FolderId, LetterId, MailboxId};
 
 pub use folder::Folder;
 pub use mailbox::Mailbox;
+use outgoing::Waiting;
 use transactions::Transactions;
 
 /// Everything.
@@ -28,6 +30,7 @@ pub struct Index {
     addresses: HashMap<String, MailboxId>,
     aliases: BTreeMap<String, Vec<MailboxId>>,
     transactions: Transactions,
+    waiting: Waiting,
     /// Mailboxes ever made.
     made: u64,
     /// Aliases, transactions and `made` already know every entry up to this one (from a checkpoint).
@@ -48,6 +51,10 @@ pub trait News {
     fn everywhere(&mut self, _mailbox: MailboxId, _event: Event) {}
     /// No folder holds this letter any more: its file may go once the entry is durable.
     fn unreferenced(&mut self, _mailbox: MailboxId, _letter: LetterId) {}
+    /// Something about the letters that wait to leave has changed.
+    fn outgoing(&mut self) {}
+    /// Nothing more is to be done about a letter that waited to leave: its file may go once the entry is durable.
+    fn left(&mut self, _letter: LetterId) {}
 }
 
 impl News for () {}
@@ -122,6 +129,12 @@ impl Index {
     #[must_use]
     pub fn delivered(&self, transaction: crate::names::TransactionId) -> bool {
         self.transactions.knows(transaction)
+    }
+
+    /// The letters that wait to leave.
+    #[must_use]
+    pub const fn waiting(&self) -> &Waiting {
+        &self.waiting
     }
 
     /// The order number for the next new mailbox.

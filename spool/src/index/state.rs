@@ -43,6 +43,15 @@ impl Index {
         })
     }
 
+    /// The letters that wait to leave, as they are now.
+    pub fn outgoing_records(&self) -> impl Iterator<Item = Record> {
+        let record = |(letter, outgoing): (_, &crate::edges::outbox::Outgoing)| Record::Outgoing {
+            letter,
+            outgoing: Box::new(outgoing.clone()),
+        };
+        self.waiting.all().map(record)
+    }
+
     /// All mailboxes, for the two ends of a segment.
     pub fn still(&self) -> impl Iterator<Item = Record> {
         let still = |(id, mailbox): (&MailboxId, &super::Mailbox)| Record::Still {

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::edges::mailbox::{Change, SpecialUse, UidSet};
+use crate::edges::outbox::{Outgoing, State};
 use crate::names::{FolderId, LetterId, MailboxId, SlotId, TransactionId};
 
 /// One letter in one folder, as the index holds it (96 bytes or less: there are 100,000 of them).
@@ -184,6 +185,18 @@ pub enum Record {
     /// Beside `Begin` and `End` of a segment: mailboxes there are. Says nothing new, unless the entry that
     /// first said so is damaged.
     Still { mailbox: MailboxId, profile: Profile },
+    /// A letter that is to leave.
+    Queued { letter: LetterId, outgoing: Box<Outgoing> },
+    /// What became of some of its recipients, by number. When all are done the letter goes.
+    Fates { letter: LetterId, states: Vec<(u16, State)> },
+    /// The admin keeps it back; or lets it go on.
+    Held { letter: LetterId, on: bool },
+    /// The admin wants it tried at once.
+    Hurried { letter: LetterId, at: i64 },
+    /// The admin has thrown it away.
+    Dropped { letter: LetterId },
+    /// Checkpoint: a letter that waits, after the entry that [`Record::House`] names.
+    Outgoing { letter: LetterId, outgoing: Box<Outgoing> },
 }
 
 /// Facts that hold together or not at all: what one sealed entry of a segment holds.

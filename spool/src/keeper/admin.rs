@@ -5,6 +5,7 @@ mod aliases;
 mod devices;
 mod lists;
 mod mailboxes;
+mod queue;
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -164,6 +165,10 @@ fn command(asked: &Asked, request: Request) -> Outcome {
             Ok(lists::findings(asked, findings, letters))
         }
         Request::Told => Ok(Reply::Told(house.told.clone())),
+        Request::QueueList => Ok(queue::list(asked)),
+        Request::QueueRetry { letter } => queue::retry(house, letter),
+        Request::QueueHold { letter, on } => queue::hold(house, letter, on),
+        Request::QueueDrop { letter } => queue::give_up(house, letter),
         Request::Unknown => Ok(lists::unknown(asked, recover::unknown(house))),
         Request::Recover { .. } => Err("handled before".to_owned()),
     }

@@ -9,16 +9,20 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use crate::commit::{NotTaken, With};
+use crate::edges::outbox::Outgoing;
+use crate::edges::queue::Posted;
 use crate::edges::{Delivered, Moment, NewLetter, Recipient, Size, Target, limits};
 use crate::index::plan::{self, Arrival};
 use crate::index::{Index, normal_address};
 use crate::journal::record::Record;
-use crate::names::{MailboxId, TransactionId};
+use crate::names::{LetterId, MailboxId, TransactionId};
+use crate::store;
 
 use super::failing::Failing;
 use super::house::{House, now};
 use super::intake::{self, NotIn};
 use super::line::{Asked, Breach};
+use super::posting;
 use super::reserve::{self, Open, Rooms};
 
 /// One edge's transactions.
@@ -33,6 +37,8 @@ pub struct Delivering {
 struct Work {
     transaction: TransactionId,
     letters: Vec<(NewLetter, OwnedFd)>,
+    /// For recipients elsewhere.
+    leaving: Option<(MailboxId, Posted, OwnedFd)>,
     rooms: Rooms,
     /// From here on the sender may have given up, and told so.
     until: Instant,
@@ -79,13 +85,32 @@ impl Delivering {
     pub fn deliver<R: Failing + Serialize + Send + 'static, E: Serialize + Send + 'static>(
         &mut self,
         asked: Asked<R, E>,
-        (transaction, begun): (TransactionId, Moment),
+        transaction: (TransactionId, Moment),
         letters: Vec<NewLetter>,
         pipes: Vec<OwnedFd>,
         reply: fn(Delivered) -> R,
     ) -> Result<(), Breach> {
+        if letters.is_empty() {
+            return Err(Breach("no letter"));
+        }
+        self.deliver_and_post(asked, transaction, (letters, None), pipes, reply)
+    }
+
+    /// The same, with a letter that leaves, checked already; its pipe is the last.
+    ///
+    /// # Errors
+    /// As [`Self::deliver`].
+    pub fn deliver_and_post<R: Failing + Serialize + Send + 'static, E: Serialize + Send + 'static>(
+        &mut self,
+        asked: Asked<R, E>,
+        (transaction, begun): (TransactionId, Moment),
+        (letters, posted): (Vec<NewLetter>, Option<(MailboxId, Posted)>),
+        mut pipes: Vec<OwnedFd>,
+        reply: fn(Delivered) -> R,
+    ) -> Result<(), Breach> {
         let rooms = self.open.end(transaction);
-        if letters.is_empty() || letters.len() > limits::LETTERS || letters.len() != pipes.len() {
+        let leaving = posted.and_then(|(mailbox, posted)| Some((mailbox, posted, pipes.pop()?)));
+        if letters.len() > limits::LETTERS || letters.len() != pipes.len() {
             return Err(Breach("as many pipes as letters, and not too many"));
         }
         if !letters.iter().all(|letter| rooms.has(letter.mailbox)) {
@@ -96,7 +121,8 @@ impl Delivering {
             return Err(Breach("two letters of one message for a mailbox"));
         }
         let until = begun.deadline();
-        let work = Work { transaction, letters: letters.into_iter().zip(pipes).collect(), rooms, until };
+        let letters = letters.into_iter().zip(pipes).collect();
+        let work = Work { transaction, letters, leaving, rooms, until };
         let (house, hands) = (self.house.clone(), self.hands.clone());
         tokio::spawn(async move {
             let Ok(hand) = hands.acquire_owned().await else { return };
@@ -172,7 +198,7 @@ fn told_full(mailbox: MailboxId) {
 
 /// In a thread: pipes to letters, letters to one entry.
 fn run(house: &House, work: Work) -> (Delivered, u64) {
-    let Work { transaction, letters, mut rooms, until } = work;
+    let Work { transaction, letters, leaving, mut rooms, until } = work;
     let left_out = {
         let core = house.committer.lock();
         if core.index.delivered(transaction) {
@@ -186,6 +212,12 @@ fn run(house: &House, work: Work) -> (Delivered, u64) {
     };
     left_out.iter().copied().for_each(told_full);
     let at = now();
+    let sent = leaving.as_ref().map(|(mailbox, posted, _)| (*mailbox, posting::each_once(posted)));
+    if let Some((mailbox, posted, _)) = &leaving
+        && let Err(spent) = posting::allowed(house, *mailbox, posted, at)
+    {
+        return (spent, 0);
+    }
     let mut arrivals = Vec::with_capacity(letters.len());
     let mut placed = Vec::with_capacity(letters.len());
     for (letter, pipe) in letters {
@@ -204,9 +236,21 @@ fn run(house: &House, work: Work) -> (Delivered, u64) {
             }
         }
     }
-    let (outcome, after) = commit(house, (transaction, until), at, &placed);
-    if outcome != Delivered::Durable {
+    let queued = match leaving.map(|(mailbox, posted, pipe)| posting::take(house, mailbox, posted, pipe, (at, until))) {
+        None => None,
+        Some(Ok(queued)) => Some(queued),
+        Some(Err(why)) => {
+            intake::discard(house, &arrivals);
+            return (failed(&why), 0);
+        }
+    };
+    let file = queued.as_ref().map(|(letter, _)| store::outgoing_path(&house.root, *letter));
+    let (outcome, after) = commit(house, (transaction, until), at, &placed, queued);
+    if outcome == Delivered::Durable {
+        sent.into_iter().for_each(|(mailbox, recipients)| posting::count(house, mailbox, &recipients, at));
+    } else {
         intake::discard(house, &arrivals);
+        file.into_iter().for_each(|file| drop(house.disk.remove(&file)));
     }
     (outcome, after)
 }
@@ -235,6 +279,7 @@ fn commit(
     (transaction, until): (TransactionId, Instant),
     at: i64,
     placed: &[(Arrival, crate::edges::Into)],
+    queued: Option<(LetterId, Outgoing)>,
 ) -> (Delivered, u64) {
     let mut core = house.committer.lock();
     if core.index.delivered(transaction) {
@@ -250,7 +295,8 @@ fn commit(
         return (Delivered::Failed, core.sequence);
     }
     let folders: Vec<_> = letters.iter().map(|placed| (placed.mailbox, placed.letter.letter)).collect();
-    let entry = vec![Record::Delivered { transaction: Some(transaction), at, letters }];
+    let mut entry = vec![Record::Delivered { transaction: Some(transaction), at, letters }];
+    entry.extend(queued.map(|(letter, outgoing)| Record::Queued { letter, outgoing: Box::new(outgoing) }));
     match house.committer.take(&mut core, entry, &With { letters: &folders, frees: false }) {
         Ok(after) => (Delivered::Durable, after),
         Err(NotTaken::Full) => (Delivered::Full, core.sequence),

@@ -1,7 +1,7 @@
 //! What each edge answers when the disk has failed between a request and its answer: whether the request
 //! was done is not known, so whoever asked must ask again, later. Never a silence, never "done".
 
-use crate::edges::{Delivered, Recipient, admin, deposit, login, mailbox, queue};
+use crate::edges::{Delivered, Recipient, admin, deposit, login, mailbox, outbox, queue};
 
 /// A reply that has a counterpart for a disk that failed.
 pub trait Failing {
@@ -46,6 +46,16 @@ impl Failing for login::Reply {
 impl Failing for mailbox::Reply {
     fn failed(self) -> Self {
         Self::Refused(mailbox::Refusal::Unavailable)
+    }
+}
+
+impl Failing for outbox::Reply {
+    fn failed(self) -> Self {
+        match self {
+            Self::Leased(_) => Self::Leased(None),
+            Self::Recorded | Self::NotRecorded => Self::NotRecorded,
+            Self::Resting => self,
+        }
     }
 }
 

@@ -53,6 +53,12 @@ pub struct House {
     pub told: String,
     /// Bytes a new mailbox may hold.
     pub default_quota: u64,
+    /// What letters that leave are sealed to.
+    pub outgoing: Option<super::start::Outgoing>,
+    /// How often the admin has said "now" to what waits to leave.
+    pub hurried: AtomicU64,
+    /// What each mailbox has sent of late.
+    pub allowance: Mutex<crate::allowance::Allowance>,
     /// For the fields of names nobody has.
     pub fake_secret: zeroize::Zeroizing<[u8; 32]>,
     /// Room reserved.
@@ -103,6 +109,9 @@ impl House {
             domains: start.domains.iter().map(|domain| domain.to_lowercase()).collect(),
             told: start.told.clone(),
             default_quota: start.default_quota,
+            outgoing: start.outgoing.clone(),
+            hurried: AtomicU64::new(0),
+            allowance: Mutex::new(crate::allowance::Allowance::new(crate::allowance::Limits::default())),
             fake_secret,
             reserved: Arc::default(),
             hands: Hands {

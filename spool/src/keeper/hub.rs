@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use filter_sandbox::edge::AsyncEdge;
+use tokio::sync::watch;
 
 use crate::edges::mailbox::{Event, Reply};
 use crate::index::News;
@@ -31,6 +32,7 @@ pub struct Hub {
     sessions: HashMap<MailboxId, Vec<Session>>,
     next: u64,
     sequence: u64,
+    outgoing: watch::Sender<u64>,
     /// Letters no folder holds any more, of mailboxes whose cache may be open.
     gone: HashMap<MailboxId, Vec<LetterId>>,
 }
@@ -84,6 +86,12 @@ impl Hub {
         sessions.filter(|session| ends(session.device)).for_each(|session| hang_up(&session.edge));
     }
 
+    /// The number of the last entry that changed what waits to leave.
+    #[must_use]
+    pub fn outgoing_changes(&self) -> watch::Receiver<u64> {
+        self.outgoing.subscribe()
+    }
+
     fn listeners(&self, mailbox: MailboxId) -> impl Iterator<Item = &(FolderId, Line<Reply, Event>)> {
         self.sessions.get(&mailbox).into_iter().flatten().filter_map(|session| session.listens.as_ref())
     }
@@ -102,6 +110,10 @@ impl News for Hub {
         for (_, line) in self.listeners(mailbox).filter(|(open, _)| *open == folder) {
             line.event(self.sequence, event.clone());
         }
+    }
+
+    fn outgoing(&mut self) {
+        self.outgoing.send_replace(self.sequence);
     }
 
     fn everywhere(&mut self, mailbox: MailboxId, event: Event) {

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -128,9 +129,36 @@ pub fn latest() -> Instant {
 /// # Errors
 /// [`NotIn`]; nothing is left then.
 pub fn take(house: &House, new: &NewLetter, pipe: OwnedFd, arrived: i64, until: Instant) -> Result<Arrival, NotIn> {
+    take_to(house, new, (pipe, until), arrived, |letter| {
+        house.make_shard(new.mailbox, letter.shard())?;
+        Ok(store::letter_path(&house.root, new.mailbox, letter))
+    })
+}
+
+/// As [`take`], for a letter that is to leave.
+///
+/// # Errors
+/// [`NotIn`]; nothing is left then.
+pub fn take_outgoing(
+    house: &House,
+    new: &NewLetter,
+    pipe: OwnedFd,
+    arrived: i64,
+    until: Instant,
+) -> Result<Arrival, NotIn> {
+    take_to(house, new, (pipe, until), arrived, |letter| Ok(store::outgoing_path(&house.root, letter)))
+}
+
+fn take_to(
+    house: &House,
+    new: &NewLetter,
+    (pipe, until): (OwnedFd, Instant),
+    arrived: i64,
+    place: impl FnOnce(LetterId) -> io::Result<PathBuf>,
+) -> Result<Arrival, NotIn> {
     let incoming = Incoming::new(pipe, largest_sealed(limits::SUMMARY as u64, new.size.into()), until)?;
     let beside = house.root.join("incoming").join(house.random_name()?);
-    let taken = write(house, &beside, new, incoming, arrived);
+    let taken = write(house, &beside, new, incoming, arrived, place);
     if taken.is_err() {
         let _ = std::fs::remove_file(&beside);
     }
@@ -143,6 +171,7 @@ fn write(
     new: &NewLetter,
     mut incoming: Incoming,
     arrived: i64,
+    place: impl FnOnce(LetterId) -> io::Result<PathBuf>,
 ) -> Result<Arrival, NotIn> {
     let size = u64::from(new.size);
     let mut piece = Vec::with_capacity(PIECE);
@@ -165,8 +194,7 @@ fn write(
     }
     file.sync_all()?;
     house.committer.syncs.letters.fetch_add(1, Ordering::Relaxed);
-    house.make_shard(new.mailbox, letter.shard())?;
-    house.disk.rename_new(beside, &store::letter_path(&house.root, new.mailbox, letter))?;
+    house.disk.rename_new(beside, &place(letter)?)?;
     Ok(Arrival { mailbox: new.mailbox, letter, digest, size: new.size, generation: new.generation, arrived })
 }
 

@@ -18,6 +18,8 @@ pub mod line;
 pub mod login;
 pub mod mailbox;
 mod memory_file;
+pub mod outbox;
+pub mod posting;
 pub mod queue;
 pub mod removal;
 pub mod reserve;
@@ -112,6 +114,7 @@ impl Keeper {
         removal::after_start(house)?;
         load_slots(house);
         crate::recover::after_start(house);
+        sweep::outgoing(house)?;
         house.keep_found();
         Ok(keeper)
     }
@@ -164,7 +167,7 @@ impl Keeper {
                             self.edge(kind, fd, alive)?;
                         }
                     }
-                    Some((Control::Certificate(_), _)) => {}
+                    Some((Control::Certificate(_) | Control::Signing(_), _)) => {}
                     Some((Control::Drain, _)) | None => alive = None,
                 },
             }
@@ -199,6 +202,7 @@ impl Keeper {
                 EdgeKind::ImapLogin => {
                     line::serve(edge, durable, "login", login::Login::new(house, Purpose::Imap)).await;
                 }
+                EdgeKind::Outbox => line::serve(edge, durable, "outbox", outbox::Outbox::new(house)).await,
                 EdgeKind::Admin | EdgeKind::AdminListener => {
                     line::serve(edge, durable, "admin", admin::Admin::new(house)).await;
                 }
@@ -236,7 +240,8 @@ async fn next(controls: Option<&Controls>) -> Option<(Control, Vec<OwnedFd>)> {
 
 const fn kind_of(name: EdgeName) -> Option<EdgeKind> {
     match name {
-        EdgeName::Deposit | EdgeName::Keeper => Some(EdgeKind::Deposit),
+        EdgeName::Deposit | EdgeName::CourierDeposit | EdgeName::Keeper => Some(EdgeKind::Deposit),
+        EdgeName::Outbox => Some(EdgeKind::Outbox),
         EdgeName::SubmissionLogin => Some(EdgeKind::SubmissionLogin),
         EdgeName::ImapLogin => Some(EdgeKind::ImapLogin),
         _ => None,

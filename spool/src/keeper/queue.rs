@@ -9,6 +9,7 @@ use crate::names::TransactionId;
 
 use super::delivering::Delivering;
 use super::line::{Asked, Breach, Service};
+use super::posting;
 use super::seat::Seat;
 
 /// One session.
@@ -46,7 +47,8 @@ impl Service for Queue {
                 asked.reply(core.sequence, Reply::Addresses(core.index.addresses_of(self.seat.mailbox())));
             }
             Request::Recipient { transaction, address, size } if with.is_empty() => {
-                asked.reply(0, Reply::Recipient(self.delivering.recipient(transaction, &address, size)?));
+                let found = self.delivering.recipient(transaction, &address, size)?;
+                asked.reply(0, Reply::Recipient(posting::elsewhere(self.seat.house(), found)));
             }
             Request::Deliver { transaction, begun, letters } => {
                 let pipes = u32::try_from(with.len()).unwrap_or(u32::MAX);
@@ -60,6 +62,18 @@ impl Service for Queue {
                 self.delivering.abandon(transaction);
                 asked.reply(0, Reply::Abandoned);
             }
+            Request::Post { transaction, begun, letters, posted } => {
+                let (house, mailbox) = (self.seat.house(), self.seat.mailbox());
+                posting::check(house, &house.committer.lock().index, mailbox, &posted)?;
+                let letters = (letters, Some((mailbox, *posted)));
+                let pipes = u32::try_from(with.len()).unwrap_or(u32::MAX);
+                let Ok(share) = self.seat.share().pipes.clone().try_acquire_many_owned(pipes) else {
+                    self.not_now(transaction, asked);
+                    return Ok(());
+                };
+                let asked = asked.holding(share);
+                self.delivering.deliver_and_post(asked, (transaction, begun), letters, with, Reply::Delivered)?;
+            }
             Request::Addresses | Request::Recipient { .. } | Request::Abandon { .. } => {
                 return Err(Breach("descriptors where none belong"));
             }
@@ -68,7 +82,9 @@ impl Service for Queue {
     }
 
     fn without(&mut self, request: Request, asked: Asked<Reply, Event>) -> Result<(), Breach> {
-        let Request::Deliver { transaction, .. } = request else { return Err(Breach("descriptors where none belong")) };
+        let (Request::Deliver { transaction, .. } | Request::Post { transaction, .. }) = request else {
+            return Err(Breach("descriptors where none belong"));
+        };
         self.not_now(transaction, asked);
         Ok(())
     }

@@ -20,6 +20,17 @@ pub enum EdgeKind {
     SubmissionLogin,
     /// [`crate::edges::login`], held by `imapd login`: a login there gives a `Mailbox`.
     ImapLogin,
+    /// [`crate::edges::outbox`], held by `courier`.
+    Outbox,
+}
+
+/// What letters that leave are sealed to, so that the courier alone opens them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outgoing {
+    /// Which outgoing identity, from 1.
+    pub generation: u32,
+    /// Its public half (`age1...`).
+    pub public_key: String,
 }
 
 /// How a keeper goes about what it finds wrong at its start.
@@ -52,6 +63,9 @@ pub struct Start {
     /// What `up` has to say to admin commands, as text; the keeper hands it out unread. Empty from others than `up`.
     #[zeroize(skip)]
     pub told: String,
+    /// With it, submission may send elsewhere.
+    #[zeroize(skip)]
+    pub outgoing: Option<Outgoing>,
     /// How it goes about what it finds.
     #[zeroize(skip)]
     pub manner: Manner,

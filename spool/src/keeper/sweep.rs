@@ -6,6 +6,7 @@
 //! | `incoming/astray-<letter>` | a letter that `spool check --repair` was putting back | put back |
 //! | `letters/<known mailbox>/` | a letter without a record | moved to `set-aside/<mailbox>/` for 30 days, never shown; after damage to the journal, or while [`crate::recovering`] says so: put into "Recovered" |
 //! | `letters/<unknown mailbox>/` | letters of a mailbox the journal does not know | left alone for `recover` |
+//! | `outgoing/` | a letter without a record | moved to `set-aside/outgoing/` for 30 days |
 //! | the index | a letter whose file is gone | only looked for after damage: taken out |
 
 use std::collections::HashSet;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::disk::Disk;
+use crate::edges::admin::Fate;
 use crate::index::Index;
 use crate::names::{LetterId, MailboxId};
 use crate::store;
@@ -114,6 +116,29 @@ fn held(index: &Index, mailbox: MailboxId) -> impl Iterator<Item = LetterId> {
     folders.flat_map(|folder| folder.letters()).map(|letter| letter.letter)
 }
 
+/// Compares `outgoing/` with what the journal says waits to leave.
+///
+/// # Errors
+/// The disk's.
+pub fn outgoing(house: &super::house::House) -> io::Result<()> {
+    let mut known: HashSet<LetterId> = house.committer.lock().index.waiting().all().map(|(letter, _)| letter).collect();
+    for entry in std::fs::read_dir(house.root.join(store::OUTGOING))? {
+        let entry = entry?;
+        let name = entry.file_name().to_str().and_then(|name| name.parse::<LetterId>().ok());
+        let Some(letter) = name.filter(|letter| !known.remove(letter)) else { continue };
+        let to = house.root.join(store::SET_ASIDE).join(store::OUTGOING);
+        std::fs::create_dir_all(&to)?;
+        std::fs::File::open(entry.path())?.set_modified(SystemTime::now())?;
+        std::fs::rename(entry.path(), to.join(letter.to_string()))?;
+        tracing::warn!(%letter, "a letter that was never acknowledged was set aside for 30 days");
+    }
+    for letter in known {
+        house.tell(format!("outgoing/{letter}"), "is gone: this letter will not leave".to_owned(), Fate::Open);
+    }
+    Ok(())
+}
+
+/// Moves a letter without a record out of the way.
 /// Where a letter is set aside, relative to the spool.
 #[must_use]
 pub fn aside(mailbox: MailboxId, letter: LetterId) -> String {

@@ -47,6 +47,7 @@ async fn one(faults: Arc<Faults>, what: &str, step: u64) -> bool {
                 Some(Delivered::Durable) => acknowledged.push(message.to_vec()),
                 Some(Delivered::Full | Delivered::MailboxFull | Delivered::Failed) => refused = true,
                 Some(Delivered::Already) => panic!("{what}: never sent before"),
+                Some(Delivered::Spent { .. }) => panic!("nothing was to leave"),
                 None => assert!(refused, "{what}: the edge closed without an answer"),
             }
         }

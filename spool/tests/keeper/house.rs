@@ -52,6 +52,7 @@ pub fn start(edges: Vec<EdgeKind>) -> Start {
         default_quota: 1 << 30,
         new_journal: false,
         told: String::new(),
+        outgoing: None,
         manner: Manner::Serve,
         edges,
     }
@@ -62,13 +63,16 @@ pub struct Running {
     pub deposit: Deposit,
     pub submission: Login,
     pub login: Login,
+    /// For the one test that takes it.
+    pub outbox: Option<Edge>,
     admin: std::sync::Mutex<Admin>,
     control: Edge,
     thread: Option<std::thread::JoinHandle<bool>>,
     house: Option<Arc<House>>,
 }
 
-const EDGES: [EdgeKind; 4] = [EdgeKind::Deposit, EdgeKind::SubmissionLogin, EdgeKind::ImapLogin, EdgeKind::Admin];
+pub const EDGES: [EdgeKind; 5] =
+    [EdgeKind::Deposit, EdgeKind::SubmissionLogin, EdgeKind::ImapLogin, EdgeKind::Admin, EdgeKind::Outbox];
 
 /// Client ends, control end, and what the keeper gets.
 pub fn ends() -> (Vec<Edge>, Vec<OwnedFd>, Edge, Edge) {
@@ -118,7 +122,7 @@ impl Running {
         [&syncs.letters, &syncs.folders, &syncs.journal].map(|count| count.load(Ordering::Relaxed))
     }
 
-    /// Of a keeper in a child process that got `EDGES`.
+    /// Of a keeper in a child process that got `EDGES`, or all of them but the last.
     pub fn clients(ours: Vec<Edge>, control: Edge, thread: Option<std::thread::JoinHandle<bool>>) -> Self {
         let mut ours = ours.into_iter();
         let mut next = || ours.next().unwrap();
@@ -127,6 +131,7 @@ impl Running {
             submission: Login::new(next()).unwrap(),
             login: Login::new(next()).unwrap(),
             admin: std::sync::Mutex::new(Admin::new(next())),
+            outbox: ours.next(),
             control,
             thread,
             house: None,

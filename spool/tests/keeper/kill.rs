@@ -9,10 +9,10 @@ use filter_sandbox::edge::Edge;
 use spool::disk::Disk;
 use spool::edges::Delivered;
 use spool::edges::mailbox::{Change, Reply, Request, flag};
-use spool::keeper::{EdgeKind, Keeper, Start};
+use spool::keeper::{Keeper, Start};
 use wire::control::Controls;
 
-use crate::house::{Folder, Person, Running, ends, new_letter, open, read, run, sealing, start, transaction};
+use crate::house::{EDGES, Folder, Person, Running, ends, new_letter, open, read, run, sealing, start, transaction};
 
 const CHILD: &str = "POSTERN_TEST_KEEPER";
 const ROUNDS: u64 = 20;
@@ -39,7 +39,7 @@ pub fn spawn(root: &Path) -> (Running, std::process::Child) {
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    let edges = vec![EdgeKind::Deposit, EdgeKind::SubmissionLogin, EdgeKind::ImapLogin, EdgeKind::Admin];
+    let edges = EDGES.to_vec();
     let with: Vec<BorrowedFd<'_>> = theirs.iter().map(AsFd::as_fd).collect();
     control.send(&start(edges), &with).unwrap();
     (Running::clients(ours, control, None), child)

@@ -13,6 +13,7 @@ mod journal;
 mod kill;
 mod login;
 mod mailbox;
+mod outbox;
 mod peers;
 mod rates;
 mod recover;

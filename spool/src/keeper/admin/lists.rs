@@ -92,7 +92,7 @@ pub(super) fn unknown(asked: &Asked, unknown: Vec<(MailboxId, Vec<u8>)>) -> Repl
 }
 
 /// Sends all shares of a list but the last, which is the answer's.
-fn shares<T: Serialize>(asked: &Asked, list: Vec<T>, reply: impl Fn(Vec<T>, bool) -> Reply) -> Reply {
+pub(super) fn shares<T: Serialize>(asked: &Asked, list: Vec<T>, reply: impl Fn(Vec<T>, bool) -> Reply) -> Reply {
     let mut share = Vec::new();
     let mut bytes = 0;
     for item in list {

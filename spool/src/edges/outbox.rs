@@ -1,0 +1,261 @@
+//! `Outbox`: what `courier` holds. Lease what is due, report its fate. It sees every letter that waits to leave, and
+//! nothing that was delivered here.
+//!
+//! A lease covers the recipients of one letter at one destination (the domain of their addresses). It is not written
+//! down: when the courier dies, what it had leased is due again. What it reports is durable before it is answered, so a
+//! delivery is repeated only when somebody died between the far server's 250 and the record of it.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use filter_sandbox::edge::{Caller, Down, Edge};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use crate::names::{LetterId, MailboxId};
+
+/// Bounds of this edge.
+pub mod limits {
+    /// Recipients of one letter.
+    pub const RECIPIENTS: usize = 100;
+    /// Bytes of what is remembered of a far server's words.
+    pub const WORDS: usize = 1_024;
+    /// Bytes of ENVID or ORCPT (RFC 3461 §4.2, 4.4).
+    pub const PARAMETER: usize = 512;
+    /// Leases at a time.
+    pub const LEASES: usize = 256;
+    /// Destinations that rest at a time.
+    pub const RESTING: usize = 10_000;
+}
+
+/// What was said of a recipient last, by a far server or by the courier.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    /// Enhanced status (RFC 3463).
+    pub status: (u8, u16, u16),
+    /// The far host and its code, when the words are its.
+    pub by: Option<(String, u16)>,
+    /// Bounded, no control characters.
+    pub words: String,
+    /// Seconds since 1970.
+    pub at: i64,
+}
+
+/// Where a recipient stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum State {
+    /// To be tried.
+    Waiting {
+        /// Attempts that failed.
+        failures: u32,
+        /// Not before then.
+        due: i64,
+        /// Its sender has heard that it waits.
+        delay_told: bool,
+        /// Why it waits.
+        last: Option<Said>,
+    },
+    /// It is decided, and its sender is still to be told.
+    Untold {
+        /// A far server took it.
+        delivered: bool,
+        /// Its words.
+        last: Said,
+    },
+    /// Nothing more is to be done.
+    Done {
+        /// A far server took it.
+        delivered: bool,
+    },
+}
+
+impl State {
+    /// As it begins.
+    #[must_use]
+    pub const fn new(due: i64) -> Self {
+        Self::Waiting { failures: 0, due, delay_told: false, last: None }
+    }
+
+    fn is_bounded(&self) -> bool {
+        let said = match self {
+            Self::Waiting { last, .. } => last.as_ref(),
+            Self::Untold { last, .. } => Some(last),
+            Self::Done { .. } => None,
+        };
+        said.is_none_or(|said| {
+            let host = said.by.as_ref().map_or(0, |(host, _)| host.len());
+            said.words.len() <= limits::WORDS && host <= super::limits::ADDRESS
+        })
+    }
+}
+
+/// One recipient of a letter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutgoingRecipient {
+    /// RCPT TO.
+    pub address: String,
+    /// ORCPT as it came.
+    pub original: Option<String>,
+    /// NOTIFY: (success, failure, delay); all false is NEVER.
+    pub notify: Option<(bool, bool, bool)>,
+    /// Where it stands.
+    pub state: State,
+}
+
+impl OutgoingRecipient {
+    /// Its destination: the domain in lower case.
+    #[must_use]
+    pub fn destination(&self) -> String {
+        self.address.rsplit_once('@').map_or("", |(_, domain)| domain).to_lowercase()
+    }
+}
+
+/// A letter that waits, but for its text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outgoing {
+    /// Whose login sent it.
+    pub mailbox: MailboxId,
+    /// MAIL FROM; `None` for `<>`.
+    pub sender: Option<String>,
+    /// Seconds since 1970.
+    pub queued: i64,
+    /// Bytes of the message before sealing.
+    pub size: u32,
+    /// The outgoing identity it is sealed to.
+    pub generation: u32,
+    /// SHA-256 of the whole file.
+    pub digest: [u8; 32],
+    /// Octets above 127 in a body.
+    pub eight_bit: bool,
+    /// The same in a header or an address.
+    pub international: bool,
+    /// REQUIRETLS.
+    pub require_tls: bool,
+    /// RET: whether the whole letter comes back.
+    pub full: Option<bool>,
+    /// ENVID as it came.
+    pub envelope_id: Option<String>,
+    /// At least one.
+    pub recipients: Vec<OutgoingRecipient>,
+    /// The admin keeps it back.
+    pub held: bool,
+}
+
+impl Outgoing {
+    /// Whether everything about it is within its bounds.
+    #[must_use]
+    pub fn is_bounded(&self) -> bool {
+        let parameter = |text: &Option<String>| text.as_ref().is_none_or(|text| text.len() <= limits::PARAMETER);
+        let address = |text: &String| text.len() <= super::limits::ADDRESS;
+        (1..=limits::RECIPIENTS).contains(&self.recipients.len())
+            && self.sender.as_ref().is_none_or(address)
+            && parameter(&self.envelope_id)
+            && self
+                .recipients
+                .iter()
+                .all(|one| address(&one.address) && parameter(&one.original) && one.state.is_bounded())
+    }
+}
+
+/// A letter that the courier may now deliver, to some of its recipients.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leased {
+    /// Goes back with the report.
+    pub lease: u64,
+    /// Its file, whose descriptor comes along.
+    pub letter: LetterId,
+    /// Where to; empty when its sender is to be told.
+    pub destination: String,
+    /// Everything about it.
+    pub outgoing: Outgoing,
+    /// The recipients this is about, by number: those that are due at one destination, or those whose sender is still
+    /// to be told.
+    pub recipients: Vec<u16>,
+}
+
+/// From `courier` to the keeper.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// The letter that has been due longest, of a destination of which fewer than so many are leased, and which does
+    /// not rest; or of this one only, resting or not.
+    Lease { only: Option<String>, per_destination: u16 },
+    /// What became of some of a lease's recipients; those not named stay as they were. The lease ends.
+    Report { lease: u64, states: Vec<(u16, State)> },
+    /// Nothing is leased of that destination until then.
+    Rest { destination: String, until: i64 },
+}
+
+/// From the keeper to `courier`.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Reply {
+    /// To `Lease`; with one descriptor, read-only, when there is something.
+    Leased(Option<Box<Leased>>),
+    /// To `Report`: it is durable.
+    Recorded,
+    /// To `Report`: the disk took nothing; the lease has ended, and the letter is due again.
+    NotRecorded,
+    /// To `Rest`.
+    Resting,
+}
+
+/// News for the courier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// Something may be due.
+    Due,
+    /// The admin says "now": no destination rests any longer.
+    Hurry,
+}
+
+/// The right to send what waits.
+#[derive(Debug)]
+pub struct Outbox(Caller<Request, Reply, Event>);
+
+impl Outbox {
+    /// Takes the client end of the edge; [`Event`]s come through `news`.
+    ///
+    /// # Errors
+    /// The kernel's; needs a tokio runtime.
+    pub fn new(edge: Edge, news: mpsc::Sender<Event>) -> std::io::Result<Self> {
+        Ok(Self(Caller::start(edge, news)?))
+    }
+
+    /// What is due now, with its file.
+    ///
+    /// # Errors
+    /// [`Down`].
+    pub async fn lease(&self, only: Option<String>, per_destination: u16) -> Result<Option<(Leased, OwnedFd)>, Down> {
+        let (reply, with) = self.0.call(Request::Lease { only, per_destination }, NONE).await?;
+        match (reply, with.into_iter().next()) {
+            (Reply::Leased(Some(leased)), Some(file)) => Ok(Some((*leased, file))),
+            (Reply::Leased(None), None) => Ok(None),
+            _ => Err(Down),
+        }
+    }
+
+    /// Reports; whether it is durable.
+    ///
+    /// # Errors
+    /// [`Down`]; what becomes of the letter is then decided by what the journal holds.
+    pub async fn report(&self, lease: u64, states: Vec<(u16, State)>) -> Result<bool, Down> {
+        match self.0.call(Request::Report { lease, states }, NONE).await?.0 {
+            Reply::Recorded => Ok(true),
+            Reply::NotRecorded => Ok(false),
+            _ => Err(Down),
+        }
+    }
+
+    /// Lets a destination rest.
+    ///
+    /// # Errors
+    /// [`Down`].
+    pub async fn rest(&self, destination: String, until: i64) -> Result<(), Down> {
+        self.0.call(Request::Rest { destination, until }, NONE).await.map(drop)
+    }
+
+    /// Returns once the socket is closed.
+    pub async fn closed(&self) {
+        self.0.closed().await;
+    }
+}
+
+const NONE: &[BorrowedFd<'static>] = &[];

@@ -1,0 +1,85 @@
+//! The commands about what waits to leave.
+
+use std::sync::atomic::Ordering;
+
+use crate::edges::admin::{QueuedInfo, Reply};
+use crate::edges::outbox::{Outgoing, Said, State};
+use crate::index::Index;
+use crate::journal::record::Record;
+use crate::keeper::house::{House, now};
+use crate::names::LetterId;
+
+use super::lists::shares;
+use super::{Asked, Outcome, commit};
+
+/// Bytes of a far server's words in a list: a hundred recipients must fit into one packet.
+const WORDS: usize = 240;
+/// Letters made due by one entry.
+const AT_ONCE: usize = 1_000;
+
+pub(super) fn list(asked: &Asked) -> Reply {
+    let infos: Vec<_> = {
+        let core = asked.house.committer.lock();
+        let mut all: Vec<_> =
+            core.index.waiting().all().map(|(letter, outgoing)| info(&core.index, letter, outgoing)).collect();
+        all.sort_by_key(|info| info.queued);
+        all
+    };
+    shares(asked, infos, |some, more| Reply::Queue { some, more })
+}
+
+fn info(index: &Index, letter: LetterId, outgoing: &Outgoing) -> QueuedInfo {
+    let profile = index.mailbox(outgoing.mailbox).map(|mailbox| mailbox.profile().address.clone());
+    let recipients = outgoing.recipients.iter().map(|one| (one.address.clone(), shortened(one.state.clone())));
+    QueuedInfo {
+        letter,
+        mailbox: profile.unwrap_or_else(|| outgoing.mailbox.to_string()),
+        sender: outgoing.sender.clone(),
+        queued: outgoing.queued,
+        size: outgoing.size,
+        held: outgoing.held,
+        recipients: recipients.collect(),
+    }
+}
+
+fn shortened(mut state: State) -> State {
+    let cut = |said: &mut Said| {
+        let end = (0..=said.words.len().min(WORDS)).rev().find(|at| said.words.is_char_boundary(*at));
+        said.words.truncate(end.unwrap_or(0));
+    };
+    match &mut state {
+        State::Waiting { last: Some(last), .. } | State::Untold { last, .. } => cut(last),
+        State::Waiting { last: None, .. } | State::Done { .. } => {}
+    }
+    state
+}
+
+pub(super) fn retry(house: &House, letter: Option<LetterId>) -> Outcome {
+    let letters = match letter {
+        Some(letter) => vec![known(house, letter)?],
+        None => house.committer.lock().index.waiting().all().map(|(letter, _)| letter).collect(),
+    };
+    let at = now();
+    house.hurried.fetch_add(1, Ordering::Relaxed);
+    for some in letters.chunks(AT_ONCE) {
+        commit(house, some.iter().map(|letter| Record::Hurried { letter: *letter, at }).collect(), false)?;
+    }
+    Ok(Reply::Done)
+}
+
+pub(super) fn hold(house: &House, letter: LetterId, on: bool) -> Outcome {
+    let letter = known(house, letter)?;
+    commit(house, vec![Record::Held { letter, on }], false)?;
+    Ok(Reply::Done)
+}
+
+pub(super) fn give_up(house: &House, letter: LetterId) -> Outcome {
+    let letter = known(house, letter)?;
+    commit(house, vec![Record::Dropped { letter }], true)?;
+    Ok(Reply::Done)
+}
+
+fn known(house: &House, letter: LetterId) -> Result<LetterId, String> {
+    let is_known = house.committer.lock().index.waiting().get(letter).is_some();
+    if is_known { Ok(letter) } else { Err(format!("no letter {letter} waits to leave")) }
+}

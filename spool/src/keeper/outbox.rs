@@ -1,0 +1,284 @@
+//! The `Outbox` edge, held by `courier`: what is due is leased, what became of it is written down. Leases live as long
+//! as the connection.
+
+use std::collections::{HashMap, HashSet};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rustix::fs::OFlags;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::commit::With;
+use crate::edges::admin::Fate;
+use crate::edges::limits::ADDRESS;
+use crate::edges::outbox::limits::{LEASES, RESTING, WORDS};
+use crate::edges::outbox::{Event, Leased, Reply, Request, Said, State};
+use crate::index::outgoing::may_follow;
+use crate::journal::record::Record;
+use crate::names::LetterId;
+use crate::store;
+
+use super::house::{House, now};
+use super::line::{Along, Asked, Breach, Line, Service};
+
+/// Longest sleep between looks at the clock, which may be set meanwhile.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// One courier.
+#[derive(Debug)]
+pub struct Outbox {
+    house: Arc<House>,
+    leases: HashMap<u64, Lease>,
+    /// The same, by what is leased.
+    taken: HashSet<(LetterId, String)>,
+    /// How many of each destination.
+    running: HashMap<String, u16>,
+    resting: HashMap<String, i64>,
+    /// What the admin's "now"s came to when it last rested.
+    hurried: u64,
+    /// Letters whose file cannot be opened: told once, and left for `spool check`.
+    broken: HashSet<LetterId>,
+    next: u64,
+    watching: Option<Watching>,
+}
+
+#[derive(Debug)]
+struct Lease {
+    letter: LetterId,
+    destination: String,
+    recipients: Vec<u16>,
+}
+
+/// Tells the courier when something may be due, once after each time it was told that nothing is.
+#[derive(Debug)]
+struct Watching {
+    hungry: Arc<AtomicBool>,
+    wake: watch::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Outbox {
+    /// Serves one.
+    #[must_use]
+    pub fn new(house: Arc<House>) -> Self {
+        Self {
+            hurried: house.hurried.load(Ordering::Relaxed),
+            house,
+            leases: HashMap::new(),
+            taken: HashSet::new(),
+            running: HashMap::new(),
+            resting: HashMap::new(),
+            broken: HashSet::new(),
+            next: 1,
+            watching: None,
+        }
+    }
+
+    fn lease(&mut self, only: Option<&str>, per_destination: u16, asked: Asked<Reply, Event>) -> Result<(), Breach> {
+        if self.leases.len() >= LEASES {
+            return Err(Breach("too many leases"));
+        }
+        let at = now();
+        self.resting.retain(|_, until| *until > at);
+        let hurried = self.house.hurried.load(Ordering::Relaxed);
+        if std::mem::replace(&mut self.hurried, hurried) != hurried {
+            self.resting.clear();
+        }
+        loop {
+            let (found, after) = self.find(only, per_destination, at);
+            let Some(leased) = found else {
+                self.hungry(asked.line());
+                asked.reply(after, Reply::Leased(None));
+                return Ok(());
+            };
+            if let Some(file) = self.open(leased.letter) {
+                self.note(&leased);
+                let with = Along::Descriptors(vec![file]);
+                asked.reply_with(after, Reply::Leased(Some(Box::new(leased))), with);
+                return Ok(());
+            }
+        }
+    }
+
+    /// What is to be leased next, and the entry it rests on.
+    fn find(&self, only: Option<&str>, per_destination: u16, at: i64) -> (Option<Leased>, u64) {
+        let core = self.house.committer.lock();
+        let waiting = core.index.waiting();
+        let busy = |destination: &str| {
+            let running = self.running.get(destination).copied().unwrap_or(0);
+            running >= per_destination || self.resting.contains_key(destination)
+        };
+        let taken = |letter, destination: &str| {
+            self.broken.contains(&letter) || self.taken.contains(&(letter, destination.to_owned()))
+        };
+        let found = match only {
+            // It asks for more over a connection that it has: the rest was for new ones.
+            Some(destination) if self.running.get(destination).is_some_and(|n| *n >= per_destination) => None,
+            Some(destination) => waiting.next_of(destination, at, taken),
+            None => waiting.next(at, busy, taken),
+        };
+        let leased = found.and_then(|(letter, destination)| {
+            let outgoing = waiting.get(letter)?.clone();
+            let recipients = waiting.recipients(letter, destination, at);
+            Some(Leased { lease: self.next, letter, outgoing, recipients, destination: destination.to_owned() })
+        });
+        (leased, core.sequence)
+    }
+
+    fn note(&mut self, leased: &Leased) {
+        let Leased { letter, destination, recipients, .. } = leased.clone();
+        *self.running.entry(destination.clone()).or_default() += 1;
+        self.taken.insert((letter, destination.clone()));
+        self.leases.insert(self.next, Lease { letter, destination, recipients });
+        self.next += 1;
+    }
+
+    fn open(&mut self, letter: LetterId) -> Option<OwnedFd> {
+        let path = store::outgoing_path(&self.house.root, letter);
+        let opened =
+            std::fs::OpenOptions::new().read(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path);
+        match opened {
+            Ok(file) => Some(file.into()),
+            Err(error) => {
+                tracing::error!(%letter, %error, "a letter that is to leave cannot be opened; run `postern spool check`");
+                self.house.tell(format!("outgoing/{letter}"), format!("cannot be opened: {error}"), Fate::Open);
+                self.broken.insert(letter);
+                None
+            }
+        }
+    }
+
+    fn report(&mut self, lease: u64, states: Vec<(u16, State)>, asked: Asked<Reply, Event>) -> Result<(), Breach> {
+        let lease = self.leases.remove(&lease).ok_or(Breach("a report about nothing leased"))?;
+        self.taken.remove(&(lease.letter, lease.destination.clone()));
+        if let Some(running) = self.running.get_mut(&lease.destination) {
+            *running -= 1;
+            if *running == 0 {
+                self.running.remove(&lease.destination);
+            }
+        }
+        let committer = &self.house.committer;
+        let mut core = committer.lock();
+        // Dropped by the admin meanwhile: there is nothing left to note.
+        if let Some(outgoing) = core.index.waiting().get(lease.letter) {
+            for (recipient, state) in &states {
+                let before = outgoing.recipients.get(usize::from(*recipient)).map(|one| &one.state);
+                let leased = lease.recipients.contains(recipient) && is_bounded(state);
+                if !(leased && before.is_some_and(|before| may_follow(before, state))) {
+                    return Err(Breach("a fate that cannot be"));
+                }
+            }
+        }
+        if states.is_empty() || core.index.waiting().get(lease.letter).is_none() {
+            asked.reply(core.sequence, Reply::Recorded);
+            return Ok(());
+        }
+        // It frees room: the letter's file, in the end.
+        let record = Record::Fates { letter: lease.letter, states };
+        match committer.take(&mut core, vec![record], &With { letters: &[], frees: true }) {
+            Ok(after) => asked.reply(after, Reply::Recorded),
+            Err(_) => asked.reply(core.sequence, Reply::NotRecorded),
+        }
+        Ok(())
+    }
+
+    fn rest(&mut self, destination: String, until: i64) -> Result<(), Breach> {
+        if destination.len() > ADDRESS || (self.resting.len() >= RESTING && !self.resting.contains_key(&destination)) {
+            return Err(Breach("too much rest"));
+        }
+        self.resting.insert(destination, until);
+        Ok(())
+    }
+
+    /// From now on the courier waits for news.
+    fn hungry(&mut self, line: &Line<Reply, Event>) {
+        let house = &self.house;
+        let watching = self.watching.get_or_insert_with(|| {
+            let (hungry, (wake, woken)) = (Arc::new(AtomicBool::new(false)), watch::channel(()));
+            let task = tokio::spawn(watch_out(house.clone(), hungry.clone(), woken, line.clone()));
+            Watching { hungry, wake, task }
+        });
+        watching.hungry.store(true, Ordering::Relaxed);
+        watching.wake.send_replace(());
+    }
+}
+
+fn is_bounded(state: &State) -> bool {
+    let fits = |said: &Said| {
+        let host = said.by.as_ref().map_or("", |(host, _)| host);
+        said.words.len() <= WORDS
+            && host.len() <= ADDRESS
+            && !said.words.chars().chain(host.chars()).any(char::is_control)
+    };
+    match state {
+        State::Waiting { last, .. } => last.as_ref().is_none_or(fits),
+        State::Untold { last, .. } => fits(last),
+        State::Done { .. } => true,
+    }
+}
+
+async fn watch_out(
+    house: Arc<House>,
+    hungry: Arc<AtomicBool>,
+    mut woken: watch::Receiver<()>,
+    line: Line<Reply, Event>,
+) {
+    let mut changes = house.committer.lock().hub.outgoing_changes();
+    let mut hurried = house.hurried.load(Ordering::Relaxed);
+    loop {
+        // What changed before it asked, it was told of by the answer.
+        let asked = woken.changed().await;
+        if asked.is_err() {
+            return;
+        }
+        let at = now();
+        let due = house.committer.lock().index.waiting().due_after(at);
+        let wait = due.map_or(LOOK, |due| Duration::from_secs(due.saturating_sub(at).max(1).unsigned_abs()).min(LOOK));
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(wait) => {}
+        }
+        if hungry.swap(false, Ordering::Relaxed) {
+            let after = *changes.borrow_and_update();
+            let now = house.hurried.load(Ordering::Relaxed);
+            let event = if std::mem::replace(&mut hurried, now) == now { Event::Due } else { Event::Hurry };
+            line.event(after, event);
+        }
+    }
+}
+
+impl Service for Outbox {
+    type Request = Request;
+    type Reply = Reply;
+    type Event = Event;
+    const AT_ONCE: usize = 16;
+
+    fn request(&mut self, request: Request, with: Vec<OwnedFd>, asked: Asked<Reply, Event>) -> Result<(), Breach> {
+        if !with.is_empty() {
+            return Err(Breach("descriptors where none belong"));
+        }
+        match request {
+            Request::Lease { only, per_destination } => self.lease(only.as_deref(), per_destination, asked),
+            Request::Report { lease, states } => self.report(lease, states, asked),
+            Request::Rest { destination, until } => {
+                self.rest(destination, until)?;
+                asked.reply(0, Reply::Resting);
+                Ok(())
+            }
+        }
+    }
+
+    fn without(&mut self, _: Request, _: Asked<Reply, Event>) -> Result<(), Breach> {
+        Err(Breach("descriptors where none belong"))
+    }
+}

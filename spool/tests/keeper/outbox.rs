@@ -1,0 +1,271 @@
+//! Mail out: from a login to the courier, and nothing lost on the way.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use filter_sandbox::edge::Edge;
+use spool::edges::outbox::{Event, Leased, Outbox, Said, State};
+use spool::edges::pipe::LetterPipe;
+use spool::edges::queue::{Posted, PostedTo, Queue};
+use spool::edges::{Delivered, Down, Recipient};
+use spool::names::TransactionId;
+use tokio::sync::mpsc::Receiver;
+
+use crate::house::{Folder, Person, Running, files_below, new_letter, open, prove, run, sealing, transaction};
+
+const MESSAGE: &[u8] = b"Subject: out\r\n\r\nhello, world\r\n";
+
+fn courier(house: &mut Running) -> (Outbox, Receiver<Event>) {
+    let (news, heard) = tokio::sync::mpsc::channel(100);
+    (Outbox::new(house.outbox.take().unwrap(), news).unwrap(), heard)
+}
+
+async fn queue(house: &Running, person: &Person) -> Queue {
+    let (_, socket) = prove(&house.submission, &person.address, person.device, &person.password).await.unwrap();
+    Queue::new(Edge::from(socket)).unwrap()
+}
+
+fn posted(sender: &str, to: &[&str]) -> Posted {
+    Posted {
+        sender: Some(sender.into()),
+        size: MESSAGE.len() as u32,
+        generation: 1,
+        eight_bit: false,
+        international: false,
+        require_tls: false,
+        full: None,
+        envelope_id: Some("x".into()),
+        recipients: to.iter().map(|to| PostedTo { address: (*to).into(), original: None, notify: None }).collect(),
+    }
+}
+
+/// Sealed to the poster's own key: here it stands for the outgoing identity.
+async fn post(house: &Running, queue: &Queue, name: TransactionId, posted: Posted) -> Result<Delivered, Down> {
+    let target = house.target(transaction(), "anna@home.test", 10).await;
+    let (end, writing) = sealing(&target, MESSAGE);
+    let outcome = queue.post(name, Vec::new(), posted, &[end.as_fd()]).await;
+    drop(end);
+    let _ = writing.await;
+    outcome
+}
+
+async fn lease(outbox: &Outbox) -> Option<Leased> {
+    outbox.lease(None, 10).await.unwrap().map(|(leased, _)| leased)
+}
+
+fn said(words: &str) -> Said {
+    Said { status: (4, 2, 0), by: Some(("mx.far.test".into(), 450)), words: words.into(), at: 1 }
+}
+
+fn later(due: i64) -> State {
+    State::Waiting { failures: 1, due, delay_told: false, last: Some(said("greylisted")) }
+}
+
+const DONE: State = State::Done { delivered: true };
+
+#[test]
+fn a_letter_is_leased_reported_and_gone() {
+    run(async {
+        let folder = Folder::new();
+        let mut house = Running::start(&folder.0);
+        let (outbox, mut news) = courier(&mut house);
+        let anna = house.add("anna@home.test");
+        let queue = queue(&house, &anna).await;
+        assert_eq!(lease(&outbox).await, None);
+        let to = ["ben@far.test", "cleo@FAR.test", "dan@third.test"];
+        assert_eq!(
+            post(&house, &queue, transaction(), posted("Anna+x@home.test", &to)).await.unwrap(),
+            Delivered::Durable
+        );
+        let heard = tokio::time::timeout(Duration::from_secs(10), news.recv()).await.unwrap();
+        assert_eq!(heard, Some(Event::Due));
+
+        let (first, file) = outbox.lease(None, 10).await.unwrap().unwrap();
+        let expect = spool::letter::Expect { mailbox: anna.id, letter: first.letter, size: None };
+        let mut opened = spool::letter::Opened::open(std::fs::File::from(file), &expect, &anna.identities).unwrap();
+        let size = opened.size();
+        assert_eq!(opened.read_range(0, size).unwrap(), MESSAGE);
+        let second = lease(&outbox).await.unwrap();
+        let shown = |leased: &Leased| (leased.destination.clone(), leased.recipients.clone());
+        let mut both = [shown(&first), shown(&second)];
+        both.sort();
+        assert_eq!(both, [("far.test".into(), vec![0, 1]), ("third.test".into(), vec![2])]);
+        assert_eq!(lease(&outbox).await, None, "all of it is leased");
+
+        for leased in [&first, &second] {
+            let states = leased.recipients.iter().map(|number| (*number, DONE)).collect();
+            assert!(outbox.report(leased.lease, states).await.unwrap());
+        }
+        assert_eq!(lease(&outbox).await, None);
+        assert!(house.stop());
+        assert!(files_below(&folder.0.join("outgoing")).is_empty());
+    });
+}
+
+#[test]
+fn what_was_leased_by_a_courier_that_died_is_due_again() {
+    run(async {
+        let folder = Folder::new();
+        let mut house = Running::start(&folder.0);
+        let (outbox, _news) = courier(&mut house);
+        let anna = house.add("anna@home.test");
+        let queue = queue(&house, &anna).await;
+        let to = ["ben@far.test", "cleo@far.test", "dan@far.test"];
+        post(&house, &queue, transaction(), posted("anna@home.test", &to)).await.unwrap();
+        let leased = lease(&outbox).await.unwrap();
+        let untold = State::Untold { delivered: false, last: said("no") };
+        assert!(outbox.report(leased.lease, vec![(0, DONE), (1, untold.clone())]).await.unwrap());
+        let again = lease(&outbox).await.unwrap();
+        assert_eq!((again.destination.as_str(), again.recipients), ("", vec![1]), "its sender is told first");
+        drop(outbox);
+        // With and without a checkpoint between, what is known is the same.
+        for checkpoint in [false, true] {
+            if checkpoint {
+                house.checkpoint();
+            }
+            assert!(house.stop());
+            house = Running::start(&folder.0);
+            let (outbox, _news) = courier(&mut house);
+            let (one, two) = (lease(&outbox).await.unwrap(), lease(&outbox).await.unwrap());
+            assert_eq!((one.destination.as_str(), &one.recipients), ("", &vec![1]));
+            assert_eq!((two.destination.as_str(), &two.recipients), ("far.test", &vec![2]));
+            let states: Vec<_> = two.outgoing.recipients.into_iter().map(|one| one.state).collect();
+            assert_eq!(states[..2], [DONE, untold.clone()]);
+            assert_eq!(lease(&outbox).await, None);
+        }
+        assert!(house.stop());
+    });
+}
+
+#[test]
+fn later_is_not_now_and_rest_is_rest() {
+    run(async {
+        let folder = Folder::new();
+        let mut house = Running::start(&folder.0);
+        let (outbox, mut news) = courier(&mut house);
+        let anna = house.add("anna@home.test");
+        let queue = queue(&house, &anna).await;
+        for to in ["ben@far.test", "ben@far.test", "cleo@third.test"] {
+            post(&house, &queue, transaction(), posted("anna@home.test", &[to])).await.unwrap();
+        }
+        // One at a time for each destination.
+        let one = async || outbox.lease(None, 1).await.unwrap().map(|(leased, _)| leased);
+        let (far, other) = (one().await.unwrap(), one().await.unwrap());
+        assert_eq!((far.destination.as_str(), other.destination.as_str()), ("far.test", "third.test"));
+        assert_eq!(one().await, None);
+        assert_eq!(outbox.lease(Some("far.test".into()), 1).await.unwrap().map(|(leased, _)| leased), None);
+        let next = outbox.lease(Some("far.test".into()), 2).await.unwrap().unwrap().0;
+        assert_ne!(next.letter, far.letter);
+
+        assert!(outbox.report(far.lease, vec![(0, later(wire::date::now() + 2))]).await.unwrap());
+        assert!(outbox.report(next.lease, Vec::new()).await.unwrap(), "given back as it was");
+        outbox.rest("far.test".into(), wire::date::now() + 1_000).await.unwrap();
+        assert_eq!(one().await, None, "it rests");
+        outbox.rest("far.test".into(), 0).await.unwrap();
+        assert_eq!(one().await.unwrap().letter, next.letter);
+        assert_eq!(one().await, None);
+        // When it is due again the courier hears of it.
+        while news.try_recv().is_ok() {}
+        tokio::time::timeout(Duration::from_secs(20), news.recv()).await.unwrap().unwrap();
+        loop {
+            match outbox.lease(None, 2).await.unwrap() {
+                Some((leased, _)) => break assert_eq!(leased.letter, far.letter),
+                None => drop(tokio::time::timeout(Duration::from_secs(20), news.recv()).await.unwrap()),
+            }
+        }
+        assert!(house.stop());
+    });
+}
+
+#[test]
+fn a_transaction_is_recognised_again() {
+    run(async {
+        let folder = Folder::new();
+        let mut house = Running::start(&folder.0);
+        let anna = house.add("anna@home.test");
+        let name = transaction();
+        let first = queue(&house, &anna).await;
+        let letter = posted("anna@home.test", &["ben@far.test"]);
+        assert_eq!(post(&house, &first, name, letter.clone()).await.unwrap(), Delivered::Durable);
+        assert!(house.stop());
+        house = Running::start(&folder.0);
+        let again = queue(&house, &anna).await;
+        assert_eq!(post(&house, &again, name, letter).await.unwrap(), Delivered::Already);
+        let (outbox, _news) = courier(&mut house);
+        assert!(lease(&outbox).await.is_some());
+        assert_eq!(lease(&outbox).await, None, "once");
+        assert_eq!(files_below(&folder.0.join("outgoing")).len(), 1);
+    });
+}
+
+#[test]
+fn some_here_and_some_elsewhere_all_or_nobody() {
+    run(async {
+        let folder = Folder::new();
+        let mut house = Running::start(&folder.0);
+        let anna = house.add("anna@home.test");
+        let ben = house.add("ben@home.test");
+        let queue = queue(&house, &anna).await;
+        for whole in [false, true] {
+            let name = transaction();
+            let Recipient::Known(targets) = queue.recipient(name, "ben@home.test", 10).await.unwrap() else { panic!() };
+            let (here, first) = sealing(&targets[0], MESSAGE);
+            let (mut there, second) = sealing(&targets[0], MESSAGE);
+            if !whole {
+                // A pipe whose writer died.
+                there = LetterPipe::new().unwrap().0;
+            }
+            let letters = vec![new_letter(&targets[0], MESSAGE)];
+            let letter = posted("anna@home.test", &["x@far.test"]);
+            let outcome = queue.post(name, letters, letter, &[here.as_fd(), there.as_fd()]).await.unwrap();
+            drop((here, there));
+            let _ = (first.await, second.await);
+            assert_eq!(outcome, if whole { Delivered::Durable } else { Delivered::Failed });
+            assert_eq!(files_below(&folder.0.join("outgoing")).len(), usize::from(whole));
+            let (mailbox, _events) = house.login(&ben).await.unwrap();
+            assert_eq!(open(&mailbox, "INBOX").await.1.len(), usize::from(whole));
+        }
+        let (outbox, _news) = courier(&mut house);
+        assert_eq!(lease(&outbox).await.unwrap().destination, "far.test");
+    });
+}
+
+#[test]
+fn who_asks_for_what_he_may_not_is_dropped() {
+    run(async {
+        let folder = Folder::new();
+        let mut house = Running::start(&folder.0);
+        let anna = house.add("anna@home.test");
+        house.add("ben@home.test");
+        for (sender, to) in [
+            ("ben@home.test", &["x@far.test"][..]),
+            ("anna@home.test", &["x@far.test", "ben@home.test"]),
+            ("anna@home.test", &["nobody@home.test"]),
+            ("anna@home.test", &["nodomain"]),
+            ("anna@home.test", &[]),
+        ] {
+            let queue = queue(&house, &anna).await;
+            assert!(post(&house, &queue, transaction(), posted(sender, to)).await.is_err(), "{sender} {to:?}");
+        }
+        assert!(files_below(&folder.0.join("outgoing")).is_empty());
+        let queue = queue(&house, &anna).await;
+        post(&house, &queue, transaction(), posted("anna@home.test", &["a@far.test", "b@third.test"])).await.unwrap();
+        let (outbox, _news) = courier(&mut house);
+        let leased = lease(&outbox).await.unwrap();
+        let foreign = 1 - leased.recipients[0];
+        assert!(outbox.report(leased.lease, vec![(foreign, DONE)]).await.is_err(), "not leased");
+        outbox.closed().await;
+        assert!(house.stop());
+    });
+}
+
+#[test]
+fn a_file_that_nobody_was_told_of_is_set_aside() {
+    let folder = Folder::new();
+    assert!(run(async { Running::start(&folder.0).stop() }));
+    let name = "00112233445566778899aabbccddeeff";
+    std::fs::write(folder.0.join("outgoing").join(name), b"half a letter").unwrap();
+    assert!(run(async { Running::start(&folder.0).stop() }));
+    assert!(folder.0.join("set-aside/outgoing").join(name).exists());
+    assert!(files_below(&folder.0.join("outgoing")).is_empty());
+}
