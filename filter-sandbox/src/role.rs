@@ -30,6 +30,12 @@ pub enum Role {
     Owner,
     /// Makes the workers of the owners.
     ImapZygote,
+    /// Sends what leaves.
+    Courier,
+    /// Makes the workers of `courier`.
+    CourierZygote,
+    /// Finds the primes of one RSA key, and ends. Started by `up` when a key is wanted.
+    KeyMaker,
     /// Asks the DNS for `mx`.
     Resolver,
     /// Makes the external scanner's processes.
@@ -42,7 +48,7 @@ pub enum Role {
 
 impl Role {
     /// Every role, in the order of their host uids.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Keeper,
         Self::Mx,
         Self::MxZygote,
@@ -52,6 +58,9 @@ impl Role {
         Self::OwnerZygote,
         Self::Owner,
         Self::ImapZygote,
+        Self::Courier,
+        Self::CourierZygote,
+        Self::KeyMaker,
         Self::Resolver,
         Self::ScannerZygote,
         Self::Worker,
@@ -71,6 +80,9 @@ impl Role {
             Self::OwnerZygote => "imapd-owner",
             Self::Owner => "owner",
             Self::ImapZygote => "imapd-zygote",
+            Self::Courier => "courier",
+            Self::CourierZygote => "courier-zygote",
+            Self::KeyMaker => "key-maker",
             Self::Resolver => "resolver",
             Self::ScannerZygote => "scanner-zygote",
             Self::Worker => "worker",

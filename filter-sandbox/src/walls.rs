@@ -175,6 +175,37 @@ static RESOLVER: Walls = Walls {
     tasks: 600,
 };
 
+static COURIER: Walls = Walls {
+    network: Network::Host,
+    root: Root::Empty,
+    lock: Lock::Future,
+    calls: &[
+        calls::BASE,
+        calls::THREADS,
+        calls::RUNTIME,
+        calls::STREAMS,
+        calls::MEMORY_FILES,
+        calls::READS_FILES,
+        calls::ASKS_DNS,
+    ],
+    landlock: true,
+    // Questions, letters, MTA-STS policies.
+    connects: &[53, 25, 443],
+    descriptors: 4096,
+    tasks: 600,
+};
+
+static KEY_MAKER: Walls = Walls {
+    network: Network::Empty,
+    root: Root::Empty,
+    lock: Lock::Future,
+    calls: &[calls::BASE, calls::STREAMS],
+    landlock: true,
+    connects: &[],
+    descriptors: 1024,
+    tasks: 4,
+};
+
 static WORKER: Walls = Walls {
     network: Network::Empty,
     root: Root::Empty,
@@ -213,7 +244,9 @@ pub(crate) const fn of(role: Role) -> &'static Walls {
         Role::Login => &LOGIN,
         Role::OwnerZygote => &OWNER_ZYGOTE,
         Role::Owner => &OWNER,
-        Role::MxZygote | Role::SubmissionZygote | Role::ImapZygote => &FILTER_ZYGOTE,
+        Role::MxZygote | Role::SubmissionZygote | Role::ImapZygote | Role::CourierZygote => &FILTER_ZYGOTE,
+        Role::Courier => &COURIER,
+        Role::KeyMaker => &KEY_MAKER,
         Role::Resolver => &RESOLVER,
         Role::Worker => &WORKER,
         Role::ScannerZygote => &SCANNER_ZYGOTE,

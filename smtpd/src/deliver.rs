@@ -2,18 +2,13 @@
 //! seal, and wait for the keeper's word. Only that word is a 250.
 
 use std::net::IpAddr;
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 
 use filter_sandbox::filter::Unfiltered;
-use filter_sandbox::report::{Facts, Report};
+use filter_sandbox::report::Facts;
 use filter_sandbox::score::Authentication;
-use spool::edges::pipe::LetterPipe;
-use spool::edges::{Delivered, Into, NewLetter, Recipient, Size, Target};
-use spool::keys::PublicKey;
-use spool::letter::Addressed;
-use spool::names::{MailboxId, TransactionId};
-use tokio::task::JoinHandle;
+use spool::edges::queue::{Posted, PostedTo};
+use spool::edges::{Into, Recipient, Size, Target};
+use spool::names::TransactionId;
 use tracing::{info, warn};
 
 use crate::authentication::Early;
@@ -25,7 +20,9 @@ use crate::final_bytes::{self, FinalBytes, Trace};
 use crate::form;
 use crate::limits;
 use crate::peers::Keeper;
-use crate::session::{Envelope, Outcome, Owner, Service};
+use crate::sealing::{Letter, Letters, store};
+use crate::session::{Envelope, Outcome, Owner, Return, Service};
+use crate::spent;
 use crate::verdict;
 
 /// Where a message came from.
@@ -51,9 +48,7 @@ struct Delivery<'a> {
 
 /// A message whose bytes are final, and where it goes.
 struct Examined {
-    made: Arc<FinalBytes>,
-    report: Report,
-    into: Into,
+    letter: Letter,
     rules: String,
 }
 
@@ -86,15 +81,44 @@ impl Delivery<'_> {
             Service::Submission => (self.owners_bytes(bytes)?, Authentication::default()),
         };
         let targets: Vec<Target> = self.envelope.targets().into_iter().cloned().collect();
-        let early = (targets.len() <= limits::ADDRESSED_EARLY).then(|| Letters::address(&targets));
+        let posted = self.posted(&made);
+        let address = || Letters::address(&targets, self.envelope.leaving().map(|(outgoing, _)| outgoing));
+        let early = (targets.len() <= limits::ADDRESSED_EARLY).then(address);
         let examined = self.examine(made, &authentication).await?;
-        let letters = early.unwrap_or_else(|| Letters::address(&targets));
-        let outcome = store(self.keeper, self.envelope.transaction, letters, &examined).await;
+        let letters = early.unwrap_or_else(address);
+        let outcome = store(self.keeper, self.envelope.transaction, letters, &examined.letter, posted).await;
         self.log(&targets, &examined, outcome);
-        if outcome == Outcome::Delivered {
-            self.tell_sender(&examined.made).await;
+        match outcome {
+            Outcome::Delivered => self.tell_sender(&examined.letter.made).await,
+            Outcome::Spent { tell: true } => self.warn_owner().await,
+            _ => {}
         }
         Ok(outcome)
+    }
+
+    /// The envelope of the letter that leaves, if one does.
+    fn posted(&self, made: &FinalBytes) -> Option<Posted> {
+        let (outgoing, leaving) = self.envelope.leaving()?;
+        let (sender, parameters) = (&self.envelope.sender, &self.envelope.parameters);
+        let (header, body) = made.beyond_ascii();
+        let addresses = leaving.iter().map(|one| &one.address).chain(&sender.0);
+        let international = header || addresses.into_iter().any(crate::session::path::Address::is_international);
+        let to = leaving.iter().map(|one| PostedTo {
+            address: one.address.to_string(),
+            original: one.notify.original.clone(),
+            notify: one.notify.of,
+        });
+        Some(Posted {
+            sender: sender.0.as_ref().map(ToString::to_string),
+            size: u32::try_from(made.leaving().iter().map(|slice| slice.len()).sum::<usize>()).unwrap_or(u32::MAX),
+            generation: outgoing.generation,
+            eight_bit: body,
+            international,
+            require_tls: parameters.require_tls,
+            full: parameters.ret.map(|ret| ret == Return::Full),
+            envelope_id: parameters.envelope_id.clone(),
+            recipients: to.collect(),
+        })
     }
 
     async fn strangers_bytes(
@@ -152,7 +176,8 @@ impl Delivery<'_> {
             // Ours to ours: no verdict.
             Service::Submission => (Into::Inbox, String::new()),
         };
-        Ok(Examined { made: Arc::new(made), report, into, rules })
+        let letter = Letter::new(made, &report, into).ok_or_else(|| ("its summary".into(), Outcome::Failed))?;
+        Ok(Examined { letter, rules })
     }
 
     /// The external scanner's opinion, if there is one and the letter is no larger than it takes.
@@ -176,9 +201,10 @@ impl Delivery<'_> {
             client = %self.origin.client,
             from = %self.envelope.sender.domain(),
             to = %to.join(","),
-            into = ?examined.into,
+            elsewhere = self.envelope.leaving().map_or(0, |(_, leaving)| leaving.len()),
+            into = ?examined.letter.into,
             rules = %examined.rules,
-            size = examined.made.len(),
+            size = examined.letter.made.len(),
             ?outcome,
             "letter"
         );
@@ -192,6 +218,16 @@ impl Delivery<'_> {
         }
     }
 
+    /// A stolen password sends until it is stopped; its owner must hear.
+    async fn warn_owner(&self) {
+        let Some(to) = self.origin.owner.as_ref().and_then(|owner| owner.addresses.first()) else { return };
+        let rules = &self.desk.rules;
+        let notice = spent::notice(to, &rules.host, &rules.domain, &self.envelope.id(), wire::date::now());
+        if let Err((why, _)) = self.deposit_notice(notice).await {
+            warn!(session = format_args!("{:08x}", self.origin.id), %why, "an owner could not be warned");
+        }
+    }
+
     async fn deposit_notice(&self, notice: Notice) -> Result<(), Refused> {
         let failed = |why: &str| (why.to_owned(), Outcome::Failed);
         let transaction = new_transaction().ok_or_else(|| failed("no randomness"))?;
@@ -199,7 +235,7 @@ impl Delivery<'_> {
         let answer = self.keeper.recipient(transaction, &notice.to, size).await;
         let Ok(Recipient::Known(targets)) = answer else { return Err(failed("its sender's mailbox takes nothing")) };
         let examined = self.examine(FinalBytes::whole(notice.text.into_bytes()), &Authentication::default()).await?;
-        match store(self.keeper, transaction, Letters::address(&targets), &examined).await {
+        match store(self.keeper, transaction, Letters::address(&targets, None), &examined.letter, None).await {
             Outcome::Delivered => Ok(()),
             other => {
                 self.keeper.abandon(transaction).await;
@@ -215,65 +251,4 @@ pub fn new_transaction() -> Option<TransactionId> {
     let mut name = [0; 16];
     ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut name).ok()?;
     Some(TransactionId(name))
-}
-
-/// One letter a mailbox, each with the pipe through which it goes to the keeper.
-struct Letters {
-    to: Vec<(MailboxId, u32)>,
-    reads: Vec<OwnedFd>,
-    addressed: JoinHandle<std::io::Result<Vec<Addressed<LetterPipe>>>>,
-}
-
-impl Letters {
-    /// Begins them beside whatever else is done: of a small letter the keys are most of the work. `None` when there
-    /// are no pipes, or the keeper gave a key that is none.
-    fn address(targets: &[Target]) -> Option<Self> {
-        let (mut to, mut reads, mut envelopes) = (Vec::new(), Vec::new(), Vec::new());
-        for target in targets {
-            let (Ok(key), Ok((read, pipe))) = (target.public_key.parse::<PublicKey>(), LetterPipe::new()) else {
-                warn!(mailbox = %target.mailbox, "no pipe, or the keeper gave a key that is none");
-                return None;
-            };
-            to.push((target.mailbox, target.generation));
-            reads.push(read);
-            envelopes.push((key, pipe));
-        }
-        let address = move || envelopes.into_iter().map(|(key, pipe)| Addressed::new(&key, pipe)).collect();
-        Some(Self { to, reads, addressed: tokio::task::spawn_blocking(address) })
-    }
-}
-
-/// Seals each letter into its pipe while the keeper reads.
-async fn store(keeper: &Keeper, transaction: TransactionId, letters: Option<Letters>, examined: &Examined) -> Outcome {
-    let Some(Letters { to, reads, addressed }) = letters else { return Outcome::Failed };
-    let Ok(summary) = postcard::to_stdvec(&examined.report.summary) else { return Outcome::Failed };
-    let (made, into) = (examined.made.clone(), examined.into);
-    let size = u32::try_from(made.len()).unwrap_or(u32::MAX);
-    let letters: Vec<NewLetter> =
-        to.into_iter().map(|(mailbox, generation)| NewLetter { mailbox, generation, size, into }).collect();
-    let Ok(Ok(addressed)) = addressed.await else { return Outcome::Failed };
-    // Writing blocks when a pipe is full, and sealing a large letter takes time: not on the sessions' threads.
-    let writer = tokio::task::spawn_blocking(move || seal_all(addressed, &summary, &made));
-    let borrowed: Vec<_> = reads.iter().map(AsFd::as_fd).collect();
-    let answer = keeper.deliver(transaction, letters, &borrowed).await;
-    // Ours closed, a writer whose keeper is gone ends.
-    drop(borrowed);
-    drop(reads);
-    if let Ok(Err(error)) = writer.await {
-        warn!(%error, "a letter could not be written to the keeper");
-    }
-    match answer {
-        Ok(Delivered::Durable | Delivered::Already) => Outcome::Delivered,
-        Ok(Delivered::Full) => Outcome::Full,
-        Ok(Delivered::MailboxFull) => Outcome::MailboxFull,
-        Ok(Delivered::Failed) => Outcome::Failed,
-        Err(_) => Outcome::KeeperGone,
-    }
-}
-
-/// One after another, as the keeper reads them. At the first error the rest is dropped without its end, and the
-/// keeper keeps nothing.
-fn seal_all(letters: Vec<Addressed<LetterPipe>>, summary: &[u8], made: &FinalBytes) -> std::io::Result<()> {
-    let slices = made.slices();
-    letters.into_iter().try_for_each(|letter| letter.seal(summary, slices.iter().copied())?.finish())
 }

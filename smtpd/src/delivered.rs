@@ -23,7 +23,8 @@ impl Notice {
     /// tell (RFC 5321 §4.5.5: never to the null sender).
     #[must_use]
     pub fn of(envelope: &Envelope, rules: &Rules, made: &FinalBytes, now: i64) -> Option<Self> {
-        let wanted: Vec<&Accepted> = envelope.recipients.iter().filter(|one| one.notify.success).collect();
+        let wanted: Vec<&Accepted> =
+            envelope.recipients.iter().filter(|one| one.notify.success() && one.outgoing.is_none()).collect();
         let sender =
             envelope.sender.0.as_ref().filter(|_| !wanted.is_empty() && rules.service == Service::Submission)?;
         Some(Self { to: sender.to_string(), text: text(envelope, rules, &wanted, &original_header(made), now) })

@@ -29,6 +29,33 @@ impl FinalBytes {
         std::iter::once(self.front.as_slice()).chain(kept).collect()
     }
 
+    /// The parts of what leaves: RFC 5321 §4.4, Return-Path is for who delivers it at last.
+    #[must_use]
+    pub fn leaving(&self) -> Vec<&[u8]> {
+        let mut slices = self.slices();
+        if let Some(front) = slices.first_mut()
+            && front.starts_with(b"Return-Path:")
+        {
+            let end = front.windows(2).position(|pair| pair == b"\r\n").map_or(front.len(), |at| at + 2);
+            *front = &front[end..];
+        }
+        slices
+    }
+
+    /// Whether there are octets above 127 in the header, and in the body.
+    #[must_use]
+    pub fn beyond_ascii(&self) -> (bool, bool) {
+        let bound = self.original.len().min(crate::limits::HEADER);
+        let end = self.original[..bound].windows(4).position(|ends| ends == b"\r\n\r\n").unwrap_or(bound);
+        let (mut header, mut body) = (!self.front.is_ascii(), false);
+        for range in &self.kept {
+            let cut = end.clamp(range.start, range.end);
+            header |= !self.original[range.start..cut].is_ascii();
+            body |= !self.original[cut..range.end].is_ascii();
+        }
+        (header, body)
+    }
+
     /// Bytes of all parts.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -165,6 +192,7 @@ mod tests {
         let accepted = |text: &&str| Accepted {
             address: Address::parse(text.as_bytes()).unwrap(),
             targets: Vec::new(),
+            outgoing: None,
             notify: Notify::default(),
         };
         Envelope {

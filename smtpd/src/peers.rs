@@ -7,7 +7,7 @@ use std::sync::Arc;
 use filter_sandbox::edge::Edge;
 use spool::edges::deposit::Deposit;
 use spool::edges::login::{Fields, Login};
-use spool::edges::queue::Queue;
+use spool::edges::queue::{Posted, Queue};
 use spool::edges::{Delivered, Down, NewLetter, Recipient, Size};
 use spool::names::{MailboxId, SlotId, TransactionId};
 
@@ -66,6 +66,23 @@ impl Keeper {
             Self::Stranger(deposit) => deposit.deliver(transaction, letters, pipes).await,
             Self::Owner(_, queue) => queue.deliver(transaction, letters, pipes).await,
             Self::Login(_) => Err(Down),
+        }
+    }
+
+    /// The same, with a letter for recipients elsewhere; its pipe is the last.
+    ///
+    /// # Errors
+    /// [`Down`], also for who has not logged in.
+    pub async fn post(
+        &self,
+        transaction: TransactionId,
+        letters: Vec<NewLetter>,
+        posted: Posted,
+        pipes: &[BorrowedFd<'_>],
+    ) -> Result<Delivered, Down> {
+        match self {
+            Self::Owner(_, queue) => queue.post(transaction, letters, posted, pipes).await,
+            Self::Stranger(_) | Self::Login(_) => Err(Down),
         }
     }
 

@@ -24,7 +24,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// Every role that `up` starts.
-const STARTED: [Role; 10] = [
+const STARTED: [Role; 13] = [
     Role::Keeper,
     Role::Mx,
     Role::MxZygote,
@@ -33,6 +33,9 @@ const STARTED: [Role; 10] = [
     Role::Login,
     Role::OwnerZygote,
     Role::ImapZygote,
+    Role::Courier,
+    Role::CourierZygote,
+    Role::KeyMaker,
     Role::Resolver,
     Role::ScannerZygote,
 ];
@@ -97,8 +100,8 @@ fn harmless(role: Role, attack: &Attack, udp: &UdpSocket) -> bool {
             udp.set_nonblocking(true).unwrap();
             udp.recv(&mut [0; 16]).is_err()
         }
-        // It asks the DNS by UDP, on the host's network: the one role that may.
-        (Role::Resolver, 12) => true,
+        // They ask the DNS by UDP, on the host's network: the two roles that may.
+        (Role::Resolver | Role::Courier, 12) => true,
         _ => false,
     }
 }
@@ -122,7 +125,10 @@ fn kernel() {
 fn needed(role: Role, attack: &Attack) -> bool {
     match attack.row {
         // A zygote makes its children undumpable and bound to it; until then it may also do the reverse.
-        49 => matches!(role, Role::MxZygote | Role::SubmissionZygote | Role::ImapZygote | Role::OwnerZygote),
+        49 => matches!(
+            role,
+            Role::MxZygote | Role::SubmissionZygote | Role::ImapZygote | Role::CourierZygote | Role::OwnerZygote
+        ),
         // The cache library asks for the machine's size.
         53 => role == Role::Keeper && attack.name == "system information",
         _ => false,

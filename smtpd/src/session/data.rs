@@ -89,6 +89,11 @@ pub(super) fn delivered(context: &Context, waiting: ExpectDelivered, outcome: Ou
         Outcome::LongHeader => Reply::new(554, "5.6.0", "the header of the message is too long"),
         Outcome::Looping => Reply::new(554, "5.4.6", "too many Received fields: a mail loop"),
         Outcome::NotOwned => Reply::new(550, "5.7.1", "this login does not own the address in From"),
+        Outcome::Spent { .. } => Reply::new(
+            450,
+            "4.7.1",
+            "this mailbox has sent as much as it may in a day; if that was not you, revoke the device's password",
+        ),
         Outcome::NoFrom => Reply::new(550, "5.6.0", "the message has no From that can be read"),
     }));
     State::ExpectMail(ExpectMail { hello: waiting.hello })

@@ -41,10 +41,27 @@ pub struct MailParameters {
 /// NOTIFY and ORCPT of RCPT (RFC 3461 §4.1, 4.2).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Notify {
-    /// SUCCESS was asked for.
-    pub success: bool,
+    /// NOTIFY, when it came: success, failure, delay; all false is NEVER.
+    pub of: Option<(bool, bool, bool)>,
     /// ORCPT as written: `rfc822;xtext`.
     pub original: Option<String>,
+}
+
+impl Notify {
+    /// SUCCESS was asked for.
+    #[must_use]
+    pub fn success(&self) -> bool {
+        self.of.is_some_and(|(success, ..)| success)
+    }
+}
+
+/// What letters that leave are sealed to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Which outgoing identity.
+    pub generation: u32,
+    /// Its public half.
+    pub public_key: String,
 }
 
 /// A recipient that the keeper knows; the proof that RCPT was checked.
@@ -54,6 +71,8 @@ pub struct Accepted {
     pub address: Address,
     /// Where its copies go.
     pub targets: Vec<Target>,
+    /// It is elsewhere: to what its copy is sealed.
+    pub outgoing: Option<Outgoing>,
     /// What the sender wants to hear.
     pub notify: Notify,
 }
@@ -84,6 +103,14 @@ impl Envelope {
             }
         }
         targets
+    }
+
+    /// The recipients elsewhere, and to what their one letter is sealed.
+    #[must_use]
+    pub fn leaving(&self) -> Option<(&Outgoing, Vec<&Accepted>)> {
+        let leaving: Vec<&Accepted> = self.recipients.iter().filter(|one| one.outgoing.is_some()).collect();
+        let outgoing = leaving.first().and_then(|one| one.outgoing.as_ref())?;
+        Some((outgoing, leaving))
     }
 
     /// Its name in hexadecimal.

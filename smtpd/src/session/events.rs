@@ -96,6 +96,11 @@ pub enum Outcome {
     NotOwned,
     /// Submission: it has no From, or one that cannot be read.
     NoFrom,
+    /// Submission: the mailbox has sent as much as it may in a day.
+    Spent {
+        /// Its owner has not heard of it yet.
+        tell: bool,
+    },
     /// The keeper's socket closed: what became of it is not known.
     KeeperGone,
 }

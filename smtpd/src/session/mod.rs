@@ -43,7 +43,7 @@ mod vrfy;
 
 use command::Verb;
 pub use context::{Owner, Rules, Service, TlsFacts};
-pub use envelope::{Accepted, Envelope, Hello, MailParameters, Notify, Return};
+pub use envelope::{Accepted, Envelope, Hello, MailParameters, Notify, Outgoing, Return};
 pub use events::{Begin, BodyOutcome, Effect, Event, LoginRefusal, Outcome, Spent};
 
 use context::Context;

@@ -57,6 +57,12 @@ impl Address {
         &self.domain
     }
 
+    /// Whether the domain is an address of a machine (`[192.0.2.1]`).
+    #[must_use]
+    pub fn is_literal(&self) -> bool {
+        self.domain.starts_with('[')
+    }
+
     /// Whether it needs SMTPUTF8.
     #[must_use]
     pub fn is_international(&self) -> bool {

@@ -5,7 +5,7 @@ use spool::edges::{Down, Recipient, Size, Target, limits as edge};
 use super::close;
 use super::command::after_keyword;
 use super::context::Context;
-use super::envelope::{Accepted, Envelope, Notify};
+use super::envelope::{Accepted, Envelope, Notify, Outgoing};
 use super::events::Effect;
 use super::parameters::{self, Parameter};
 use super::path::{self, Address, BadPath};
@@ -49,15 +49,25 @@ pub(super) fn answered(
     };
     let reply = match answer {
         Recipient::Known(targets) if fits(&envelope, &targets) => {
-            envelope.recipients.push(Accepted { address, targets, notify });
+            envelope.recipients.push(Accepted { address, targets, outgoing: None, notify });
             Reply::new(250, "2.1.5", "recipient ok")
+        }
+        Recipient::Remote { .. } if address.is_literal() => {
+            Reply::new(550, "5.1.2", "that is an address, not a domain: mail is sent to domains only")
+        }
+        Recipient::Remote { generation, public_key } if context.is_submission() => {
+            let outgoing = Some(Outgoing { generation, public_key });
+            envelope.recipients.push(Accepted { address, targets: Vec::new(), outgoing, notify });
+            Reply::new(250, "2.1.5", "recipient ok, elsewhere")
         }
         Recipient::Known(_) => too_many(),
         Recipient::Unknown => Reply::new(550, "5.1.1", "nobody here has that address"),
         Recipient::NotLocal if context.is_submission() => {
-            Reply::new(550, "5.7.1", "this server cannot send mail to other servers yet; only addresses here work")
+            Reply::new(550, "5.7.1", "this server sends no mail to other servers; only addresses here work")
         }
-        Recipient::NotLocal => Reply::new(550, "5.7.1", "that domain's mail is not taken here"),
+        Recipient::NotLocal | Recipient::Remote { .. } => {
+            Reply::new(550, "5.7.1", "that domain's mail is not taken here")
+        }
         Recipient::Separately => Reply::new(452, "4.5.3", "a mailbox of these is nearly full; send to each on its own"),
         Recipient::OverQuota => Reply::new(452, "4.2.2", "that mailbox is full"),
         Recipient::NotNow => Reply::new(451, "4.3.0", "not at the moment, try again later"),
@@ -87,7 +97,7 @@ fn accept(context: &Context, envelope: &Envelope, argument: &[u8]) -> Result<(Ad
 
 fn parameter(context: &Context, mut read: Notify, given: &Parameter<'_>) -> Result<Notify, Reply> {
     match (given.keyword.as_str(), given.value) {
-        ("NOTIFY", Some(value)) if context.is_submission() => read.success = wants_success(value)?,
+        ("NOTIFY", Some(value)) if context.is_submission() => read.of = Some(wants(value)?),
         ("ORCPT", Some(value)) if context.is_submission() => {
             let formed = value.split_once(';').is_some_and(|(kind, rest)| {
                 !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_graphic()) && parameters::is_xtext(rest, 500)
@@ -103,14 +113,15 @@ fn parameter(context: &Context, mut read: Notify, given: &Parameter<'_>) -> Resu
 }
 
 // RFC 3461 §4.1: NEVER alone, or a list of the others.
-fn wants_success(value: &str) -> Result<bool, Reply> {
+fn wants(value: &str) -> Result<(bool, bool, bool), Reply> {
     let value = value.to_ascii_uppercase();
     let words: Vec<&str> = value.split(',').collect();
     let formed = words == ["NEVER"] || words.iter().all(|word| matches!(*word, "SUCCESS" | "FAILURE" | "DELAY"));
     if !formed {
         return Err(bad_arguments("NOTIFY is NEVER, or a list of SUCCESS, FAILURE, DELAY"));
     }
-    Ok(words.contains(&"SUCCESS"))
+    let has = |word| words.contains(&word);
+    Ok((has("SUCCESS"), has("FAILURE"), has("DELAY")))
 }
 
 // All letters of a transaction travel in one packet to the keeper.

@@ -1,0 +1,218 @@
+//! The courier's work: takes what is due from the keeper, as much at a time as there is room for, and gives each lease to
+//! a [`trip`](super::trip). With a keeper that is gone everything under way ends: its leases are due again with the next,
+//! and what was not acknowledged by a far server yet is sent once.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use filter_sandbox::filter::Filter;
+use spool::edges::Down;
+use spool::edges::outbox::{Event, Outbox};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use wire::control::SigningKey;
+use zeroize::Zeroizing;
+
+use super::dkim::{Kind, Signers};
+use super::lanes::Lanes;
+use super::limits;
+use super::reach::{self, World};
+use super::trip::Trip;
+use crate::peers::Keeper;
+
+/// What the whole role shares.
+pub struct Courier<W> {
+    /// The outside.
+    pub world: W,
+    /// What is ours.
+    pub house: reach::House,
+    /// The domain of the postmaster that notices come from.
+    pub domain: String,
+    /// Domains that may get mail in clear, or `*`.
+    pub clear_text: Vec<String>,
+    /// Opens what waits.
+    pub identity: Zeroizing<[u8; 32]>,
+    /// The strangers that look at notices.
+    pub filter: Arc<Filter>,
+    /// KiB of letters in memory.
+    pub memory: Memory,
+    signers: Mutex<HashMap<String, Arc<Signers>>>,
+    lanes: Mutex<Lanes>,
+    rests: Mutex<BTreeSet<i64>>,
+    connections: Arc<Semaphore>,
+    leases: Arc<Semaphore>,
+}
+
+impl<W> std::fmt::Debug for Courier<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Courier").field("domain", &self.domain).finish_non_exhaustive()
+    }
+}
+
+/// Room for letters, in KiB.
+#[derive(Debug)]
+pub struct Memory {
+    room: Arc<Semaphore>,
+    all: u32,
+}
+
+impl Memory {
+    /// So many bytes.
+    #[must_use]
+    pub fn new(bytes: u64) -> Self {
+        let all = u32::try_from(bytes / 1024).unwrap_or(u32::MAX).clamp(1024, Semaphore::MAX_PERMITS as u32 >> 1);
+        Self { room: Arc::new(Semaphore::new(all as usize)), all }
+    }
+
+    /// Waits for room for a letter of that size, as it is and converted. One larger than all gets all.
+    pub async fn take(&self, bytes: u32) -> Option<tokio::sync::OwnedSemaphorePermit> {
+        let wanted = (bytes / 1024).saturating_mul(2).saturating_add(64).min(self.all);
+        self.room.clone().acquire_many_owned(wanted).await.ok()
+    }
+}
+
+impl<W: World + Send + 'static> Courier<W> {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(
+        world: W,
+        house: reach::House,
+        (domain, clear_text): (String, Vec<String>),
+        identity: Zeroizing<[u8; 32]>,
+        filter: Arc<Filter>,
+        memory: Memory,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            world,
+            house,
+            domain,
+            clear_text,
+            identity,
+            filter,
+            memory,
+            signers: Mutex::default(),
+            lanes: Mutex::default(),
+            rests: Mutex::default(),
+            connections: Arc::new(Semaphore::new(limits::CONNECTIONS)),
+            leases: Arc::new(Semaphore::new(limits::LEASES)),
+        })
+    }
+
+    /// Signs with these keys from now on.
+    pub fn sign_with(&self, keys: &[SigningKey]) {
+        let domains: BTreeSet<String> = keys.iter().map(|key| key.domain.clone()).collect();
+        let mut signers = HashMap::new();
+        for domain in domains {
+            let its = keys.iter().filter(|key| key.domain == domain).map(|key| {
+                let kind = if key.rsa { Kind::Rsa } else { Kind::Ed25519 };
+                (key.selector.as_str(), kind, key.der.as_slice())
+            });
+            let mut its: Vec<_> = its.collect();
+            // RSA first: who reads only one signature reads the first.
+            its.sort_by_key(|(_, kind, _)| *kind != Kind::Rsa);
+            match Signers::new(&domain, &its) {
+                Ok(made) => drop(signers.insert(domain, Arc::new(made))),
+                Err(bad) => {
+                    tracing::error!(domain, why = bad.0, "a signing key is of no use; letters leave without it")
+                }
+            }
+        }
+        *lock(&self.signers) = signers;
+    }
+
+    /// Who signs for a domain.
+    pub fn signers(&self, domain: &str) -> Option<Arc<Signers>> {
+        lock(&self.signers).get(domain).cloned()
+    }
+
+    /// How the destinations behave.
+    pub fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        lock(&self.lanes)
+    }
+
+    /// Something may be due again then.
+    pub fn look_again(&self, at: i64) {
+        lock(&self.rests).insert(at);
+    }
+
+    /// Whether mail may go to that domain in clear.
+    #[must_use]
+    pub fn allows_clear_text(&self, domain: &str) -> bool {
+        let under =
+            |allowed: &str| domain == allowed || domain.strip_suffix(allowed).is_some_and(|head| head.ends_with('.'));
+        self.clear_text.iter().any(|allowed| allowed == "*" || under(allowed))
+    }
+
+    /// Serves one keeper until it is gone, or the role is to end.
+    pub async fn serve(
+        self: &Arc<Self>,
+        outbox: Outbox,
+        mut news: mpsc::Receiver<Event>,
+        keeper: Keeper,
+        mut drain: watch::Receiver<bool>,
+    ) {
+        let outbox = Arc::new(outbox);
+        let mut trips = JoinSet::new();
+        while !*drain.borrow() {
+            if self.send_off(&outbox, &keeper, &mut trips, &drain).await.is_err() {
+                break;
+            }
+            tokio::select! {
+                () = outbox.closed() => break,
+                () = keeper.closed() => break,
+                heard = news.recv() => match heard {
+                    Some(Event::Due) => {}
+                    Some(Event::Hurry) => self.lanes().wake(),
+                    None => break,
+                },
+                Some(_) = trips.join_next(), if !trips.is_empty() => {}
+                () = sleep(self.until_next_look()) => {}
+                _ = drain.changed() => {}
+            }
+        }
+        if *drain.borrow() {
+            let ended = async { while trips.join_next().await.is_some() {} };
+            let _ = timeout(crate::limits::DRAIN, ended).await;
+        }
+    }
+
+    /// Leases as much as there is room for.
+    async fn send_off(
+        self: &Arc<Self>,
+        outbox: &Arc<Outbox>,
+        keeper: &Keeper,
+        trips: &mut JoinSet<()>,
+        drain: &watch::Receiver<bool>,
+    ) -> Result<(), Down> {
+        while let (Ok(connection), Ok(lease)) =
+            (self.connections.clone().try_acquire_owned(), self.leases.clone().try_acquire_owned())
+        {
+            let per_destination = u16::try_from(limits::PER_DESTINATION).unwrap_or(u16::MAX);
+            let Some((leased, file)) = outbox.lease(None, per_destination).await? else { return Ok(()) };
+            let trip =
+                Trip { courier: self.clone(), outbox: outbox.clone(), keeper: keeper.clone(), drain: drain.clone() };
+            trips.spawn(async move {
+                let _lease = lease;
+                // A keeper that is gone has been noticed already.
+                let _ = trip.run(leased, file, connection).await;
+            });
+        }
+        Ok(())
+    }
+
+    fn until_next_look(&self) -> Duration {
+        let now = wire::date::now();
+        let mut rests = lock(&self.rests);
+        while rests.first().is_some_and(|at| *at <= now) {
+            rests.pop_first();
+        }
+        let next = rests.first().map_or(limits::LOOK, |at| (at - now).clamp(1, limits::LOOK));
+        Duration::from_secs(next.unsigned_abs())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

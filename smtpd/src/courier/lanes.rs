@@ -1,0 +1,218 @@
+//! How much goes to one destination at a time: few connections at first, more while they go well, none for a while
+//! when they do not; and no more letters a minute than a stranger takes from a small house. Destinations know nothing
+//! of each other, so none can delay another.
+
+use std::collections::HashMap;
+
+use super::limits;
+
+/// Connections to a destination nothing is known of.
+const AT_FIRST: u32 = 2;
+/// Seconds a destination rests after its first failed connection; doubled with each further one.
+const REST: i64 = 60;
+/// And at most.
+const LONGEST_REST: i64 = 3_600;
+/// Seconds after which an idle destination is forgotten.
+const FORGOTTEN: i64 = 2 * LONGEST_REST;
+
+/// What is known of one destination.
+#[derive(Debug, Clone)]
+struct Lane {
+    running: u32,
+    most: u32,
+    failures: u32,
+    rest_until: i64,
+    /// Letters that may go now, and when that was counted.
+    tokens: u32,
+    counted: i64,
+}
+
+/// All destinations of late.
+#[derive(Debug, Default)]
+pub struct Lanes {
+    lanes: HashMap<String, Lane>,
+}
+
+/// Whether a connection may begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Go {
+    /// Yes; [`Lanes::ended`] must follow.
+    Now,
+    /// As many as may are running; ask again when one has ended.
+    Busy,
+    /// Not before then.
+    NotBefore(i64),
+}
+
+/// How a connection went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Went {
+    /// The far server took letters, or refused them for what they are.
+    Well,
+    /// It could not be reached, broke off, or has no time.
+    Badly,
+}
+
+impl Lane {
+    const fn new(now: i64) -> Self {
+        Self { running: 0, most: AT_FIRST, failures: 0, rest_until: 0, tokens: limits::RATE_PER_MINUTE, counted: now }
+    }
+
+    fn refill(&mut self, now: i64) {
+        let seconds = now.saturating_sub(self.counted).clamp(0, 60);
+        let more = u64::from(limits::RATE_PER_MINUTE) * seconds.unsigned_abs() / 60;
+        if more > 0 || now < self.counted {
+            self.tokens = limits::RATE_PER_MINUTE.min(self.tokens + u32::try_from(more).unwrap_or(0));
+            self.counted = now;
+        }
+    }
+
+    fn is_idle(&self, now: i64) -> bool {
+        self.running == 0 && self.rest_until.max(self.counted).saturating_add(FORGOTTEN) < now
+    }
+}
+
+impl Lanes {
+    /// May a connection to that destination begin?
+    pub fn begin(&mut self, destination: &str, now: i64) -> Go {
+        self.make_room(now);
+        let lane = self.lanes.entry(destination.to_owned()).or_insert_with(|| Lane::new(now));
+        if now < lane.rest_until {
+            return Go::NotBefore(lane.rest_until);
+        }
+        // After a failure one connection feels the way.
+        let most = if lane.failures > 0 { 1 } else { lane.most };
+        if lane.running >= most {
+            return Go::Busy;
+        }
+        lane.running += 1;
+        Go::Now
+    }
+
+    /// May one more letter go over a connection that has begun?
+    pub fn letter(&mut self, destination: &str, now: i64) -> Go {
+        let Some(lane) = self.lanes.get_mut(destination) else { return Go::Now };
+        lane.refill(now);
+        if lane.tokens == 0 {
+            return Go::NotBefore(lane.counted.saturating_add(1));
+        }
+        lane.tokens -= 1;
+        Go::Now
+    }
+
+    /// A connection was broken off by ourselves: that says nothing about the far server.
+    pub fn broken_off(&mut self, destination: &str) {
+        if let Some(lane) = self.lanes.get_mut(destination) {
+            lane.running = lane.running.saturating_sub(1);
+        }
+    }
+
+    /// A connection has ended.
+    pub fn ended(&mut self, destination: &str, went: Went, now: i64) {
+        let Some(lane) = self.lanes.get_mut(destination) else { return };
+        lane.running = lane.running.saturating_sub(1);
+        match went {
+            Went::Well => {
+                lane.failures = 0;
+                lane.most = limits::PER_DESTINATION.min(lane.most + 1);
+            }
+            Went::Badly => {
+                lane.failures = lane.failures.saturating_add(1);
+                lane.most = AT_FIRST;
+                let rest = REST << lane.failures.saturating_sub(1).min(6);
+                lane.rest_until = lane.rest_until.max(now.saturating_add(rest.min(LONGEST_REST)));
+            }
+        }
+    }
+
+    /// The admin says "now": no destination rests any longer.
+    pub fn wake(&mut self) {
+        self.lanes.values_mut().for_each(|lane| lane.rest_until = 0);
+    }
+
+    fn make_room(&mut self, now: i64) {
+        if self.lanes.len() < limits::DESTINATIONS {
+            return;
+        }
+        self.lanes.retain(|_, lane| !lane.is_idle(now));
+        // Still too many: what merely rests is forgotten. What runs never is, and that is bounded elsewhere.
+        if self.lanes.len() >= limits::DESTINATIONS {
+            self.lanes.retain(|_, lane| lane.running > 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn more_while_it_goes_well() {
+        let mut lanes = Lanes::default();
+        assert_eq!([lanes.begin("a", 0), lanes.begin("a", 0), lanes.begin("a", 0)], [Go::Now, Go::Now, Go::Busy]);
+        // Another destination is not concerned.
+        assert_eq!(lanes.begin("b", 0), Go::Now);
+        for _ in 0..40 {
+            lanes.ended("a", Went::Well, 1);
+            assert_eq!(lanes.begin("a", 1), Go::Now);
+        }
+        let more = (0..100).filter(|_| lanes.begin("a", 1) == Go::Now).count();
+        assert_eq!(more, limits::PER_DESTINATION as usize - 2);
+    }
+
+    #[test]
+    fn rest_after_failures_and_one_to_feel_the_way() {
+        let mut lanes = Lanes::default();
+        lanes.begin("a", 0);
+        lanes.ended("a", Went::Badly, 100);
+        assert_eq!(lanes.begin("a", 159), Go::NotBefore(160));
+        assert_eq!([lanes.begin("a", 160), lanes.begin("a", 160)], [Go::Now, Go::Busy]);
+        lanes.ended("a", Went::Badly, 161);
+        assert_eq!(lanes.begin("a", 200), Go::NotBefore(281));
+        lanes.wake();
+        assert_eq!(lanes.begin("a", 200), Go::Now);
+        for _ in 0..70 {
+            lanes.ended("a", Went::Badly, 1_000);
+        }
+        assert_eq!(lanes.begin("a", 1_000), Go::NotBefore(1_000 + LONGEST_REST));
+    }
+
+    #[test]
+    fn what_is_broken_off_makes_room() {
+        let mut lanes = Lanes::default();
+        assert_eq!([lanes.begin("a", 0), lanes.begin("a", 0), lanes.begin("a", 0)], [Go::Now, Go::Now, Go::Busy]);
+        lanes.broken_off("a");
+        assert_eq!(lanes.begin("a", 0), Go::Now);
+    }
+
+    #[test]
+    fn letters_a_minute() {
+        let mut lanes = Lanes::default();
+        lanes.begin("a", 0);
+        let at_once = (0..1_000).filter(|_| lanes.letter("a", 0) == Go::Now).count();
+        assert_eq!(at_once, limits::RATE_PER_MINUTE as usize);
+        let in_ten_seconds = (0..1_000).filter(|_| lanes.letter("a", 10) == Go::Now).count();
+        assert_eq!(in_ten_seconds, limits::RATE_PER_MINUTE as usize / 6);
+        // A clock that was set back refills nothing, and locks nothing for ever.
+        assert!(matches!(lanes.letter("a", -1_000), Go::NotBefore(_)));
+        assert_eq!(lanes.letter("a", -990), Go::Now);
+    }
+
+    proptest! {
+        #[test]
+        fn bounded_whatever_happens(steps in prop::collection::vec((0u8..4, 0u32..4_000, 0i64..100), 1..6_000)) {
+            let (mut lanes, mut now, mut running) = (Lanes::default(), 0, 0usize);
+            for (what, name, passed) in steps {
+                now += passed;
+                let name = name.to_string();
+                match what {
+                    0 | 1 => running += usize::from(lanes.begin(&name, now) == Go::Now),
+                    2 => lanes.ended(&name, Went::Badly, now),
+                    _ => lanes.ended(&name, Went::Well, now),
+                }
+                prop_assert!(lanes.lanes.len() <= limits::DESTINATIONS + running);
+            }
+        }
+    }
+}

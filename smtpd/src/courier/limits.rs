@@ -1,0 +1,99 @@
+//! Every bound of the courier, next to where it comes from.
+
+use std::time::Duration;
+
+/// Octets of a reply line that are read, CRLF included. RFC 5321 §4.5.3.1.5 says 512; some servers say more.
+pub const REPLY_LINE: usize = 2_048;
+/// Lines of one reply; more is no reply.
+pub const REPLY_LINES: usize = 128;
+/// Bytes of one reply that are kept.
+pub const REPLY: usize = 16 * 1024;
+/// Bytes of a far server's words that go into the journal, a notice or a list.
+pub const WORDS: usize = 800;
+/// Recipients of one transaction: every server must take so many (RFC 5321 §4.5.3.1.8).
+pub const RECIPIENTS: usize = 100;
+
+/// Time for a connection to be made.
+pub const CONNECT: Duration = Duration::from_secs(30);
+/// Time for the greeting (RFC 5321 §4.5.3.2.1).
+pub const GREETING: Duration = Duration::from_secs(300);
+/// Time for the answer to EHLO, STARTTLS, MAIL, RCPT and RSET (§4.5.3.2.2, 4.5.3.2.3).
+pub const COMMAND: Duration = Duration::from_secs(300);
+/// Time for the 354 (§4.5.3.2.4).
+pub const DATA: Duration = Duration::from_secs(120);
+/// Time for one piece of the letter to be taken (§4.5.3.2.5).
+pub const DATA_BLOCK: Duration = Duration::from_secs(180);
+/// Time for the answer to the end of data (§4.5.3.2.6).
+pub const END_OF_DATA: Duration = Duration::from_secs(600);
+/// Time for the answer to QUIT: nothing depends on it.
+pub const QUIT: Duration = Duration::from_secs(10);
+
+/// Hosts of one destination that are tried in one attempt.
+pub const HOSTS: usize = 10;
+/// Addresses of one host that are tried in one attempt.
+pub const ADDRESSES: usize = 8;
+/// MX records of a domain that are looked at.
+pub const MX_RECORDS: usize = 100;
+/// CNAMEs followed one after another (RFC 1034 §5.2.2 names no number; resolvers take 8 to 16).
+pub const CNAMES: usize = 8;
+
+/// Bytes of an MTA-STS policy (RFC 8461 §3.3 suggests 64 KiB).
+pub const STS_POLICY: usize = 64 * 1024;
+/// Patterns of an MTA-STS policy.
+pub const STS_PATTERNS: usize = 100;
+/// Seconds a policy may be kept (RFC 8461 §3.2: at most 31557600).
+pub const STS_MAX_AGE: u64 = 31_557_600;
+/// Policies remembered.
+pub const STS_POLICIES: usize = 2_000;
+/// Seconds after which a policy is fetched again although its id is the same (RFC 8461 §10.2 advises so daily).
+pub const STS_REFRESH: i64 = 86_400;
+/// Seconds after a fetch that failed before the next (RFC 8461 §3.3 suggests five minutes or more).
+pub const STS_RETRY: i64 = 300;
+
+/// Time for the fetch of a policy (RFC 8461 §3.3: a minute).
+pub const STS_FETCH: Duration = Duration::from_secs(60);
+/// TLSA records of one name that are looked at.
+pub const TLSA_RECORDS: usize = 40;
+/// Bytes of one certificate that is looked at.
+pub const CERTIFICATE: usize = 64 * 1024;
+/// Certificates of a chain that are looked at.
+pub const CHAIN: usize = 10;
+
+/// Seconds after which a letter that could not be delivered comes back (RFC 5321 §4.5.4.1: four to five days).
+pub const GIVE_UP: i64 = 5 * 86_400;
+/// Seconds after which its sender hears that it still waits.
+pub const DELAYED: i64 = 4 * 3_600;
+
+/// Destinations remembered by their behaviour.
+pub const DESTINATIONS: usize = 2_000;
+/// Connections to one destination at a time.
+pub const PER_DESTINATION: u32 = 10;
+/// Letters a minute to one destination, at most.
+pub const RATE_PER_MINUTE: u32 = 300;
+
+/// Levels of parts that are looked into when a letter is converted.
+pub const LEVELS: usize = 50;
+/// Bytes of a boundary (RFC 2046 §5.1.1: 70).
+pub const BOUNDARY: usize = 70;
+
+/// Bytes of the original's header that go into a notice.
+pub const RETURNED_HEADER: usize = 32 * 1024;
+/// Bytes of the original that go into a notice of failure when the whole was asked for.
+pub const RETURNED_WHOLE: usize = 256 * 1024;
+
+/// Days a rewritten sender takes bounces.
+pub const REWRITTEN_DAYS: u32 = 30;
+/// Connections at a time, all destinations together.
+pub const CONNECTIONS: usize = 64;
+/// Leases at a time: those too that wait for a mailbox that takes no notices now.
+pub const LEASES: usize = 200;
+/// Letters over one connection; then others have their turn.
+pub const LETTERS: usize = 100;
+/// Time a notice waits when its sender's mailbox, or a part of this house, takes nothing now.
+pub const NOTICE_RETRY: Duration = Duration::from_secs(300);
+/// Seconds after which a notice that nobody takes is given up.
+pub const NOTICE_GIVE_UP: i64 = 10 * 86_400;
+/// Seconds a destination rests when as many connections as it may have are running.
+pub const BUSY: i64 = 1;
+/// Seconds between two questions for something due, when nothing says that there is.
+pub const LOOK: i64 = 30;

@@ -1,0 +1,43 @@
+//! Mail that leaves: the parts of the `courier` role that decide. They are pure; a clock, answers of DNS and
+//! bytes of far servers are handed in.
+//!
+//! | part | decides |
+//! | --- | --- |
+//! | [`session`] | what is said to a far server, and the fate of each recipient |
+//! | [`destination`] | which hosts take mail for a domain, in which order |
+//! | [`tls_rule`], [`mta_sts`], [`dane`], [`verifier`] | what a host must prove before it gets a letter |
+//! | [`schedule`], [`lanes`] | when the next attempt is, and how many go at once |
+//! | [`dkim`], [`convert`], [`srs`], [`text`] | what is changed about a letter on its way out |
+//! | [`outcome`], [`dsn`] | what becomes of each recipient, and what the sender hears |
+//!
+//! [`link`] speaks one session over a connection, [`reach`] finds the host for it. [`role`] is the process, [`engine`]
+//! takes what is due, [`trip`] is one connection's work, [`tell`] puts notices into mailboxes; [`outside`] is the world:
+//! [`dns`], [`https`].
+
+pub mod convert;
+pub mod dane;
+pub mod destination;
+pub mod dkim;
+pub mod dns;
+pub mod dsn;
+pub mod engine;
+pub mod fate;
+pub mod https;
+pub mod key_maker;
+pub mod lanes;
+pub mod limits;
+pub mod link;
+pub mod mta_sts;
+pub mod outcome;
+pub mod outside;
+pub mod reach;
+pub mod reply;
+pub mod role;
+pub mod schedule;
+pub mod session;
+pub mod srs;
+pub mod tell;
+pub mod text;
+pub mod tls_rule;
+pub mod trip;
+pub mod verifier;

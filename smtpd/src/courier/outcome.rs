@@ -1,0 +1,303 @@
+//! What an attempt comes to: the next state of each recipient, and the notices that are due.
+
+use ring::digest;
+use spool::edges::outbox::{Outgoing, OutgoingRecipient, Said, State};
+use spool::names::{LetterId, TransactionId};
+
+use super::dsn::{self, Kind};
+use super::fate::{Fate, Status, Why};
+use super::limits;
+use super::schedule::{self, Next};
+use super::session::Notify;
+
+/// One attempt's circumstances.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempt {
+    /// Now.
+    pub now: i64,
+    /// Any random number.
+    pub jitter: u64,
+    /// The far server makes notices itself (DSN): what it took it also tells.
+    pub far_notifies: bool,
+}
+
+/// The states after an attempt, of the recipients it was about, by number.
+#[must_use]
+pub fn states(outgoing: &Outgoing, fates: &[(u16, Fate)], attempt: Attempt) -> Vec<(u16, State)> {
+    let some_taken = fates.iter().any(|(_, fate)| matches!(fate, Fate::Delivered(_)));
+    let after = fates.iter().filter_map(|(number, fate)| {
+        let one = outgoing.recipients.get(usize::from(*number))?;
+        Some((*number, state(outgoing, one, fate, some_taken, attempt)?))
+    });
+    after.collect()
+}
+
+fn state(
+    outgoing: &Outgoing,
+    one: &OutgoingRecipient,
+    fate: &Fate,
+    some_taken: bool,
+    attempt: Attempt,
+) -> Option<State> {
+    let State::Waiting { failures, delay_told, .. } = &one.state else { return None };
+    let last = said(fate.why(), attempt.now);
+    Some(match fate {
+        Fate::Delivered(_) => {
+            let tell = !attempt.far_notifies && hears(outgoing, one, Kind::Relayed);
+            decided(true, last, tell)
+        }
+        Fate::Failed(_) => decided(false, last, hears(outgoing, one, Kind::Failure)),
+        // It had enough of the others: the rest at once, and that is no failure.
+        Fate::Deferred(why) if some_taken && why.is_too_many_recipients() => {
+            State::Waiting { failures: *failures, due: attempt.now, delay_told: *delay_told, last: Some(last) }
+        }
+        Fate::Deferred(_) => {
+            let failures = failures.saturating_add(1);
+            match schedule::next(outgoing.queued, failures, attempt.now, attempt.jitter) {
+                Next::At(due) => State::Waiting { failures, due, delay_told: *delay_told, last: Some(last) },
+                Next::GiveUp => decided(false, given_up(last), hears(outgoing, one, Kind::Failure)),
+            }
+        }
+    })
+}
+
+fn decided(delivered: bool, last: Said, tell: bool) -> State {
+    if tell { State::Untold { delivered, last } } else { State::Done { delivered } }
+}
+
+/// RFC 3463 X.4.7: the time is over.
+fn given_up(last: Said) -> Said {
+    let words = bounded(&format!("given up after five days. The last answer: {}", why(&last)));
+    Said { status: (5, 4, 7), by: None, words, at: last.at }
+}
+
+fn hears(outgoing: &Outgoing, one: &OutgoingRecipient, kind: Kind) -> bool {
+    outgoing.sender.is_some() && dsn::is_wanted(kind, notify(one))
+}
+
+/// NOTIFY as the keeper has it.
+#[must_use]
+pub fn notify(one: &OutgoingRecipient) -> Option<Notify> {
+    one.notify.map(|(success, failure, delay)| Notify { success, failure, delay })
+}
+
+/// A notice that is due, and the recipients it is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// What.
+    pub kind: Kind,
+    /// By number.
+    pub recipients: Vec<u16>,
+    /// The name under which it is deposited: the same each time, so that a crash between the deposit and its record makes
+    /// no second one.
+    pub transaction: TransactionId,
+    /// Their states once it is deposited.
+    pub then: Vec<(u16, State)>,
+}
+
+/// The notices that a letter's sender is to get now, about recipients that are leased.
+#[must_use]
+pub fn due(letter: LetterId, outgoing: &Outgoing, leased: &[u16], now: i64) -> Vec<Due> {
+    let until = outgoing.queued.saturating_add(limits::GIVE_UP);
+    let failed = notice(letter, (outgoing, leased), Kind::Failure, |state| match state {
+        State::Untold { delivered: false, .. } => Some(State::Done { delivered: false }),
+        _ => None,
+    });
+    let passed_on = notice(letter, (outgoing, leased), Kind::Relayed, |state| match state {
+        State::Untold { delivered: true, .. } => Some(State::Done { delivered: true }),
+        _ => None,
+    });
+    let late = notice(letter, (outgoing, leased), Kind::Delay(until), |state| match state {
+        State::Waiting { failures, due, delay_told: false, last: last @ Some(_) }
+            if schedule::is_delayed(outgoing.queued, now) =>
+        {
+            Some(State::Waiting { failures: *failures, due: *due, delay_told: true, last: last.clone() })
+        }
+        _ => None,
+    });
+    [failed, passed_on, late].into_iter().flatten().collect()
+}
+
+fn notice(
+    letter: LetterId,
+    (outgoing, leased): (&Outgoing, &[u16]),
+    kind: Kind,
+    after: impl Fn(&State) -> Option<State>,
+) -> Option<Due> {
+    let all = outgoing.recipients.iter().zip(0u16..);
+    let about = all.filter(|(one, number)| leased.contains(number) && hears(outgoing, one, kind));
+    let then: Vec<(u16, State)> = about.filter_map(|(one, number)| Some((number, after(&one.state)?))).collect();
+    let recipients: Vec<u16> = then.iter().map(|(number, _)| *number).collect();
+    let transaction = name(letter, kind, &recipients);
+    (!then.is_empty()).then_some(Due { kind, recipients, transaction, then })
+}
+
+fn name(letter: LetterId, kind: Kind, recipients: &[u16]) -> TransactionId {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(b"postern notice\0");
+    context.update(&letter.0);
+    context.update(match kind {
+        Kind::Failure => b"f",
+        Kind::Delay(_) => b"d",
+        Kind::Relayed => b"r",
+    });
+    recipients.iter().for_each(|number| context.update(&number.to_le_bytes()));
+    let mut name = [0; 16];
+    name.copy_from_slice(&context.finish().as_ref()[..16]);
+    TransactionId(name)
+}
+
+/// For the keeper.
+#[must_use]
+pub fn said(why: &Why, at: i64) -> Said {
+    let status = (why.status.class, why.status.subject, why.status.detail);
+    Said { status, by: why.said.clone(), words: bounded(&why.words), at }
+}
+
+/// From the keeper.
+#[must_use]
+pub fn why(said: &Said) -> Why {
+    let (class, subject, detail) = said.status;
+    Why { status: Status::new(class, subject, detail), said: said.by.clone(), words: said.words.clone() }
+}
+
+/// The keeper drops a courier that hands in more, or controls.
+fn bounded(words: &str) -> String {
+    let mut out = String::new();
+    for c in words.chars().map(|c| if c.is_control() { '?' } else { c }) {
+        if out.len() + c.len_utf8() > spool::edges::outbox::limits::WORDS {
+            break;
+        }
+        out.push(c);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use spool::names::MailboxId;
+
+    const ALL: Option<(bool, bool, bool)> = Some((true, true, true));
+    const NEVER: Option<(bool, bool, bool)> = Some((false, false, false));
+    const LETTER: LetterId = LetterId([1; 16]);
+
+    fn outgoing(sender: Option<&str>, notify: &[Option<(bool, bool, bool)>]) -> Outgoing {
+        let recipients = notify.iter().map(|notify| OutgoingRecipient {
+            address: "ben@far.test".into(),
+            original: None,
+            notify: *notify,
+            state: State::new(0),
+        });
+        Outgoing {
+            mailbox: MailboxId(1),
+            sender: sender.map(String::from),
+            queued: 0,
+            size: 1,
+            generation: 1,
+            digest: [0; 32],
+            eight_bit: false,
+            international: false,
+            require_tls: false,
+            full: None,
+            envelope_id: None,
+            recipients: recipients.collect(),
+            held: false,
+        }
+    }
+
+    fn because(class: u8, subject: u16, detail: u16) -> Why {
+        Why { status: Status::new(class, subject, detail), said: Some(("mx.far.test".into(), 450)), words: "so".into() }
+    }
+
+    fn at(now: i64) -> Attempt {
+        Attempt { now, jitter: 125, far_notifies: false }
+    }
+
+    fn one(sender: Option<&str>, notify: Option<(bool, bool, bool)>, fate: Fate, attempt: Attempt) -> State {
+        states(&outgoing(sender, &[notify]), &[(0, fate)], attempt).remove(0).1
+    }
+
+    const ANNA: Option<&str> = Some("anna@home.test");
+
+    #[test]
+    fn who_is_told_of_what() {
+        let taken = || Fate::Delivered(because(2, 0, 0));
+        let refused = || Fate::Failed(because(5, 1, 1));
+        let done = |delivered| State::Done { delivered };
+        assert_eq!(one(ANNA, None, taken(), at(1)), done(true));
+        assert!(matches!(one(ANNA, ALL, taken(), at(1)), State::Untold { delivered: true, .. }));
+        assert_eq!(one(ANNA, ALL, taken(), Attempt { far_notifies: true, ..at(1) }), done(true));
+        assert!(matches!(one(ANNA, None, refused(), at(1)), State::Untold { delivered: false, .. }));
+        assert_eq!(one(ANNA, NEVER, refused(), at(1)), done(false));
+        assert_eq!(one(None, None, refused(), at(1)), done(false), "never to the null sender");
+        assert_eq!(one(None, ALL, taken(), at(1)), done(true));
+    }
+
+    #[test]
+    fn later_and_at_last_never() {
+        let later = || Fate::Deferred(because(4, 2, 0));
+        let State::Waiting { failures: 1, due, last: Some(last), .. } = one(ANNA, None, later(), at(0)) else {
+            panic!()
+        };
+        assert!(due > 0 && due < 200 && last.words == "so");
+        let State::Untold { delivered: false, last } = one(ANNA, None, later(), at(limits::GIVE_UP)) else { panic!() };
+        assert_eq!(last.status, (5, 4, 7));
+        assert!(last.words.contains("five days") && last.words.ends_with("mx.far.test says: 450 so"), "{}", last.words);
+    }
+
+    #[test]
+    fn the_rest_at_once_when_it_was_only_too_many() {
+        let fates = [(0, Fate::Delivered(because(2, 0, 0))), (1, Fate::Deferred(because(4, 5, 3)))];
+        let after = states(&outgoing(ANNA, &[None, None]), &fates, at(50));
+        assert!(matches!(after[1].1, State::Waiting { failures: 0, due: 50, .. }));
+        // Nobody taken: then it is a failure like any other.
+        let after = states(&outgoing(ANNA, &[None, None]), &fates[1..], at(50));
+        assert!(matches!(after[0].1, State::Waiting { failures: 1, due: 51.., .. }));
+    }
+
+    #[test]
+    fn notices_each_once() {
+        let mut letter = outgoing(ANNA, &[None, ALL, NEVER, None]);
+        let last = said(&because(5, 1, 1), 1);
+        letter.recipients[0].state = State::Untold { delivered: false, last: last.clone() };
+        letter.recipients[1].state = State::Untold { delivered: true, last: last.clone() };
+        letter.recipients[2].state =
+            State::Waiting { failures: 9, due: 1, delay_told: false, last: Some(last.clone()) };
+        letter.recipients[3].state = State::Waiting { failures: 9, due: 1, delay_told: false, last: Some(last) };
+        let notices = due(LETTER, &letter, &[0, 1, 2, 3], limits::DELAYED);
+        let shown: Vec<_> = notices.iter().map(|due| (due.kind, due.recipients.clone())).collect();
+        let until = Kind::Delay(limits::GIVE_UP);
+        assert_eq!(shown, [(Kind::Failure, vec![0]), (Kind::Relayed, vec![1]), (until, vec![3])]);
+        assert_eq!(
+            due(LETTER, &letter, &[0, 1, 2, 3], limits::DELAYED),
+            notices,
+            "the same names, if it is to be done again"
+        );
+        assert_eq!(due(LETTER, &letter, &[1], limits::DELAYED).len(), 1);
+        let names: std::collections::HashSet<_> = notices.iter().map(|due| due.transaction).collect();
+        assert_eq!(names.len(), 3);
+        assert_eq!(due(LETTER, &letter, &[0, 1, 2, 3], limits::DELAYED - 1).len(), 2);
+        for notice in &notices {
+            for (number, state) in &notice.then {
+                letter.recipients[usize::from(*number)].state = state.clone();
+            }
+        }
+        assert_eq!(due(LETTER, &letter, &[0, 1, 2, 3], limits::GIVE_UP), []);
+    }
+
+    proptest! {
+        #[test]
+        fn what_the_keeper_gets_is_within_its_bounds(words in "\\PC{0,3000}|[\\x00-\\x1f]{0,10}", now in 0i64..600_000) {
+            let fate = Fate::Deferred(Why { words, ..because(4, 2, 0) });
+            match one(ANNA, None, fate, at(now)) {
+                State::Waiting { last: Some(last), .. } | State::Untold { last, .. } => {
+                    prop_assert!(last.words.len() <= spool::edges::outbox::limits::WORDS);
+                    prop_assert!(!last.words.chars().any(char::is_control));
+                }
+                other => prop_assert!(false, "{other:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The outside as it is: DNS, policies over HTTPS, connections.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::RootCertStore;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tracing::info;
+
+use super::dane::Tlsa;
+use super::destination::{self, Answer, Mx, Own, Reach};
+use super::dns::Dns;
+use super::limits;
+use super::mta_sts::{self, Ask, BadPolicy, Policies, Policy, Record};
+use super::reach::World;
+use super::{https, mta_sts::host_and_path};
+
+/// The real world.
+#[derive(Debug)]
+pub struct Outside {
+    dns: Dns,
+    own: Own,
+    roots: Arc<RootCertStore>,
+    policies: Mutex<Policies>,
+}
+
+impl Outside {
+    /// With these means.
+    #[must_use]
+    pub fn new(dns: Dns, own: Own, roots: Arc<RootCertStore>) -> Self {
+        Self { dns, own, roots, policies: Mutex::default() }
+    }
+
+    fn policies(&self) -> std::sync::MutexGuard<'_, Policies> {
+        self.policies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn fetch(&self, domain: &str) -> Result<Policy, String> {
+        let (host, path) = host_and_path(domain);
+        let (six, four) = tokio::join!(self.dns.six(&host), self.dns.four(&host));
+        let Reach::At(addresses) = destination::addresses(&host, &six, &four, &self.own) else {
+            return Err(format!("{host} has no address"));
+        };
+        let mut last = format!("{host} has no address");
+        for address in addresses {
+            let fetched = async {
+                let stream = self.connect(SocketAddr::new(address, 443)).await.map_err(|error| error.to_string())?;
+                https::get(stream, self.roots.clone(), &host, path).await
+            };
+            match timeout(limits::STS_FETCH, fetched).await {
+                Ok(Ok(file)) => return Policy::parse(&file).map_err(|BadPolicy(what)| what.to_owned()),
+                Ok(Err(words)) => last = words,
+                Err(_) => last = format!("{host} does not answer"),
+            }
+        }
+        Err(last)
+    }
+}
+
+impl World for Outside {
+    type Stream = TcpStream;
+
+    async fn mx(&self, domain: &str) -> Answer<Mx> {
+        self.dns.mx(domain).await
+    }
+
+    async fn six(&self, host: &str) -> Answer<Ipv6Addr> {
+        self.dns.six(host).await
+    }
+
+    async fn four(&self, host: &str) -> Answer<Ipv4Addr> {
+        self.dns.four(host).await
+    }
+
+    async fn tlsa(&self, host: &str) -> Answer<Tlsa> {
+        self.dns.tlsa(host).await
+    }
+
+    async fn policy(&self, domain: &str) -> Option<Policy> {
+        let record = match self.dns.txt(&format!("_mta-sts.{domain}")).await {
+            Answer::Found { records, .. } => mta_sts::id(&records).map_or(Record::None, Record::Id),
+            Answer::Nothing { .. } | Answer::NoName { .. } => Record::None,
+            Answer::Failed => Record::Failed,
+        };
+        let asked = self.policies().ask(domain, &record, wire::date::now());
+        match (asked, record) {
+            (Ask::Use(policy), _) => policy,
+            (Ask::Fetch, Record::Id(id)) => {
+                let fetched = self.fetch(domain).await;
+                if let Err(why) = &fetched {
+                    info!(domain, why, "no MTA-STS policy");
+                }
+                let fetched = fetched.map_err(|_| BadPolicy("not fetched"));
+                self.policies().fetched(domain, &id, fetched, wire::date::now())
+            }
+            (Ask::Fetch, _) => None,
+        }
+    }
+
+    async fn connect(&self, to: SocketAddr) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect(to).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+}
+
+/// The addresses that are ours, of those we listen on: all of them says nothing.
+#[must_use]
+pub fn own_addresses(bound: &[IpAddr]) -> Vec<IpAddr> {
+    bound.iter().copied().filter(|address| !address.is_unspecified()).collect()
+}

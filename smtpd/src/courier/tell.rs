@@ -1,0 +1,149 @@
+//! Notices to senders: made, looked at by a stranger like any letter, and put into their own mailbox.
+
+use filter_sandbox::report::Facts as Envelope;
+use spool::edges::outbox::{Leased, Outgoing, State};
+use spool::edges::{Down, Into, Recipient, Size};
+use spool::names::LetterId;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use super::dsn::{self, About, Facts};
+use super::limits;
+use super::outcome::{self, Due};
+use super::reach::World;
+use super::session::Return;
+use super::trip::Trip;
+use crate::final_bytes::FinalBytes;
+use crate::sealing::{Letter, Letters, store};
+use crate::session::Outcome;
+
+/// What became of a notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// It lies in the mailbox.
+    Yes,
+    /// There is nobody to tell.
+    Nobody,
+    /// Not now.
+    Later,
+}
+
+/// Tells a sender what is decided about some recipients, and writes down that it was told.
+///
+/// # Errors
+/// [`Down`].
+pub async fn told<W: World + Send + 'static>(
+    trip: &Trip<W>,
+    leased: &Leased,
+    text: &[u8],
+    connection: OwnedSemaphorePermit,
+) -> Result<(), Down> {
+    let now = wire::date::now();
+    let mut states = Vec::new();
+    let mut later = false;
+    for due in outcome::due(leased.letter, &leased.outgoing, &leased.recipients, now) {
+        match deposit(trip, leased.letter, &leased.outgoing, &due, text).await {
+            Told::Later if now.saturating_sub(leased.outgoing.queued) < limits::NOTICE_GIVE_UP => later = true,
+            _ => states.extend(due.then),
+        }
+    }
+    if !later {
+        states.extend(unheard(leased, &states));
+    } else if states.is_empty() {
+        // The lease is kept meanwhile, so that others come first.
+        drop(connection);
+        let _ = timeout(limits::NOTICE_RETRY, trip.drain.clone().wait_for(|drain| *drain)).await;
+    }
+    trip.outbox.report(leased.lease, states).await.map(drop)
+}
+
+/// Those that no notice is about: nobody wants to hear of them.
+fn unheard(leased: &Leased, told: &[(u16, State)]) -> Vec<(u16, State)> {
+    let rest = leased.recipients.iter().filter(|number| !told.iter().any(|(told, _)| told == *number));
+    let done = rest.filter_map(|number| match leased.outgoing.recipients.get(usize::from(*number))?.state {
+        State::Untold { delivered, .. } => Some((*number, State::Done { delivered })),
+        State::Waiting { .. } | State::Done { .. } => None,
+    });
+    done.collect()
+}
+
+/// Puts a notice into its mailbox. Under its name it is there once, however often it is put.
+pub async fn deposit<W: World + Send + 'static>(
+    trip: &Trip<W>,
+    letter: LetterId,
+    outgoing: &Outgoing,
+    due: &Due,
+    text: &[u8],
+) -> Told {
+    let Some(notice) = notice(trip, outgoing, due, text) else { return Told::Nobody };
+    let Some(to) = &outgoing.sender else { return Told::Nobody };
+    let targets = match trip.keeper.recipient(due.transaction, to, Size::Said(notice.len() as u64)).await {
+        Ok(Recipient::Known(targets)) => targets,
+        Ok(Recipient::Unknown | Recipient::NotLocal | Recipient::Remote { .. }) => return Told::Nobody,
+        Ok(Recipient::OverQuota | Recipient::NotNow | Recipient::Separately) | Err(Down) => return Told::Later,
+    };
+    let outcome = examined(trip, notice).await;
+    let outcome = match outcome {
+        Some(notice) => store(&trip.keeper, due.transaction, Letters::address(&targets, None), &notice, None).await,
+        None => Outcome::Unfiltered,
+    };
+    if outcome != Outcome::Delivered {
+        trip.keeper.abandon(due.transaction).await;
+        warn!(%letter, ?outcome, "a notice could not be delivered");
+        return Told::Later;
+    }
+    info!(%letter, kind = ?due.kind, recipients = due.recipients.len(), "its sender was told");
+    Told::Yes
+}
+
+async fn examined<W: World + Send + 'static>(trip: &Trip<W>, notice: Vec<u8>) -> Option<Letter> {
+    let made = FinalBytes::whole(notice);
+    let facts = Envelope { sender_domain: String::new(), script: Vec::new() };
+    match trip.courier.filter.examine(&made.slices(), &facts).await {
+        Ok(report) => Letter::new(made, &report, Into::Inbox),
+        Err(error) => {
+            warn!(%error, "a notice could not be examined");
+            None
+        }
+    }
+}
+
+fn notice<W>(trip: &Trip<W>, outgoing: &Outgoing, due: &Due, text: &[u8]) -> Option<Vec<u8>> {
+    let said: Vec<_> = due
+        .recipients
+        .iter()
+        .filter_map(|number| {
+            let one = outgoing.recipients.get(usize::from(*number))?;
+            match &one.state {
+                State::Waiting { last: Some(last), .. } | State::Untold { last, .. } => {
+                    Some((one, outcome::why(last), last.at))
+                }
+                State::Waiting { last: None, .. } | State::Done { .. } => None,
+            }
+        })
+        .collect();
+    let about: Vec<About<'_>> = said
+        .iter()
+        .map(|(one, why, at)| About {
+            address: &one.address,
+            original: one.original.as_deref(),
+            notify: outcome::notify(one),
+            why,
+            at: *at,
+        })
+        .collect();
+    let id: String = due.transaction.0.iter().map(|byte| format!("{byte:02x}")).collect();
+    let facts = Facts {
+        host: &trip.courier.house.hello,
+        domain: &trip.courier.domain,
+        id: &id,
+        sender: outgoing.sender.as_deref(),
+        envelope_id: outgoing.envelope_id.as_deref(),
+        ret: outgoing.full.map(|full| if full { Return::Full } else { Return::Headers }),
+        queued: outgoing.queued,
+        now: wire::date::now(),
+        letter: text,
+    };
+    dsn::notice(due.kind, &facts, &about)
+}

@@ -1,0 +1,330 @@
+//! One lease, and what else goes the same way: opens the letter, connects, sends, reports, takes the next.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use spool::edges::Down;
+use spool::edges::outbox::{Leased, Outbox, Outgoing, State};
+use spool::keys::{Identities, Identity};
+use spool::letter::{Expect, Opened};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tracing::{info, warn};
+
+use super::convert;
+use super::engine::Courier;
+use super::fate::{Fate, Status, Why};
+use super::lanes::{Go, Went};
+use super::limits;
+use super::link::Link;
+use super::outcome::{self, Attempt};
+use super::reach::{self, Wish, World};
+use super::session::{Extensions, Letter, Recipient, Return};
+use super::tell;
+use crate::authors::{self, Authors};
+use crate::peers::Keeper;
+use crate::session::path::Address;
+
+/// The means of one trip.
+#[derive(Debug)]
+pub struct Trip<W> {
+    /// What the role shares.
+    pub courier: Arc<Courier<W>>,
+    /// Where the lease came from.
+    pub outbox: Arc<Outbox>,
+    /// Where notices go.
+    pub keeper: Keeper,
+    /// Whether the role is to end.
+    pub drain: watch::Receiver<bool>,
+}
+
+/// A place in a lane, given back however the trip ends: with its keeper, it is broken off anywhere.
+struct Place<'a, W: World + Send + 'static> {
+    courier: &'a Courier<W>,
+    destination: &'a str,
+    went: Option<Went>,
+}
+
+impl<W: World + Send + 'static> Place<'_, W> {
+    fn taken(mut self, went: Result<Went, Down>) -> Result<(), Down> {
+        self.went = went.as_ref().ok().copied();
+        went.map(drop)
+    }
+}
+
+impl<W: World + Send + 'static> Drop for Place<'_, W> {
+    fn drop(&mut self) {
+        let mut lanes = self.courier.lanes();
+        match self.went {
+            Some(went) => lanes.ended(self.destination, went, wire::date::now()),
+            None => lanes.broken_off(self.destination),
+        }
+    }
+}
+
+/// A letter that is leased, and open.
+struct Open {
+    leased: Leased,
+    bytes: Result<Vec<u8>, Why>,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+/// A connection, and what it is good for.
+struct Ready<S> {
+    link: Link<S>,
+    require_tls: bool,
+    sent: usize,
+}
+
+impl<W: World + Send + 'static> Trip<W> {
+    /// From the lease to the last report.
+    ///
+    /// # Errors
+    /// [`Down`].
+    pub async fn run(self, leased: Leased, file: OwnedFd, connection: OwnedSemaphorePermit) -> Result<(), Down> {
+        if leased.destination.is_empty() {
+            let open = self.open(leased, file).await;
+            return tell::told(&self, &open.leased, open.bytes.as_deref().unwrap_or_default(), connection).await;
+        }
+        let destination = leased.destination.clone();
+        let begun = self.courier.lanes().begin(&destination, wire::date::now());
+        let until = match begun {
+            Go::Now => {
+                let place = Place { courier: &self.courier, destination: &destination, went: None };
+                return place.taken(self.letters(leased, file).await);
+            }
+            Go::Busy => wire::date::now().saturating_add(limits::BUSY),
+            Go::NotBefore(until) => until,
+        };
+        self.rest(destination, until).await?;
+        self.outbox.report(leased.lease, Vec::new()).await.map(drop)
+    }
+
+    async fn rest(&self, destination: String, until: i64) -> Result<(), Down> {
+        self.courier.look_again(until);
+        self.outbox.rest(destination, until).await
+    }
+
+    /// One letter after another over one connection, while it goes well.
+    async fn letters(&self, leased: Leased, file: OwnedFd) -> Result<Went, Down> {
+        let destination = leased.destination.clone();
+        let (mut next, mut ready, mut went) = (Some((leased, file)), None, Went::Well);
+        while let Some((leased, file)) = next.take() {
+            let now = wire::date::now();
+            let go = self.courier.lanes().letter(&destination, now);
+            if let Go::NotBefore(until) = go {
+                self.rest(destination.clone(), until).await?;
+                self.outbox.report(leased.lease, Vec::new()).await?;
+                break;
+            }
+            let open = self.open(leased, file).await;
+            let (fates, notifies) = self.attempt(&open, &mut ready, &mut went).await;
+            self.conclude(&open, fates, notifies).await?;
+            drop(open);
+            if ready.as_ref().is_some_and(Ready::is_good) {
+                let per_destination = u16::try_from(limits::PER_DESTINATION).unwrap_or(u16::MAX);
+                next = self.outbox.lease(Some(destination.clone()), per_destination).await?;
+            }
+        }
+        if let Some(ready) = ready {
+            ready.link.close().await;
+        }
+        Ok(went)
+    }
+
+    async fn open(&self, leased: Leased, file: OwnedFd) -> Open {
+        let room = self.courier.memory.take(leased.outgoing.size).await;
+        let (identity, facts) = (self.courier.identity.clone(), leased.clone());
+        let bytes = tokio::task::spawn_blocking(move || read(&facts, file, &identity)).await;
+        let bytes = bytes.unwrap_or_else(|_| Err("its reader failed".to_owned()));
+        let bytes = bytes.map_err(|words| {
+            warn!(letter = %leased.letter, why = words, "a letter that is to leave cannot be opened");
+            Why::ours(Status::new(5, 3, 0), "the mail server's own copy of the letter cannot be opened any more")
+        });
+        Open { leased, bytes, _room: room }
+    }
+
+    /// The fates of the leased recipients; whether the far server makes notices of success.
+    async fn attempt(
+        &self,
+        open: &Open,
+        ready: &mut Option<Ready<W::Stream>>,
+        went: &mut Went,
+    ) -> (Vec<(u16, Fate)>, bool) {
+        let (leased, bytes) = match &open.bytes {
+            Ok(bytes) => (&open.leased, bytes),
+            Err(why) => return (all(&open.leased, &Fate::Failed(why.clone())), false),
+        };
+        let require_tls = leased.outgoing.require_tls;
+        if let Some(other) = ready.take_if(|ready| require_tls && !ready.require_tls) {
+            other.link.close().await;
+        }
+        if ready.is_none() {
+            let clear_text = self.courier.allows_clear_text(&leased.destination);
+            let wish = Wish { require_tls, clear_text, seed: random() };
+            match reach::reach(&self.courier.world, &self.courier.house, &leased.destination, wish).await {
+                Ok(link) => *ready = Some(Ready { link, require_tls, sent: 0 }),
+                Err(fate) => {
+                    if matches!(fate, Fate::Deferred(_)) {
+                        *went = Went::Badly;
+                    }
+                    return (all(leased, &fate), false);
+                }
+            }
+        }
+        let Some(current) = ready.as_mut() else { return (Vec::new(), false) };
+        let notifies = current.link.extensions().notifications;
+        let fates = self.send(current, leased, bytes).await;
+        let lost = fates.iter().any(|(_, fate)| matches!(fate, Fate::Deferred(why) if why.status.subject == 4));
+        *went = if lost { Went::Badly } else { Went::Well };
+        (fates, notifies)
+    }
+
+    async fn send(&self, ready: &mut Ready<W::Stream>, leased: &Leased, bytes: &[u8]) -> Vec<(u16, Fate)> {
+        ready.sent += 1;
+        let outgoing = &leased.outgoing;
+        let converted = match seven_bit(outgoing, ready.link.extensions(), bytes) {
+            Ok(converted) => converted,
+            Err(why) => return all(leased, &Fate::Failed(why)),
+        };
+        let text = converted.as_deref().unwrap_or(bytes);
+        let signatures = self.signatures(text).await;
+        let size = (signatures.len() + text.len()) as u64;
+        let (letter, numbers) = match letter(leased, size, converted.is_none() && outgoing.eight_bit) {
+            Ok(made) => made,
+            Err(why) => return all(leased, &Fate::Failed(why)),
+        };
+        let fates = ready.link.send(letter, &[signatures.as_bytes(), text]).await;
+        numbers.into_iter().zip(fates).collect()
+    }
+
+    /// DKIM, for the domain in From. Without a key, or of what no signature fits, a letter leaves as it is.
+    async fn signatures(&self, text: &[u8]) -> String {
+        let Authors::These(authors) = authors::of(text) else { return String::new() };
+        let domain = authors.first().map(|author| author.domain().to_lowercase()).unwrap_or_default();
+        let Some(signers) = self.courier.signers(&domain) else { return String::new() };
+        // Hashing a large letter and RSA take milliseconds, on a small board tens of them.
+        let signed = tokio::task::block_in_place(|| signers.sign(text));
+        signed.unwrap_or_else(|error| {
+            warn!(domain, error, "a letter could not be signed");
+            String::new()
+        })
+    }
+
+    /// Writes down what became of it; before that, its sender hears that it waits.
+    async fn conclude(&self, open: &Open, fates: Vec<(u16, Fate)>, far_notifies: bool) -> Result<(), Down> {
+        let (leased, now) = (&open.leased, wire::date::now());
+        log(leased, &fates);
+        let mut states = outcome::states(&leased.outgoing, &fates, Attempt { now, jitter: random(), far_notifies });
+        let mut after = leased.outgoing.clone();
+        apply(&mut after, &states);
+        for due in outcome::due(leased.letter, &after, &leased.recipients, now) {
+            let late = due.then.iter().all(|(_, state)| matches!(state, State::Waiting { .. }));
+            let text = open.bytes.as_deref().unwrap_or_default();
+            // What is decided is told under a lease of its own, once the decision is durable.
+            if late && tell::deposit(self, leased.letter, &after, &due, text).await == tell::Told::Yes {
+                states.retain(|(number, _)| !due.recipients.contains(number));
+                states.extend(due.then);
+            }
+        }
+        if !self.outbox.report(leased.lease, states).await? {
+            warn!(letter = %leased.letter, "the disk took no record of a delivery; it may be made again");
+        }
+        Ok(())
+    }
+}
+
+impl<S> Ready<S>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    fn is_good(&self) -> bool {
+        let most = self.link.extensions().letters.unwrap_or(limits::LETTERS).min(limits::LETTERS);
+        self.link.is_ready() && self.sent < most
+    }
+}
+
+/// Puts states in.
+pub fn apply(outgoing: &mut Outgoing, states: &[(u16, State)]) {
+    for (number, state) in states {
+        if let Some(one) = outgoing.recipients.get_mut(usize::from(*number)) {
+            one.state = state.clone();
+        }
+    }
+}
+
+fn all(leased: &Leased, fate: &Fate) -> Vec<(u16, Fate)> {
+    leased.recipients.iter().map(|number| (*number, fate.clone())).collect()
+}
+
+/// In a thread: the message.
+fn read(leased: &Leased, file: OwnedFd, identity: &[u8; 32]) -> Result<Vec<u8>, String> {
+    let mailbox = leased.outgoing.mailbox;
+    let identity = Identity::from_bytes(identity).map_err(|error| error.to_string())?;
+    let expect = Expect { mailbox, letter: leased.letter, size: Some(leased.outgoing.size) };
+    let opened = Opened::open(File::from(file), &expect, &Identities::first(mailbox, identity));
+    let mut opened = opened.map_err(|error| error.to_string())?;
+    let size = opened.size();
+    opened.read_range(0, size).map(|bytes| bytes.to_vec()).map_err(|error| error.to_string())
+}
+
+/// For a server that takes seven bits only; `None`: it goes as it is.
+fn seven_bit(outgoing: &Outgoing, far: &Extensions, bytes: &[u8]) -> Result<Option<Vec<u8>>, Why> {
+    if !outgoing.eight_bit || far.eight_bit || outgoing.international {
+        return Ok(None);
+    }
+    convert::to_seven_bit(bytes).map(Some).map_err(|_| {
+        Why::ours(Status::new(5, 6, 3), "the far server takes 7-bit mail only, and this letter cannot be made so")
+    })
+}
+
+/// The letter for a session, and the numbers of its recipients.
+fn letter(leased: &Leased, size: u64, eight_bit: bool) -> Result<(Letter, Vec<u16>), Why> {
+    let outgoing = &leased.outgoing;
+    let bad = |_| Why::ours(Status::new(5, 1, 3), "that is no mail address");
+    let sender = outgoing.sender.as_ref().map(|sender| Address::parse(sender.as_bytes()).map_err(bad)).transpose()?;
+    let mut recipients = Vec::new();
+    for one in leased.recipients.iter().filter_map(|number| outgoing.recipients.get(usize::from(*number))) {
+        recipients.push(Recipient {
+            address: Address::parse(one.address.as_bytes()).map_err(bad)?,
+            notify: outcome::notify(one),
+            original: one.original.clone(),
+        });
+    }
+    let ret = outgoing.full.map(|full| if full { Return::Full } else { Return::Headers });
+    let letter = Letter {
+        sender,
+        recipients,
+        size,
+        eight_bit,
+        international: outgoing.international,
+        require_tls: outgoing.require_tls,
+        ret,
+        envelope_id: outgoing.envelope_id.clone(),
+    };
+    Ok((letter, leased.recipients.clone()))
+}
+
+/// One line a recipient: its number, its fate, in whose words; never an address.
+fn log(leased: &Leased, fates: &[(u16, Fate)]) {
+    for (recipient, fate) in fates {
+        let (what, why) = (kind(fate), fate.why());
+        let destination = &leased.destination;
+        info!(letter = %leased.letter, destination, recipient, what, status = %why.status, "sent off");
+    }
+}
+
+const fn kind(fate: &Fate) -> &'static str {
+    match fate {
+        Fate::Delivered(_) => "delivered",
+        Fate::Deferred(_) => "deferred",
+        Fate::Failed(_) => "failed",
+    }
+}
+
+/// Any number: for the order of hosts and the spread of attempts.
+fn random() -> u64 {
+    let mut bytes = [0; 8];
+    let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes);
+    u64::from_le_bytes(bytes)
+}

@@ -1,0 +1,122 @@
+//! From final bytes to sealed letters in the keeper's pipes: one a mailbox, and one for all recipients elsewhere.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use filter_sandbox::report::Report;
+use spool::edges::pipe::LetterPipe;
+use spool::edges::queue::Posted;
+use spool::edges::{Delivered, Into, NewLetter, Target};
+use spool::keys::PublicKey;
+use spool::letter::Addressed;
+use spool::names::{MailboxId, TransactionId};
+use tokio::task::JoinHandle;
+use tracing::warn;
+
+use crate::final_bytes::FinalBytes;
+use crate::peers::Keeper;
+use crate::session::{Outcome, Outgoing};
+
+/// What is sealed.
+#[derive(Debug)]
+pub struct Letter {
+    /// Its bytes.
+    pub made: Arc<FinalBytes>,
+    /// What is sealed in front of them.
+    summary: Vec<u8>,
+    /// Its folder.
+    pub into: Into,
+}
+
+impl Letter {
+    /// With what the stranger found in it.
+    #[must_use]
+    pub fn new(made: FinalBytes, report: &Report, into: Into) -> Option<Self> {
+        let summary = postcard::to_stdvec(&report.summary).ok()?;
+        Some(Self { made: Arc::new(made), summary, into })
+    }
+}
+
+/// One letter a mailbox, and the one that leaves, each with the pipe through which it goes to the keeper.
+#[derive(Debug)]
+pub struct Letters {
+    to: Vec<(MailboxId, u32)>,
+    reads: Vec<OwnedFd>,
+    addressed: JoinHandle<std::io::Result<Vec<Addressed<LetterPipe>>>>,
+}
+
+impl Letters {
+    /// Begins them beside whatever else is done: of a small letter the keys are most of the work. `None` when there
+    /// are no pipes, or the keeper gave a key that is none.
+    #[must_use]
+    pub fn address(targets: &[Target], outgoing: Option<&Outgoing>) -> Option<Self> {
+        let (mut reads, mut envelopes) = (Vec::new(), Vec::new());
+        let keys = targets.iter().map(|target| &target.public_key).chain(outgoing.map(|outgoing| &outgoing.public_key));
+        for key in keys {
+            let (Ok(key), Ok((read, pipe))) = (key.parse::<PublicKey>(), LetterPipe::new()) else {
+                warn!("no pipe, or the keeper gave a key that is none");
+                return None;
+            };
+            reads.push(read);
+            envelopes.push((key, pipe));
+        }
+        let to = targets.iter().map(|target| (target.mailbox, target.generation)).collect();
+        let address = move || envelopes.into_iter().map(|(key, pipe)| Addressed::new(&key, pipe)).collect();
+        Some(Self { to, reads, addressed: tokio::task::spawn_blocking(address) })
+    }
+}
+
+/// Seals each letter into its pipe while the keeper reads. With `posted`, the last of them leaves.
+pub async fn store(
+    keeper: &Keeper,
+    transaction: TransactionId,
+    letters: Option<Letters>,
+    letter: &Letter,
+    posted: Option<Posted>,
+) -> Outcome {
+    let Some(Letters { to, reads, addressed }) = letters else { return Outcome::Failed };
+    let (made, into, summary, leaves) = (letter.made.clone(), letter.into, letter.summary.clone(), posted.is_some());
+    let size = u32::try_from(made.len()).unwrap_or(u32::MAX);
+    let letters: Vec<NewLetter> =
+        to.into_iter().map(|(mailbox, generation)| NewLetter { mailbox, generation, size, into }).collect();
+    let Ok(Ok(addressed)) = addressed.await else { return Outcome::Failed };
+    // Writing blocks when a pipe is full, and sealing a large letter takes time: not on the sessions' threads.
+    let writer = tokio::task::spawn_blocking(move || seal_all(addressed, &summary, &made, leaves));
+    let borrowed: Vec<_> = reads.iter().map(AsFd::as_fd).collect();
+    let asked = async {
+        match posted {
+            Some(posted) => keeper.post(transaction, letters, posted, &borrowed).await,
+            None => keeper.deliver(transaction, letters, &borrowed).await,
+        }
+    };
+    let answer = asked.await;
+    // Ours closed, a writer whose keeper is gone ends.
+    drop(borrowed);
+    drop(reads);
+    if let Ok(Err(error)) = writer.await {
+        warn!(%error, "a letter could not be written to the keeper");
+    }
+    match answer {
+        Ok(Delivered::Durable | Delivered::Already) => Outcome::Delivered,
+        Ok(Delivered::Full) => Outcome::Full,
+        Ok(Delivered::MailboxFull) => Outcome::MailboxFull,
+        Ok(Delivered::Spent { tell }) => Outcome::Spent { tell },
+        Ok(Delivered::Failed) => Outcome::Failed,
+        Err(_) => Outcome::KeeperGone,
+    }
+}
+
+/// One after another, as the keeper reads them. At the first error the rest is dropped without its end, and the
+/// keeper keeps nothing.
+fn seal_all(
+    mut letters: Vec<Addressed<LetterPipe>>,
+    summary: &[u8],
+    made: &FinalBytes,
+    leaves: bool,
+) -> std::io::Result<()> {
+    let last = if leaves { letters.pop() } else { None };
+    let slices = made.slices();
+    letters.into_iter().try_for_each(|letter| letter.seal(summary, slices.iter().copied())?.finish())?;
+    // Nobody lists what leaves: it needs no summary.
+    last.map_or(Ok(()), |letter| letter.seal(&[], made.leaving())?.finish())
+}
