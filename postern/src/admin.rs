@@ -203,6 +203,7 @@ fn start(config: &Config, new_journal: bool) -> Start {
         default_quota: config.quota(),
         new_journal,
         told: String::new(),
+        outgoing: None,
         manner: Manner::Serve,
         edges: vec![EdgeKind::Admin],
     }

@@ -126,6 +126,22 @@ impl BoxKey {
         self.derive(b"postern index v1")
     }
 
+    /// The secret of the identity that letters are sealed to until they have left.
+    ///
+    /// # Errors
+    /// The cryptographic library's; none is known.
+    pub fn outgoing_key(&self) -> Result<Secret, Failure> {
+        self.derive(b"postern outgoing v1")
+    }
+
+    /// What seals the DKIM keys.
+    ///
+    /// # Errors
+    /// The cryptographic library's; none is known.
+    pub fn dkim_key(&self) -> Result<Secret, Failure> {
+        self.derive(b"postern dkim v1")
+    }
+
     /// Tells a mistyped passphrase before the journal has to; a guess costs the same Argon2id either way.
     fn check(&self) -> Result<Zeroizing<String>, Failure> {
         Ok(hex(self.derive(b"postern passphrase check v1")?.as_ref()))

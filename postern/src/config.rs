@@ -51,13 +51,21 @@ pub struct Config {
     pub tls_cert: Option<PathBuf>,
     /// The private key that belongs to `tls-cert` (PEM).
     pub tls_key: Option<PathBuf>,
-    /// Domains whose servers may send without TLS, or `["*"]` for all: for tests only. Default: none.
+    /// Domains whose servers may send, and be sent to, without TLS, or `["*"]` for all: for tests only. Default: none.
     pub clear_text: Vec<String>,
     /// Login mechanisms that are neither announced nor taken, for mail apps that choose one which they cannot finish:
     /// `"SCRAM-SHA-256-PLUS"`, `"SCRAM-SHA-256"`, `"LOGIN"`. Default: none.
     pub without: Vec<String>,
     /// DNS servers to ask (an address, or address:port). Default: those of `/etc/resolv.conf`.
     pub dns: Vec<DnsServer>,
+    /// Whether those DNS servers validate DNSSEC and nobody can change their answers on the way here (the best way is
+    /// one on this machine): then DANE is enforced for those who publish it. Default: no.
+    pub dns_validates: bool,
+    /// The certificate authorities that are believed when MTA-STS asks for one (PEM). Default: those of the system.
+    pub authorities: Option<PathBuf>,
+    /// Whether mail may go to servers with private addresses, inside this house. Default: no, since whoever owns a
+    /// domain could then make this box knock at the house's own doors.
+    pub private_destinations: bool,
     /// The largest message taken. Default: 50 MB, 35 MB on a machine with less than 1 GB of memory.
     pub max_message: Option<Bytes>,
     /// Memory for mail on its way in or out, all connections together. Default: an eighth of the machine's, and at
@@ -134,6 +142,9 @@ impl Default for Config {
             clear_text: Vec::new(),
             without: Vec::new(),
             dns: Vec::new(),
+            dns_validates: false,
+            authorities: None,
+            private_destinations: false,
             max_message: None,
             memory: None,
             default_quota: None,

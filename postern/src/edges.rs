@@ -8,7 +8,8 @@
 //!  │ ├─ Spawn ──► mx-zygote      ▲ ▲
 //!  │ ├─ Spawn ──► scanner-zygote │ │   (when the admin has switched it on)
 //!  └─ DNS ──► resolver           │ └── Admin ──── admin.sock
-//!                                └ Login ── imapd-login ── Owners ──► imapd-owner ── Spawn ──► imapd-zygote
+//!  courier ── Outbox, Deposit ──► keeper
+//!  └─ Spawn ──► courier-zygote    └ Login ── imapd-login ── Owners ──► imapd-owner ── Spawn ──► imapd-zygote
 //! ```
 
 use filter_sandbox::role::Role;
@@ -24,6 +25,8 @@ pub enum Carries {
     Deposit,
     /// What a SASL exchange needs, and its proof.
     Login,
+    /// Lease what is due to leave, report its fate.
+    Outbox,
     /// A logged-in stream, its mailbox socket and identity.
     Owners,
     /// Make single-use workers.
@@ -47,7 +50,7 @@ pub struct EdgeRow {
 }
 
 /// All edges. A role's start packet carries its ends in this order.
-pub const EDGES: [EdgeRow; 8] = [
+pub const EDGES: [EdgeRow; 11] = [
     EdgeRow {
         client: Role::Mx,
         server: Role::Keeper,
@@ -70,6 +73,20 @@ pub const EDGES: [EdgeRow; 8] = [
         at_server: Some(EdgeName::ImapLogin),
     },
     EdgeRow {
+        client: Role::Courier,
+        server: Role::Keeper,
+        carries: Carries::Outbox,
+        at_client: EdgeName::Outbox,
+        at_server: Some(EdgeName::Outbox),
+    },
+    EdgeRow {
+        client: Role::Courier,
+        server: Role::Keeper,
+        carries: Carries::Deposit,
+        at_client: EdgeName::CourierDeposit,
+        at_server: Some(EdgeName::CourierDeposit),
+    },
+    EdgeRow {
         client: Role::Login,
         server: Role::OwnerZygote,
         carries: Carries::Owners,
@@ -86,6 +103,13 @@ pub const EDGES: [EdgeRow; 8] = [
     EdgeRow {
         client: Role::Submission,
         server: Role::SubmissionZygote,
+        carries: Carries::Spawn,
+        at_client: EdgeName::Zygote,
+        at_server: None,
+    },
+    EdgeRow {
+        client: Role::Courier,
+        server: Role::CourierZygote,
         carries: Carries::Spawn,
         at_client: EdgeName::Zygote,
         at_server: None,
@@ -135,12 +159,13 @@ pub enum Given {
 pub const RUNTIME_SOCKETS: usize = 3;
 
 /// All roles, in the order in which they are started: who answers before who asks, so that nobody waits.
-pub const ROLES: [RoleRow; 10] = [
+pub const ROLES: [RoleRow; 12] = [
     RoleRow { role: Role::Keeper, serves: &[], given: Given::Admin, runtime: true },
     RoleRow { role: Role::ScannerZygote, serves: &[], given: Given::Nothing, runtime: false },
     RoleRow { role: Role::MxZygote, serves: &[], given: Given::Nothing, runtime: false },
     RoleRow { role: Role::SubmissionZygote, serves: &[], given: Given::Nothing, runtime: false },
     RoleRow { role: Role::ImapZygote, serves: &[], given: Given::Nothing, runtime: false },
+    RoleRow { role: Role::CourierZygote, serves: &[], given: Given::Nothing, runtime: false },
     RoleRow { role: Role::OwnerZygote, serves: &[], given: Given::Nothing, runtime: false },
     RoleRow { role: Role::Mx, serves: &[Service::Smtp], given: Given::Nothing, runtime: true },
     RoleRow { role: Role::Resolver, serves: &[], given: Given::Dns, runtime: true },
@@ -151,6 +176,7 @@ pub const ROLES: [RoleRow; 10] = [
         runtime: true,
     },
     RoleRow { role: Role::Login, serves: &[Service::Imaps], given: Given::Nothing, runtime: true },
+    RoleRow { role: Role::Courier, serves: &[], given: Given::Nothing, runtime: true },
 ];
 
 /// The namespaces of `/proc/PID/ns` that must be a role's own. All have these but for `net`.
@@ -249,8 +275,8 @@ mod tests {
     }
 
     #[test]
-    fn nobody_but_the_resolver_has_the_hosts_network() {
+    fn nobody_but_who_asks_and_who_sends_has_the_hosts_network() {
         let host: Vec<_> = ROLES.iter().filter(|row| !row.own_network()).map(|row| row.role).collect();
-        assert_eq!(host, [Role::Resolver]);
+        assert_eq!(host, [Role::Resolver, Role::Courier]);
     }
 }

@@ -38,8 +38,10 @@ fn role(name: &str) -> ExitCode {
         Role::Submission => smtpd::submission::run(),
         Role::Login => imapd::login::run(),
         Role::OwnerZygote => imapd::owner::run(),
+        Role::Courier => smtpd::courier::role::run(),
+        Role::KeyMaker => smtpd::courier::key_maker::run(),
         Role::Resolver => wire::resolver::run(),
-        Role::MxZygote | Role::SubmissionZygote | Role::ImapZygote | Role::ScannerZygote => {
+        Role::MxZygote | Role::SubmissionZygote | Role::ImapZygote | Role::CourierZygote | Role::ScannerZygote => {
             filter_sandbox::zygote::run(role)
         }
         Role::Owner | Role::Worker | Role::Scanner => {

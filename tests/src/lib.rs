@@ -3,10 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on must stop")]
 
+pub mod alone;
 pub mod authority;
+pub mod far;
 pub mod house;
 pub mod imap;
 pub mod measure;
+pub mod names;
 pub mod peers;
 pub mod programs;
 pub mod rivals;

@@ -3,9 +3,12 @@
 pub mod alias;
 pub mod completion;
 pub mod device;
+pub mod dkim;
+pub mod dns;
 pub mod doctor;
 pub mod mailbox;
 pub mod output;
+pub mod queue;
 pub mod quota;
 pub mod recover;
 pub mod secret;
@@ -31,6 +34,8 @@ Examples:
   postern mailbox add anna                    a mailbox, with the password for its first mail app
   postern device add anna tablet              a password for one more mail app
   postern alias add family anna               mail for family@... goes to anna
+  postern queue list                          what waits to leave, and why
+  postern dns                                 the DNS records that the world must find
   postern doctor                              what works, what does not, and what to do about it";
 
 /// A sealed, sandboxed mail server for a family.
@@ -75,6 +80,14 @@ enum Command {
     Alias(alias::Alias),
     /// Show or set how much a mailbox may hold
     Quota(quota::Quota),
+    /// What waits to leave, and why
+    #[command(subcommand)]
+    Queue(queue::Queue),
+    /// The DNS records of this box, and whether the world finds them
+    Dns(dns::Dns),
+    /// The keys that letters are signed with
+    #[command(subcommand)]
+    Dkim(dkim::Dkim),
     /// Give mailboxes back to their owners when the journal or the box key is lost
     Recover(recover::Recover),
     /// Look at everything the box needs, and say what to do about what is missing
@@ -128,6 +141,9 @@ impl Cli {
             Command::Device(device) => device.run(&mut House::open(self.shared)?)?,
             Command::Alias(alias) => alias.run(&mut House::open(self.shared)?)?,
             Command::Quota(quota) => quota.run(&mut House::open(self.shared)?)?,
+            Command::Queue(queue) => queue.run(&mut House::open(self.shared)?)?,
+            Command::Dns(dns) => return dns.run(&House::open(self.shared)?),
+            Command::Dkim(dkim) => dkim.run(&House::open(self.shared)?)?,
             Command::Spool(spool) => return spool.run(&mut House::open(self.shared)?),
         }
         Ok(ExitCode::SUCCESS)

@@ -36,6 +36,15 @@ fn stamp(path: &Path) -> Stamp {
     fs::metadata(path).ok().map(|file| (file.ino(), file.len(), file.mtime(), file.mtime_nsec()))
 }
 
+/// Where the chain and its key lie.
+#[must_use]
+pub fn files(data: &DataFolder, config: &Config) -> (PathBuf, PathBuf) {
+    match (&config.tls_cert, &config.tls_key) {
+        (Some(chain), Some(key)) => (chain.clone(), key.clone()),
+        _ => (data.entry("tls/self-signed.crt"), data.entry("tls/self-signed.key")),
+    }
+}
+
 impl Certificates {
     /// The configured files, or the self-signed certificate: made when there is none, when it does not hold the
     /// present names, or when it has run out.
@@ -43,10 +52,8 @@ impl Certificates {
     /// # Errors
     /// In words for the admin.
     pub fn open(data: &DataFolder, config: &Config) -> Result<Self, Failure> {
-        let (chain, key, own) = match (&config.tls_cert, &config.tls_key) {
-            (Some(chain), Some(key)) => (chain.clone(), key.clone(), false),
-            _ => (data.entry("tls/self-signed.crt"), data.entry("tls/self-signed.key"), true),
-        };
+        let (chain, key) = files(data, config);
+        let own = config.tls_cert.is_none() || config.tls_key.is_none();
         let certificates = Self { seen: [None; 2], chain, key, own };
         if own && !certificates.holds(&names(config)) {
             certificates.make(&data.entry("tls"), &names(config))?;

@@ -18,7 +18,8 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// Asks in turn, and waits within bounds.
 pub async fn drain(roles: &mut Roles) {
-    let fronts = || ROLES.iter().filter(|row| !row.serves.is_empty()).map(|row| row.role);
+    let talks = |role| role == Role::Courier;
+    let fronts = || ROLES.iter().filter(|row| !row.serves.is_empty() || talks(row.role)).map(|row| row.role);
     fronts().for_each(|role| roles.drain(role));
     // A listener that nobody accepts from would let clients wait; the roles close theirs, too.
     roles.close_doors();

@@ -8,6 +8,7 @@ mod certificates;
 mod drain;
 mod first;
 mod greeting;
+mod keys;
 mod logs;
 pub mod memory;
 mod parts;
@@ -22,7 +23,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-pub use certificates::names as certificate_names;
+pub use certificates::{files as certificate_files, names as certificate_names};
 pub use logs::harmless;
 
 use crate::admin;
@@ -32,8 +33,10 @@ use crate::cli::secret::Secrets;
 use crate::config::{Config, EXAMPLE};
 use crate::data::{DataFolder, Lock};
 use crate::failure::{Doing, Failure};
+use crate::signing::Keys;
 use crate::told::Told;
 use certificates::Certificates;
+use keys::SigningKeys;
 use parts::Parts;
 use roles::Roles;
 
@@ -97,6 +100,8 @@ pub fn run(shared: &Shared, options: &UpOptions) -> Result<ExitCode, Failure> {
     lock_memory();
     let key = BoxKey::find(&data, secrets.passphrase())?;
     let mut certificates = Certificates::open(&data, &config)?;
+    let outgoing = key.outgoing_key()?;
+    let signing = SigningKeys::open(Keys::of(&data, &key)?, &config.domains)?;
     let as_root = rustix::process::geteuid().is_root();
     if let (Some(_), Some(path)) = (&config.scanner, filter_sandbox::scanner::missing()) {
         let words = format!("the external scanner: {} is not there", path.display());
@@ -113,12 +118,16 @@ pub fn run(shared: &Shared, options: &UpOptions) -> Result<ExitCode, Failure> {
         certificate: certificates.read()?,
         index_key: key.index_key()?,
         dns: upstreams(&config),
+        outgoing_public: public(&outgoing)?,
+        outgoing,
+        signing: signing.signing()?,
+        authorities: authorities(&config),
         config,
     };
     drop(key);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.doing(|| "cannot start".to_owned())?;
-    let ended = runtime.block_on(live(shared, &data, parts, certificates));
+    let ended = runtime.block_on(live(shared, &data, parts, (certificates, signing)));
     let _ = std::fs::remove_file(data.entry("admin.sock"));
     drop(lock);
     ended.map(|()| ExitCode::SUCCESS)
@@ -170,6 +179,28 @@ fn configure(shared: &Shared, options: &UpOptions, data: &DataFolder) -> Result<
     Ok(config)
 }
 
+/// The public half of what letters that leave are sealed to.
+fn public(secret: &[u8; 32]) -> Result<String, Failure> {
+    let identity = spool::keys::Identity::from_bytes(secret).doing(|| "the outgoing key".to_owned())?;
+    Ok(identity.public().to_string())
+}
+
+/// The system's, on the distributions that this runs on.
+const AUTHORITIES: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+
+/// The file of the authorities that are believed. Without one no MTA-STS policy can be fetched, and what demands a known
+/// authority waits.
+fn authorities(config: &Config) -> Option<PathBuf> {
+    let found = config.authorities.clone().or_else(|| AUTHORITIES.iter().map(PathBuf::from).find(|path| path.exists()));
+    if !found.as_ref().is_some_and(|path| path.exists()) {
+        say(
+            "no file of certificate authorities is known (`authorities` in the configuration): MTA-STS cannot be kept to",
+        );
+    }
+    found
+}
+
 fn lock_memory() {
     if let (Err(error), Some(swap)) = (memory::lock(), memory::plain_swap()) {
         say(&memory::warning(&swap, &error));
@@ -207,7 +238,12 @@ impl Signals {
     }
 }
 
-async fn live(shared: &Shared, data: &DataFolder, parts: Parts, certificates: Certificates) -> Result<(), Failure> {
+async fn live(
+    shared: &Shared,
+    data: &DataFolder,
+    parts: Parts,
+    (certificates, mut signing): (Certificates, SigningKeys),
+) -> Result<(), Failure> {
     let mut signals = Signals::new().doing(|| "cannot receive signals".to_owned())?;
     let domain = parts.config.default_domain().to_owned();
     let mut roles = Roles::new(parts).doing(|| "cannot start".to_owned())?;
@@ -233,6 +269,7 @@ async fn live(shared: &Shared, data: &DataFolder, parts: Parts, certificates: Ce
             }
             _ = watched.tick.tick() => {
                 watched.look(&mut roles);
+                signing.look(&mut roles);
                 roles.hear_zygotes();
             }
             // The terminal is gone; where there was none, it is the old way to say "read again".

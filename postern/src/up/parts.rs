@@ -1,7 +1,9 @@
 //! What each role is told and given at its start: nothing else ever reaches it but news on its control edge.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 use filter_sandbox::edge::{Edge, EdgeError};
 use filter_sandbox::launch::Dns;
@@ -9,6 +11,8 @@ use filter_sandbox::role::Role;
 use serde::Serialize;
 use smtpd::role::Settings;
 use spool::keeper::EdgeKind;
+use spool::keeper::start::Outgoing;
+use wire::control::SigningKey;
 use wire::sasl::Offer;
 use wire::tls::CertificatePem;
 
@@ -39,6 +43,14 @@ pub struct Parts {
     pub index_key: Secret,
     /// DNS servers.
     pub dns: Vec<SocketAddr>,
+    /// The secret of what letters that leave are sealed to.
+    pub outgoing: Secret,
+    /// Its public half.
+    pub outgoing_public: String,
+    /// DKIM.
+    pub signing: Vec<SigningKey>,
+    /// The file of the authorities that are believed.
+    pub authorities: Option<PathBuf>,
 }
 
 impl Parts {
@@ -57,6 +69,7 @@ impl Parts {
                     default_quota: self.config.quota(),
                     new_journal: false,
                     told: self.told.to_text(),
+                    outgoing: Some(Outgoing { generation: 1, public_key: self.outgoing_public.clone() }),
                     manner: spool::keeper::Manner::Serve,
                     edges,
                 };
@@ -67,6 +80,10 @@ impl Parts {
                 let listeners = self.listeners(Service::Submissions).chain(self.listeners(Service::Submission));
                 send(control, &self.submission(), listeners.chain(ends))
             }
+            Role::Courier => {
+                let authorities = self.authorities();
+                send(control, &self.courier(), ends.chain(authorities.iter().map(AsFd::as_fd)))
+            }
             Role::Login => send(control, &self.login(), self.listeners(Service::Imaps).chain(ends)),
             Role::OwnerZygote => send(control, &imapd::owner::Start { bounds: self.appending() }, ends),
             Role::Resolver => {
@@ -74,7 +91,7 @@ impl Parts {
                 send(control, &start, dns.into_iter().flat_map(|dns| [dns.udp.as_fd(), dns.tcp.as_fd()]))
             }
             zygote => {
-                // One of the three tries its own walls; they are all made alike.
+                // One of them tries its own walls; they are all made alike.
                 let start = filter_sandbox::zygote::Start { self_test: zygote == Role::MxZygote };
                 send(control, &start, ends)
             }
@@ -99,6 +116,7 @@ fn send<'a>(
 fn keepers_edges() -> impl Iterator<Item = EdgeKind> {
     EDGES.iter().filter(|edge| edge.server == Role::Keeper).map(|edge| match (edge.carries, edge.client) {
         (Carries::Deposit, _) => EdgeKind::Deposit,
+        (Carries::Outbox, _) => EdgeKind::Outbox,
         (_, Role::Submission) => EdgeKind::SubmissionLogin,
         _ => EdgeKind::ImapLogin,
     })
@@ -122,6 +140,28 @@ impl Parts {
 
     fn submission(&self) -> smtpd::submission::Start {
         smtpd::submission::Start { settings: self.settings() }
+    }
+
+    fn courier(&self) -> smtpd::courier::role::Start {
+        let bound: Vec<_> = self.bound.iter().flat_map(|bound| bound.addresses()).map(|address| address.ip()).collect();
+        smtpd::courier::role::Start {
+            host: self.config.hostname(),
+            domain: self.config.default_domain().to_owned(),
+            own_addresses: smtpd::courier::outside::own_addresses(&bound),
+            inner: self.config.private_destinations,
+            upstreams: self.dns.clone(),
+            dns_validates: self.config.dns_validates,
+            clear_text: self.config.clear_text.clone(),
+            identity: *self.outgoing,
+            signing: self.signing.clone(),
+            memory: self.config.budget() / 4,
+            worker_seconds: WORKER_SECONDS,
+        }
+    }
+
+    /// Read from its beginning by each courier.
+    fn authorities(&self) -> Option<File> {
+        File::open(self.authorities.as_ref()?).ok()
     }
 
     fn login(&self) -> imapd::login::Start {

@@ -12,7 +12,7 @@ use filter_sandbox::role::Role;
 use filter_sandbox::zygote::Ready;
 use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus};
 use serde::Serialize;
-use wire::control::{Control, EdgeName};
+use wire::control::{Control, EdgeName, SigningKey};
 use wire::tls::CertificatePem;
 
 use super::back_off::BackOff;
@@ -228,6 +228,12 @@ impl Roles {
             self.tell(row.role, &Control::Certificate(certificate.clone()), &[]);
         }
         self.parts.certificate = certificate;
+    }
+
+    /// Hands out new DKIM keys, also to a courier started from now on.
+    pub fn sign(&mut self, keys: Vec<SigningKey>) {
+        self.tell(Role::Courier, &Control::Signing(keys.clone()), &[]);
+        self.parts.signing = keys;
     }
 
     /// The control edges of the zygotes, on which each says once whether it serves.

@@ -1,0 +1,189 @@
+//! `postern dns [check]`: the records that the world must find, and whether it does.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use serde_json::{Value, json};
+use smtpd::courier::dane;
+use smtpd::courier::destination::Answer;
+use smtpd::courier::dns::Dns as Resolver;
+
+use super::House;
+use crate::box_key::BoxKey;
+use crate::config::Config;
+use crate::failure::{Doing, Failure};
+use crate::records::{self, Domain, Facts, Found, Kind, Record, Verdict};
+use crate::signing::{Key, Keys};
+use crate::up::{certificate_files, upstreams};
+
+/// The DNS records of this box.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  postern dns               every record as a table, to type into a web page\n  \
+    postern dns --zone        the same as a zone file\n  postern dns check         what of it is missing or wrong")]
+pub struct Dns {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// As a zone file
+    #[arg(long)]
+    zone: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Look each record up, and say what is missing or wrong
+    Check,
+}
+
+impl Dns {
+    /// Does it.
+    ///
+    /// # Errors
+    /// In words for the admin.
+    pub fn run(self, house: &House) -> Result<ExitCode, Failure> {
+        let records = records::records(&facts(house)?);
+        match self.command {
+            None => {
+                let values: Vec<Value> = records.iter().map(value).collect();
+                let later: Vec<&str> = records::LATER.iter().map(|(name, _)| *name).collect();
+                house.print(&json!({"records": values, "later": later}), || match self.zone {
+                    true => records::zone_file(&records),
+                    false => records::table(&records),
+                })?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Some(Command::Check) => check(house, &records),
+        }
+    }
+}
+
+/// What this box serves, as the configuration and its keys say.
+fn facts(house: &House) -> Result<Facts, Failure> {
+    let key = BoxKey::find(&house.data, house.secrets.passphrase())?;
+    let keys = Keys::of(&house.data, &key)?.read()?;
+    let domains: Result<Vec<Domain>, Failure> = house
+        .config
+        .domains
+        .iter()
+        .map(|name| Ok(Domain { name: name.clone(), keys: of_domain(&keys, name)? }))
+        .collect();
+    Ok(Facts {
+        host: house.config.hostname(),
+        addresses: house.config.bind.iter().copied().filter(|ip| smtpd::courier::destination::is_public(*ip)).collect(),
+        domains: domains?,
+        keys: certificate(house, &house.config).into_iter().collect(),
+        ports: vec![465, 587, 993],
+    })
+}
+
+/// Selector and record of each of a domain's keys.
+///
+/// # Errors
+/// A key is damaged.
+pub(super) fn of_domain(keys: &[Key], domain: &str) -> Result<Vec<(String, String)>, Failure> {
+    let of = keys.iter().filter(|key| key.domain == domain);
+    of.map(|key| Ok((key.selector.clone(), key.record()?))).collect()
+}
+
+/// SHA-256 of the certificate's public key (RFC 6698 §2.1.3: selector 1, matching 1).
+fn certificate(house: &House, config: &Config) -> Option<[u8; 32]> {
+    let (chain, _) = certificate_files(&house.data, config);
+    let der = CertificateDer::from_pem_file(chain).ok()?;
+    let digest = ring::digest::digest(&ring::digest::SHA256, dane::public_key(&der)?);
+    digest.as_ref().try_into().ok()
+}
+
+fn value(record: &Record) -> Value {
+    json!({"name": record.name, "type": record.kind.name(), "content": record.kind.content(), "purpose": record.purpose})
+}
+
+fn check(house: &House, records: &[Record]) -> Result<ExitCode, Failure> {
+    let found = look_up(&house.config, records)?;
+    let verdicts: Vec<Verdict> =
+        records.iter().zip(&found).map(|(record, found)| records::judge(record, found)).collect();
+    let values: Vec<Value> = records.iter().zip(&verdicts).map(|(record, verdict)| judged(record, verdict)).collect();
+    house.print(&values.into(), || {
+        let mut lines: Vec<String> = Vec::new();
+        for (record, verdict) in records.iter().zip(&verdicts) {
+            lines.push(match verdict {
+                Verdict::Fine => format!("ok       {} {}: {}", record.name, record.kind.name(), record.purpose),
+                Verdict::Wrong(words) => format!("WRONG    {words}"),
+                Verdict::Unknown(words) => format!("unknown  {words}"),
+            });
+        }
+        lines.join("\n")
+    })?;
+    let fine = verdicts.iter().all(|verdict| *verdict == Verdict::Fine);
+    Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn judged(record: &Record, verdict: &Verdict) -> Value {
+    let (name, words) = match verdict {
+        Verdict::Fine => ("ok", None),
+        Verdict::Wrong(words) => ("wrong", Some(words)),
+        Verdict::Unknown(words) => ("unknown", Some(words)),
+    };
+    let mut value = value(record);
+    value["verdict"] = name.into();
+    value["words"] = words.cloned().into();
+    value
+}
+
+/// What DNS has for each record.
+///
+/// # Errors
+/// In words for the admin: nobody can be asked.
+pub(super) fn look_up(config: &Config, records: &[Record]) -> Result<Vec<Found>, Failure> {
+    let servers = upstreams(config);
+    if servers.is_empty() {
+        return Err(Failure::new("no DNS servers are known: name some with `dns = [...]` in the configuration"));
+    }
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().doing(|| "cannot ask".to_owned())?;
+    Ok(runtime.block_on(async {
+        let resolver = Resolver::new(servers, config.dns_validates);
+        let mut all = Vec::with_capacity(records.len());
+        for record in records {
+            all.push(ask(&resolver, record).await);
+        }
+        all
+    }))
+}
+
+async fn ask(resolver: &Resolver, record: &Record) -> Found {
+    let name = &record.name;
+    match &record.kind {
+        Kind::Address(address) if address.is_ipv4() => {
+            found(resolver.four(name).await, |address| Kind::Address(address.into()))
+        }
+        Kind::Address(_) => found(resolver.six(name).await, |address| Kind::Address(address.into())),
+        Kind::Mx(_) => found(resolver.mx(name).await, |mx| Kind::Mx(mx.host)),
+        Kind::Txt(_) => found(resolver.txt(name).await, Kind::Txt),
+        Kind::Tlsa(_) => tlsa(resolver, name).await,
+        Kind::Srv(..) => found(resolver.srv(name).await, |(port, host)| Kind::Srv(port, host)),
+    }
+}
+
+/// Only what names the public key's SHA-256 is like ours.
+async fn tlsa(resolver: &Resolver, name: &str) -> Found {
+    let host = name.strip_prefix("_25._tcp.").unwrap_or(name);
+    match resolver.tlsa(host).await {
+        Answer::Found { records, .. } => {
+            let like = |record: &dane::Tlsa| (record.usage, record.selector, record.matching) == (3, 1, 1);
+            let digests: BTreeSet<[u8; 32]> =
+                records.iter().filter(|one| like(one)).filter_map(|one| one.data.as_slice().try_into().ok()).collect();
+            Found::Records(digests.into_iter().map(Kind::Tlsa).collect())
+        }
+        other => found(other, |_| Kind::Tlsa([0; 32])),
+    }
+}
+
+fn found<T>(answer: Answer<T>, kind: impl Fn(T) -> Kind) -> Found {
+    match answer {
+        Answer::Found { records, .. } => Found::Records(records.into_iter().map(kind).collect()),
+        Answer::Nothing { .. } | Answer::NoName { .. } => Found::Records(Vec::new()),
+        Answer::Failed => Found::NoAnswer,
+    }
+}

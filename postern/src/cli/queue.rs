@@ -1,0 +1,250 @@
+//! `postern queue list|show|retry|hold|release|drop`: what waits to leave, and why.
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+use spool::edges::admin::{QueuedInfo, Reply, Request};
+use spool::edges::outbox::{Said, State};
+use spool::names::LetterId;
+
+use super::{House, output};
+use crate::failure::Failure;
+
+/// Letters of a name that are shown, and that are enough to type.
+const SHOWN: usize = 8;
+
+/// What waits to leave.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:\n  postern queue list\n  postern queue show 3f2a\n  postern queue retry")]
+pub enum Queue {
+    /// Show all letters that wait
+    List,
+    /// Show where each recipient of a letter stands
+    Show {
+        /// The letter, or how its name begins
+        letter: String,
+    },
+    /// Try again now: one letter, or all
+    Retry {
+        /// The letter, or how its name begins
+        letter: Option<String>,
+    },
+    /// Keep a letter back
+    Hold {
+        /// The letter, or how its name begins
+        letter: String,
+    },
+    /// Let a letter that is kept back go on
+    Release {
+        /// The letter, or how its name begins
+        letter: String,
+    },
+    /// Give a letter up; its sender hears nothing
+    Drop {
+        /// The letter, or how its name begins
+        letter: String,
+    },
+}
+
+impl Queue {
+    /// Does it.
+    ///
+    /// # Errors
+    /// In words for the admin.
+    pub fn run(self, house: &mut House) -> Result<(), Failure> {
+        match self {
+            Self::List => list(house),
+            Self::Show { letter } => show(house, &letter),
+            Self::Retry { letter: None } => {
+                house.session()?.done(Request::QueueRetry { letter: None })?;
+                house.print(&json!({"retry": "all"}), || "All letters are tried again now.".to_owned())
+            }
+            Self::Retry { letter: Some(letter) } => {
+                let made = |letter| Request::QueueRetry { letter: Some(letter) };
+                change(house, &letter, "retry", "is tried again now", made)
+            }
+            Self::Hold { letter } => {
+                change(house, &letter, "hold", "is kept back", |letter| Request::QueueHold { letter, on: true })
+            }
+            Self::Release { letter } => {
+                change(house, &letter, "release", "goes on", |letter| Request::QueueHold { letter, on: false })
+            }
+            Self::Drop { letter } => {
+                change(house, &letter, "drop", "is given up", |letter| Request::QueueDrop { letter })
+            }
+        }
+    }
+}
+
+fn all(house: &House) -> Result<Vec<QueuedInfo>, Failure> {
+    house.session()?.list(Request::QueueList, |reply| match reply {
+        Reply::Queue { some, more } => Some((some, more)),
+        _ => None,
+    })
+}
+
+/// The one letter whose name begins so.
+fn find(house: &House, typed: &str) -> Result<QueuedInfo, Failure> {
+    let typed = typed.to_lowercase();
+    let mut found: Vec<QueuedInfo> = all(house)?
+        .into_iter()
+        .filter(|info| !typed.is_empty() && info.letter.to_string().starts_with(&typed))
+        .collect();
+    match (found.pop(), found.is_empty()) {
+        (Some(one), true) => Ok(one),
+        (Some(_), false) => Err(Failure::new(format!("several letters begin with `{typed}`: type more of the name"))),
+        (None, _) => Err(Failure::new(format!("no letter `{typed}` waits to leave; see `postern queue list`"))),
+    }
+}
+
+fn change(
+    house: &House,
+    typed: &str,
+    did: &str,
+    words: &str,
+    request: impl FnOnce(LetterId) -> Request,
+) -> Result<(), Failure> {
+    let letter = find(house, typed)?.letter;
+    house.session()?.done(request(letter))?;
+    house.print(&json!({did: letter.to_string()}), || format!("Letter {letter} {words}."))
+}
+
+fn list(house: &House) -> Result<(), Failure> {
+    let (all, now) = (all(house)?, wire::date::now());
+    let values: Vec<Value> = all.iter().map(value).collect();
+    house.print(&values.into(), || {
+        if all.is_empty() {
+            return "Nothing waits to leave.".to_owned();
+        }
+        all.iter().map(|info| block(info, now)).collect::<Vec<_>>().join("\n")
+    })
+}
+
+fn show(house: &House, typed: &str) -> Result<(), Failure> {
+    let (info, now) = (find(house, typed)?, wire::date::now());
+    house.print(&value(&info), || {
+        let rows: Vec<[String; 2]> =
+            info.recipients.iter().map(|(to, state)| [to.clone(), words(state, now)]).collect();
+        format!(
+            "Letter {} from {}, {}, written {} ago{}.\n\n{}",
+            info.letter,
+            sender(&info),
+            crate::size::Bytes(info.size.into()),
+            span(now - info.queued),
+            if info.held { ", kept back" } else { "" },
+            output::table(["TO", "WHERE IT STANDS"], &rows)
+        )
+    })
+}
+
+/// A letter in a list: one line, then one for each recipient that is not done.
+fn block(info: &QueuedInfo, now: i64) -> String {
+    let name: String = info.letter.to_string().chars().take(SHOWN).collect();
+    let held = if info.held { "  KEPT BACK" } else { "" };
+    let mut out = format!("{name}  from {}, {} ago{held}\n", sender(info), span(now - info.queued));
+    for (to, state) in info.recipients.iter().filter(|(_, state)| !matches!(state, State::Done { .. })) {
+        out.push_str(&format!("    {to}: {}\n", words(state, now)));
+    }
+    out
+}
+
+fn sender(info: &QueuedInfo) -> &str {
+    info.sender.as_deref().unwrap_or(&info.mailbox)
+}
+
+fn words(state: &State, now: i64) -> String {
+    match state {
+        State::Waiting { due, last: None, .. } if *due <= now => "on its way".to_owned(),
+        State::Waiting { due, last: Some(last), .. } if *due <= now => format!("{} Trying again now.", said(last)),
+        State::Waiting { due, last: Some(last), .. } => {
+            format!("{} Trying again in {}.", said(last), span(due - now))
+        }
+        State::Waiting { due, last: None, .. } => format!("Trying in {}.", span(due - now)),
+        State::Untold { delivered: true, .. } => "delivered; its sender is being told".to_owned(),
+        State::Untold { delivered: false, last } => format!("failed: {} Its sender is being told.", said(last)),
+        State::Done { delivered: true } => "delivered".to_owned(),
+        State::Done { delivered: false } => "failed".to_owned(),
+    }
+}
+
+fn said(last: &Said) -> String {
+    let stop = if last.words.ends_with(['.', '!', '?']) { "" } else { "." };
+    match &last.by {
+        Some((host, code)) => format!("{host} says: {code} {}{stop}", last.words),
+        None => format!("{}{stop}", last.words),
+    }
+}
+
+/// A time span as people say it.
+fn span(seconds: i64) -> String {
+    let seconds = seconds.max(0);
+    let (count, unit) = match seconds {
+        0..120 => (seconds, "second"),
+        120..7_200 => (seconds / 60, "minute"),
+        7_200..172_800 => (seconds / 3_600, "hour"),
+        _ => (seconds / 86_400, "day"),
+    };
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+}
+
+fn value(info: &QueuedInfo) -> Value {
+    let recipients: Vec<Value> = info.recipients.iter().map(|(to, state)| recipient(to, state)).collect();
+    json!({
+        "letter": info.letter.to_string(),
+        "mailbox": info.mailbox,
+        "sender": info.sender,
+        "queued": info.queued,
+        "size": info.size,
+        "held": info.held,
+        "recipients": recipients,
+    })
+}
+
+fn recipient(to: &str, state: &State) -> Value {
+    let (name, due, failures, last) = match state {
+        State::Waiting { failures, due, last, .. } => ("waiting", Some(*due), *failures, last.as_ref()),
+        State::Untold { delivered, last } => (if *delivered { "delivered" } else { "failed" }, None, 0, Some(last)),
+        State::Done { delivered } => (if *delivered { "delivered" } else { "failed" }, None, 0, None),
+    };
+    json!({
+        "to": to,
+        "state": name,
+        "due": due,
+        "failures": failures,
+        "status": last.map(|last| format!("{}.{}.{}", last.status.0, last.status.1, last.status.2)),
+        "host": last.and_then(|last| last.by.as_ref()).map(|(host, _)| host),
+        "code": last.and_then(|last| last.by.as_ref()).map(|(_, code)| code),
+        "words": last.map(|last| &last.words),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn last(by: Option<(&str, u16)>, words: &str) -> Said {
+        let by = by.map(|(host, code)| (host.to_owned(), code));
+        Said { status: (4, 7, 1), by, words: words.to_owned(), at: 0 }
+    }
+
+    #[test]
+    fn in_words_a_parent_understands() {
+        let waits = |due, last| State::Waiting { failures: 1, due, delay_told: false, last };
+        let greylisted = last(Some(("mx.far.test", 451)), "greylisted, come back");
+        assert_eq!(
+            words(&waits(240, Some(greylisted)), 0),
+            "mx.far.test says: 451 greylisted, come back. Trying again in 4 minutes."
+        );
+        assert_eq!(words(&waits(0, None), 0), "on its way");
+        let failed = State::Untold { delivered: false, last: last(None, "there is no domain far.test") };
+        assert_eq!(words(&failed, 0), "failed: there is no domain far.test. Its sender is being told.");
+    }
+
+    #[test]
+    fn spans() {
+        for (seconds, expected) in
+            [(-5, "0 seconds"), (1, "1 second"), (119, "119 seconds"), (7_199, "119 minutes"), (172_800, "2 days")]
+        {
+            assert_eq!(span(seconds), expected);
+        }
+    }
+}

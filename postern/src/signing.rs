@@ -1,0 +1,357 @@
+//! The DKIM keys: one sealed file in the data folder. `up` makes what is missing and hands the courier what signs; the
+//! admin's commands show the public halves and change keys.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+
+use filter_sandbox::edge::EdgeError;
+use filter_sandbox::launch::{Launch, Running};
+use filter_sandbox::role::Role;
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::rand::{SecureRandom, SystemRandom};
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+use smtpd::courier::{dkim, key_maker};
+use wire::control::SigningKey;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::box_key::{BoxKey, Secret};
+use crate::data::DataFolder;
+use crate::failure::{Doing, Failure};
+
+/// Bytes of the file; a key takes some 1,300.
+const LARGEST: u64 = 4 * 1024 * 1024;
+
+/// How far a key has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stage {
+    /// Made; it signs once DNS has it.
+    Next,
+    /// It signs.
+    Signs,
+    /// It signed until then; DNS keeps it for a while.
+    Signed(i64),
+}
+
+/// One key.
+#[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+pub struct Key {
+    /// Whose.
+    #[zeroize(skip)]
+    pub domain: String,
+    /// Its name in DNS.
+    #[zeroize(skip)]
+    pub selector: String,
+    /// RSA; else Ed25519.
+    pub rsa: bool,
+    der: Vec<u8>,
+    /// How far it has come.
+    #[zeroize(skip)]
+    pub stage: Stage,
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Key").field("selector", &self.selector).field("stage", &self.stage).finish_non_exhaustive()
+    }
+}
+
+impl Key {
+    /// What stands in DNS under its selector.
+    ///
+    /// # Errors
+    /// The key is damaged.
+    pub fn record(&self) -> Result<String, Failure> {
+        let kind = if self.rsa { dkim::Kind::Rsa } else { dkim::Kind::Ed25519 };
+        dkim::record(kind, &self.der).map_err(|bad| Failure::new(format!("the DKIM key {}: {}", self.selector, bad.0)))
+    }
+}
+
+/// The sealed file.
+#[derive(Debug)]
+pub struct Keys {
+    path: PathBuf,
+    lock: PathBuf,
+    secret: Secret,
+}
+
+impl Keys {
+    /// In that data folder.
+    ///
+    /// # Errors
+    /// The box key gives no secret.
+    pub fn of(data: &DataFolder, key: &BoxKey) -> Result<Self, Failure> {
+        Ok(Self { path: data.entry("dkim.keys"), lock: data.entry("dkim.lock"), secret: key.dkim_key()? })
+    }
+
+    /// When it was last written.
+    #[must_use]
+    pub fn written(&self) -> Option<std::time::SystemTime> {
+        fs::metadata(&self.path).and_then(|facts| facts.modified()).ok()
+    }
+
+    /// All keys.
+    ///
+    /// # Errors
+    /// In words for the admin.
+    pub fn read(&self) -> Result<Vec<Key>, Failure> {
+        let what = || format!("cannot read {}", self.path.display());
+        match fs::metadata(&self.path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error).doing(what),
+            Ok(facts) if facts.len() > LARGEST => return Err(Failure::new(format!("{} is too long", what()))),
+            Ok(_) => {}
+        }
+        let sealed = fs::read(&self.path).doing(what)?;
+        self.open(sealed).ok_or_else(|| {
+            Failure::new(format!(
+                "{} is damaged, or sealed with another box key: put it back from your backup, or remove it for new keys",
+                self.path.display()
+            ))
+        })
+    }
+
+    fn open(&self, mut sealed: Vec<u8>) -> Option<Vec<Key>> {
+        let nonce = Nonce::try_assume_unique_for_key(sealed.get(..NONCE_LEN)?).ok()?;
+        let mut text = Zeroizing::new(sealed.split_off(NONCE_LEN));
+        let plain = self.cipher()?.open_in_place(nonce, Aad::from(b"postern dkim"), &mut text).ok()?;
+        postcard::from_bytes(plain).ok()
+    }
+
+    fn cipher(&self) -> Option<LessSafeKey> {
+        UnboundKey::new(&CHACHA20_POLY1305, self.secret.as_ref()).ok().map(LessSafeKey::new)
+    }
+
+    /// Changes them; nobody else does meanwhile.
+    ///
+    /// # Errors
+    /// In words for the admin; nothing is changed then.
+    pub fn change<T>(&self, change: impl FnOnce(&mut Vec<Key>) -> Result<T, Failure>) -> Result<T, Failure> {
+        let what = || format!("cannot write {}", self.path.display());
+        let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&self.lock);
+        let lock = lock.doing(what)?;
+        rustix::fs::flock(&lock, FlockOperation::LockExclusive).doing(what)?;
+        let mut keys = self.read()?;
+        let outcome = change(&mut keys)?;
+        self.write(&keys)?;
+        Ok(outcome)
+    }
+
+    fn write(&self, keys: &Vec<Key>) -> Result<(), Failure> {
+        let failed = || Failure::new("the DKIM keys could not be sealed");
+        let mut text = Zeroizing::new(postcard::to_stdvec(keys).map_err(|_| failed())?);
+        let mut nonce = [0; NONCE_LEN];
+        SystemRandom::new().fill(&mut nonce).map_err(|_| failed())?;
+        let cipher = self.cipher().ok_or_else(failed)?;
+        let sealing = Nonce::assume_unique_for_key(nonce);
+        cipher.seal_in_place_append_tag(sealing, Aad::from(b"postern dkim"), &mut *text).map_err(|_| failed())?;
+        let beside = self.path.with_extension("new");
+        let write = || {
+            let _ = fs::remove_file(&beside);
+            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+            file.write_all(&nonce)?;
+            file.write_all(&text)?;
+            file.sync_all()?;
+            fs::rename(&beside, &self.path)?;
+            self.path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+        };
+        write().doing(|| format!("cannot write {}", self.path.display()))
+    }
+}
+
+/// What the courier signs with.
+#[must_use]
+pub fn signing(keys: &[Key]) -> Vec<SigningKey> {
+    let signs = keys.iter().filter(|key| key.stage == Stage::Signs);
+    signs
+        .map(|key| SigningKey {
+            domain: key.domain.clone(),
+            selector: key.selector.clone(),
+            rsa: key.rsa,
+            der: key.der.clone(),
+        })
+        .collect()
+}
+
+/// Makes an Ed25519 key for each domain that has none that signs: a moment's work, so that nothing leaves unsigned.
+///
+/// # Errors
+/// No randomness.
+pub fn complete(keys: &mut Vec<Key>, domains: &[String], now: i64) -> Result<(), Failure> {
+    for domain in domains {
+        if !keys.iter().any(|key| key.domain == *domain && !key.rsa && key.stage == Stage::Signs) {
+            let key = new_ed25519(keys, domain, Stage::Signs, now)?;
+            keys.push(key);
+        }
+    }
+    Ok(())
+}
+
+fn new_ed25519(keys: &[Key], domain: &str, stage: Stage, now: i64) -> Result<Key, Failure> {
+    let taken: Vec<String> = keys.iter().filter(|key| key.domain == domain).map(|key| key.selector.clone()).collect();
+    let der = dkim::new_ed25519().map_err(|bad| Failure::new(format!("no DKIM key could be made: {}", bad.0)))?;
+    let selector = dkim::selectors(now, &taken).1;
+    Ok(Key { domain: domain.to_owned(), selector, rsa: false, der: der.to_vec(), stage })
+}
+
+/// The Ed25519 keys beside which an RSA key is still wanted: domain, its selector, its stage.
+#[must_use]
+pub fn wanted(keys: &[Key]) -> Vec<(String, String, Stage)> {
+    let there: BTreeSet<(&str, &str)> =
+        keys.iter().filter(|key| key.rsa).map(|key| (key.domain.as_str(), key.selector.as_str())).collect();
+    let lone = keys.iter().filter(|key| !key.rsa && !matches!(key.stage, Stage::Signed(_)));
+    let wanted = lone.map(|key| (key.domain.clone(), key.selector.replacen('e', "r", 1), key.stage));
+    wanted.filter(|(domain, selector, _)| !there.contains(&(domain.as_str(), selector.as_str()))).collect()
+}
+
+/// Puts an RSA key in that a [`Maker`] has made.
+pub fn put(keys: &mut Vec<Key>, (domain, selector, stage): (String, String, Stage), der: Vec<u8>) {
+    if wanted(keys).contains(&(domain.clone(), selector.clone(), stage)) {
+        keys.push(Key { domain, selector, rsa: true, der, stage });
+    }
+}
+
+/// Begins a change of keys for every domain: the new ones sign once DNS has them.
+///
+/// # Errors
+/// No randomness.
+pub fn begin_rotation(keys: &mut Vec<Key>, domains: &[String], now: i64) -> Result<(), Failure> {
+    for domain in domains {
+        if !keys.iter().any(|key| key.domain == *domain && key.stage == Stage::Next) {
+            let key = new_ed25519(keys, domain, Stage::Next, now)?;
+            keys.push(key);
+        }
+    }
+    Ok(())
+}
+
+/// Ends it: the new ones sign, the old ones stay in DNS for a while, and what was there long enough goes.
+pub fn end_rotation(keys: &mut Vec<Key>, now: i64) {
+    let changed: BTreeSet<String> =
+        keys.iter().filter(|key| key.stage == Stage::Next).map(|key| key.domain.clone()).collect();
+    for key in keys.iter_mut().filter(|key| changed.contains(&key.domain)) {
+        key.stage = match key.stage {
+            Stage::Next => Stage::Signs,
+            Stage::Signs => Stage::Signed(now),
+            signed @ Stage::Signed(_) => signed,
+        };
+    }
+    keys.retain(|key| !matches!(key.stage, Stage::Signed(at) if dkim::may_go(at, now)));
+}
+
+/// The process that finds an RSA key's primes: confined, without network or disk, ends when it is done.
+#[derive(Debug)]
+pub struct Maker {
+    running: Running,
+    /// For what.
+    pub wanted: (String, String, Stage),
+}
+
+impl Maker {
+    /// Starts one. The calling thread must live as long as it does.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn start(wanted: (String, String, Stage)) -> std::io::Result<Self> {
+        let exe = File::open("/proc/self/exe")?;
+        let stderr: OwnedFd = File::options().write(true).open("/dev/null")?.into();
+        let uid = rustix::process::geteuid().is_root().then(|| Role::KeyMaker.host_uid());
+        let launch =
+            Launch { role: Role::KeyMaker, exe: exe.as_fd(), args: &[], uid, directory: None, stderr: stderr.as_fd() };
+        let running = launch.start()?;
+        running.control.send(&key_maker::Start { bits: key_maker::BITS }, &[]).map_err(std::io::Error::other)?;
+        Ok(Self { running, wanted })
+    }
+
+    /// Waits for the key.
+    ///
+    /// # Errors
+    /// It ended without one.
+    pub fn wait(self) -> Result<Vec<u8>, EdgeError> {
+        let (made, _) = self.running.control.recv::<key_maker::Made>()?;
+        self.reap();
+        Ok(made.der.clone())
+    }
+
+    /// The key, when it is made; `None`: not yet.
+    #[must_use]
+    pub fn look(&self) -> Option<Result<Vec<u8>, EdgeError>> {
+        let mut fds = [rustix::event::PollFd::new(&self.running.control, rustix::event::PollFlags::IN)];
+        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        match rustix::event::poll(&mut fds, Some(&now)) {
+            Ok(1..) => Some(self.running.control.recv::<key_maker::Made>().map(|(made, _)| made.der.clone())),
+            _ => None,
+        }
+    }
+
+    /// Ends it.
+    pub fn reap(self) {
+        let _ = rustix::process::pidfd_send_signal(&self.running.pidfd, rustix::process::Signal::KILL);
+        let exited = rustix::process::WaitIdOptions::EXITED;
+        let _ = rustix::process::waitid(rustix::process::WaitId::PidFd(self.running.pidfd.as_fd()), exited);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOMAINS: fn() -> Vec<String> = || vec!["home.test".to_owned(), "other.test".to_owned()];
+
+    fn keys(name: &str) -> (DataFolder, Keys) {
+        let path = std::env::temp_dir().join(format!("postern-dkim-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        let data = DataFolder::open_or_make(&path).unwrap();
+        let key = BoxKey::find(&data, None).unwrap();
+        let keys = Keys::of(&data, &key).unwrap();
+        (data, keys)
+    }
+
+    #[test]
+    fn what_is_missing_is_made_once_and_sealed() {
+        let (data, keys) = keys("once");
+        assert!(keys.read().unwrap().is_empty());
+        for _ in 0..2 {
+            keys.change(|all| complete(all, &DOMAINS(), 0)).unwrap();
+        }
+        let all = keys.read().unwrap();
+        assert_eq!(all.len(), 2);
+        assert!(all.iter().all(|key| key.selector == "p19700101e" && key.record().unwrap().contains("k=ed25519")));
+        assert_eq!(signing(&all).len(), 2);
+        let sealed = fs::read(data.entry("dkim.keys")).unwrap();
+        assert!(!sealed.windows(9).any(|bytes| bytes == b"home.test"));
+        fs::write(data.entry("dkim.keys"), &sealed[1..]).unwrap();
+        assert!(keys.read().unwrap_err().words.contains("damaged"));
+        assert!(keys.change(|_| Ok(())).is_err(), "what cannot be read is not overwritten");
+        fs::remove_dir_all(data.path()).unwrap();
+    }
+
+    #[test]
+    fn new_keys_sign_only_once_dns_may_have_them_and_old_ones_stay_a_while() {
+        let mut all = Vec::new();
+        complete(&mut all, &DOMAINS(), 0).unwrap();
+        for wanted in wanted(&all) {
+            put(&mut all, wanted, vec![1]);
+        }
+        assert!(wanted(&all).is_empty() && all.len() == 4);
+        let names = |all: &[Key]| signing(all).iter().map(|key| key.selector.clone()).collect::<BTreeSet<_>>();
+        let first = names(&all);
+        begin_rotation(&mut all, &DOMAINS(), 86_400).unwrap();
+        begin_rotation(&mut all, &DOMAINS(), 86_400).unwrap();
+        for wanted in wanted(&all) {
+            put(&mut all, wanted, vec![2]);
+        }
+        assert_eq!((all.len(), names(&all)), (8, first.clone()), "nothing signs with them yet");
+        end_rotation(&mut all, 90_000);
+        assert_eq!(all.len(), 8);
+        assert!(names(&all).is_disjoint(&first));
+        // Without new ones there is nothing to change, but what is old enough goes.
+        end_rotation(&mut all, 90_000 + dkim::KEPT);
+        assert_eq!(all.len(), 4);
+        assert_eq!(signing(&all).len(), 4);
+    }
+}
