@@ -124,12 +124,24 @@ impl Owner {
         cache.map_err(|_| Answer::no("UNAVAILABLE", "Letters cannot be opened now"))
     }
 
-    /// A later login may bring a newer generation.
-    pub fn renew(&self, identities: Identities) {
+    /// A later login may bring a newer generation. `false` when what it brings are not this mailbox's: they do not hold
+    /// the newest identity that is held here, or one held here is not theirs. Only who opened a slot of the mailbox has
+    /// that; `login` may be taken over and have made up the rest.
+    #[must_use]
+    pub fn renew(&self, identities: Identities) -> bool {
         let mut held = self.identities.borrow_mut();
-        if identities.mailbox() == self.mailbox && identities.generation() > held.generation() {
+        let (older, newer) = match identities.generation() > held.generation() {
+            true => (&**held, &identities),
+            false => (&identities, &**held),
+        };
+        let same = newer.of(older.generation()).is_some_and(|known| known.public() == older.newest().public());
+        if identities.mailbox() != self.mailbox || !same {
+            return false;
+        }
+        if identities.generation() > held.generation() {
             *held = Arc::new(identities);
         }
+        true
     }
 
     /// To examine and search letters.
@@ -155,5 +167,37 @@ impl Owner {
         if draining.wait_for(|draining| *draining).await.is_err() {
             std::future::pending().await
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use spool::keys::Identity;
+
+    /// Identities of a mailbox from their secrets, newest first.
+    fn of(mailbox: u64, secrets: &[&Identity]) -> Identities {
+        let mut bytes = vec![1];
+        bytes.extend(mailbox.to_le_bytes());
+        bytes.extend((secrets.len() as u32).to_le_bytes());
+        secrets.iter().for_each(|secret| bytes.extend(secret.to_bytes()));
+        Identities::from_bytes(&bytes).unwrap()
+    }
+
+    #[test]
+    fn identities_are_only_taken_from_who_has_those_before() {
+        let [first, second, made_up] = [(); 3].map(|()| Identity::generate().unwrap());
+        let bounds = Bounds { largest: 1, budget: 1 };
+        let (_drain, draining) = watch::channel(false);
+        let owner = Owner::new(of(7, &[&first]), bounds, None, draining);
+        assert!(!owner.renew(of(7, &[&made_up])));
+        assert!(!owner.renew(of(7, &[&first, &made_up])), "a generation on, and not from the one before");
+        assert!(!owner.renew(of(8, &[&second, &first])));
+        assert_eq!(owner.identities().generation(), 1);
+        assert!(owner.renew(of(7, &[&second, &first])));
+        assert_eq!(owner.identities().newest().public(), second.public());
+        assert!(owner.renew(of(7, &[&first])), "a login that began before a rekey");
+        assert_eq!(owner.identities().generation(), 2);
     }
 }

@@ -168,8 +168,9 @@ impl Desk {
             return Err(io::Error::other("identities of another mailbox"));
         }
         if let Some(owner) = &self.owner {
-            owner.renew(identities);
-            return Ok(owner.clone());
+            let owner = owner.clone();
+            let ours = owner.renew(identities);
+            return ours.then_some(owner).ok_or_else(|| io::Error::other("identities that are not this mailbox's"));
         }
         let owner = Owner::new(identities, self.bounds, self.filter.clone(), self.drain.subscribe());
         self.owner = Some(owner.clone());
