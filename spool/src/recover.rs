@@ -8,7 +8,7 @@ use crate::edges::admin::{Fate, RecoveredLetter};
 use crate::index::Mailbox;
 use crate::index::mailbox::RECOVERED;
 use crate::index::plan::{self, next_validity};
-use crate::journal::record::{Device, Letter, Placed, Profile, Record};
+use crate::journal::record::{Device, Letter, Placed, Profile, Record, Stored};
 use crate::keeper::house::{House, now};
 use crate::keeper::sweep;
 use crate::letter::Frame;
@@ -194,7 +194,9 @@ fn recovered_folder(house: &House, id: MailboxId) -> io::Result<FolderId> {
 fn facts(house: &House, id: MailboxId, known: &RecoveredLetter) -> io::Result<Option<Letter>> {
     let path = store::letter_path(&house.root, id, known.letter);
     let Some(frame) = frame_of(&path, id, known.letter)? else { return Ok(None) };
-    let digest = letter::digest(&std::fs::File::open(&path)?)?;
+    let file = std::fs::File::open(&path)?;
+    let (digest, length) = (letter::digest(&file)?, file.metadata()?.len());
+    let size = if known.size == 0 { frame.size } else { known.size };
     Ok(Some(Letter {
         keywords: 0,
         modseq: 0,
@@ -202,8 +204,8 @@ fn facts(house: &House, id: MailboxId, known: &RecoveredLetter) -> io::Result<Op
         letter: known.letter,
         digest,
         uid: 0,
-        size: if known.size == 0 { frame.size } else { known.size },
-        generation: frame.generation,
+        size,
+        stored: Stored::new(frame.generation, size, length),
         flags: 0,
     }))
 }

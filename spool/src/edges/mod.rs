@@ -50,6 +50,8 @@ pub mod limits {
     pub const COPIED_LETTERS: usize = 100_000;
     /// Bytes that a letter takes of a quota at least: its file and its place in the index are there however short it is.
     pub const LEAST_CHARGE: u64 = 1024;
+    /// Bytes by which the last letter may go beyond a quota: what sealing adds is only known once it is there.
+    pub const BEYOND_QUOTA: u64 = 64 * 1024;
     /// Ranges of the letters one COPY or MOVE picks, gaps between UIDs counted: bounded by one journal entry.
     pub const COPIED_RANGES: usize = 200_000;
     /// Summaries asked for by one request.
@@ -125,13 +127,21 @@ impl From<u64> for Size {
 }
 
 impl Size {
-    /// The room that is reserved for it.
+    /// The room there must be for it.
     #[must_use]
-    pub const fn reserved(self) -> u64 {
+    pub const fn needed(self) -> u64 {
         match self {
             Self::Said(bytes) => bytes,
             Self::AtMost(_) => limits::LEAST_ROOM,
         }
+    }
+
+    /// The room that is kept from others until it has come; then it gets the rest. What a stranger says of a size costs
+    /// nothing, and must not close a mailbox.
+    #[must_use]
+    pub const fn reserved(self) -> u64 {
+        let needed = self.needed();
+        if needed < limits::LEAST_ROOM { needed } else { limits::LEAST_ROOM }
     }
 
     /// The room that is enough for it, whatever comes.

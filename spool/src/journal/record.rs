@@ -24,24 +24,49 @@ pub struct Letter {
     pub uid: u32,
     /// RFC822.SIZE.
     pub size: u32,
-    /// The identity it is sealed to.
-    pub generation: u32,
+    /// How it lies in its file.
+    pub stored: Stored,
     /// [`crate::edges::mailbox::flag`] bits.
     pub flags: u8,
 }
 
 impl Letter {
-    /// Bytes it takes of its mailbox's quota.
+    /// Bytes it takes of its mailbox's quota: what its file has, in whole KiB beyond the message.
     #[must_use]
     pub fn charge(&self) -> u64 {
-        charge(self.size.into())
+        charge(u64::from(self.size) + self.stored.beyond())
     }
 }
 
-/// Bytes that a message of that size takes of a quota.
+/// How a letter lies in its file: the generation of the identity it is sealed to (the lowest eight bits) and the KiB that
+/// the file has beyond the message (the others; none, where an older entry does not say).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored(u32);
+
+impl Stored {
+    const GENERATION: u32 = 8;
+
+    /// Of a file of so many bytes for a message of `size`.
+    #[must_use]
+    pub fn new(generation: u32, size: u32, file: u64) -> Self {
+        const { assert!(crate::limits::GENERATIONS < 1 << Stored::GENERATION) };
+        let most = (1 << Self::GENERATION) - 1;
+        let beyond = file.saturating_sub(size.into()).div_ceil(1024).min(u64::from(u32::MAX >> Self::GENERATION));
+        let beyond = u32::try_from(beyond).unwrap_or_default();
+        Self(beyond << Self::GENERATION | generation.min(most))
+    }
+
+    /// Bytes of the file beyond the message, in whole KiB.
+    #[must_use]
+    pub fn beyond(self) -> u64 {
+        u64::from(self.0 >> Self::GENERATION) * 1024
+    }
+}
+
+/// Bytes of a quota that so many bytes on the disk take.
 #[must_use]
-pub fn charge(size: u64) -> u64 {
-    size.max(crate::edges::limits::LEAST_CHARGE)
+pub fn charge(bytes: u64) -> u64 {
+    bytes.max(crate::edges::limits::LEAST_CHARGE)
 }
 
 /// A letter of a transaction and where it goes.

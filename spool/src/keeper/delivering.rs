@@ -116,6 +116,9 @@ impl Delivering {
         if !letters.iter().all(|letter| rooms.has(letter.mailbox)) {
             return Err(Breach("a letter for nobody it asked for"));
         }
+        if !letters.iter().all(|letter| self.house.knows_generation(letter)) {
+            return Err(Breach("a letter sealed to an identity that its mailbox does not have"));
+        }
         let mailboxes: HashSet<_> = letters.iter().map(|letter| letter.mailbox).collect();
         if mailboxes.len() < letters.len() {
             return Err(Breach("two letters of one message for a mailbox"));
@@ -169,12 +172,15 @@ impl Delivering {
         let (mut known, mut full, mut ample) = (Vec::new(), Vec::new(), false);
         for id in targets {
             let Some(mailbox) = index.mailbox(*id) else { continue };
-            // An address more of a mailbox that has its room already needs none.
-            let held = self.open.of(transaction, *id);
-            let fits = self.house.reserved.fits(mailbox, *id, size.reserved().saturating_sub(held));
-            if !mailbox.takes(1) || !fits {
+            if !mailbox.takes(1) || mailbox.used().saturating_add(size.needed()) > mailbox.profile().quota {
                 full.push(*id);
                 continue;
+            }
+            // An address more of a mailbox that has its room already needs none. Where others' room is all that stands
+            // in the way, the mailbox is not full: they may never use it.
+            let held = self.open.of(transaction, *id);
+            if !self.house.reserved.fits(mailbox, *id, size.reserved().saturating_sub(held)) {
+                return (Recipient::NotNow, false);
             }
             ample |= self.house.reserved.is_ample(mailbox, *id, size, held);
             // Without a readable slots file there is nothing to seal to; the admin is told at the start.
@@ -288,6 +294,11 @@ fn commit(
     if Instant::now() >= until {
         tracing::warn!("a letter came too late: its sender may have been told that it was not taken");
         return (Delivered::Failed, core.sequence);
+    }
+    let fits =
+        |(arrival, _): &(Arrival, _)| core.index.mailbox(arrival.mailbox).is_none_or(|found| arrival.fits(found));
+    if !placed.iter().all(fits) {
+        return (Delivered::MailboxFull, core.sequence);
     }
     let letters = plan::arrivals(&core.index, placed);
     if letters.len() != placed.len() {

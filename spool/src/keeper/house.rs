@@ -179,6 +179,13 @@ impl House {
         lock(&self.slots).get(&mailbox).cloned()
     }
 
+    /// Whether the mailbox has an identity of the generation the letter is sealed to: what was told of one before the
+    /// last rekey may still come.
+    #[must_use]
+    pub fn knows_generation(&self, letter: &crate::edges::NewLetter) -> bool {
+        self.slots(letter.mailbox).is_none_or(|slots| (1..=slots.generation()).contains(&letter.generation))
+    }
+
     /// The slots file as it now is on disk; `None` when the mailbox is gone.
     pub fn set_slots(&self, mailbox: MailboxId, slots: Option<SlotsFile>) {
         let mut all = lock(&self.slots);

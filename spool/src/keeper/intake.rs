@@ -12,6 +12,7 @@ use rustix::fs::{FileType, OFlags};
 use crate::edges::NewLetter;
 use crate::edges::pipe::END;
 use crate::index::plan::Arrival;
+use crate::journal::record::Stored;
 use crate::letter::{Digesting, Frame, largest_sealed};
 use crate::names::{HEAD, LetterId};
 use crate::{limits, store};
@@ -195,7 +196,8 @@ fn write(
     file.sync_all()?;
     house.committer.syncs.letters.fetch_add(1, Ordering::Relaxed);
     house.disk.rename_new(beside, &place(letter)?)?;
-    Ok(Arrival { mailbox: new.mailbox, letter, digest, size: new.size, generation: new.generation, arrived })
+    let stored = Stored::new(new.generation, new.size, length);
+    Ok(Arrival { mailbox: new.mailbox, letter, digest, size: new.size, stored, arrived })
 }
 
 /// Reads a letter that is not kept, so that its sender comes to the next; one that breaks off shows there.

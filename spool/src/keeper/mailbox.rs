@@ -177,6 +177,9 @@ impl Service for Mailbox {
             }),
             Request::Copy { folder, uids, to, and_remove } => self.copy(asked, folder, &uids, (&to, and_remove)),
             Request::Append { name, letter, flags, keywords, arrived } if letter.mailbox == self.seat.mailbox() => {
+                if !self.seat.house().knows_generation(&letter) {
+                    return Err(Breach("a letter sealed to an identity that the mailbox does not have"));
+                }
                 let Some(pipe) = with.pop() else { return Err(Breach("no pipe")) };
                 let append = work::Append { name, letter, flags, keywords, arrived, pipe };
                 work::append(self.seat.clone(), asked, append);

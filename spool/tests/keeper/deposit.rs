@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use filter_sandbox::edge::Caller;
 use spool::edges::admin::Request as Admin;
-use spool::edges::mailbox::Event;
+use spool::edges::mailbox::{Event, Mailbox, Reply, Request};
 use spool::edges::pipe::LetterPipe;
 use spool::edges::{Delivered, Into, Moment, Recipient, Size, limits, queue};
 
@@ -71,21 +71,22 @@ fn room_is_reserved_until_the_transaction_ends() {
     run(async {
         let folder = Folder::new();
         let house = Running::start(&folder.0);
-        house.add_with("ben@home.test", Some(2_000));
-        let asks = async |transaction| house.deposit.recipient(transaction, "ben@home.test", 1_100).await.unwrap();
+        house.add_with("ben@home.test", Some(3_500));
+        let asks = async |transaction| house.deposit.recipient(transaction, "ben@home.test", 2_000).await.unwrap();
         let (first, second) = (transaction(), transaction());
         assert!(matches!(asks(first).await, Recipient::Known(_)));
-        assert_eq!(asks(second).await, Recipient::OverQuota);
+        // There is room, but for those who asked before.
+        assert_eq!(asks(second).await, Recipient::NotNow);
         house.deposit.abandon(first).await.unwrap();
         assert!(matches!(asks(second).await, Recipient::Known(_)));
         house.deposit.abandon(second).await.unwrap();
-        assert_eq!(house.deliver("ben@home.test", &[b'x'; 1_100]).await, Delivered::Durable);
+        assert_eq!(house.deliver("ben@home.test", &[b'x'; 2_000]).await, Delivered::Durable);
         assert_eq!(asks(transaction()).await, Recipient::OverQuota);
         // A size that was a lie does not get past the quota either.
         let transaction = transaction();
         let target = house.target(transaction, "ben@home.test", 1).await;
-        let (end, writing) = sealing(&target, &[b'x'; 1_100]);
-        let letters = vec![new_letter(&target, &[b'x'; 1_100])];
+        let (end, writing) = sealing(&target, &[b'x'; 2_000]);
+        let letters = vec![new_letter(&target, &[b'x'; 2_000])];
         assert_eq!(house.deposit.deliver(transaction, letters, &[end.as_fd()]).await.unwrap(), Delivered::MailboxFull);
         drop(end);
         let _ = writing.await;
@@ -105,7 +106,7 @@ fn a_mailbox_has_one_room_and_one_copy_however_many_of_its_addresses_are_named()
             assert!(matches!(answer, Recipient::Known(_)), "{address}: {answer:?}");
         }
         let other = house.deposit.recipient(transaction(), "us@home.test", 600).await.unwrap();
-        assert_eq!(other, Recipient::OverQuota);
+        assert_eq!(other, Recipient::NotNow);
         let target = house.target(name, "us@home.test", 600).await;
         let ((one, first), (two, second)) = (sealing(&target, b"hello"), sealing(&target, b"hello"));
         let letters = vec![new_letter(&target, b"hello"), new_letter(&target, b"hello")];
@@ -325,5 +326,85 @@ fn the_same_age_file_twice_never_overwrites_a_letter() {
         let (_, facts) = open(&mailbox, "INBOX").await;
         assert_eq!(read(&anna, &mailbox, facts[0].letter).await.unwrap(), b"0123456789");
         assert_eq!(read(&anna, &mailbox, facts[1].letter).await, None);
+    });
+}
+
+#[test]
+fn what_somebody_says_they_will_send_closes_no_mailbox() {
+    run(async {
+        let folder = Folder::new();
+        let house = Running::start(&folder.0);
+        house.add_with("ben@home.test", Some(60_000_000));
+        let asks = async |size: u64| house.deposit.recipient(transaction(), "ben@home.test", size).await.unwrap();
+        for size in [49_000_000, 10_900_000] {
+            assert!(matches!(asks(size).await, Recipient::Known(_)));
+        }
+        assert!(matches!(asks(20_000).await, Recipient::Known(_)));
+        assert!(matches!(asks(50_000_000).await, Recipient::Known(_)));
+        assert_eq!(asks(60_000_001).await, Recipient::OverQuota);
+    });
+}
+
+#[test]
+fn a_letter_is_charged_what_it_takes_on_the_disk() {
+    run(async {
+        let folder = Folder::new();
+        let house = Running::start(&folder.0);
+        let quota = 2_000_000;
+        let ben = house.add_with("ben@home.test", Some(quota));
+        let mut taken = 0;
+        for _ in 0..5 {
+            let name = transaction();
+            let target = house.target(name, "ben@home.test", 1).await;
+            let (end, mut pipe) = LetterPipe::new().unwrap();
+            let key = target.public_key.parse().unwrap();
+            let writing = tokio::task::spawn_blocking(move || {
+                spool::letter::seal(&key, &[7; 900_000], [b"x".as_slice()], &mut pipe)?;
+                pipe.finish()
+            });
+            let letters = vec![new_letter(&target, b"x")];
+            let outcome = house.deposit.deliver(name, letters, &[end.as_fd()]).await.unwrap();
+            drop(end);
+            let _ = writing.await;
+            match outcome {
+                Delivered::Durable => taken += 1,
+                other => assert_eq!(other, Delivered::MailboxFull),
+            }
+        }
+        assert_eq!(taken, 2);
+        let (mailbox, _events) = house.login(&ben).await.unwrap();
+        let used = async |mailbox: &Mailbox| match ask(mailbox, Request::Quota).await {
+            Reply::Quota { used, .. } => used,
+            other => panic!("{other:?}"),
+        };
+        let before = used(&mailbox).await;
+        let lies: u64 = files_below(&folder.0.join("letters")).iter().map(|file| file.metadata().unwrap().len()).sum();
+        assert!((lies..lies + 2 * 1024 + 2).contains(&before), "{before} for {lies}");
+        drop(mailbox);
+        assert!(house.stop());
+        let house = Running::start(&folder.0);
+        house.checkpoint();
+        assert!(house.stop());
+        let house = Running::start(&folder.0);
+        let (mailbox, _events) = house.login(&ben).await.unwrap();
+        assert_eq!(used(&mailbox).await, before);
+    });
+}
+
+#[test]
+fn a_letter_sealed_to_an_identity_nobody_has_is_a_breach() {
+    run(async {
+        let folder = Folder::new();
+        let house = Running::start(&folder.0);
+        let anna = house.add("anna@home.test");
+        let name = transaction();
+        let target = house.target(name, "anna@home.test", 5).await;
+        let (end, _writing) = sealing(&target, b"hello");
+        let letter = spool::edges::NewLetter { generation: 99, ..new_letter(&target, b"hello") };
+        let append =
+            Request::Append { name: "INBOX".into(), letter: letter.clone(), flags: 0, keywords: vec![], arrived: None };
+        let (mailbox, _events) = house.login(&anna).await.unwrap();
+        assert!(mailbox.ask(append, &[end.as_fd()]).await.is_err());
+        assert!(house.deposit.deliver(name, vec![letter], &[end.as_fd()]).await.is_err());
     });
 }

@@ -11,7 +11,7 @@ use spool::index::Index;
 use spool::index::plan::{self, Arrival};
 use spool::journal::files;
 use spool::journal::open::{OpenError, open};
-use spool::journal::record::{Device, Profile, Record};
+use spool::journal::record::{Device, Profile, Record, Stored};
 use spool::names::{FolderId, LetterId, MailboxId, SlotId, TransactionId};
 
 use crate::house::{Folder, KEY};
@@ -150,7 +150,7 @@ fn deliver(index: &Index, to: &[u8], junk: bool, step: u64) -> Vec<Record> {
             name[1..9].copy_from_slice(&step.to_le_bytes());
             let mailbox = MailboxId(u64::from(*m));
             let letter = LetterId(name);
-            (Arrival { mailbox, letter, digest: [1; 32], size: 10, generation: 1, arrived: 5 }, into)
+            (Arrival { mailbox, letter, digest: [1; 32], size: 10, stored: Stored::new(1, 10, 10), arrived: 5 }, into)
         })
         .collect();
     let letters = plan::arrivals(index, &arrivals);

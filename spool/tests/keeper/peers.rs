@@ -225,7 +225,7 @@ fn letters_without_weight_do_not_make_a_mailbox_without_end() {
         let (reply, _) = mailbox.ask(append, &[end.as_fd()]).await.unwrap();
         assert!(matches!(reply, Reply::Refused(Refusal::OverQuota)), "{reply:?}");
         let Reply::Quota { used, .. } = ask(&mailbox, Request::Quota).await else { panic!() };
-        assert_eq!(used, 1024 * letters as u64);
+        assert_eq!(used, (4 + 1024) * letters as u64);
         // Its own session was told of all that, and is still there.
         drop(mailbox);
         assert_eq!(hearing.await.unwrap(), letters);

@@ -3,7 +3,7 @@
 use crate::edges::mailbox::{Change, Refusal, SpecialUse, UidSet, flag};
 use crate::edges::{self, limits};
 use crate::index::{Index, Mailbox, uids};
-use crate::journal::record::{Letter, Placed, Record};
+use crate::journal::record::{Letter, Placed, Record, Stored};
 use crate::names::{FolderId, LetterId, MailboxId};
 
 use super::Plan;
@@ -22,13 +22,21 @@ pub struct Arrival {
     pub digest: [u8; 32],
     /// Bytes of the message.
     pub size: u32,
-    /// The identity it is sealed to.
-    pub generation: u32,
+    /// How it lies in its file.
+    pub stored: Stored,
     /// INTERNALDATE.
     pub arrived: i64,
 }
 
 impl Arrival {
+    /// Whether its mailbox has room for it now that its real length is known. Who reserved for the message alone may go
+    /// beyond the quota by what sealing adds to it, once.
+    #[must_use]
+    pub fn fits(&self, mailbox: &Mailbox) -> bool {
+        let after = mailbox.used().saturating_add(self.letter(0, 0, 0).charge());
+        after <= mailbox.profile().quota.saturating_add(limits::BEYOND_QUOTA)
+    }
+
     const fn letter(&self, uid: u32, flags: u8, keywords: u64) -> Letter {
         Letter {
             keywords,
@@ -38,7 +46,7 @@ impl Arrival {
             digest: self.digest,
             uid,
             size: self.size,
-            generation: self.generation,
+            stored: self.stored,
             flags,
         }
     }
@@ -70,7 +78,7 @@ pub fn arrivals(index: &Index, letters: &[(Arrival, edges::Into)]) -> Vec<Placed
 /// No such folder, too many keywords, too many letters.
 pub fn append_place(mailbox: &Mailbox, arrival: &Arrival, folder: &str, flags: u8, words: &[String]) -> Plan {
     let folder = existing(mailbox, folder)?;
-    if !mailbox.takes(1) {
+    if !mailbox.takes(1) || !arrival.fits(mailbox) {
         return Err(Refusal::OverQuota);
     }
     let (bits, mut entry) = keywords(arrival.mailbox, mailbox, words)?;
