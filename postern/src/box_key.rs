@@ -134,6 +134,14 @@ impl BoxKey {
         self.derive(b"postern outgoing v1")
     }
 
+    /// What the senders of mail that is passed on are rewritten with (SRS).
+    ///
+    /// # Errors
+    /// The cryptographic library's; none is known.
+    pub fn srs_key(&self) -> Result<Secret, Failure> {
+        self.derive(b"postern srs v1")
+    }
+
     /// What seals the DKIM keys.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ impl Notice {
     #[must_use]
     pub fn of(envelope: &Envelope, rules: &Rules, made: &FinalBytes, now: i64) -> Option<Self> {
         let wanted: Vec<&Accepted> =
-            envelope.recipients.iter().filter(|one| one.notify.success() && one.outgoing.is_none()).collect();
+            envelope.recipients.iter().filter(|one| one.notify.success() && !one.targets.is_empty()).collect();
         let sender =
             envelope.sender.0.as_ref().filter(|_| !wanted.is_empty() && rules.service == Service::Submission)?;
         Some(Self { to: sender.to_string(), text: text(envelope, rules, &wanted, &original_header(made), now) })

@@ -10,8 +10,8 @@ pub const AUTH_LINE: usize = 12_288;
 /// Octets of a line of text that are refused. RFC 5321 §4.5.3.1.6 says 1,000; real mail often has
 /// longer ones, and for us a line is nothing but bytes of one buffer, so only absurd ones are refused.
 pub const TEXT_LINE: usize = 64 * 1024;
-/// Octets of a local part (RFC 5321 §4.5.3.1.1).
-pub const LOCAL_PART: usize = 64;
+/// Octets of a local part: twice what RFC 5321 §4.5.3.1.1 asks for, since rewritten senders (SRS) hold a whole address.
+pub const LOCAL_PART: usize = 128;
 /// Octets of a domain (RFC 5321 §4.5.3.1.2).
 pub const DOMAIN: usize = 255;
 /// Recipients of one transaction: the least a server must take (RFC 5321 §4.5.3.1.8); announced by LIMITS

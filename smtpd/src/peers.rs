@@ -69,10 +69,10 @@ impl Keeper {
         }
     }
 
-    /// The same, with a letter for recipients elsewhere; its pipe is the last.
+    /// The same, with a letter for recipients elsewhere (`mx`: that aliases pass on); its pipe is the last.
     ///
     /// # Errors
-    /// [`Down`], also for who has not logged in.
+    /// [`Down`], also before a login.
     pub async fn post(
         &self,
         transaction: TransactionId,
@@ -82,7 +82,8 @@ impl Keeper {
     ) -> Result<Delivered, Down> {
         match self {
             Self::Owner(_, queue) => queue.post(transaction, letters, posted, pipes).await,
-            Self::Stranger(_) | Self::Login(_) => Err(Down),
+            Self::Stranger(deposit) => deposit.pass_on(transaction, letters, posted, pipes).await,
+            Self::Login(_) => Err(Down),
         }
     }
 

@@ -20,5 +20,6 @@ pub mod names;
 pub mod recover;
 pub mod recovering;
 pub mod slots;
+pub mod srs;
 pub mod store;
 pub mod summary_seal;

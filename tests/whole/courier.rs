@@ -176,6 +176,50 @@ fn a_server_that_is_down_gets_it_later() {
     eventually("nothing waits", &place, |place| place.queue().is_empty());
 }
 
+const STRANGER: &str = r#"
+import smtplib, ssl, sys
+smtp = smtplib.SMTP('localhost', int(sys.argv[1]), timeout=20)
+smtp.starttls(context=ssl.create_default_context(cafile=sys.argv[2]))
+smtp.ehlo()
+smtp.mail(sys.argv[3])
+print(smtp.rcpt(sys.argv[4])[0])
+if len(sys.argv) > 5:
+    print(smtp.data(sys.argv[5].replace('\n', '\r\n'))[0])
+smtp.quit()
+"#;
+
+#[test]
+fn an_alias_passes_mail_on() {
+    if !alone::inside("an_alias_passes_mail_on") {
+        return;
+    }
+    let mut place = Place::new(false);
+    place.start_far();
+    let output = admin(place.house.data(), false, &["alias", "add", "grandma", "ben@far.test"], "");
+    assert!(output.status.success(), "{output:?}");
+    let (port, ca) = (place.house.port("smtp").to_string(), place.house.authority().authority());
+    let stranger = |words: &[&str]| python_ok(STRANGER, &[&[port.as_str(), ca.to_str().unwrap()], words].concat());
+    let text = "From: aunt@example.org\nTo: grandma@home.test\nSubject: Cake\n\nThere is cake.\n";
+    assert_eq!(stranger(&["aunt@example.org", "grandma@home.test", text]), "250\n250\n");
+    eventually("passed on", &place, |place| place.mail("ben").contains("There is cake."));
+    let mail = place.mail("ben");
+    let sender = mail.split("Return-Path: <").nth(1).and_then(|rest| rest.split('>').next()).unwrap();
+    assert!(sender.starts_with("SRS0=") && sender.ends_with("=example.org=aunt@home.test"), "{mail}");
+    assert!(mail.contains("Authentication-Results: mail.home.test"), "{mail}");
+    // The way back is for bounces, and for nobody who made it up.
+    assert_eq!(stranger(&["", sender]), "250\n");
+    assert_eq!(stranger(&["spam@example.org", sender]), "550\n");
+    assert_eq!(stranger(&["", &sender.replace("=aunt@", "=uncle@")]), "550\n");
+    // One of ours writes to it, too.
+    place.submit(1, &["grandma@home.test"], LETTER);
+    eventually("sent", &place, |place| place.mail("ben").contains("Good day."));
+    eventually("nothing waits", &place, |place| place.queue().is_empty());
+    let list = admin(place.house.data(), false, &["alias", "list"], "");
+    assert!(String::from_utf8_lossy(&list.stdout).contains("ben@far.test"), "{list:?}");
+    assert!(admin(place.house.data(), false, &["alias", "remove", "grandma"], "").status.success());
+    assert_eq!(stranger(&["aunt@example.org", "grandma@home.test"]), "550\n");
+}
+
 #[test]
 fn killed_again_and_again_nothing_is_lost() {
     if !alone::inside("killed_again_and_again_nothing_is_lost") {

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 /// Further addresses.
 #[derive(Debug, Subcommand)]
 pub enum Alias {
-    /// Let mail for ALIAS go to MAILBOX, too
+    /// Let mail for ALIAS go to MAILBOX, too; or be passed on to an address elsewhere
     Add {
         /// The new address
         alias: String,

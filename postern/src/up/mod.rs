@@ -119,6 +119,7 @@ pub fn run(shared: &Shared, options: &UpOptions) -> Result<ExitCode, Failure> {
         index_key: key.index_key()?,
         dns: upstreams(&config),
         outgoing_public: public(&outgoing)?,
+        srs_key: key.srs_key()?,
         outgoing,
         signing: signing.signing()?,
         authorities: authorities(&config),

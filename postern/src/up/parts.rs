@@ -47,6 +47,8 @@ pub struct Parts {
     pub outgoing: Secret,
     /// Its public half.
     pub outgoing_public: String,
+    /// Rewrites the senders of what aliases pass on.
+    pub srs_key: Secret,
     /// DKIM.
     pub signing: Vec<SigningKey>,
     /// The file of the authorities that are believed.
@@ -69,7 +71,11 @@ impl Parts {
                     default_quota: self.config.quota(),
                     new_journal: false,
                     told: self.told.to_text(),
-                    outgoing: Some(Outgoing { generation: 1, public_key: self.outgoing_public.clone() }),
+                    outgoing: Some(Outgoing {
+                        generation: 1,
+                        public_key: self.outgoing_public.clone(),
+                        srs_key: *self.srs_key,
+                    }),
                     manner: spool::keeper::Manner::Serve,
                     edges,
                 };
@@ -153,6 +159,7 @@ impl Parts {
             dns_validates: self.config.dns_validates,
             clear_text: self.config.clear_text.clone(),
             identity: *self.outgoing,
+            srs_key: *self.srs_key,
             signing: self.signing.clone(),
             memory: self.config.budget() / 4,
             worker_seconds: WORKER_SECONDS,

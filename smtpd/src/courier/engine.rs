@@ -9,6 +9,7 @@ use std::time::Duration;
 use filter_sandbox::filter::Filter;
 use spool::edges::Down;
 use spool::edges::outbox::{Event, Outbox};
+use spool::srs::Rewriter;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -32,6 +33,8 @@ pub struct Courier<W> {
     pub domain: String,
     /// Domains that may get mail in clear, or `*`.
     pub clear_text: Vec<String>,
+    /// Rewrites the senders of what aliases pass on.
+    pub rewriter: Rewriter,
     /// Opens what waits.
     pub identity: Zeroizing<[u8; 32]>,
     /// The strangers that look at notices.
@@ -80,6 +83,7 @@ impl<W: World + Send + 'static> Courier<W> {
         world: W,
         house: reach::House,
         (domain, clear_text): (String, Vec<String>),
+        rewriter: Rewriter,
         identity: Zeroizing<[u8; 32]>,
         filter: Arc<Filter>,
         memory: Memory,
@@ -89,6 +93,7 @@ impl<W: World + Send + 'static> Courier<W> {
             house,
             domain,
             clear_text,
+            rewriter,
             identity,
             filter,
             memory,

@@ -81,8 +81,6 @@ pub const RETURNED_HEADER: usize = 32 * 1024;
 /// Bytes of the original that go into a notice of failure when the whole was asked for.
 pub const RETURNED_WHOLE: usize = 256 * 1024;
 
-/// Days a rewritten sender takes bounces.
-pub const REWRITTEN_DAYS: u32 = 30;
 /// Connections at a time, all destinations together.
 pub const CONNECTIONS: usize = 64;
 /// Leases at a time: those too that wait for a mailbox that takes no notices now.

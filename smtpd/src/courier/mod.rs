@@ -7,7 +7,7 @@
 //! | [`destination`] | which hosts take mail for a domain, in which order |
 //! | [`tls_rule`], [`mta_sts`], [`dane`], [`verifier`] | what a host must prove before it gets a letter |
 //! | [`schedule`], [`lanes`] | when the next attempt is, and how many go at once |
-//! | [`dkim`], [`convert`], [`srs`], [`text`] | what is changed about a letter on its way out |
+//! | [`dkim`], [`convert`], [`spool::srs`], [`text`] | what is changed about a letter on its way out |
 //! | [`outcome`], [`dsn`] | what becomes of each recipient, and what the sender hears |
 //!
 //! [`link`] speaks one session over a connection, [`reach`] finds the host for it. [`role`] is the process, [`engine`]
@@ -35,7 +35,6 @@ pub mod reply;
 pub mod role;
 pub mod schedule;
 pub mod session;
-pub mod srs;
 pub mod tell;
 pub mod text;
 pub mod tls_rule;

@@ -72,7 +72,7 @@ fn given_up(last: Said) -> Said {
 }
 
 fn hears(outgoing: &Outgoing, one: &OutgoingRecipient, kind: Kind) -> bool {
-    outgoing.sender.is_some() && dsn::is_wanted(kind, notify(one))
+    outgoing.sender.is_some() && !outgoing.passed_on && dsn::is_wanted(kind, notify(one))
 }
 
 /// NOTIFY as the keeper has it.
@@ -204,6 +204,7 @@ mod tests {
             envelope_id: None,
             recipients: recipients.collect(),
             held: false,
+            passed_on: false,
         }
     }
 
@@ -233,6 +234,9 @@ mod tests {
         assert_eq!(one(ANNA, NEVER, refused(), at(1)), done(false));
         assert_eq!(one(None, None, refused(), at(1)), done(false), "never to the null sender");
         assert_eq!(one(None, ALL, taken(), at(1)), done(true));
+        let passed_on = Outgoing { passed_on: true, ..outgoing(ANNA, &[None]) };
+        let after = states(&passed_on, &[(0, refused())], at(1)).remove(0).1;
+        assert_eq!(after, done(false), "never to a stranger whose letter an alias passed on");
     }
 
     #[test]

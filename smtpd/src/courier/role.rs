@@ -23,6 +23,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
 use spool::edges::outbox::Outbox;
+use spool::srs::Rewriter;
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 use wire::control::{Control, Controls, EdgeName, SigningKey};
@@ -70,6 +71,8 @@ pub struct Start {
     pub clear_text: Vec<String>,
     /// Opens what waits.
     pub identity: [u8; 32],
+    /// Rewrites the senders of what aliases pass on.
+    pub srs_key: [u8; 32],
     /// DKIM.
     #[zeroize(skip)]
     pub signing: Vec<SigningKey>,
@@ -119,6 +122,7 @@ fn courier(start: &Start, roots: Arc<RootCertStore>, zygote: OwnedFd) -> Result<
         Outside::new(dns, own, roots),
         house,
         (start.domain.clone(), start.clear_text.clone()),
+        Rewriter::new(&start.srs_key, &start.domain),
         Zeroizing::new(start.identity),
         Filter::new(zygote.into(), filter)?,
         Memory::new(start.memory),

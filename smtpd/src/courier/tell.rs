@@ -80,7 +80,9 @@ pub async fn deposit<W: World + Send + 'static>(
     let Some(to) = &outgoing.sender else { return Told::Nobody };
     let targets = match trip.keeper.recipient(due.transaction, to, Size::Said(notice.len() as u64)).await {
         Ok(Recipient::Known(targets)) => targets,
-        Ok(Recipient::Unknown | Recipient::NotLocal | Recipient::Remote { .. }) => return Told::Nobody,
+        Ok(Recipient::Unknown | Recipient::NotLocal | Recipient::Remote { .. } | Recipient::Forwarded { .. }) => {
+            return Told::Nobody;
+        }
         Ok(Recipient::OverQuota | Recipient::NotNow | Recipient::Separately) | Err(Down) => return Told::Later,
     };
     let outcome = examined(trip, notice).await;

@@ -190,12 +190,24 @@ impl<W: World + Send + 'static> Trip<W> {
         let text = converted.as_deref().unwrap_or(bytes);
         let signatures = self.signatures(text).await;
         let size = (signatures.len() + text.len()) as u64;
-        let (letter, numbers) = match letter(leased, size, converted.is_none() && outgoing.eight_bit) {
+        let sender = self.sender(outgoing);
+        let (letter, numbers) = match letter(leased, sender, size, converted.is_none() && outgoing.eight_bit) {
             Ok(made) => made,
             Err(why) => return all(leased, &Fate::Failed(why)),
         };
         let fates = ready.link.send(letter, &[signatures.as_bytes(), text]).await;
         numbers.into_iter().zip(fates).collect()
+    }
+
+    /// MAIL FROM. Of what is passed on, one of ours, so that the far server finds our SPF record and a bounce its way.
+    fn sender(&self, outgoing: &Outgoing) -> Option<String> {
+        let sender = outgoing.sender.as_ref()?;
+        let today = u32::try_from(wire::date::now() / 86_400).unwrap_or(0);
+        let rewritten = sender
+            .rsplit_once('@')
+            .filter(|_| outgoing.passed_on)
+            .and_then(|(local, domain)| self.courier.rewriter.forward(local, domain, today));
+        rewritten.or_else(|| Some(sender.clone()))
     }
 
     /// DKIM, for the domain in From. Without a key, or of what no signature fits, a letter leaves as it is.
@@ -279,10 +291,10 @@ fn seven_bit(outgoing: &Outgoing, far: &Extensions, bytes: &[u8]) -> Result<Opti
 }
 
 /// The letter for a session, and the numbers of its recipients.
-fn letter(leased: &Leased, size: u64, eight_bit: bool) -> Result<(Letter, Vec<u16>), Why> {
+fn letter(leased: &Leased, sender: Option<String>, size: u64, eight_bit: bool) -> Result<(Letter, Vec<u16>), Why> {
     let outgoing = &leased.outgoing;
     let bad = |_| Why::ours(Status::new(5, 1, 3), "that is no mail address");
-    let sender = outgoing.sender.as_ref().map(|sender| Address::parse(sender.as_bytes()).map_err(bad)).transpose()?;
+    let sender = sender.map(|sender| Address::parse(sender.as_bytes()).map_err(bad)).transpose()?;
     let mut recipients = Vec::new();
     for one in leased.recipients.iter().filter_map(|number| outgoing.recipients.get(usize::from(*number))) {
         recipients.push(Recipient {

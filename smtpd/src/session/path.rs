@@ -37,6 +37,10 @@ impl Address {
     /// [`BadPath`].
     pub fn parse(text: &[u8]) -> Result<Self, BadPath> {
         let text = std::str::from_utf8(text).map_err(|_| BadPath::NotUtf8)?;
+        // What the keeper is asked about is bounded.
+        if text.len() > spool::edges::limits::ADDRESS {
+            return Err(BadPath::Address);
+        }
         let (local, domain) = split(text).ok_or(BadPath::Address)?;
         let local = local_part(local).ok_or(BadPath::Address)?;
         if !is_domain(domain) {
@@ -266,7 +270,7 @@ mod tests {
 
     #[test]
     fn what_is_not() {
-        let long = format!("{}@b.example", "a".repeat(65));
+        let long = format!("{}@b.example", "a".repeat(129));
         for text in [
             "",
             "@",

@@ -62,12 +62,23 @@ pub(super) fn answered(
         }
         Recipient::Known(_) => too_many(),
         Recipient::Unknown => Reply::new(550, "5.1.1", "nobody here has that address"),
+        // The way back to a sender whose letter an alias passed on: for what tells him that it failed, and nothing else.
+        Recipient::Remote { generation, public_key } if envelope.sender.0.is_none() => {
+            let outgoing = Some(Outgoing { generation, public_key });
+            envelope.recipients.push(Accepted { address, targets: Vec::new(), outgoing, notify });
+            Reply::new(250, "2.1.5", "recipient ok, passed on")
+        }
+        Recipient::Forwarded { targets, generation, public_key } if fits(&envelope, &targets) => {
+            let outgoing = Some(Outgoing { generation, public_key });
+            envelope.recipients.push(Accepted { address, targets, outgoing, notify });
+            Reply::new(250, "2.1.5", "recipient ok, passed on")
+        }
+        Recipient::Forwarded { .. } => too_many(),
         Recipient::NotLocal if context.is_submission() => {
             Reply::new(550, "5.7.1", "this server sends no mail to other servers; only addresses here work")
         }
-        Recipient::NotLocal | Recipient::Remote { .. } => {
-            Reply::new(550, "5.7.1", "that domain's mail is not taken here")
-        }
+        Recipient::Remote { .. } => Reply::new(550, "5.1.1", "that address takes bounces only"),
+        Recipient::NotLocal => Reply::new(550, "5.7.1", "that domain's mail is not taken here"),
         Recipient::Separately => Reply::new(452, "4.5.3", "a mailbox of these is nearly full; send to each on its own"),
         Recipient::OverQuota => Reply::new(452, "4.2.2", "that mailbox is full"),
         Recipient::NotNow => Reply::new(451, "4.3.0", "not at the moment, try again later"),

@@ -70,7 +70,8 @@ impl<H: News + Send + 'static> Committer<H> {
         let (house, ids, mut known) = {
             let core = self.lock();
             // What waits to leave knows the same entries as the house: so both under one lock.
-            let house = std::iter::once(core.index.house(core.sequence)).chain(core.index.outgoing_records());
+            let house = [core.index.house(core.sequence), core.index.forwards_record()].into_iter();
+            let house = house.chain(core.index.outgoing_records());
             let house = house.map(|record| files::encode(&vec![record])).collect::<io::Result<Vec<_>>>()?;
             (house, core.index.ids(), core.sequence)
         };

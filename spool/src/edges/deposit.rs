@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 use filter_sandbox::edge::{Caller, Down, Edge};
 use serde::{Deserialize, Serialize};
 
+use super::queue::Posted;
 use super::{Delivered, Moment, NewLetter, Recipient, Size};
 use crate::names::TransactionId;
 
@@ -16,6 +17,9 @@ pub enum Request {
     /// End of data: one pipe a letter rides along, in the same order. One record, one answer.
     /// The sender waits for [`super::limits::DELIVERY`] from `begun` on.
     Deliver { transaction: TransactionId, begun: Moment, letters: Vec<NewLetter> },
+    /// The same, and in the same transaction a letter that is passed on: all its recipients are aliases that do so, or
+    /// ways back to a sender; its pipe is the last.
+    PassOn { transaction: TransactionId, begun: Moment, letters: Vec<NewLetter>, posted: Box<Posted> },
     /// RSET, or the client is gone: reserved room is given back.
     Abandon { transaction: TransactionId },
 }
@@ -25,7 +29,7 @@ pub enum Request {
 pub enum Reply {
     /// To `Recipient`.
     Recipient(Recipient),
-    /// To `Deliver`.
+    /// To `Deliver` and `PassOn`.
     Delivered(Delivered),
     /// To `Abandon`.
     Abandoned,
@@ -77,6 +81,27 @@ impl Deposit {
         pipes: &[BorrowedFd<'_>],
     ) -> Result<Delivered, Down> {
         let request = Request::Deliver { transaction, begun: Moment::now(), letters };
+        super::in_time(async {
+            match self.0.call(request, pipes).await? {
+                (Reply::Delivered(outcome), _) => Ok(outcome),
+                _ => Err(Down),
+            }
+        })
+        .await
+    }
+
+    /// As [`Self::deliver`], and in the same transaction a letter that is passed on; its pipe is the last.
+    ///
+    /// # Errors
+    /// [`Down`].
+    pub async fn pass_on(
+        &self,
+        transaction: TransactionId,
+        letters: Vec<NewLetter>,
+        posted: Posted,
+        pipes: &[BorrowedFd<'_>],
+    ) -> Result<Delivered, Down> {
+        let request = Request::PassOn { transaction, begun: Moment::now(), letters, posted: Box::new(posted) };
         super::in_time(async {
             match self.0.call(request, pipes).await? {
                 (Reply::Delivered(outcome), _) => Ok(outcome),

@@ -157,6 +157,15 @@ impl Size {
 pub enum Recipient {
     /// Accepted, with room reserved in each mailbox until the transaction ends.
     Known(Vec<Target>),
+    /// The same, and an alias passes it on to others elsewhere: one letter for all of these, sealed to this key.
+    Forwarded {
+        /// In which mailboxes a copy goes, too; may be none.
+        targets: Vec<Target>,
+        /// Which outgoing identity.
+        generation: u32,
+        /// Its public half (`age1...`).
+        public_key: String,
+    },
     /// The domain is ours and nobody has this address: 550 5.1.1.
     Unknown,
     /// The domain is not ours: 550 5.7.1 (no relaying).

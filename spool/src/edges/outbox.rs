@@ -138,6 +138,8 @@ pub struct Outgoing {
     pub recipients: Vec<OutgoingRecipient>,
     /// The admin keeps it back.
     pub held: bool,
+    /// An alias passes it on for a stranger, or it is a bounce to one: nobody here sent it, and nobody is told.
+    pub passed_on: bool,
 }
 
 impl Outgoing {

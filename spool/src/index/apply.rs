@@ -39,7 +39,18 @@ impl Index {
                 }
             }
             Record::AliasRemoved { alias, target } if sequence > self.as_of => self.remove_alias(&alias, target),
-            Record::AliasAdded { .. } | Record::AliasRemoved { .. } => {}
+            Record::ForwardAdded { alias, to } if sequence > self.as_of => {
+                let all = self.forwards.entry(alias).or_default();
+                if !all.contains(&to) {
+                    all.push(to);
+                }
+            }
+            Record::ForwardRemoved { alias, to } if sequence > self.as_of => self.remove_forward(&alias, to.as_deref()),
+            Record::AliasAdded { .. }
+            | Record::AliasRemoved { .. }
+            | Record::ForwardAdded { .. }
+            | Record::ForwardRemoved { .. } => {}
+            Record::Forwards { all } => self.forwards = all.into_iter().collect(),
             Record::Delivered { transaction, at, letters } => {
                 if let Some(transaction) = transaction
                     && sequence > self.as_of
@@ -120,6 +131,15 @@ impl Index {
         if sequence > self.as_of {
             self.aliases.values_mut().for_each(|targets| targets.retain(|target| *target != id));
             self.aliases.retain(|_, targets| !targets.is_empty());
+        }
+    }
+
+    fn remove_forward(&mut self, alias: &str, to: Option<&str>) {
+        if let Some(all) = self.forwards.get_mut(alias) {
+            all.retain(|known| to.is_some_and(|to| to != known));
+            if all.is_empty() {
+                self.forwards.remove(alias);
+            }
         }
     }
 

@@ -29,6 +29,8 @@ pub struct Index {
     pub(crate) mailboxes: BTreeMap<MailboxId, Mailbox>,
     addresses: HashMap<String, MailboxId>,
     aliases: BTreeMap<String, Vec<MailboxId>>,
+    /// Addresses elsewhere to which an alias passes its mail on.
+    forwards: BTreeMap<String, Vec<String>>,
     transactions: Transactions,
     waiting: Waiting,
     /// Mailboxes ever made.
@@ -80,7 +82,9 @@ impl Index {
     /// Whether that address is a mailbox's or an alias.
     #[must_use]
     pub fn taken(&self, address: &str) -> bool {
-        self.addresses.contains_key(address) || self.aliases.contains_key(address)
+        self.addresses.contains_key(address)
+            || self.aliases.contains_key(address)
+            || self.forwards.contains_key(address)
     }
 
     /// Where mail for that address goes (lower-case, without a tag); empty when nowhere.
@@ -96,6 +100,17 @@ impl Index {
     #[must_use]
     pub fn oldest(&self) -> Option<MailboxId> {
         self.mailboxes.iter().min_by_key(|(_, mailbox)| mailbox.profile.made).map(|(id, _)| *id)
+    }
+
+    /// The addresses elsewhere to which mail for that address (lower-case, without a tag) is passed on.
+    #[must_use]
+    pub fn forwards(&self, address: &str) -> &[String] {
+        self.forwards.get(address).map_or(&[], Vec::as_slice)
+    }
+
+    /// All aliases that pass mail on.
+    pub fn all_forwards(&self) -> impl Iterator<Item = (&str, &[String])> {
+        self.forwards.iter().map(|(alias, to)| (alias.as_str(), to.as_slice()))
     }
 
     /// All aliases.
@@ -115,13 +130,13 @@ impl Index {
     #[must_use]
     pub fn has_domain(&self, domain: &str) -> bool {
         let of = |address: &String| address.rsplit_once('@').is_some_and(|(_, its)| its == domain);
-        self.addresses.keys().any(of) || self.aliases.keys().any(of)
+        self.addresses.keys().any(of) || self.aliases.keys().any(of) || self.forwards.keys().any(of)
     }
 
     /// Every domain of a mailbox or alias, ascending.
     #[must_use]
     pub fn domains(&self) -> std::collections::BTreeSet<String> {
-        let addresses = self.addresses.keys().chain(self.aliases.keys());
+        let addresses = self.addresses.keys().chain(self.aliases.keys()).chain(self.forwards.keys());
         addresses.filter_map(|address| address.rsplit_once('@').map(|(_, domain)| domain.to_owned())).collect()
     }
 

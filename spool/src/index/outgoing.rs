@@ -231,6 +231,7 @@ mod tests {
             envelope_id: None,
             recipients: recipients.collect(),
             held: false,
+            passed_on: false,
         })
     }
 

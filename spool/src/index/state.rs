@@ -18,6 +18,12 @@ impl Index {
         }
     }
 
+    /// Aliases that pass mail on, as they are now.
+    #[must_use]
+    pub fn forwards_record(&self) -> Record {
+        Record::Forwards { all: self.forwards.iter().map(|(alias, to)| (alias.clone(), to.clone())).collect() }
+    }
+
     /// One mailbox, as it is after entry `sequence`: its head, then its letters.
     pub fn mailbox_records(&self, sequence: u64, id: MailboxId) -> impl Iterator<Item = Record> {
         self.mailboxes.get(&id).into_iter().flat_map(move |mailbox| {

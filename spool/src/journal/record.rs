@@ -159,6 +159,10 @@ pub enum Record {
     AliasAdded { alias: String, target: MailboxId },
     /// One target, or all.
     AliasRemoved { alias: String, target: Option<MailboxId> },
+    /// One more address elsewhere to which an alias passes its mail on.
+    ForwardAdded { alias: String, to: String },
+    /// One of them, or all.
+    ForwardRemoved { alias: String, to: Option<String> },
     /// A new, empty folder.
     FolderCreated {
         mailbox: MailboxId,
@@ -191,6 +195,8 @@ pub enum Record {
     Missing { mailbox: MailboxId, letters: Vec<LetterId> },
     /// Checkpoint: transactions remembered (day since 1970, name), aliases. True after entry `sequence`.
     House { sequence: u64, transactions: Vec<(u32, TransactionId)>, aliases: Vec<(String, Vec<MailboxId>)>, made: u64 },
+    /// Checkpoint: aliases that pass mail on, as true as the house.
+    Forwards { all: Vec<(String, Vec<String>)> },
     /// Checkpoint: a mailbox after entry `sequence`.
     Mailbox {
         sequence: u64,

@@ -10,7 +10,6 @@ use tokio::sync::Semaphore;
 
 use crate::commit::{NotTaken, With};
 use crate::edges::outbox::Outgoing;
-use crate::edges::queue::Posted;
 use crate::edges::{Delivered, Moment, NewLetter, Recipient, Size, Target, limits};
 use crate::index::plan::{self, Arrival};
 use crate::index::{Index, normal_address};
@@ -22,7 +21,7 @@ use super::failing::Failing;
 use super::house::{House, now};
 use super::intake::{self, NotIn};
 use super::line::{Asked, Breach};
-use super::posting;
+use super::posting::{self, Leaving};
 use super::reserve::{self, Open, Rooms};
 
 /// One edge's transactions.
@@ -38,7 +37,7 @@ struct Work {
     transaction: TransactionId,
     letters: Vec<(NewLetter, OwnedFd)>,
     /// For recipients elsewhere.
-    leaving: Option<(MailboxId, Posted, OwnedFd)>,
+    leaving: Option<(Leaving, OwnedFd)>,
     rooms: Rooms,
     /// From here on the sender may have given up, and told so.
     until: Instant,
@@ -50,6 +49,11 @@ impl Delivering {
     pub fn new(house: Arc<House>, hands: Arc<Semaphore>) -> Self {
         let open = Open::new(&house.reserved);
         Self { house, open, hands }
+    }
+
+    /// What all edges share.
+    pub const fn house(&self) -> &Arc<House> {
+        &self.house
     }
 
     /// RCPT.
@@ -64,7 +68,10 @@ impl Delivering {
             let core = self.house.committer.lock();
             self.find(&core.index, transaction, address, size)
         };
-        let Recipient::Known(targets) = &found else { return Ok(found) };
+        let (Recipient::Known(targets) | Recipient::Forwarded { targets, .. }) = &found else { return Ok(found) };
+        if targets.is_empty() {
+            return Ok(found);
+        }
         let mailboxes: Vec<_> = targets.iter().map(|target| target.mailbox).collect();
         Ok(match self.open.reserve(transaction, &mailboxes, size.reserved(), ample) {
             reserve::Asked::Reserved => found,
@@ -104,12 +111,12 @@ impl Delivering {
         &mut self,
         asked: Asked<R, E>,
         (transaction, begun): (TransactionId, Moment),
-        (letters, posted): (Vec<NewLetter>, Option<(MailboxId, Posted)>),
+        (letters, leaving): (Vec<NewLetter>, Option<Leaving>),
         mut pipes: Vec<OwnedFd>,
         reply: fn(Delivered) -> R,
     ) -> Result<(), Breach> {
         let rooms = self.open.end(transaction);
-        let leaving = posted.and_then(|(mailbox, posted)| Some((mailbox, posted, pipes.pop()?)));
+        let leaving = leaving.and_then(|leaving| Some((leaving, pipes.pop()?)));
         if letters.len() > limits::LETTERS || letters.len() != pipes.len() {
             return Err(Breach("as many pipes as letters, and not too many"));
         }
@@ -150,6 +157,7 @@ impl Delivering {
         if !bare && !self.house.domains.iter().any(|known| known == domain) && !index.has_domain(domain) {
             return (Recipient::NotLocal, false);
         }
+        let forwards = !index.forwards(&address).is_empty();
         let mut targets = index.targets(&address);
         if targets.is_empty() && local == "postmaster" {
             match index.oldest() {
@@ -157,7 +165,15 @@ impl Delivering {
                 None => return (Recipient::NotNow, false),
             }
         }
-        self.choose(index, transaction, &targets, size)
+        match (forwards, &self.house.outgoing) {
+            (true, Some(outgoing)) => match self.choose(index, transaction, &targets, size) {
+                (Recipient::Known(targets), ample) => (posting::forwarded(outgoing, targets), ample),
+                // Nobody here, or nobody here with room: it is passed on all the same.
+                (Recipient::Unknown | Recipient::OverQuota, _) => (posting::forwarded(outgoing, Vec::new()), false),
+                other => other,
+            },
+            _ => self.choose(index, transaction, &targets, size),
+        }
     }
 
     /// Suspended mailboxes take mail like all others: what comes while their owners are kept out waits for them. Of an
@@ -218,9 +234,9 @@ fn run(house: &House, work: Work) -> (Delivered, u64) {
     };
     left_out.iter().copied().for_each(told_full);
     let at = now();
-    let sent = leaving.as_ref().map(|(mailbox, posted, _)| (*mailbox, posting::each_once(posted)));
-    if let Some((mailbox, posted, _)) = &leaving
-        && let Err(spent) = posting::allowed(house, *mailbox, posted, at)
+    let sent = leaving.as_ref().and_then(|(leaving, _)| leaving.counted());
+    if let Some((mailbox, recipients)) = &sent
+        && let Err(spent) = posting::allowed(house, *mailbox, recipients, at)
     {
         return (spent, 0);
     }
@@ -242,7 +258,7 @@ fn run(house: &House, work: Work) -> (Delivered, u64) {
             }
         }
     }
-    let queued = match leaving.map(|(mailbox, posted, pipe)| posting::take(house, mailbox, posted, pipe, (at, until))) {
+    let queued = match leaving.map(|(leaving, pipe)| posting::take(house, leaving, pipe, (at, until))) {
         None => None,
         Some(Ok(queued)) => Some(queued),
         Some(Err(why)) => {

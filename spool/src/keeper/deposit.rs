@@ -9,6 +9,7 @@ use crate::edges::deposit::{Event, Reply, Request};
 use super::delivering::Delivering;
 use super::house::House;
 use super::line::{Asked, Breach, Service};
+use super::posting;
 
 /// One `mx`.
 #[derive(Debug)]
@@ -33,7 +34,8 @@ impl Service for Deposit {
     fn request(&mut self, request: Request, with: Vec<OwnedFd>, asked: Asked<Reply, Event>) -> Result<(), Breach> {
         match request {
             Request::Recipient { transaction, address, size } if with.is_empty() => {
-                asked.reply(0, Reply::Recipient(self.0.recipient(transaction, &address, size)?));
+                let found = self.0.recipient(transaction, &address, size)?;
+                asked.reply(0, Reply::Recipient(posting::way_back(self.0.house(), &address, found)));
             }
             Request::Deliver { transaction, begun, letters } => {
                 self.0.deliver(asked, (transaction, begun), letters, with, Reply::Delivered)?;
@@ -42,13 +44,25 @@ impl Service for Deposit {
                 self.0.abandon(transaction);
                 asked.reply(0, Reply::Abandoned);
             }
+            Request::PassOn { transaction, begun, letters, posted } => {
+                let leaving = posting::passed_on(self.0.house(), *posted)?;
+                self.0.deliver_and_post(
+                    asked,
+                    (transaction, begun),
+                    (letters, Some(leaving)),
+                    with,
+                    Reply::Delivered,
+                )?;
+            }
             Request::Recipient { .. } | Request::Abandon { .. } => return Err(Breach("descriptors where none belong")),
         }
         Ok(())
     }
 
     fn without(&mut self, request: Request, asked: Asked<Reply, Event>) -> Result<(), Breach> {
-        let Request::Deliver { transaction, .. } = request else { return Err(Breach("descriptors where none belong")) };
+        let (Request::Deliver { transaction, .. } | Request::PassOn { transaction, .. }) = request else {
+            return Err(Breach("descriptors where none belong"));
+        };
         self.0.abandon(transaction);
         asked.reply(0, Reply::Delivered(Delivered::Failed));
         Ok(())

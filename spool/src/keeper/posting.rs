@@ -1,60 +1,178 @@
-//! Submission's side of what leaves: who may send what, and how it comes into `outgoing/`.
+//! What leaves: who may send what, what an alias passes on, and how it comes into `outgoing/`.
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::sync::PoisonError;
 use std::time::Instant;
 
-use crate::edges::outbox::{Outgoing, OutgoingRecipient, State};
-use crate::edges::queue::Posted;
-use crate::edges::{Delivered, Into, NewLetter, Recipient, limits};
+use crate::edges::outbox::{self, Outgoing, OutgoingRecipient, State};
+use crate::edges::queue::{Posted, PostedTo};
+use crate::edges::{Delivered, Into, NewLetter, Recipient, Target, limits};
 use crate::index::{Index, normal_address};
 use crate::names::{LetterId, MailboxId};
+use crate::srs::Rewriter;
 
 use super::house::House;
 use super::intake::{self, NotIn};
 use super::line::Breach;
+use super::start;
+
+/// A letter that leaves, its recipients checked and aliases put in.
+#[derive(Debug)]
+pub struct Leaving {
+    mailbox: MailboxId,
+    posted: Posted,
+    passed_on: bool,
+}
+
+impl Leaving {
+    /// Whose day's allowance it takes from, and the recipients in lower case; what is passed on takes from nobody's.
+    #[must_use]
+    pub fn counted(&self) -> Option<(MailboxId, Vec<String>)> {
+        let all: BTreeSet<String> = self.posted.recipients.iter().map(|one| one.address.to_lowercase()).collect();
+        (!self.passed_on).then(|| (self.mailbox, all.into_iter().collect()))
+    }
+
+    fn outgoing(self, queued: i64, digest: [u8; 32]) -> Outgoing {
+        let posted = self.posted;
+        let recipients = posted.recipients.into_iter().map(|one| OutgoingRecipient {
+            address: one.address,
+            original: one.original,
+            notify: one.notify,
+            state: State::new(queued),
+        });
+        Outgoing {
+            mailbox: self.mailbox,
+            sender: posted.sender,
+            queued,
+            size: posted.size,
+            generation: posted.generation,
+            digest,
+            eight_bit: posted.eight_bit,
+            international: posted.international,
+            require_tls: posted.require_tls,
+            full: posted.full,
+            envelope_id: posted.envelope_id,
+            recipients: recipients.collect(),
+            held: false,
+            passed_on: self.passed_on,
+        }
+    }
+}
 
 /// Checks what a session of that mailbox hands in.
 ///
 /// # Errors
 /// What no submission would: another's sender, a recipient that is ours, beyond a bound.
-pub fn check(house: &House, index: &Index, mailbox: MailboxId, posted: &Posted) -> Result<(), Breach> {
+pub fn posted(house: &House, index: &Index, mailbox: MailboxId, mut posted: Posted) -> Result<Leaving, Breach> {
     let ours = index.addresses_of(mailbox);
     let owned = |sender: &String| normal_address(sender).is_some_and(|sender| ours.contains(&sender));
     if !posted.sender.as_ref().is_none_or(owned) {
         return Err(Breach("a letter from somebody else"));
     }
-    let leaves = |address: &String| {
-        let domain = address.rsplit_once('@').map(|(_, domain)| domain.to_lowercase());
-        address.len() <= limits::ADDRESS
-            && domain.is_some_and(|domain| {
-                !domain.is_empty() && !house.domains.contains(&domain) && !index.has_domain(&domain)
-            })
-    };
-    if !posted.recipients.iter().all(|one| leaves(&one.address)) {
+    posted.recipients = with_aliases(index, posted.recipients);
+    if !posted.recipients.iter().all(|one| leaves(house, index, &one.address)) {
         return Err(Breach("a letter that does not leave"));
     }
-    if outgoing(mailbox, posted.clone(), 0, [0; 32]).is_bounded() { Ok(()) } else { Err(Breach("beyond its bounds")) }
+    if !is_bounded(&posted) {
+        return Err(Breach("beyond its bounds"));
+    }
+    Ok(Leaving { mailbox, posted, passed_on: false })
+}
+
+/// What `mx` passes on. An alias may have gone since RCPT: then nobody is left, and the letter is not taken.
+///
+/// # Errors
+/// What no `mx` would hand in.
+pub fn passed_on(house: &House, mut posted: Posted) -> Result<Leaving, Breach> {
+    if !is_bounded(&posted) {
+        return Err(Breach("beyond its bounds"));
+    }
+    let core = house.committer.lock();
+    let is_bounce = posted.sender.is_none();
+    let (back, aliases): (Vec<PostedTo>, _) =
+        posted.recipients.into_iter().partition(|one| is_bounce && sender_behind(house, &one.address).is_some());
+    let back =
+        back.into_iter().filter_map(|one| Some(PostedTo { address: sender_behind(house, &one.address)?, ..one }));
+    let back: Vec<PostedTo> = back.collect();
+    let expanded = with_aliases(&core.index, aliases);
+    posted.recipients = back.into_iter().chain(expanded).collect();
+    if !posted.recipients.iter().all(|one| leaves(house, &core.index, &one.address)) || !is_bounded(&posted) {
+        tracing::warn!("an alias that passes mail on has changed meanwhile, or leads to too many; try again");
+        posted.recipients.clear();
+    }
+    Ok(Leaving { mailbox: MailboxId(0), posted, passed_on: true })
+}
+
+fn is_bounded(posted: &Posted) -> bool {
+    let address = |text: &String| text.len() <= limits::ADDRESS;
+    let parameter = |text: &Option<String>| text.as_ref().is_none_or(|text| text.len() <= outbox::limits::PARAMETER);
+    (1..=outbox::limits::RECIPIENTS).contains(&posted.recipients.len())
+        && posted.sender.as_ref().is_none_or(address)
+        && parameter(&posted.envelope_id)
+        && posted.recipients.iter().all(|one| address(&one.address) && parameter(&one.original))
+}
+
+fn leaves(house: &House, index: &Index, address: &str) -> bool {
+    let domain = address.rsplit_once('@').map(|(_, domain)| domain.to_lowercase());
+    domain.is_some_and(|domain| !domain.is_empty() && !house.domains.contains(&domain) && !index.has_domain(&domain))
+}
+
+/// Each address once; instead of an alias, where it passes mail on.
+fn with_aliases(index: &Index, recipients: Vec<PostedTo>) -> Vec<PostedTo> {
+    let (mut seen, mut out) = (BTreeSet::new(), Vec::new());
+    for one in recipients {
+        let forwards = normal_address(&one.address).map(|alias| index.forwards(&alias).to_vec()).unwrap_or_default();
+        let all = if forwards.is_empty() { vec![one.address.clone()] } else { forwards };
+        for address in all {
+            if seen.insert(address.to_lowercase()) {
+                out.push(PostedTo { address, ..one.clone() });
+            }
+        }
+    }
+    out
+}
+
+/// Who wrote what was passed on from that address of ours, so that a bounce finds its way.
+fn sender_behind(house: &House, address: &str) -> Option<String> {
+    let (local, domain) = address.rsplit_once('@')?;
+    let own = house.domains.first().filter(|own| own.eq_ignore_ascii_case(domain))?;
+    let rewriter = Rewriter::new(&house.outgoing.as_ref()?.srs_key, own);
+    let today = u32::try_from(super::house::now() / 86_400).unwrap_or(0);
+    rewriter.back(local, today).ok()
+}
+
+/// An address that nobody here has may be the way back to a sender.
+pub fn way_back(house: &House, address: &str, found: Recipient) -> Recipient {
+    match (found, &house.outgoing) {
+        (Recipient::Unknown, Some(outgoing)) if sender_behind(house, address).is_some() => remote(outgoing),
+        (found, _) => found,
+    }
 }
 
 /// A recipient that is not ours may have a letter from who has logged in.
 pub fn elsewhere(house: &House, found: Recipient) -> Recipient {
     match (found, &house.outgoing) {
-        (Recipient::NotLocal, Some(outgoing)) => {
-            Recipient::Remote { generation: outgoing.generation, public_key: outgoing.public_key.clone() }
-        }
+        (Recipient::NotLocal, Some(outgoing)) => remote(outgoing),
         (found, _) => found,
     }
 }
 
-/// Whether a day's allowance still has room for it.
+fn remote(outgoing: &start::Outgoing) -> Recipient {
+    Recipient::Remote { generation: outgoing.generation, public_key: outgoing.public_key.clone() }
+}
+
+/// An alias that passes mail on, and may name mailboxes here, too.
+pub fn forwarded(outgoing: &start::Outgoing, targets: Vec<Target>) -> Recipient {
+    Recipient::Forwarded { targets, generation: outgoing.generation, public_key: outgoing.public_key.clone() }
+}
+
+/// Whether a day's allowance still has room for a letter to these.
 ///
 /// # Errors
 /// What to answer.
-pub fn allowed(house: &House, mailbox: MailboxId, posted: &Posted, at: i64) -> Result<(), Delivered> {
+pub fn allowed(house: &House, mailbox: MailboxId, recipients: &[String], at: i64) -> Result<(), Delivered> {
     let mut allowance = house.allowance.lock().unwrap_or_else(PoisonError::into_inner);
-    let recipients = each_once(posted);
     let asked = allowance.ask(mailbox, &recipients.iter().map(String::as_str).collect::<Vec<_>>(), at);
     asked.map_err(|reached| {
         tracing::warn!(%mailbox, ?reached, "a mailbox has sent as much as it may in a day");
@@ -68,49 +186,22 @@ pub fn count(house: &House, mailbox: MailboxId, recipients: &[String], at: i64) 
     allowance.count(mailbox, &recipients.iter().map(String::as_str).collect::<Vec<_>>(), at);
 }
 
-/// The recipients in lower case.
-pub fn each_once(posted: &Posted) -> Vec<String> {
-    let all: BTreeSet<String> = posted.recipients.iter().map(|one| one.address.to_lowercase()).collect();
-    all.into_iter().collect()
-}
-
-fn outgoing(mailbox: MailboxId, posted: Posted, queued: i64, digest: [u8; 32]) -> Outgoing {
-    let recipients = posted.recipients.into_iter().map(|one| OutgoingRecipient {
-        address: one.address,
-        original: one.original,
-        notify: one.notify,
-        state: State::new(queued),
-    });
-    Outgoing {
-        mailbox,
-        sender: posted.sender,
-        queued,
-        size: posted.size,
-        generation: posted.generation,
-        digest,
-        eight_bit: posted.eight_bit,
-        international: posted.international,
-        require_tls: posted.require_tls,
-        full: posted.full,
-        envelope_id: posted.envelope_id,
-        recipients: recipients.collect(),
-        held: false,
-    }
-}
-
 /// In a thread: from the pipe to a file in its place, and what is to be said of it.
 ///
 /// # Errors
 /// [`NotIn`]; nothing is left then.
 pub fn take(
     house: &House,
-    mailbox: MailboxId,
-    posted: Posted,
+    leaving: Leaving,
     pipe: OwnedFd,
     (at, until): (i64, Instant),
 ) -> Result<(LetterId, Outgoing), NotIn> {
+    if leaving.posted.recipients.is_empty() {
+        return Err(NotIn::Sender("for nobody"));
+    }
     // The frame names its sender's mailbox; the folder is nobody's.
-    let new = NewLetter { mailbox, generation: posted.generation, size: posted.size, into: Into::Inbox };
+    let (mailbox, generation, size) = (leaving.mailbox, leaving.posted.generation, leaving.posted.size);
+    let new = NewLetter { mailbox, generation, size, into: Into::Inbox };
     let arrival = intake::take_outgoing(house, &new, pipe, at, until)?;
-    Ok((arrival.letter, outgoing(mailbox, posted, at, arrival.digest)))
+    Ok((arrival.letter, leaving.outgoing(at, arrival.digest)))
 }

@@ -64,14 +64,13 @@ impl Service for Queue {
             }
             Request::Post { transaction, begun, letters, posted } => {
                 let (house, mailbox) = (self.seat.house(), self.seat.mailbox());
-                posting::check(house, &house.committer.lock().index, mailbox, &posted)?;
-                let letters = (letters, Some((mailbox, *posted)));
+                let leaving = posting::posted(house, &house.committer.lock().index, mailbox, *posted)?;
                 let pipes = u32::try_from(with.len()).unwrap_or(u32::MAX);
                 let Ok(share) = self.seat.share().pipes.clone().try_acquire_many_owned(pipes) else {
                     self.not_now(transaction, asked);
                     return Ok(());
                 };
-                let asked = asked.holding(share);
+                let (asked, letters) = (asked.holding(share), (letters, Some(leaving)));
                 self.delivering.deliver_and_post(asked, (transaction, begun), letters, with, Reply::Delivered)?;
             }
             Request::Addresses | Request::Recipient { .. } | Request::Abandon { .. } => {

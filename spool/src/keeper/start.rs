@@ -31,6 +31,8 @@ pub struct Outgoing {
     pub generation: u32,
     /// Its public half (`age1...`).
     pub public_key: String,
+    /// With it the courier rewrites senders of mail that is passed on (SRS); the keeper finds the way back.
+    pub srs_key: [u8; 32],
 }
 
 /// How a keeper goes about what it finds wrong at its start.

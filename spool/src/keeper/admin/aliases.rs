@@ -10,6 +10,9 @@ use super::{Outcome, devices, must_be_ours, owner};
 
 pub(super) fn add(house: &House, alias: &str, target: &str) -> Outcome {
     let alias = normal_address(alias).ok_or_else(|| format!("{alias} is not a mail address"))?;
+    if let Some(to) = elsewhere(house, target) {
+        return pass_on(house, alias, to);
+    }
     let target = owner(house, target)?;
     must_be_ours(house, &alias)?;
     {
@@ -34,8 +37,45 @@ pub(super) fn add(house: &House, alias: &str, target: &str) -> Outcome {
     Ok(Reply::Done)
 }
 
+/// The address, when it is in a domain that is not ours.
+fn elsewhere(house: &House, target: &str) -> Option<String> {
+    let (_, domain) = target.rsplit_once('@')?;
+    let domain = domain.to_lowercase();
+    let ours = house.domains.contains(&domain) || house.committer.lock().index.has_domain(&domain);
+    (!ours && !domain.is_empty()).then(|| target.to_owned())
+}
+
+fn pass_on(house: &House, alias: String, to: String) -> Outcome {
+    if to.len() > limits::ADDRESS {
+        return Err(format!("{to} is too long"));
+    }
+    {
+        let core = house.committer.lock();
+        if core.index.owner(&alias).is_some() {
+            return Err(format!("{alias} is a mailbox; its own mail app can pass mail on"));
+        }
+        let known = core.index.forwards(&alias);
+        if known.len() >= limits::ALIAS_TARGETS && !known.contains(&to) {
+            return Err(format!("{alias} passes mail on to {} addresses already", limits::ALIAS_TARGETS));
+        }
+    }
+    super::commit(house, vec![Record::ForwardAdded { alias, to }], false)?;
+    Ok(Reply::Done)
+}
+
 pub(super) fn remove(house: &House, alias: &str, target: Option<&str>) -> Outcome {
     let alias = normal_address(alias).ok_or_else(|| format!("{alias} is not a mail address"))?;
+    let (forwards, is_alias) = {
+        let core = house.committer.lock();
+        (core.index.forwards(&alias).to_vec(), core.index.aliases().any(|(known, _)| *known == alias))
+    };
+    let gone = target.and_then(|target| forwards.iter().find(|known| known.eq_ignore_ascii_case(target))).cloned();
+    if gone.is_some() || (target.is_none() && !forwards.is_empty()) {
+        super::commit(house, vec![Record::ForwardRemoved { alias: alias.clone(), to: gone.clone() }], false)?;
+        if gone.is_some() || !is_alias {
+            return Ok(Reply::Done);
+        }
+    }
     let target = target.map(|target| owner(house, target)).transpose()?;
     let targets = {
         let core = house.committer.lock();

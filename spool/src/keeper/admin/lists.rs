@@ -1,5 +1,7 @@
 //! The commands that only show something. Long lists go out as several packets.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::edges::admin::{DeviceInfo, Finding, MailboxInfo, Reply};
@@ -69,10 +71,15 @@ pub(super) fn aliases(asked: &Asked) -> Outcome {
     let aliases: Vec<_> = {
         let core = asked.house.committer.lock();
         let name = |id: &MailboxId| core.index.mailbox(*id).map(|mailbox| mailbox.profile().address.clone());
-        core.index
+        let mut all: BTreeMap<String, Vec<String>> = core
+            .index
             .aliases()
-            .map(|(alias, targets)| (alias.to_owned(), targets.iter().filter_map(name).collect::<Vec<_>>()))
-            .collect()
+            .map(|(alias, targets)| (alias.to_owned(), targets.iter().filter_map(name).collect()))
+            .collect();
+        for (alias, to) in core.index.all_forwards() {
+            all.entry(alias.to_owned()).or_default().extend(to.iter().cloned());
+        }
+        all.into_iter().collect()
     };
     Ok(shares(asked, aliases, |some, more| Reply::Aliases { some, more }))
 }

@@ -8,7 +8,10 @@
 
 use ring::hmac;
 
-use super::limits;
+/// Days a rewritten sender takes bounces.
+const WAY_BACK: u32 = 30;
+/// Octets of a local part (RFC 5321 §4.5.3.1.1).
+const LOCAL_PART: usize = 64;
 
 const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 /// Letters of the hash: 40 bits, each of which costs a forger a mail.
@@ -69,7 +72,7 @@ impl Rewriter {
                 format!("SRS0={hash}={day}={domain}={local}")
             }
         };
-        (made.len() <= 2 * crate::limits::LOCAL_PART).then(|| format!("{made}@{}", self.domain))
+        (made.len() <= 2 * LOCAL_PART).then(|| format!("{made}@{}", self.domain))
     }
 
     fn again(&self, first: &str, rest: &str) -> String {
@@ -94,7 +97,7 @@ impl Rewriter {
         self.check(hash, &[made, domain, local])?;
         let made = number(made).ok_or(NoWayBack::Forged)?;
         let age = (day % DAYS + DAYS - made) % DAYS;
-        if age > limits::REWRITTEN_DAYS { Err(NoWayBack::Expired) } else { Ok(format!("{local}@{domain}")) }
+        if age > WAY_BACK { Err(NoWayBack::Expired) } else { Ok(format!("{local}@{domain}")) }
     }
 
     fn check(&self, hash: &str, parts: &[&str]) -> Result<(), NoWayBack> {
