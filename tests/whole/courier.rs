@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tests::alone::{self, DNS, FAR};
+use tests::alone::{self, DNS, FAR, OTHER};
 use tests::far::Far;
 use tests::house::{admin, signal};
 use tests::names::Names;
@@ -30,7 +30,7 @@ struct Place {
     far: Option<Far>,
     names: Names,
     certificate: Authority,
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 impl Place {
@@ -42,11 +42,15 @@ impl Place {
         names.a("mx.far.test", FAR);
         names.mx("null.test", 0, ".");
         let config = scratch.path().join("postern.toml");
-        let text = format!("dns = [\"{DNS}\"]\ndns-validates = {secure}\nhostname = \"mail.home.test\"\n");
+        let bundle = scratch.path().join("authorities.pem");
+        std::fs::copy(certificate.authority(), &bundle).unwrap();
+        let text = format!(
+            "dns = [\"{DNS}\"]\ndns-validates = {secure}\nhostname = \"mail.home.test\"\nauthorities = {bundle:?}\n"
+        );
         std::fs::write(&config, text).unwrap();
         let arguments = vec!["--config".to_owned(), config.display().to_string()];
         let house = House::start(Setup { arguments, ..Setup::default() });
-        Self { house, far: None, names, certificate, _scratch: scratch }
+        Self { house, far: None, names, certificate, scratch }
     }
 
     fn start_far(&mut self) {
@@ -174,6 +178,78 @@ fn a_server_that_is_down_gets_it_later() {
     place.retry();
     eventually("delivered", &place, |place| place.mail("ben").contains("Good day"));
     eventually("nothing waits", &place, |place| place.queue().is_empty());
+}
+
+const POLICY: &str = r#"
+import http.server, ssl, sys
+address, certificate, key, policy = sys.argv[1:5]
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = open(policy, 'rb').read()
+        self.send_response(200 if self.path == '/.well-known/mta-sts.txt' else 404)
+        self.send_header('Content-Type', 'text/plain')
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+server = http.server.HTTPServer((address, 443), Handler)
+context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+context.load_cert_chain(certificate, key)
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+"#;
+
+/// A web server with `far.test`'s policy, whose authority is believed.
+fn serve_policy(place: &Place) -> (std::process::Child, std::path::PathBuf) {
+    let folder = place.scratch.path().join("web");
+    std::fs::create_dir(&folder).unwrap();
+    let web = Authority::make(&folder, "mta-sts.far.test");
+    let bundle = place.scratch.path().join("authorities.pem");
+    let both = [std::fs::read(&bundle).unwrap(), std::fs::read(web.authority()).unwrap()].concat();
+    std::fs::write(&bundle, both).unwrap();
+    place.names.a("mta-sts.far.test", OTHER);
+    let policy = folder.join("policy");
+    let child = Command::new("python3")
+        .args(["-c", POLICY, OTHER])
+        .args([web.certificate(), web.key(), policy.clone()])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    (child, policy)
+}
+
+#[test]
+fn a_policy_is_kept_to() {
+    if !alone::inside("a_policy_is_kept_to") {
+        return;
+    }
+    let mut place = Place::new(false);
+    let (mut web, policy) = serve_policy(&place);
+    // The authorities are read when the courier begins.
+    signal(place.role("courier"), "KILL");
+    place.start_far();
+    let write = |host: &str| {
+        std::fs::write(&policy, format!("version: STSv1\nmode: enforce\nmx: {host}\nmax_age: 86400\n")).unwrap();
+    };
+    write("other.far.test");
+    place.names.txt("_mta-sts.far.test", "v=STSv1; id=1;");
+    place.submit(1, &["ben@far.test"], LETTER);
+    let waits = |place: &Place| {
+        let words = place.queue().first().map(|letter| letter["recipients"][0]["words"].to_string());
+        words.is_some_and(|words| words.contains("MTA-STS"))
+    };
+    eventually("deferred", &place, waits);
+    assert_eq!(place.mail("ben"), "");
+    // Its domain names the host, under a new id; its certificate is one for that name.
+    write("mx.far.test");
+    place.names.forget("_mta-sts.far.test");
+    place.names.txt("_mta-sts.far.test", "v=STSv1; id=2;");
+    eventually("delivered", &place, |place| {
+        place.retry();
+        std::thread::sleep(Duration::from_secs(1));
+        place.mail("ben").contains("Good day")
+    });
+    let _ = web.kill();
+    let _ = web.wait();
 }
 
 const STRANGER: &str = r#"
