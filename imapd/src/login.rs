@@ -28,9 +28,9 @@ use filter_sandbox::{Confined, Role, confine};
 use serde::{Deserialize, Serialize};
 use spool::edges::login::Login;
 use tokio::net::{TcpListener, TcpStream, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tracing::{debug, error, info, warn};
-use wire::control::{Control, Controls, EdgeName};
+use wire::control::{Control, Controls, EdgeName, NEW_EDGE};
 use wire::logins::Logins;
 use wire::sasl::Offer;
 use wire::tls::{CertificatePem, Tls};
@@ -82,8 +82,7 @@ fn serve(confined: Confined, runtime: &mut tokio::runtime::Builder) -> io::Resul
         let controls = Controls::new(confined.control)?;
         let house = Arc::new(House::new(tls, largest, offer, keeper, owners)?);
         let listeners = descriptors.into_iter().map(listen).collect::<io::Result<Vec<_>>>()?;
-        house.serve(listeners, &controls).await;
-        Ok(())
+        house.serve(listeners, &controls).await
     })
 }
 
@@ -103,6 +102,8 @@ pub(crate) struct House {
     logins: Mutex<Logins>,
     doors: Doors,
     draining: watch::Sender<bool>,
+    /// A listener listens no more.
+    shut: Notify,
 }
 
 impl House {
@@ -116,6 +117,7 @@ impl House {
             logins: Mutex::default(),
             doors: Doors::default(),
             draining: watch::channel(false).0,
+            shut: Notify::new(),
         })
     }
 
@@ -123,6 +125,8 @@ impl House {
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => self.clone().arrive(stream, peer.ip()),
+                // Only this role can have done that to it: the next one gets it listening again.
+                Err(why) if why.kind() == io::ErrorKind::InvalidInput => return self.shut.notify_one(),
                 // Out of descriptors or a connection that is gone already: never a reason to spin.
                 Err(why) => {
                     warn!(%why, "a connection was not accepted");
@@ -132,22 +136,41 @@ impl House {
         }
     }
 
-    async fn serve(self: Arc<Self>, listeners: Vec<TcpListener>, controls: &Controls) {
+    async fn serve(self: Arc<Self>, listeners: Vec<TcpListener>, controls: &Controls) -> io::Result<()> {
         let doors: Vec<_> = listeners.into_iter().map(|listener| tokio::spawn(self.clone().accept(listener))).collect();
+        let cannot_go_on = self.cannot_go_on();
+        tokio::pin!(cannot_go_on);
         loop {
-            match controls.next().await {
+            let news = tokio::select! {
+                news = controls.next() => news,
+                why = &mut cannot_go_on => return Err(io::Error::other(why)),
+            };
+            match news {
                 Some((Control::Drain, _)) => break,
                 Some((news, with)) => self.hear(news, with),
-                None => return,
+                None => return Ok(()),
             }
         }
         doors.iter().for_each(tokio::task::JoinHandle::abort);
         self.draining.send_replace(true);
         while self.doors.open() > 0 {
             tokio::select! {
-                news = controls.next() => if news.is_none() { return },
+                news = controls.next() => if news.is_none() { return Ok(()) },
                 () = tokio::time::sleep(std::time::Duration::from_millis(20)) => {}
             }
+        }
+        Ok(())
+    }
+
+    /// Returns, with the reason, once this role can only be started again: a listener listens no more, or an edge has
+    /// been closed and nobody sends a new one.
+    async fn cannot_go_on(&self) -> &'static str {
+        tokio::select! {
+            () = self.shut.notified() => "a listener was shut down",
+            () = lost(|| self.keeper(), |keeper| async move { keeper.closed().await }) => {
+                "the keeper has closed its edge, and there is no new one"
+            }
+            () = lost(|| self.owners(), closed) => "the owners' zygote has closed its edge, and there is no new one",
         }
     }
 
@@ -203,6 +226,23 @@ impl House {
     fn logins<T>(&self, with: impl FnOnce(&mut Logins) -> T) -> T {
         with(&mut self.logins.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Returns once an end of an edge has been closed for [`NEW_EDGE`] and no other has taken its place.
+async fn lost<T, F: Future<Output = ()>>(current: impl Fn() -> Arc<T>, closed: impl Fn(Arc<T>) -> F) {
+    loop {
+        let held = current();
+        closed(held.clone()).await;
+        tokio::time::sleep(NEW_EDGE).await;
+        if Arc::ptr_eq(&held, &current()) {
+            return;
+        }
+    }
+}
+
+/// The owners' zygote answers nothing on its edge: what comes is the end.
+async fn closed(owners: Arc<AsyncEdge>) {
+    while owners.recv::<()>().await.is_ok() {}
 }
 
 fn replace<T, E: Display>(place: &RwLock<Arc<T>>, fresh: Result<T, E>) {

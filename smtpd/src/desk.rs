@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use filter_sandbox::filter::{Filter, Scans};
 use tokio::sync::watch;
 use tokio::time::timeout;
+use wire::control::NEW_EDGE;
 use wire::logins::Logins;
 use wire::tls::Tls;
 
@@ -44,6 +45,8 @@ pub struct Desk {
     pub keeper: watch::Sender<Option<Keeper>>,
     /// Set once, when the role is to end.
     pub drain: watch::Sender<bool>,
+    /// Set once, when the role cannot serve any more and must be started again: why.
+    pub broken: watch::Sender<Option<&'static str>>,
 }
 
 impl Desk {
@@ -71,6 +74,37 @@ impl Desk {
     /// Returns once the role is to end.
     pub async fn drained(&self) {
         let _ = self.drain.subscribe().wait_for(|drain| *drain).await;
+    }
+}
+
+impl Desk {
+    /// Returns, with the reason, once this role can only be started again: a listener listens no more, or the keeper has
+    /// dropped it and nobody sends a new edge.
+    pub async fn cannot_go_on(&self) -> &'static str {
+        let mut broken = self.broken.subscribe();
+        tokio::select! {
+            why = broken.wait_for(Option::is_some) => match why.ok().and_then(|why| *why) {
+                Some(why) => why,
+                None => std::future::pending().await,
+            },
+            () = self.keeper_lost() => "the keeper has closed its edge, and there is no new one",
+        }
+    }
+
+    async fn keeper_lost(&self) {
+        let mut current = self.keeper.subscribe();
+        loop {
+            let keeper = current.borrow_and_update().clone();
+            if let Some(keeper) = keeper {
+                tokio::select! {
+                    () = keeper.closed() => {}
+                    Ok(()) = current.changed() => continue,
+                }
+            }
+            if timeout(NEW_EDGE, current.changed()).await.is_err() {
+                return;
+            }
+        }
     }
 }
 

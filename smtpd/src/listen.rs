@@ -83,7 +83,7 @@ pub fn listener(fd: OwnedFd) -> io::Result<TcpListener> {
     TcpListener::from_std(listener)
 }
 
-/// Accepts and serves until the role drains.
+/// Accepts and serves until the role drains, or the listener does not listen any more.
 pub async fn listen(desk: Arc<Desk>, listener: TcpListener, doors: Doors, implicit_tls: bool) {
     loop {
         let accepted = tokio::select! {
@@ -93,6 +93,11 @@ pub async fn listen(desk: Arc<Desk>, listener: TcpListener, doors: Doors, implic
         };
         match accepted {
             Ok((stream, peer)) => admit(&desk, stream, peer.ip().to_canonical(), &doors, implicit_tls),
+            // It listens no more, which only this role can have done to it: the next one gets it listening again.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                desk.broken.send_replace(Some("a listener was shut down"));
+                return;
+            }
             Err(error) => {
                 warn!(%error, "a connection could not be accepted");
                 // Out of descriptors: those in use must end first.

@@ -76,7 +76,6 @@ fn story() -> Result<(), Fault> {
         for listener in listeners {
             tokio::spawn(listen::listen(desk.clone(), listen::listener(listener)?, doors.clone(), false));
         }
-        role::follow(&desk, &controls, &doors, Keeper::stranger).await;
-        Ok(())
+        role::follow(&desk, &controls, &doors, Keeper::stranger).await
     })
 }

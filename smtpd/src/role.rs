@@ -66,6 +66,8 @@ pub enum Fault {
     Certificate(BadCertificate),
     /// The resolver's client could not be made.
     Resolver(String),
+    /// It served, and cannot any more.
+    Broken(&'static str),
     /// The kernel's.
     Io(std::io::Error),
 }
@@ -78,6 +80,7 @@ impl fmt::Display for Fault {
             Self::Missing(what) => write!(f, "started without its {what}"),
             Self::Certificate(error) => write!(f, "{error}"),
             Self::Resolver(error) => write!(f, "cannot ask DNS: {error}"),
+            Self::Broken(why) => f.write_str(why),
             Self::Io(error) => write!(f, "{error}"),
         }
     }
@@ -155,17 +158,28 @@ pub fn desk(
         logins: Mutex::new(Logins::default()),
         keeper: watch::Sender::new(Some(keeper)),
         drain: watch::Sender::new(false),
+        broken: watch::Sender::new(None),
     }))
 }
 
 /// Follows what `up` says until it says drain, or is gone.
+///
+/// # Errors
+/// [`Fault::Broken`].
 pub async fn follow(
     desk: &Desk,
     controls: &Controls,
     doors: &Doors,
     take_keeper: impl Fn(OwnedFd) -> std::io::Result<Keeper>,
-) {
-    while let Some((control, mut with)) = controls.next().await {
+) -> Result<(), Fault> {
+    let cannot_go_on = desk.cannot_go_on();
+    tokio::pin!(cannot_go_on);
+    loop {
+        let news = tokio::select! {
+            news = controls.next() => news,
+            why = &mut cannot_go_on => return Err(Fault::Broken(why)),
+        };
+        let Some((control, mut with)) = news else { return Ok(()) };
         match (control, with.pop()) {
             (Control::Edge(EdgeName::Keeper), Some(fd)) => match take_keeper(fd) {
                 Ok(keeper) => drop(desk.keeper.send_replace(Some(keeper))),
@@ -189,7 +203,7 @@ pub async fn follow(
             (Control::Drain, _) => {
                 desk.drain.send_replace(true);
                 let _ = tokio::time::timeout(limits::DRAIN, doors.empty()).await;
-                return;
+                return Ok(());
             }
             (other, _) => warn!(?other, "not for this role"),
         }

@@ -47,7 +47,6 @@ fn story() -> Result<(), Fault> {
             let implicit_tls = submissions.map(|first| first.port()) == Some(listener.local_addr()?.port());
             tokio::spawn(listen::listen(desk.clone(), listener, doors.clone(), implicit_tls));
         }
-        role::follow(&desk, &controls, &doors, Keeper::login).await;
-        Ok(())
+        role::follow(&desk, &controls, &doors, Keeper::login).await
     })
 }

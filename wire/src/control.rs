@@ -1,6 +1,7 @@
 //! What `up` tells a role over its control edge. A role only receives here.
 
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use filter_sandbox::edge::{AsyncEdge, Edge, EdgeError};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -53,6 +54,11 @@ impl std::fmt::Debug for SigningKey {
         f.debug_struct("SigningKey").field("selector", &self.selector).field("rsa", &self.rsa).finish_non_exhaustive()
     }
 }
+
+/// How long a role whose edge has closed waits for a new end. A process that was restarted has one sent at once; a
+/// process that dropped the edge and lives on (its peer broke the protocol, or was slow) has none, so the role then ends
+/// itself: `up` starts it again, and all its edges are new. Longer than a session waits for a keeper that is restarted.
+pub const NEW_EDGE: Duration = Duration::from_secs(8);
 
 /// News from `up`.
 #[derive(Debug, Serialize, Deserialize)]

@@ -3,16 +3,17 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use filter_sandbox::Role;
 use filter_sandbox::edge::{Answer, Edge, EdgeError, Numbered};
 use filter_sandbox::offspring::{Offspring, Zygote};
 use filter_sandbox::protocol;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{WaitId, WaitIdOptions};
 use spool::names::MailboxId;
 use tracing::{info, warn};
-use wire::control::{Control, EdgeName};
+use wire::control::{Control, EdgeName, NEW_EDGE};
 
 use super::{Bounds, process};
 use crate::handover::{self, FromOwner, Handover, ToOwner};
@@ -38,6 +39,8 @@ pub(super) struct House {
     control: Edge,
     /// `None` between the death of a `login` and the next one's edge.
     logins: Option<Edge>,
+    /// Since when it is `None`.
+    unasked: Instant,
     /// `None` between the death of a filter's zygote and the next one's edge. Never waited for.
     filter: Option<Edge>,
     bounds: Bounds,
@@ -65,7 +68,8 @@ impl House {
     pub(super) fn new(zygote: Zygote, bounds: Bounds, control: Edge, logins: Edge, filter: Edge) -> Self {
         let (owners, leaving) = (HashMap::new(), Vec::new());
         let filter = unwaiting(filter).inspect_err(|why| warn!(%why, "no filter")).ok();
-        Self { zygote, control, logins: Some(logins), filter, bounds, owners, leaving, draining: false }
+        let (logins, unasked) = (Some(logins), Instant::now());
+        Self { zygote, control, logins, unasked, filter, bounds, owners, leaving, draining: false }
     }
 
     /// Serves until `up` is gone.
@@ -95,6 +99,9 @@ impl House {
                     return Ok(());
                 }
             }
+            if self.patience() == Some(Duration::ZERO) {
+                return Err(io::Error::other("`imapd-login` has closed its edge, and there is no new one"));
+            }
         }
     }
 
@@ -118,8 +125,17 @@ impl House {
             who.push(Ready::Ended);
             fds.push(PollFd::new(&process.pidfd, PollFlags::IN));
         }
-        rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
+        let patience = self
+            .patience()
+            .map(|left| Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() });
+        rustix::io::retry_on_intr(|| poll(&mut fds, patience.as_ref()))?;
         Ok(who.into_iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty()).map(|(who, _)| who).collect())
+    }
+
+    /// What is left of the wait for a new edge from `login`.
+    fn patience(&self) -> Option<Duration> {
+        let waits = self.logins.is_none() && !self.draining;
+        waits.then(|| NEW_EDGE.saturating_sub(self.unasked.elapsed()))
     }
 
     /// News from `up`; `false` at its end.
@@ -194,7 +210,7 @@ impl House {
             Ok(_) => warn!("a login without its descriptors"),
             Err(EdgeError::Io(why)) => warn!(%why, "a login could not be received"),
             // A `login` that sends what is none is dropped like one that died; `up` starts another.
-            Err(_) => self.logins = None,
+            Err(_) => (self.logins, self.unasked) = (None, Instant::now()),
         }
     }
 

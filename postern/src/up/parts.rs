@@ -19,7 +19,7 @@ use wire::tls::CertificatePem;
 use super::ports::{Bound, Service};
 use crate::box_key::Secret;
 use crate::config::{Config, WhenItFails};
-use crate::edges::{Carries, EDGES};
+use crate::edges::{Carries, EDGES, RoleRow};
 use crate::told::Told;
 
 /// Everything the roles are made from.
@@ -102,6 +102,14 @@ impl Parts {
                 send(control, &start, ends)
             }
         }
+    }
+
+    /// Sees to it that a role's listeners listen: the last one may have been taken over and have shut them down.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn listen_again(&self, row: &RoleRow) -> Result<(), rustix::io::Errno> {
+        self.bound.iter().filter(|bound| row.serves.contains(&bound.service)).try_for_each(Bound::listen_again)
     }
 
     fn listeners(&self, service: Service) -> impl Iterator<Item = BorrowedFd<'_>> {

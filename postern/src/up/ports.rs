@@ -74,6 +74,22 @@ impl Bound {
     }
 }
 
+impl Bound {
+    /// Lets it listen, whatever the role that had it has done to it: the binding stays through a shutdown.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn listen_again(&self) -> Result<(), Errno> {
+        self.listeners.iter().try_for_each(|socket| {
+            rustix::net::listen(socket, BACKLOG).or_else(|_| {
+                // In the middle of something that is no listening.
+                rustix::net::connect_unspec(socket)?;
+                rustix::net::listen(socket, BACKLOG)
+            })
+        })
+    }
+}
+
 /// Binds all services.
 ///
 /// # Errors

@@ -77,6 +77,7 @@ impl Roles {
 
     fn start(&mut self, place: usize) -> io::Result<()> {
         let row = &ROLES[place];
+        self.parts.listen_again(row)?;
         let log = logs::follow(row.role)?;
         let launch = Launch {
             role: row.role,
