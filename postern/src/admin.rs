@@ -16,6 +16,7 @@ use crate::box_key::BoxKey;
 use crate::config::Config;
 use crate::data::{DataFolder, Lock};
 use crate::failure::{Doing, Failure};
+use crate::up::heard;
 
 /// How long a command waits for a box that is starting, stopping or used by another command.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -137,7 +138,7 @@ impl Session {
     /// In words for the admin.
     pub fn more(&mut self) -> Result<Reply, Failure> {
         match self.admin.reply().map_err(gone)? {
-            Reply::Refused(words) => Err(Failure::new(words)),
+            Reply::Refused(words) => Err(Failure::new(heard(&words))),
             reply => Ok(reply),
         }
     }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::up::harmless_lines;
+
 /// Exit codes, apart from 0.
 pub mod code {
     /// Something is wrong with the box, the request or the environment.
@@ -36,7 +38,7 @@ impl Failure {
     /// Says it on stderr and gives the exit code.
     #[must_use]
     pub fn tell(&self) -> ExitCode {
-        eprintln!("postern: {}", self.words);
+        eprintln!("postern: {}", harmless_lines(&self.words));
         ExitCode::from(self.code)
     }
 }

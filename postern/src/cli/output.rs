@@ -5,13 +5,14 @@ use std::io::{self, Write};
 use serde_json::Value;
 
 use crate::failure::{Doing, Failure};
+use crate::up::harmless_lines;
 
 /// Prints one JSON value on one line, or the words.
 ///
 /// # Errors
 /// When standard output cannot be written: what was to be said (perhaps a password) has reached nobody.
 pub fn print(as_json: bool, json: &Value, words: impl FnOnce() -> String) -> Result<(), Failure> {
-    let text = if as_json { json.to_string() } else { words() };
+    let text = if as_json { json.to_string() } else { harmless_lines(&words()) };
     let mut out = io::stdout().lock();
     let write = if text.is_empty() { Ok(()) } else { writeln!(out, "{}", text.trim_end()) };
     write.and_then(|()| out.flush()).doing(|| "cannot write to standard output".to_owned())

@@ -10,6 +10,7 @@ use spool::edges::admin::{Fate, Finding, Reply, Request};
 use super::House;
 use crate::admin::{Session, confused};
 use crate::failure::{Failure, code};
+use crate::up::heard;
 
 /// The store.
 #[derive(Debug, Subcommand)]
@@ -54,7 +55,7 @@ fn check(session: &mut Session, repair: bool, tell: bool) -> Result<(u64, Vec<Fi
             }
             Reply::Progress { .. } => {}
             Reply::Checked { some, more, letters } => {
-                findings.extend(some);
+                findings.extend(some.into_iter().map(as_heard));
                 if !more {
                     if tell {
                         eprintln!();
@@ -66,6 +67,15 @@ fn check(session: &mut Session, repair: bool, tell: bool) -> Result<(u64, Vec<Fi
         }
         reply = session.more()?;
     }
+}
+
+/// The keeper's words, harmless.
+fn as_heard(found: Finding) -> Finding {
+    let fate = match found.fate {
+        Fate::SetAside(path) => Fate::SetAside(heard(&path)),
+        fate => fate,
+    };
+    Finding { place: heard(&found.place), what: heard(&found.what), fate }
 }
 
 fn words(letters: u64, findings: &[Finding], repair: bool) -> String {
@@ -101,5 +111,19 @@ fn aside(found: &Finding) -> Option<String> {
     match &found.fate {
         Fate::SetAside(path) => Some(format!("spool/{path}")),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_keeper_finds_is_one_harmless_line() {
+        let found = |fate| Finding { place: "letters/\x1b[2J".to_owned(), what: "x\n0 letters: well".to_owned(), fate };
+        let heard = [found(Fate::Open), found(Fate::SetAside("a\x07\nb".to_owned()))].map(as_heard);
+        let words = words(1, &heard, true);
+        assert_eq!(words.lines().count(), 3, "{words}");
+        assert!(!words.chars().any(|c| c.is_control() && c != '\n'), "{words}");
     }
 }

@@ -16,7 +16,7 @@ use tokio::net::unix::pipe;
 
 use super::ports::Bound;
 use super::roles::Roles;
-use super::say;
+use super::{heard, say};
 use crate::admin;
 use crate::cli::Shared;
 use crate::data::DataFolder;
@@ -60,7 +60,7 @@ pub fn wait_for_walls(roles: &mut Roles) -> Result<(), Failure> {
                 tell_layers(role.name(), worker.landlock, attacks, roles.bound())
             }
             Ok((Ready::Due, _)) => {}
-            Ok((Ready::Refused(words), _)) => return Err(refused(words)),
+            Ok((Ready::Refused(words), _)) => return Err(refused(heard(&words))),
             Err(error) => return Err(refused(format!("it cannot make workers ({error}); its own words stand above"))),
         }
     }
@@ -143,7 +143,7 @@ async fn ask(edge: &AsyncEdge, request: Request, mut take: impl FnMut(Reply) -> 
     edge.send(&Numbered { number: 1, body: request }, &[]).await.map_err(gone)?;
     loop {
         match edge.recv::<Answer<Reply, Event>>().await.map_err(gone)?.0 {
-            Answer::Reply(_, Reply::Refused(words)) => return Err(Failure::new(words)),
+            Answer::Reply(_, Reply::Refused(words)) => return Err(Failure::new(heard(&words))),
             Answer::Reply(_, reply) => {
                 if !take(reply) {
                     return Ok(());

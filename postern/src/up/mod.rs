@@ -24,7 +24,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 pub use certificates::{files as certificate_files, names as certificate_names};
-pub use logs::harmless;
+pub use logs::{harmless, harmless_lines, heard};
 
 use crate::admin;
 use crate::box_key::BoxKey;

@@ -42,7 +42,12 @@ pub struct Roles {
 struct Live {
     running: Running,
     since: Instant,
+    /// A zygote has said that it cannot serve.
+    refused: bool,
 }
+
+/// Packets of one zygote that are read at one look: an honest one sends one or two in its life, and `up` has one thread.
+const PACKETS: usize = 4;
 
 impl Roles {
     /// Takes what the roles will be given.
@@ -96,7 +101,7 @@ impl Roles {
         }
         let ends = self.ends(row)?;
         self.parts.send_start(row.role, &running.control, &ends, self.dns.as_ref()).map_err(io::Error::other)?;
-        self.running.insert(place, Live { running, since: Instant::now() });
+        self.running.insert(place, Live { running, since: Instant::now(), refused: false });
         Ok(())
     }
 
@@ -204,8 +209,9 @@ impl Roles {
 
     /// Starts a fresh zygote for each that says its time is over. Its clients use the old one until they have it.
     pub fn hear_zygotes(&mut self) {
+        let zygotes = self.running.iter_mut().filter(|(place, _)| ROLES[**place].makes_workers());
         let due: Vec<usize> =
-            self.running.iter().filter(|(place, live)| is_due(**place, live)).map(|(at, _)| *at).collect();
+            zygotes.filter_map(|(place, live)| is_due(ROLES[*place].role, live).then_some(*place)).collect();
         for place in due {
             let role = ROLES[place].role;
             let Some(old) = self.running.remove(&place) else { continue };
@@ -300,20 +306,26 @@ impl Roles {
     }
 }
 
-/// Whether a zygote has said that it is due.
-fn is_due(place: usize, live: &Live) -> bool {
-    if !ROLES[place].makes_workers() {
-        return false;
-    }
-    loop {
+/// Whether a zygote has said that it is due. It may have been taken over: what it says is bounded, and repeating itself
+/// is its end.
+fn is_due(role: Role, live: &mut Live) -> bool {
+    for _ in 0..PACKETS {
         match live.running.control.recv::<Ready>() {
             Ok((Ready::Due, _)) => return true,
             Ok((Ready::Serving { .. }, _)) => {}
             // It ends by itself, and is started again like any other.
-            Ok((Ready::Refused(words), _)) => say(&format!("{}: {words}", ROLES[place].role)),
+            Ok((Ready::Refused(words), _)) if !live.refused => {
+                live.refused = true;
+                say(&format!("{role}: {words}"));
+            }
+            Ok((Ready::Refused(_), _)) | Err(EdgeError::Malformed(_)) => {
+                end(live);
+                return false;
+            }
             Err(_) => return false,
         }
     }
+    false
 }
 
 fn end(live: &Live) {
@@ -344,4 +356,52 @@ fn words(status: &WaitIdStatus) -> String {
 /// seccomp is the last wall: once it stands, all do.
 fn is_locked(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| status.contains("\nSeccomp:\t2"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use filter_sandbox::confine::Status;
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+    use super::*;
+
+    /// A zygote that was taken over: the other end of its control edge, and a process to be ended.
+    fn zygote() -> (Live, Edge, Child) {
+        let child = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = child.id().cast_signed();
+        let pidfd = pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()).unwrap();
+        let (control, theirs) = Edge::pair().unwrap();
+        rustix::io::ioctl_fionbio(&control, true).unwrap();
+        let running = Running { pid, pidfd, control, dns: None };
+        (Live { running, since: Instant::now(), refused: false }, theirs, child)
+    }
+
+    #[test]
+    fn a_zygote_that_keeps_talking_does_not_hold_up() {
+        let (mut live, theirs, mut child) = zygote();
+        let layers = Status { landlock: None, locked: None, no_new_code: true };
+        let serving = || Ready::Serving { zygote: layers, worker: layers, attacks: 0 };
+        for _ in 0..2 * PACKETS {
+            theirs.send(&serving(), &[]).unwrap();
+        }
+        theirs.send(&Ready::Due, &[]).unwrap();
+        assert!(!is_due(Role::MxZygote, &mut live), "all was read at one look");
+        assert!(!is_due(Role::MxZygote, &mut live));
+        assert!(is_due(Role::MxZygote, &mut live), "what it says is read at a later look");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_zygote_that_refuses_twice_is_ended() {
+        let (mut live, theirs, mut child) = zygote();
+        theirs.send(&Ready::Refused("no".to_owned()), &[]).unwrap();
+        assert!(!is_due(Role::MxZygote, &mut live));
+        assert!(child.try_wait().unwrap().is_none(), "it ends by itself");
+        theirs.send(&Ready::Refused("no\nup: all is well".to_owned()), &[]).unwrap();
+        assert!(!is_due(Role::MxZygote, &mut live));
+        assert!(!child.wait().unwrap().success());
+    }
 }

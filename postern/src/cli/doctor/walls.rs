@@ -15,6 +15,7 @@ use rustix::process::{Signal, WaitId, WaitIdOptions};
 
 use super::Finding;
 use crate::config::Config;
+use crate::up::heard;
 
 const ABOUT: &str = "sandbox";
 /// Seconds a slow board may take.
@@ -31,7 +32,9 @@ fn worker() -> Vec<Finding> {
     match probe(Role::MxZygote, true) {
         Ok(Ready::Serving { worker, attacks, .. }) => layers(worker, attacks),
         Ok(Ready::Due) => Vec::new(),
-        Ok(Ready::Refused(words)) => vec![Finding::bad(ABOUT, words, "without this `postern up` does not start")],
+        Ok(Ready::Refused(words)) => {
+            vec![Finding::bad(ABOUT, heard(&words), "without this `postern up` does not start")]
+        }
         Err(error) => vec![Finding::bad(ABOUT, error.to_string(), "without this `postern up` does not start")],
     }
 }
@@ -50,7 +53,7 @@ fn scanner() -> Finding {
             ),
             "take the section [scanner] out of the configuration if our own verdict is enough",
         ),
-        Ok(Ready::Refused(words)) => Finding::bad(ABOUT, words, advice),
+        Ok(Ready::Refused(words)) => Finding::bad(ABOUT, heard(&words), advice),
         Err(_) if missing().is_some() => {
             let path = missing().unwrap_or(std::path::Path::new("/"));
             Finding::bad(ABOUT, format!("{} is not there", path.display()), REMEDY)
