@@ -135,10 +135,10 @@ mod tests {
     }
 
     #[test]
-    fn only_who_asks_the_dns_connects() {
+    fn only_who_asks_the_dns_or_sends_connects() {
         for role in Role::ALL {
             let connects = merged(role.walls().calls).iter().any(|call| call.number == libc::SYS_connect);
-            assert_eq!(connects, matches!(role, Role::Mx | Role::Resolver), "{role}");
+            assert_eq!(connects, matches!(role, Role::Mx | Role::Resolver | Role::Courier), "{role}");
         }
     }
 

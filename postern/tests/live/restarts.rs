@@ -41,7 +41,7 @@ pub fn a_role_without_its_edges_comes_back(user: User) {
     let house = House::start(user, "edges");
     let secret = house.said["first"]["device_password"].as_str().unwrap().to_owned();
     assert!(house.letter_goes_through(&secret), "before an edge was closed");
-    for name in ["mx", "submission", "imapd-login", "imapd-owner"] {
+    for name in ["mx", "submission", "imapd-login", "imapd-owner", "courier"] {
         let before = house.roles();
         let edges = sockets(before[name]).into_iter().filter(|(number, _)| *number > CONTROL);
         for (_, edge) in edges.filter(|(_, socket)| sockopt::socket_type(socket) == Ok(SocketType::SEQPACKET)) {

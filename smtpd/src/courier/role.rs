@@ -25,8 +25,9 @@ use serde::{Deserialize, Serialize};
 use spool::edges::outbox::Outbox;
 use spool::srs::Rewriter;
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
 use tracing::warn;
-use wire::control::{Control, Controls, EdgeName, SigningKey};
+use wire::control::{Control, Controls, EdgeName, NEW_EDGE, SigningKey};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::destination::Own;
@@ -148,6 +149,7 @@ async fn follow(
     let drain = watch::Sender::new(false);
     let mut ends = (Some(outbox), Some(deposit));
     let mut serving = tokio::task::JoinSet::new();
+    let mut given_up: Option<Instant> = None;
     loop {
         if let (Some(_), Some(_)) = &ends
             && let (Some(outbox), Some(deposit)) = std::mem::take(&mut ends)
@@ -157,9 +159,20 @@ async fn follow(
             let (heard, news) = mpsc::channel(4);
             let (outbox, keeper) = (Outbox::new(outbox.into(), heard)?, Keeper::stranger(deposit)?);
             let (courier, drained) = (courier.clone(), drain.subscribe());
+            given_up = None;
             serving.spawn(async move { courier.serve(outbox, news, keeper, drained).await });
         }
-        let Some((control, mut with)) = controls.next().await else { return Ok(()) };
+        let news = tokio::select! {
+            news = controls.next() => news,
+            Some(_) = serving.join_next() => {
+                given_up = Some(Instant::now() + NEW_EDGE);
+                continue;
+            }
+            () = sleep_until(given_up.unwrap_or_else(Instant::now)), if given_up.is_some() => {
+                return Err(Fault::Broken("the keeper has closed its edges, and there are no new ones"));
+            }
+        };
+        let Some((control, mut with)) = news else { return Ok(()) };
         match (control, with.pop()) {
             (Control::Edge(EdgeName::Outbox), Some(fd)) => ends.0 = Some(fd),
             (Control::Edge(EdgeName::CourierDeposit), Some(fd)) => ends.1 = Some(fd),
