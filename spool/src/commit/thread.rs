@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use crate::index::News;
+use crate::journal::closed::{self, Closed};
 use crate::journal::files::{self, Writer};
 use crate::journal::record::Record;
 use crate::journal::segment;
@@ -62,7 +63,13 @@ impl<H: News + Send + 'static> Committer<H> {
             }
         }
         let still = self.lock().index.still().collect();
-        if let Err(error) = writer.close(still) {
+        let number = writer.number();
+        // Damage that is still to be mended may be known only from the mark there is.
+        let closed = writer.close(still).and_then(|link| match self.held.load(Ordering::Relaxed) {
+            true => Ok(()),
+            false => closed::write(&self.disk, &self.journal(), &self.key, Closed { number, link }),
+        });
+        if let Err(error) = closed {
             tracing::error!(%error, "closing the journal");
         }
     }

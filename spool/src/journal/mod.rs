@@ -6,12 +6,14 @@
 //! | `<n>.checkpoint` | the whole index as it was when segment `n` began (and later, see [`checkpoint`]) |
 //! | `<n>.damaged`, `<n>.checkpoint.damaged` | what could not be read whole; kept for a human, never read again |
 //! | `<n>.new` | a checkpoint being written; removed at the next start |
+//! | `closed` | the last segment's number and tag, after an end in order (see [`closed`]) |
 //! | `reserve` | empty room, given up when a full disk would keep the keeper from starting |
 //!
 //! [`record`] is what can be said, [`segment`] how it lies in a file, [`open`] how a start reads it all
 //! back, [`checkpoint`] how it is kept short.
 
 pub mod checkpoint;
+pub mod closed;
 pub mod files;
 pub mod open;
 pub mod record;

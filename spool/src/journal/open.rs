@@ -7,6 +7,7 @@ use crate::disk::Disk;
 use crate::edges::admin::{Fate, Finding};
 use crate::index::Index;
 
+use super::closed::{self, Closed, Mark};
 use super::files::{self, Listing, Writer, checkpoint_path, segment_path};
 use super::record::{self, Record};
 use super::segment::{Kind, Reader, Step, TAG};
@@ -214,6 +215,11 @@ pub fn open(disk: &Disk, dir: &Path, key: &[u8; 32]) -> Result<Opened, OpenError
     let mut read = read(dir, key, files::list(dir)?)?;
     // Only now: under another key every entry looks like an unfinished one.
     settle(disk, &mut read.replay)?;
+    // Where it says that something is missing it stays, until that is behind us. Its going is durable with the new
+    // segment's name.
+    if !read.cut {
+        closed::remove(disk, dir)?;
+    }
     let replay = &read.replay;
     let first = files::first(replay.link.flatten(), replay.sequence + 1, replay.index.still().collect())?;
     let mut writer = Writer::create(disk, dir, key, read.newest + 1, first.len())?;
@@ -238,6 +244,8 @@ struct Read<'a> {
     newest: u64,
     bytes: u64,
     segments: usize,
+    /// Whether the end is not the one the journal was closed with.
+    cut: bool,
 }
 
 impl Read<'_> {
@@ -272,16 +280,33 @@ fn read<'a>(dir: &'a Path, key: &'a [u8; 32], listing: Listing) -> Result<Read<'
     let segments: Vec<u64> = listing.segments.iter().copied().filter(|number| *number >= base.unwrap_or(0)).collect();
     whole_run(&mut replay, base, &segments, &listing);
     replay.link = base.is_none().then_some(None);
-    let mut bytes = 0;
+    let mark = closed::read(dir, key)?;
+    let (mut bytes, mut end) = (0, None);
     for number in &segments {
         bytes += replay.segment(*number)?;
+        if matches!(mark, Mark::Of(closed) if closed.number == *number) {
+            end = replay.link;
+        }
     }
     let something = !(segments.is_empty() && listing.checkpoints.is_empty());
     if something && replay.opened == 0 && !never_used(&replay, &segments)? {
         return Err(OpenError::Key);
     }
+    let cut = match mark {
+        // What was before a checkpoint is not read any more.
+        Mark::Of(Closed { number, link }) => number >= base.unwrap_or(0) && end != Some(Some(link)),
+        Mark::None | Mark::Damaged => false,
+    };
+    if cut {
+        let what = "the end of the journal is missing: it was cut off after the box was stopped in order";
+        replay.damage(&closed::path(dir), what.to_owned());
+    }
+    if mark == Mark::Damaged {
+        let what = "damaged: whether the journal's end was cut off since the last stop is not known";
+        replay.tell(&closed::path(dir), what.to_owned(), Fate::Known);
+    }
     let newest = listing.segments.iter().chain(&listing.checkpoints).max().copied().unwrap_or(0);
-    Ok(Read { replay, newest, bytes, segments: segments.len() })
+    Ok(Read { replay, newest, bytes, segments: segments.len(), cut })
 }
 
 fn newest_checkpoint(replay: &mut Replay<'_>, listing: &Listing) -> io::Result<Option<u64>> {

@@ -31,10 +31,11 @@ async fn interrupt(step: u64, faults: fn(u64) -> Arc<Faults>, command: Request) 
     let started = Faults::none();
     assert!(Running::on(&folder.0, Disk::faulty(started.clone())).unwrap().stop());
     // Starting takes as many steps each time; stopping takes a few of those counted.
-    let plan = faults(started.steps().saturating_sub(3) + step);
+    let before = started.steps().saturating_sub(6) + step;
+    let plan = faults(before);
     let house = Running::on(&folder.0, Disk::faulty(plan.clone())).ok()?;
     let reply = house.try_ask(command);
-    let whole = plan.steps() < started.steps().saturating_sub(3) + step;
+    let whole = plan.steps() < before;
     house.stop();
     (!whole).then_some(Interrupted { folder, anna, reply })
 }

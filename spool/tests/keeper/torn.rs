@@ -223,3 +223,60 @@ fn no_checkpoint_outlives_the_keeper() {
         assert!(refused && !reopened(&folder.0).damaged);
     }
 }
+
+#[test]
+fn an_end_cut_off_after_a_stop_in_order_is_told_until_it_is_mended() {
+    let folder = Folder::new();
+    let journal = start(&folder.0, Disk::default());
+    batch(&journal, &["one"]);
+    let (number, before) = journal.0.durable_bytes();
+    batch(&journal, &["two"]);
+    end(journal);
+    let cut = |folder: &Folder, bytes| {
+        let path = segment_path(&folder.0.join("journal"), number);
+        std::fs::File::options().write(true).open(path).unwrap().set_len(bytes).unwrap();
+    };
+    let (whole, killed) = (Folder::new(), Folder::new());
+    copy(&folder.0, &whole.0);
+    copy(&folder.0, &killed.0);
+    assert!(!reopened(&whole.0).damaged);
+    // The same cut where nobody has closed it is what a power cut leaves.
+    std::fs::remove_file(killed.0.join("journal/closed")).unwrap();
+    cut(&killed, before);
+    assert!(!reopened(&killed.0).damaged);
+    // Twice: a start may die before it has mended that.
+    cut(&folder, before);
+    assert!(reopened(&folder.0).damaged);
+    let told = reopened(&folder.0);
+    assert!(told.damaged && told.findings.iter().any(|found| found.place == "journal/closed"), "{:?}", told.findings);
+    assert_eq!(aliases(&told.index), ["one"]);
+    let journal = start(&folder.0, Disk::default());
+    journal.0.checkpoint(true).unwrap();
+    batch(&journal, &["three"]);
+    end(journal);
+    let after = reopened(&folder.0);
+    assert!(!after.damaged && after.findings.is_empty(), "{:?}", after.findings);
+    assert_eq!(aliases(&after.index), ["one", "three"]);
+}
+
+#[test]
+fn letters_whose_entries_were_cut_off_are_given_back() {
+    run(async {
+        let folder = Folder::new();
+        let house = Running::start(&folder.0);
+        let anna = house.add("anna@home.test");
+        house.deliver("anna@home.test", b"first").await;
+        let (number, before) = house.durable_bytes();
+        house.deliver("anna@home.test", b"second").await;
+        assert!(house.stop());
+        let path = segment_path(&folder.0.join("journal"), number);
+        std::fs::File::options().write(true).open(path).unwrap().set_len(before).unwrap();
+        let house = Running::start(&folder.0);
+        assert!(check(&house, false).0.iter().any(|found| found.place == "journal/closed"));
+        let (mailbox, _events) = house.login(&anna).await.unwrap();
+        let (_, facts) = crate::house::open(&mailbox, "Recovered").await;
+        assert_eq!(facts.len(), 1);
+        let letter = crate::house::read(&anna, &mailbox, facts[0].letter).await;
+        assert_eq!(letter.unwrap(), b"second");
+    });
+}
