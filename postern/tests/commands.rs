@@ -154,6 +154,33 @@ fn addresses_of_foreign_domains_are_refused() {
 }
 
 #[test]
+fn what_leaves() {
+    let house = Folder::new("leaves");
+    house.json(&["mailbox", "add", "anna"], "");
+    assert_eq!(house.json(&["queue", "list"], ""), json!([]));
+    assert_eq!(house.json(&["queue", "retry"], ""), json!({"retry": "all"}));
+    assert!(house.refused(&["queue", "drop", "12ab"], "", 1).contains("postern queue list"));
+    assert_eq!(house.json(&["dkim", "list"], ""), json!([]), "`up` makes the first keys");
+    // New keys wait for their records; then they sign.
+    let made = house.json(&["dkim", "rotate"], "");
+    let records = made["add"].as_array().unwrap();
+    assert_eq!(records.len(), 2, "{made}");
+    assert!(records.iter().any(|record| record["content"].as_str().unwrap().contains("k=rsa")));
+    let stages = |house: &Folder| -> Vec<String> {
+        let list = house.json(&["dkim", "list"], "");
+        list.as_array().unwrap().iter().map(|key| key["stage"].as_str().unwrap().to_owned()).collect()
+    };
+    assert!(stages(&house).iter().all(|stage| stage.contains("waits")));
+    assert_eq!(house.json(&["dkim", "rotate", "--force"], ""), json!({"rotated": true}));
+    assert_eq!(stages(&house), ["signs", "signs"]);
+    let dns = house.json(&["dns"], "");
+    let kinds: Vec<&str> =
+        dns["records"].as_array().unwrap().iter().map(|record| record["type"].as_str().unwrap()).collect();
+    assert!(kinds.contains(&"MX") && kinds.contains(&"SRV"), "{dns}");
+    assert!(kinds.iter().filter(|kind| **kind == "TXT").count() >= 4, "SPF, DMARC and two keys: {dns}");
+}
+
+#[test]
 fn what_is_lost_comes_back_with_the_words() {
     let house = Folder::new("lost");
     let anna = house.json(&["mailbox", "add", "anna"], "");

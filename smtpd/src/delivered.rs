@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::courier::dsn::decode_xtext;
 use crate::final_bytes::FinalBytes;
 use crate::header;
 use crate::session::{Accepted, Envelope, Rules, Service};
@@ -64,19 +65,6 @@ fn status(envelope: &Envelope, host: &str, wanted: &[&Accepted], date: &str) -> 
         let _ = write!(status, "Final-Recipient: rfc822;{}\r\nAction: delivered\r\nStatus: 2.1.5\r\n\r\n", one.address);
     }
     status
-}
-
-/// RFC 3461 §4; what would not stand on one line becomes `?`.
-fn decode_xtext(text: &str) -> String {
-    let (mut out, mut rest) = (Vec::new(), text);
-    while let Some((before, after)) = rest.split_once('+') {
-        out.extend_from_slice(before.as_bytes());
-        let coded = after.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        out.push(coded.unwrap_or(b'?'));
-        rest = after.get(2..).unwrap_or_default();
-    }
-    out.extend_from_slice(rest.as_bytes());
-    String::from_utf8_lossy(&out).chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 /// The original's fields, as much of them as is returned. The text never is: it was delivered.

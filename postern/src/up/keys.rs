@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::roles::Roles;
 use super::say;
 use crate::failure::Failure;
-use crate::signing::{self, Keys, Maker};
+use crate::signing::{self, Keys, Maker, Stage};
 
 /// After a key maker that failed.
 const AGAIN: Duration = Duration::from_secs(60);
@@ -17,6 +17,8 @@ const AGAIN: Duration = Duration::from_secs(60);
 pub struct SigningKeys {
     keys: Keys,
     seen: Option<SystemTime>,
+    /// RSA keys still to be made, as the file was when it was seen.
+    wanted: Vec<(String, String, Stage)>,
     maker: Option<Maker>,
     not_before: Instant,
 }
@@ -32,9 +34,10 @@ impl SigningKeys {
         let before = all.len();
         signing::complete(&mut all, domains, now)?;
         if all.len() > before {
-            keys.change(|all| signing::complete(all, domains, now))?;
+            all = keys.change(|all| signing::complete(all, domains, now).map(|()| all.clone()))?;
         }
-        Ok(Self { seen: keys.written(), keys, maker: None, not_before: Instant::now() })
+        let wanted = signing::wanted(&all);
+        Ok(Self { seen: keys.written(), keys, wanted, maker: None, not_before: Instant::now() })
     }
 
     /// What signs.
@@ -50,6 +53,8 @@ impl SigningKeys {
         if let Err(failure) = self.try_look(roles) {
             say(&format!("DKIM keys: {failure}"));
             self.not_before = Instant::now() + AGAIN;
+            // What is still wanted is looked up again then.
+            self.seen = None;
         }
     }
 
@@ -60,11 +65,13 @@ impl SigningKeys {
         self.take_made()?;
         let written = self.keys.written();
         if written != self.seen {
-            roles.sign(self.signing()?);
+            let all = self.keys.read()?;
+            roles.sign(signing::signing(&all));
+            self.wanted = signing::wanted(&all);
             self.seen = written;
         }
         if self.maker.is_none()
-            && let Some(next) = signing::wanted(&self.keys.read()?).into_iter().next()
+            && let Some(next) = self.wanted.pop()
         {
             let failed = |error| Failure::new(format!("no key maker could be started: {error}"));
             self.maker = Some(Maker::start(next).map_err(failed)?);

@@ -257,7 +257,7 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 }
 
 /// RFC 3461 §4; what would not stand on one line becomes `?`.
-fn decode_xtext(text: &str) -> String {
+pub(crate) fn decode_xtext(text: &str) -> String {
     let (mut out, mut rest) = (Vec::new(), text);
     while let Some((before, after)) = rest.split_once('+') {
         out.extend_from_slice(before.as_bytes());
