@@ -153,12 +153,11 @@ impl<W: World + Send + 'static> Courier<W> {
     /// Serves one keeper until it is gone, or the role is to end.
     pub async fn serve(
         self: &Arc<Self>,
-        outbox: Outbox,
+        outbox: Arc<Outbox>,
         mut news: mpsc::Receiver<Event>,
         keeper: Keeper,
         mut drain: watch::Receiver<bool>,
     ) {
-        let outbox = Arc::new(outbox);
         let mut trips = JoinSet::new();
         while !*drain.borrow() {
             if self.send_off(&outbox, &keeper, &mut trips, &drain).await.is_err() {

@@ -144,8 +144,8 @@ struct Kept {
     failed: i64,
 }
 
-/// The policies of late. What it says can be kept on disk and read back: a cache that is lost can be exploited (§10.2).
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The policies of late. The keeper keeps them too, and gives them back: a cache that is lost can be exploited (§10.2).
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Policies {
     kept: HashMap<String, Kept>,
 }
@@ -185,6 +185,25 @@ impl Policies {
         }
     }
 
+    /// A domain's policy as bytes to be kept, and until when it holds.
+    #[must_use]
+    pub fn to_keep(&self, domain: &str) -> Option<(i64, Vec<u8>)> {
+        let kept = self.kept.get(&normal(domain))?;
+        kept.policy.as_ref()?;
+        Some((kept.until, postcard::to_stdvec(kept).ok()?))
+    }
+
+    /// One that was kept; what is newer stays.
+    pub fn take_back(&mut self, domain: &str, bytes: &[u8], now: i64) {
+        if let Ok(kept) = postcard::from_bytes::<Kept>(bytes)
+            && now < kept.until
+            && !self.kept.contains_key(&normal(domain))
+        {
+            self.make_room(now);
+            self.kept.insert(normal(domain), kept);
+        }
+    }
+
     fn make_room(&mut self, now: i64) {
         if self.kept.len() >= limits::STS_POLICIES {
             self.kept.retain(|_, kept| now < kept.until);
@@ -208,6 +227,27 @@ mod tests {
 
     fn policy() -> Policy {
         Policy::parse(FILE.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn what_is_kept_comes_back_and_expires() {
+        let mut before = Policies::default();
+        before.fetched("Far.test", "1", Ok(policy()), 100);
+        before.fetched("none.test", "1", Err(BadPolicy("not fetched")), 100);
+        let (until, bytes) = before.to_keep("far.test").unwrap();
+        assert_eq!((until, before.to_keep("none.test"), before.to_keep("other.test")), (1_100, None, None));
+        let mut after = Policies::default();
+        after.take_back("far.test", &bytes, 1_100);
+        after.take_back("bad.test", b"\xff", 100);
+        assert_eq!(after, Policies::default(), "neither what has expired nor what is none");
+        after.take_back("far.test", &bytes, 200);
+        // DNS says that there is none: who could make it say so could have our mail.
+        assert_eq!(after.ask("far.test", &Record::None, 300), Ask::Use(Some(policy())));
+        assert_eq!(after.ask("far.test", &Record::Id("2".into()), 300), Ask::Fetch);
+        let newer = Policy { max_age: 5_000, ..policy() };
+        after.fetched("far.test", "2", Ok(newer.clone()), 300);
+        after.take_back("far.test", &bytes, 301);
+        assert_eq!(after.ask("far.test", &Record::None, 301), Ask::Use(Some(newer)));
     }
 
     #[test]

@@ -1,11 +1,16 @@
 //! The outside as it is: DNS, policies over HTTPS, connections.
 
+use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::RootCertStore;
+use spool::edges::Down;
+use spool::edges::outbox::{self, Outbox};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::info;
 
@@ -24,17 +29,50 @@ pub struct Outside {
     own: Own,
     roots: Arc<RootCertStore>,
     policies: Mutex<Policies>,
+    /// Domains whose policies the keeper has not yet.
+    unkept: Mutex<BTreeSet<String>>,
+    fetched: Notify,
 }
 
 impl Outside {
     /// With these means.
     #[must_use]
     pub fn new(dns: Dns, own: Own, roots: Arc<RootCertStore>) -> Self {
-        Self { dns, own, roots, policies: Mutex::default() }
+        Self { dns, own, roots, policies: Mutex::default(), unkept: Mutex::default(), fetched: Notify::new() }
     }
 
-    fn policies(&self) -> std::sync::MutexGuard<'_, Policies> {
-        self.policies.lock().unwrap_or_else(PoisonError::into_inner)
+    fn policies(&self) -> MutexGuard<'_, Policies> {
+        lock(&self.policies)
+    }
+
+    /// Takes back the policies that the keeper has.
+    ///
+    /// # Errors
+    /// [`Down`].
+    pub async fn recall(&self, outbox: &Outbox) -> Result<(), Down> {
+        let (kept, now) = (outbox.policies().await?, wire::date::now());
+        let mut policies = self.policies();
+        kept.iter().for_each(|(domain, policy)| policies.take_back(domain, policy, now));
+        Ok(())
+    }
+
+    /// Gives the keeper each policy that is fetched, until it is gone.
+    ///
+    /// # Errors
+    /// [`Down`]; what it did not take the next gets.
+    pub async fn keep(&self, outbox: &Outbox) -> Result<Infallible, Down> {
+        loop {
+            let next = lock(&self.unkept).first().cloned();
+            let Some(domain) = next else {
+                self.fetched.notified().await;
+                continue;
+            };
+            let kept = self.policies().to_keep(&domain);
+            if let Some((until, policy)) = kept.filter(|(_, policy)| policy.len() <= outbox::limits::POLICY) {
+                outbox.keep_policy(domain.clone(), until, policy).await?;
+            }
+            lock(&self.unkept).remove(&domain);
+        }
     }
 
     async fn fetch(&self, domain: &str) -> Result<Policy, String> {
@@ -93,7 +131,13 @@ impl World for Outside {
                     info!(domain, why, "no MTA-STS policy");
                 }
                 let fetched = fetched.map_err(|_| BadPolicy("not fetched"));
-                self.policies().fetched(domain, &id, fetched, wire::date::now())
+                let new = fetched.is_ok();
+                let holds = self.policies().fetched(domain, &id, fetched, wire::date::now());
+                if new {
+                    lock(&self.unkept).insert(domain.to_lowercase());
+                    self.fetched.notify_one();
+                }
+                holds
             }
             (Ask::Fetch, _) => None,
         }
@@ -104,6 +148,10 @@ impl World for Outside {
         stream.set_nodelay(true)?;
         Ok(stream)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The addresses that are ours, of those we listen on: all of them says nothing.

@@ -160,7 +160,16 @@ async fn follow(
             let (outbox, keeper) = (Outbox::new(outbox.into(), heard)?, Keeper::stranger(deposit)?);
             let (courier, drained) = (courier.clone(), drain.subscribe());
             given_up = None;
-            serving.spawn(async move { courier.serve(outbox, news, keeper, drained).await });
+            serving.spawn(async move {
+                let outbox = Arc::new(outbox);
+                if courier.world.recall(&outbox).await.is_err() {
+                    return;
+                }
+                tokio::select! {
+                    () = courier.serve(outbox.clone(), news, keeper, drained) => {}
+                    Err(_) = courier.world.keep(&outbox) => {}
+                }
+            });
         }
         let news = tokio::select! {
             news = controls.next() => news,

@@ -69,9 +69,9 @@ impl<H: News + Send + 'static> Committer<H> {
         let mut checkpoint = Checkpoint::begin(&self.disk, dir, &self.key, number)?;
         let (house, ids, mut known) = {
             let core = self.lock();
-            // What waits to leave knows the same entries as the house: so both under one lock.
+            // What waits to leave and the rest know the same entries as the house: so all under one lock.
             let house = [core.index.house(core.sequence), core.index.forwards_record()].into_iter();
-            let house = house.chain(core.index.outgoing_records());
+            let house = house.chain(core.index.house_records()).chain(core.index.outgoing_records());
             let house = house.map(|record| files::encode(&vec![record])).collect::<io::Result<Vec<_>>>()?;
             (house, core.index.ids(), core.sequence)
         };

@@ -25,6 +25,10 @@ pub mod limits {
     pub const LEASES: usize = 256;
     /// Destinations that rest at a time.
     pub const RESTING: usize = 10_000;
+    /// Policies kept.
+    pub const POLICIES: usize = 1_000;
+    /// Bytes of a policy that is kept: hosts of the largest houses need a tenth of this.
+    pub const POLICY: usize = 4 * 1024;
 }
 
 /// What was said of a recipient last, by a far server or by the courier.
@@ -184,6 +188,10 @@ pub enum Request {
     Report { lease: u64, states: Vec<(u16, State)> },
     /// Nothing is leased of that destination until then.
     Rest { destination: String, until: i64 },
+    /// Some of the MTA-STS policies that are kept, behind that domain.
+    Policies { after: Option<String> },
+    /// Keeps one, until then at least.
+    KeepPolicy { domain: String, until: i64, policy: Vec<u8> },
 }
 
 /// From the keeper to `courier`.
@@ -197,6 +205,10 @@ pub enum Reply {
     NotRecorded,
     /// To `Rest`.
     Resting,
+    /// To `Policies`: by domain; none at the end.
+    Policies(Vec<(String, Vec<u8>)>),
+    /// To `KeepPolicy`: it is durable, or the disk took nothing.
+    PolicyKept,
 }
 
 /// News for the courier.
@@ -252,6 +264,30 @@ impl Outbox {
     /// [`Down`].
     pub async fn rest(&self, destination: String, until: i64) -> Result<(), Down> {
         self.0.call(Request::Rest { destination, until }, NONE).await.map(drop)
+    }
+
+    /// All policies that are kept.
+    ///
+    /// # Errors
+    /// [`Down`].
+    pub async fn policies(&self) -> Result<Vec<(String, Vec<u8>)>, Down> {
+        let mut all: Vec<(String, Vec<u8>)> = Vec::new();
+        loop {
+            let after = all.last().map(|(domain, _)| domain.clone());
+            match self.0.call(Request::Policies { after }, NONE).await?.0 {
+                Reply::Policies(some) if some.is_empty() || all.len() >= limits::POLICIES => return Ok(all),
+                Reply::Policies(some) => all.extend(some),
+                _ => return Err(Down),
+            }
+        }
+    }
+
+    /// Keeps a policy.
+    ///
+    /// # Errors
+    /// [`Down`].
+    pub async fn keep_policy(&self, domain: String, until: i64, policy: Vec<u8>) -> Result<(), Down> {
+        self.0.call(Request::KeepPolicy { domain, until, policy }, NONE).await.map(drop)
     }
 
     /// Returns once the socket is closed.

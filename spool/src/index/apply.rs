@@ -67,12 +67,22 @@ impl Index {
             }
             Record::Mailbox { .. } | Record::Letters { .. } => self.restore(record),
             Record::Outgoing { .. } => drop(self.waiting.apply(record)),
+            Record::Met { mailbox, recipients } => {
+                let met = self.met.entry(mailbox).or_default();
+                recipients.into_iter().for_each(|recipient| met.meet(recipient));
+            }
+            Record::Policy { domain, until, policy } => self.policies.keep(domain, until, policy),
+            Record::PolicyKept { domain, until, policy } if sequence > self.as_of => {
+                self.policies.keep(domain, until, policy);
+            }
+            Record::PolicyKept { .. } => {}
             Record::Queued { .. }
             | Record::Fates { .. }
             | Record::Held { .. }
             | Record::Hurried { .. }
             | Record::Dropped { .. } => {
                 if sequence > self.as_of {
+                    self.meet(&record);
                     self.waiting.apply(record).into_iter().for_each(|gone| news.left(gone));
                     news.outgoing();
                 }
@@ -131,6 +141,17 @@ impl Index {
         if sequence > self.as_of {
             self.aliases.values_mut().for_each(|targets| targets.retain(|target| *target != id));
             self.aliases.retain(|_, targets| !targets.is_empty());
+            self.met.remove(&id);
+        }
+    }
+
+    /// What is passed on was not written here: nobody has met its recipients.
+    fn meet(&mut self, record: &Record) {
+        if let Record::Queued { outgoing, .. } = record
+            && !outgoing.passed_on
+        {
+            let met = self.met.entry(outgoing.mailbox).or_default();
+            outgoing.recipients.iter().for_each(|one| met.meet(one.address.to_lowercase()));
         }
     }
 

@@ -6,9 +6,11 @@
 pub mod apply;
 pub mod folder;
 pub mod mailbox;
+pub mod met;
 pub mod name;
 pub mod outgoing;
 pub mod plan;
+pub mod policies;
 pub mod state;
 pub mod transactions;
 pub mod uids;
@@ -20,7 +22,9 @@ use crate::names::{FolderId, LetterId, MailboxId};
 
 pub use folder::Folder;
 pub use mailbox::Mailbox;
+use met::Met;
 use outgoing::Waiting;
+use policies::Policies;
 use transactions::Transactions;
 
 /// Everything.
@@ -33,6 +37,8 @@ pub struct Index {
     forwards: BTreeMap<String, Vec<String>>,
     transactions: Transactions,
     waiting: Waiting,
+    met: BTreeMap<MailboxId, Met>,
+    policies: Policies,
     /// Mailboxes ever made.
     made: u64,
     /// Aliases, transactions and `made` already know every entry up to this one (from a checkpoint).
@@ -116,6 +122,19 @@ impl Index {
     /// All aliases.
     pub fn aliases(&self) -> impl Iterator<Item = (&str, &[MailboxId])> {
         self.aliases.iter().map(|(alias, targets)| (alias.as_str(), targets.as_slice()))
+    }
+
+    /// How many of these (lower-case) that mailbox writes to for the first time.
+    #[must_use]
+    pub fn strangers(&self, mailbox: MailboxId, recipients: &[String]) -> usize {
+        let met = self.met.get(&mailbox);
+        recipients.iter().filter(|recipient| !met.is_some_and(|met| met.knows(recipient))).count()
+    }
+
+    /// MTA-STS policies.
+    #[must_use]
+    pub const fn policies(&self) -> &Policies {
+        &self.policies
     }
 
     /// The addresses that are a mailbox's: its own first, then the aliases that name it.

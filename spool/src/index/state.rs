@@ -6,6 +6,9 @@ use crate::names::MailboxId;
 
 use super::Index;
 
+/// Recipients of one [`Record::Met`].
+const MET: usize = 500;
+
 impl Index {
     /// Aliases and transactions, as they are after entry `sequence`.
     #[must_use]
@@ -47,6 +50,21 @@ impl Index {
             });
             std::iter::once(head).chain(letters)
         })
+    }
+
+    /// What else belongs to the house: to whom mailboxes have written, and policies.
+    pub fn house_records(&self) -> impl Iterator<Item = Record> {
+        let met = self.met.iter().flat_map(|(mailbox, met)| {
+            let all: Vec<String> = met.all().map(ToOwned::to_owned).collect();
+            let some = |some: &[String]| Record::Met { mailbox: *mailbox, recipients: some.to_vec() };
+            all.chunks(MET).map(some).collect::<Vec<_>>()
+        });
+        let policies = self.policies.all().map(|(domain, until, policy)| Record::Policy {
+            domain: domain.to_owned(),
+            until,
+            policy: policy.to_vec(),
+        });
+        met.chain(policies)
     }
 
     /// The letters that wait to leave, as they are now.

@@ -228,6 +228,12 @@ pub enum Record {
     Dropped { letter: LetterId },
     /// Checkpoint: a letter that waits, after the entry that [`Record::House`] names.
     Outgoing { letter: LetterId, outgoing: Box<Outgoing> },
+    /// Checkpoint: some of those to whom a mailbox has written (lower-case), oldest first; as [`Record::Outgoing`].
+    Met { mailbox: MailboxId, recipients: Vec<String> },
+    /// What a domain's MTA-STS policy is, in the courier's words, until then.
+    PolicyKept { domain: String, until: i64, policy: Vec<u8> },
+    /// Checkpoint: the same, as [`Record::Outgoing`].
+    Policy { domain: String, until: i64, policy: Vec<u8> },
 }
 
 /// Facts that hold together or not at all: what one sealed entry of a segment holds.

@@ -234,9 +234,10 @@ fn run(house: &House, work: Work) -> (Delivered, u64) {
     };
     left_out.iter().copied().for_each(told_full);
     let at = now();
-    let sent = leaving.as_ref().and_then(|(leaving, _)| leaving.counted());
-    if let Some((mailbox, recipients)) = &sent
-        && let Err(spent) = posting::allowed(house, *mailbox, recipients, at)
+    let counted = leaving.as_ref().and_then(|(leaving, _)| leaving.counted());
+    let sent = counted.map(|(mailbox, recipients)| (mailbox, posting::message(house, mailbox, &recipients)));
+    if let Some((mailbox, message)) = sent
+        && let Err(spent) = posting::allowed(house, mailbox, message, at)
     {
         return (spent, 0);
     }
@@ -269,7 +270,7 @@ fn run(house: &House, work: Work) -> (Delivered, u64) {
     let file = queued.as_ref().map(|(letter, _)| store::outgoing_path(&house.root, *letter));
     let (outcome, after) = commit(house, (transaction, until), at, &placed, queued);
     if outcome == Delivered::Durable {
-        sent.into_iter().for_each(|(mailbox, recipients)| posting::count(house, mailbox, &recipients, at));
+        sent.into_iter().for_each(|(mailbox, message)| posting::count(house, mailbox, message, at));
     } else {
         intake::discard(house, &arrivals);
         file.into_iter().for_each(|file| drop(house.disk.remove(&file)));

@@ -54,7 +54,7 @@ impl Failing for outbox::Reply {
         match self {
             Self::Leased(_) => Self::Leased(None),
             Self::Recorded | Self::NotRecorded => Self::NotRecorded,
-            Self::Resting => self,
+            Self::Resting | Self::Policies(_) | Self::PolicyKept => self,
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use crate::commit::With;
 use crate::edges::admin::Fate;
 use crate::edges::limits::ADDRESS;
-use crate::edges::outbox::limits::{LEASES, RESTING, WORDS};
+use crate::edges::outbox::limits::{LEASES, POLICY, RESTING, WORDS};
 use crate::edges::outbox::{Event, Leased, Reply, Request, Said, State};
 use crate::index::outgoing::may_follow;
 use crate::journal::record::Record;
@@ -27,6 +27,9 @@ use super::line::{Along, Asked, Breach, Line, Service};
 
 /// Longest sleep between looks at the clock, which may be set meanwhile.
 const LOOK: Duration = Duration::from_secs(30);
+
+/// Bytes of policies in one packet.
+const SHARE: usize = 24 * 1024;
 
 /// One courier.
 #[derive(Debug)]
@@ -200,6 +203,22 @@ impl Outbox {
         Ok(())
     }
 
+    fn policies(&self, after: Option<&str>) -> Reply {
+        let core = self.house.committer.lock();
+        let mut bytes = 0;
+        let some = core.index.policies().after(after).take_while(|(domain, policy)| {
+            bytes += domain.len() + policy.len() + 16;
+            bytes <= SHARE
+        });
+        Reply::Policies(some.map(|(domain, policy)| (domain.to_owned(), policy.to_vec())).collect())
+    }
+
+    fn keep_policy(&self, record: Record, asked: Asked<Reply, Event>) {
+        let mut core = self.house.committer.lock();
+        let after = self.house.committer.take(&mut core, vec![record], &With::default());
+        asked.reply(after.unwrap_or(core.sequence), Reply::PolicyKept);
+    }
+
     /// From now on the courier waits for news.
     fn hungry(&mut self, line: &Line<Reply, Event>) {
         let house = &self.house;
@@ -273,6 +292,17 @@ impl Service for Outbox {
             Request::Rest { destination, until } => {
                 self.rest(destination, until)?;
                 asked.reply(0, Reply::Resting);
+                Ok(())
+            }
+            Request::Policies { after } => {
+                asked.reply(0, self.policies(after.as_deref()));
+                Ok(())
+            }
+            Request::KeepPolicy { domain, until, policy } => {
+                if domain.len() > ADDRESS || policy.len() > POLICY {
+                    return Err(Breach("a policy beyond its bounds"));
+                }
+                self.keep_policy(Record::PolicyKept { domain, until, policy }, asked);
                 Ok(())
             }
         }

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::PoisonError;
 use std::time::Instant;
 
+use crate::allowance::Message;
 use crate::edges::outbox::{self, Outgoing, OutgoingRecipient, State};
 use crate::edges::queue::{Posted, PostedTo};
 use crate::edges::{Delivered, Into, NewLetter, Recipient, Target, limits};
@@ -167,23 +168,28 @@ pub fn forwarded(outgoing: &start::Outgoing, targets: Vec<Target>) -> Recipient 
     Recipient::Forwarded { targets, generation: outgoing.generation, public_key: outgoing.public_key.clone() }
 }
 
-/// Whether a day's allowance still has room for a letter to these.
+/// What a letter to these (lower-case, each once) costs of a day's allowance.
+pub fn message(house: &House, mailbox: MailboxId, recipients: &[String]) -> Message {
+    let strangers = house.committer.lock().index.strangers(mailbox, recipients);
+    let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
+    Message { recipients: number(recipients.len()), strangers: number(strangers) }
+}
+
+/// Whether a day's allowance still has room for it.
 ///
 /// # Errors
 /// What to answer.
-pub fn allowed(house: &House, mailbox: MailboxId, recipients: &[String], at: i64) -> Result<(), Delivered> {
+pub fn allowed(house: &House, mailbox: MailboxId, message: Message, at: i64) -> Result<(), Delivered> {
     let mut allowance = house.allowance.lock().unwrap_or_else(PoisonError::into_inner);
-    let asked = allowance.ask(mailbox, &recipients.iter().map(String::as_str).collect::<Vec<_>>(), at);
-    asked.map_err(|reached| {
+    allowance.ask(mailbox, message, at).map_err(|reached| {
         tracing::warn!(%mailbox, ?reached, "a mailbox has sent as much as it may in a day");
         Delivered::Spent { tell: allowance.is_to_tell(mailbox, at) }
     })
 }
 
 /// It went.
-pub fn count(house: &House, mailbox: MailboxId, recipients: &[String], at: i64) {
-    let mut allowance = house.allowance.lock().unwrap_or_else(PoisonError::into_inner);
-    allowance.count(mailbox, &recipients.iter().map(String::as_str).collect::<Vec<_>>(), at);
+pub fn count(house: &House, mailbox: MailboxId, message: Message, at: i64) {
+    house.allowance.lock().unwrap_or_else(PoisonError::into_inner).count(mailbox, message, at);
 }
 
 /// In a thread: from the pipe to a file in its place, and what is to be said of it.

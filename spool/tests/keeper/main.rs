@@ -18,5 +18,6 @@ mod peers;
 mod rates;
 mod recover;
 mod recovering;
+mod remembered;
 mod rooms;
 mod torn;

@@ -1,0 +1,92 @@
+//! What the house remembers of mail that left: to whom, and which policies the courier fetched.
+
+use std::os::fd::AsFd;
+
+use filter_sandbox::edge::Edge;
+use spool::edges::Delivered;
+use spool::edges::outbox::Outbox;
+use spool::edges::queue::{Posted, PostedTo, Queue};
+
+use crate::house::{Folder, Person, Running, prove, run, sealing, transaction};
+
+const MESSAGE: &[u8] = b"Subject: out\r\n\r\nhello\r\n";
+
+fn outbox(house: &mut Running) -> Outbox {
+    Outbox::new(house.outbox.take().unwrap(), tokio::sync::mpsc::channel(100).0).unwrap()
+}
+
+async fn write(house: &Running, from: &Person, to: &[String]) -> Delivered {
+    let (_, socket) = prove(&house.submission, &from.address, from.device, &from.password).await.unwrap();
+    let queue = Queue::new(Edge::from(socket)).unwrap();
+    let target = house.target(transaction(), &from.address, 10).await;
+    let (end, writing) = sealing(&target, MESSAGE);
+    let posted = Posted {
+        sender: Some(from.address.clone()),
+        size: MESSAGE.len() as u32,
+        generation: 1,
+        eight_bit: false,
+        international: false,
+        require_tls: false,
+        full: None,
+        envelope_id: None,
+        recipients: to.iter().map(|to| PostedTo { address: to.clone(), original: None, notify: None }).collect(),
+    };
+    let outcome = queue.post(transaction(), Vec::new(), posted, &[end.as_fd()]).await.unwrap();
+    drop(end);
+    let _ = writing.await;
+    outcome
+}
+
+/// 150 strangers a day are allowed; a start forgets how many it were, and nobody to whom a letter went.
+#[test]
+fn whom_a_mailbox_has_written_to_is_known_after_a_restart() {
+    run(async {
+        let folder = Folder::new();
+        let mut house = Running::start(&folder.0);
+        let anna = house.add("anna@home.test");
+        let hundred = |who: &str| -> Vec<String> { (0..100).map(|n| format!("{who}{n}@far.test")).collect() };
+        assert_eq!(write(&house, &anna, &hundred("Ben")).await, Delivered::Durable);
+        assert!(matches!(write(&house, &anna, &hundred("cleo")).await, Delivered::Spent { .. }));
+        assert!(house.stop());
+        house = Running::start(&folder.0);
+        assert_eq!(write(&house, &anna, &hundred("cleo")).await, Delivered::Durable);
+        for checkpoint in [false, true] {
+            if checkpoint {
+                house.checkpoint();
+            }
+            assert!(house.stop());
+            house = Running::start(&folder.0);
+            for who in ["ben", "cleo"] {
+                assert_eq!(write(&house, &anna, &hundred(who)).await, Delivered::Durable, "{who}");
+            }
+        }
+        assert!(house.stop());
+    });
+}
+
+#[test]
+fn policies_are_known_after_a_restart() {
+    run(async {
+        let folder = Folder::new();
+        let mut house = Running::start(&folder.0);
+        let mut courier = outbox(&mut house);
+        for number in 0..20 {
+            courier.keep_policy(format!("{number:02}.test"), 1_000, vec![number; 4_000]).await.unwrap();
+        }
+        courier.keep_policy("00.test".into(), 2_000, b"new".to_vec()).await.unwrap();
+        for checkpoint in [false, true] {
+            if checkpoint {
+                house.checkpoint();
+            }
+            assert!(house.stop());
+            house = Running::start(&folder.0);
+            courier = outbox(&mut house);
+            let kept = courier.policies().await.unwrap();
+            assert_eq!(kept.len(), 20);
+            assert_eq!(kept[0], ("00.test".to_owned(), b"new".to_vec()));
+            assert_eq!(kept[19], ("19.test".to_owned(), vec![19; 4_000]));
+        }
+        assert!(courier.keep_policy("large.test".into(), 1, vec![0; 5_000]).await.is_err());
+        assert!(house.stop());
+    });
+}
