@@ -159,10 +159,6 @@ pub enum Record {
     AliasAdded { alias: String, target: MailboxId },
     /// One target, or all.
     AliasRemoved { alias: String, target: Option<MailboxId> },
-    /// One more address elsewhere to which an alias passes its mail on.
-    ForwardAdded { alias: String, to: String },
-    /// One of them, or all.
-    ForwardRemoved { alias: String, to: Option<String> },
     /// A new, empty folder.
     FolderCreated {
         mailbox: MailboxId,
@@ -195,8 +191,6 @@ pub enum Record {
     Missing { mailbox: MailboxId, letters: Vec<LetterId> },
     /// Checkpoint: transactions remembered (day since 1970, name), aliases. True after entry `sequence`.
     House { sequence: u64, transactions: Vec<(u32, TransactionId)>, aliases: Vec<(String, Vec<MailboxId>)>, made: u64 },
-    /// Checkpoint: aliases that pass mail on, as true as the house.
-    Forwards { all: Vec<(String, Vec<String>)> },
     /// Checkpoint: a mailbox after entry `sequence`.
     Mailbox {
         sequence: u64,
@@ -228,6 +222,12 @@ pub enum Record {
     Dropped { letter: LetterId },
     /// Checkpoint: a letter that waits, after the entry that [`Record::House`] names.
     Outgoing { letter: LetterId, outgoing: Box<Outgoing> },
+    /// One more address elsewhere to which an alias passes its mail on.
+    ForwardAdded { alias: String, to: String },
+    /// One of them, or all.
+    ForwardRemoved { alias: String, to: Option<String> },
+    /// Checkpoint: aliases that pass mail on, as true as the house.
+    Forwards { all: Vec<(String, Vec<String>)> },
     /// Checkpoint: some of those to whom a mailbox has written (lower-case), oldest first; as [`Record::Outgoing`].
     Met { mailbox: MailboxId, recipients: Vec<String> },
     /// What a domain's MTA-STS policy is, in the courier's words, until then.
@@ -246,4 +246,32 @@ pub type Entry = Vec<Record>;
 pub fn decode(bytes: &[u8]) -> Result<Entry, postcard::Error> {
     let (entry, rest) = postcard::take_from_bytes(bytes)?;
     if rest.is_empty() { Ok(entry) } else { Err(postcard::Error::DeserializeBadEncoding) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A journal on somebody's disk says these numbers.
+    #[test]
+    fn what_was_written_is_still_read() {
+        let (mailbox, folder, letter) = (MailboxId(1), FolderId(1), LetterId([0; 16]));
+        for (number, record) in [
+            (2, Record::MailboxRemoved { mailbox }),
+            (8, Record::AliasRemoved { alias: String::new(), target: None }),
+            (11, Record::FolderDeleted { mailbox, folder }),
+            (16, Record::Keyword { mailbox, name: String::new() }),
+            (20, Record::Missing { mailbox, letters: Vec::new() }),
+            (23, Record::Letters { mailbox, folder, letters: Vec::new() }),
+            (24, Record::End),
+            (30, Record::Dropped { letter }),
+            (32, Record::ForwardAdded { alias: String::new(), to: String::new() }),
+            (34, Record::Forwards { all: Vec::new() }),
+            (35, Record::Met { mailbox, recipients: Vec::new() }),
+            (37, Record::Policy { domain: String::new(), until: 0, policy: Vec::new() }),
+        ] {
+            let bytes = postcard::to_stdvec(&record).unwrap();
+            assert_eq!(bytes[0], number, "{record:?}");
+        }
+    }
 }
