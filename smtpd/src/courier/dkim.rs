@@ -8,6 +8,8 @@ use ring::signature::{Ed25519KeyPair, KeyPair, RsaKeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use wire::base64;
 
+use super::arc::Sealer;
+
 /// What is signed when it is there, and cannot be added afterwards when it is not (RFC 6376 §5.4, §8.15). Received and
 /// Return-Path change on the way, Bcc has been dropped.
 const ONCE: [&str; 10] = [
@@ -52,7 +54,7 @@ pub enum Kind {
 }
 
 /// One domain's signers.
-pub struct Signers(Vec<DkimSigner<DkimKey, Done>>);
+pub struct Signers(Vec<DkimSigner<DkimKey, Done>>, Option<Sealer>);
 
 impl std::fmt::Debug for Signers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -73,7 +75,18 @@ impl Signers {
                 .header_canonicalization(Canonicalization::Relaxed)
                 .body_canonicalization(Canonicalization::Relaxed))
         });
-        Ok(Self(signers.collect::<Result<_, _>>()?))
+        let signers = signers.collect::<Result<_, _>>()?;
+        let sealer = keys.first().map(|(selector, kind, der)| {
+            let (domain, selector) = (domain.to_owned(), (*selector).to_owned());
+            Ok(Sealer { key: key(*kind, der)?, rsa: *kind == Kind::Rsa, domain, selector })
+        });
+        Ok(Self(signers, sealer.transpose()?))
+    }
+
+    /// Who seals what is passed on: one key, of the kind that everybody knows if there is one.
+    #[must_use]
+    pub const fn sealer(&self) -> Option<&Sealer> {
+        self.1.as_ref()
     }
 
     /// The signatures, to be put in front of the letter; its bytes are not changed after this.
@@ -170,7 +183,7 @@ pub const fn may_go(last_signed: i64, now: i64) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use mail_auth::common::parse::TxtRecordParser;
     use mail_auth::common::verify::DomainKey;
@@ -186,8 +199,18 @@ mod tests {
     const LETTER: &str = "From: Anna <anna@home.test>\r\nTo: ben@far.test\r\nSubject: cake\r\n  on Sunday\r\n\
         Date: Sat, 21 Nov 2026 09:30:00 +0000\r\nMessage-ID: <1@home.test>\r\n\r\nDear Ben,  \r\n.\r\n\r\n\r\n";
 
-    /// DNS of the two selectors.
-    struct Zone(HashMap<Box<str>, Txt>);
+    /// DNS of selectors.
+    pub struct Zone(HashMap<Box<str>, Txt>);
+
+    impl Zone {
+        pub fn of(keys: &[(&str, Kind, &[u8])]) -> Self {
+            let zone = keys.iter().map(|(selector, kind, der)| {
+                let key = DomainKey::parse(record(*kind, der).unwrap().as_bytes()).unwrap();
+                (format!("{selector}._domainkey.home.test.").into(), Txt::DomainKey(Arc::new(key)))
+            });
+            Self(zone.collect())
+        }
+    }
 
     impl ResolverCache<Box<str>, Txt> for Zone {
         fn get<Q: Hash + Eq + ?Sized>(&self, name: &Q) -> Option<Txt>
@@ -205,14 +228,10 @@ mod tests {
         fn insert(&self, _: Box<str>, _: Txt, _: Instant) {}
     }
 
-    fn keys() -> (Signers, Zone) {
+    pub fn keys() -> (Signers, Zone) {
         let edwards = new_ed25519().unwrap();
         let both = [("r", Kind::Rsa, RSA), ("e", Kind::Ed25519, edwards.as_slice())];
-        let zone = both.iter().map(|(selector, kind, der)| {
-            let key = DomainKey::parse(record(*kind, der).unwrap().as_bytes()).unwrap();
-            (format!("{selector}._domainkey.home.test.").into(), Txt::DomainKey(Arc::new(key)))
-        });
-        (Signers::new("home.test", &both).unwrap(), Zone(zone.collect()))
+        (Signers::new("home.test", &both).unwrap(), Zone::of(&both))
     }
 
     /// What mail-auth's own verifier makes of each signature.

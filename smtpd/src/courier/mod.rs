@@ -7,13 +7,14 @@
 //! | [`destination`] | which hosts take mail for a domain, in which order |
 //! | [`tls_rule`], [`mta_sts`], [`dane`], [`verifier`] | what a host must prove before it gets a letter |
 //! | [`schedule`], [`lanes`] | when the next attempt is, and how many go at once |
-//! | [`dkim`], [`convert`], [`spool::srs`], [`text`] | what is changed about a letter on its way out |
+//! | [`dkim`], [`arc`], [`convert`], [`spool::srs`], [`text`] | what is changed about a letter on its way out |
 //! | [`outcome`], [`dsn`] | what becomes of each recipient, and what the sender hears |
 //!
 //! [`link`] speaks one session over a connection, [`reach`] finds the host for it. [`role`] is the process, [`engine`]
 //! takes what is due, [`trip`] is one connection's work, [`tell`] puts notices into mailboxes; [`outside`] is the world:
 //! [`dns`], [`https`].
 
+pub mod arc;
 pub mod convert;
 pub mod dane;
 pub mod destination;

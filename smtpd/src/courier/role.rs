@@ -6,7 +6,7 @@
 //! Can never: read a letter that was delivered here, open a mailbox, accept a connection, write a file; send a letter in
 //! clear where the configuration does not allow it.
 //! Speaks: RFC 5321 as a client with RFC 1652, 1870, 2920, 3030, 3207, 3461, 6531, 8689; RFC 7672, 8461; RFC 6376, 8463,
-//! 3464.
+//! 8617 (seals what is passed on), 3464.
 
 use std::fs::File;
 use std::io::Read;

@@ -11,6 +11,7 @@ use spool::letter::{Expect, Opened};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tracing::{info, warn};
 
+use super::arc;
 use super::convert;
 use super::engine::Courier;
 use super::fate::{Fate, Status, Why};
@@ -188,7 +189,7 @@ impl<W: World + Send + 'static> Trip<W> {
             Err(why) => return all(leased, &Fate::Failed(why)),
         };
         let text = converted.as_deref().unwrap_or(bytes);
-        let signatures = self.signatures(text).await;
+        let signatures = if outgoing.passed_on { self.seal(text) } else { self.signatures(text).await };
         let size = (signatures.len() + text.len()) as u64;
         let sender = self.sender(outgoing);
         let (letter, numbers) = match letter(leased, sender, size, converted.is_none() && outgoing.eight_bit) {
@@ -219,6 +220,18 @@ impl<W: World + Send + 'static> Trip<W> {
         let signed = tokio::task::block_in_place(|| signers.sign(text));
         signed.unwrap_or_else(|error| {
             warn!(domain, error, "a letter could not be signed");
+            String::new()
+        })
+    }
+
+    /// ARC, for the domain of rewritten senders; what its author signed stays as it is.
+    fn seal(&self, text: &[u8]) -> String {
+        let domain = &self.courier.domain;
+        let Some(signers) = self.courier.signers(domain) else { return String::new() };
+        let host = &self.courier.house.hello;
+        let sealed = tokio::task::block_in_place(|| arc::seal(text, host, &signers, wire::date::now()));
+        sealed.unwrap_or_else(|error| {
+            warn!(domain, error, "a letter that is passed on could not be sealed");
             String::new()
         })
     }
