@@ -101,8 +101,8 @@ impl Delivery<'_> {
         let (outgoing, leaving) = self.envelope.leaving()?;
         let (sender, parameters) = (&self.envelope.sender, &self.envelope.parameters);
         let (header, body) = made.beyond_ascii();
-        let addresses = leaving.iter().map(|one| &one.address).chain(&sender.0);
-        let international = header || addresses.into_iter().any(crate::session::path::Address::is_international);
+        // What its recipients need is each destination's affair.
+        let international = header || sender.0.as_ref().is_some_and(crate::session::path::Address::is_international);
         let to = leaving.iter().map(|one| PostedTo {
             address: one.address.to_string(),
             original: one.notify.original.clone(),

@@ -113,7 +113,8 @@ pub fn from_owner(original: Vec<u8>, envelope: &Envelope, trace: &Trace<'_>) -> 
     if !has("Message-ID") {
         front.push_str(&format!("Message-ID: <{}@{}>\r\n", envelope.id(), trace.host));
     }
-    if !has("MIME-Version") && has("Content-Type") {
+    // Whether or not it says anything of MIME: the courier may have to encode its body (RFC 2045 §4).
+    if !has("MIME-Version") {
         front.push_str("MIME-Version: 1.0\r\n");
     }
     let kept =

@@ -55,6 +55,14 @@ struct Hour {
     strangers: u32,
 }
 
+impl Hour {
+    fn add(&mut self, other: &Self) {
+        self.messages = self.messages.saturating_add(other.messages);
+        self.recipients = self.recipients.saturating_add(other.recipients);
+        self.strangers = self.strangers.saturating_add(other.strangers);
+    }
+}
+
 /// What one mailbox has sent.
 #[derive(Debug, Default)]
 struct Sent {
@@ -120,9 +128,24 @@ impl Allowance {
 }
 
 impl Sent {
-    /// A clock that was set back counts on in the newest hour: setting it gives nobody more.
+    /// What a clock that was ahead has counted is counted to this hour: setting the clock gives nobody more, and stops
+    /// nobody for longer than a day.
     fn hour(&mut self, now: i64) -> &mut Hour {
-        let number = now.div_euclid(HOUR).max(self.hours.back().map_or(i64::MIN, |hour| hour.number));
+        let number = now.div_euclid(HOUR);
+        let (mut ahead, before) = (Hour { number, ..Hour::default() }, self.hours.len());
+        self.hours.retain(|hour| {
+            let is_past = hour.number <= number;
+            if !is_past {
+                ahead.add(hour);
+            }
+            is_past
+        });
+        if self.hours.len() < before {
+            match self.hours.back_mut().filter(|hour| hour.number == number) {
+                Some(this) => this.add(&ahead),
+                None => self.hours.push_back(ahead),
+            }
+        }
         if self.hours.back().is_none_or(|hour| hour.number != number) {
             self.hours.push_back(Hour { number, ..Hour::default() });
         }
@@ -134,14 +157,11 @@ impl Sent {
     }
 
     fn so_far(&self, now: i64) -> Hour {
-        let newest = now.div_euclid(HOUR).max(self.hours.back().map_or(i64::MIN, |hour| hour.number));
-        let count = self.hours.iter().filter(|hour| newest.saturating_sub(hour.number) < HOURS as i64);
-        count.fold(Hour::default(), |all, hour| Hour {
-            number: newest,
-            messages: all.messages.saturating_add(hour.messages),
-            recipients: all.recipients.saturating_add(hour.recipients),
-            strangers: all.strangers.saturating_add(hour.strangers),
-        })
+        let number = now.div_euclid(HOUR);
+        let count = self.hours.iter().filter(|hour| number.saturating_sub(hour.number) < HOURS as i64);
+        let mut all = Hour { number, ..Hour::default() };
+        count.for_each(|hour| all.add(hour));
+        all
     }
 }
 
@@ -196,6 +216,17 @@ mod tests {
         assert_eq!(send(&mut all, to(1, 0), DAY), Ok(()), "the first hour no longer counts");
         assert_eq!(send(&mut all, to(1, 0), DAY), Err(Reached::Messages));
         assert_eq!(send(&mut all, to(1, 0), 0), Err(Reached::Messages), "nor does setting the clock back help");
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_for_a_moment_blocks_nobody_for_good() {
+        let mut all = allowance();
+        assert_eq!(send(&mut all, to(1, 0), 1_000 * DAY), Ok(()));
+        assert_eq!(send(&mut all, to(1, 0), 1_001 * DAY), Ok(()));
+        assert_eq!(send(&mut all, to(1, 0), 0), Ok(()));
+        assert_eq!(send(&mut all, to(1, 0), 0), Err(Reached::Messages), "all of it counts");
+        assert_eq!(send(&mut all, to(1, 0), DAY), Ok(()));
+        assert!(all.sent[&ANNA].hours.len() == 2, "each hour once");
     }
 
     #[test]

@@ -45,6 +45,8 @@ fn entity(bytes: &[u8], level: usize, in_signed: bool, out: &mut Vec<u8>) -> Res
     }
     let kind = Kind::of(head);
     match &kind {
+        // Its parts cannot be found, so nothing of it may be touched.
+        Kind::Formless => Err(Unconvertible::Form),
         Kind::Multipart { boundary, signed } => {
             relabelled(head, "7bit", out);
             multipart(body, boundary, level, *signed, out)
@@ -66,8 +68,13 @@ fn entity(bytes: &[u8], level: usize, in_signed: bool, out: &mut Vec<u8>) -> Res
 }
 
 enum Kind {
-    Multipart { boundary: Vec<u8>, signed: bool },
+    Multipart {
+        boundary: Vec<u8>,
+        signed: bool,
+    },
     Message,
+    /// Of several parts, without a boundary that could be read.
+    Formless,
     Leaf,
 }
 
@@ -83,27 +90,64 @@ impl Kind {
         }
         match (media.strip_prefix("multipart/"), boundary(&value)) {
             (Some(kind), Some(boundary)) => Self::Multipart { boundary, signed: kind == "signed" },
-            _ => Self::Leaf,
+            (Some(_), None) => Self::Formless,
+            (None, _) => Self::Leaf,
         }
     }
 }
 
-/// RFC 2045 §5.1: a token or a quoted string.
+/// RFC 2045 §5.1: a token or a quoted string, of the one parameter of that name. The pieces of RFC 2231
+/// (`boundary*0=`) are not put together.
 fn boundary(value: &str) -> Option<Vec<u8>> {
-    let lower = value.to_ascii_lowercase();
-    let at = lower.match_indices("boundary").map(|(at, word)| at + word.len());
-    let mut values = at.filter_map(|at| value[at..].trim_start().strip_prefix('='));
-    let text = values.next()?.trim_start();
+    let mut named = parameters(value).into_iter().filter_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("boundary").then(|| value.trim().to_owned())
+    });
+    let (text, None) = (named.next()?, named.next()) else { return None };
     let found = match text.strip_prefix('"') {
-        Some(quoted) => quoted.split('"').next()?.replace('\\', ""),
-        None => text.split(|c: char| c == ';' || c.is_whitespace()).next()?.to_owned(),
+        Some(quoted) => unquoted(quoted)?,
+        None => text.split(char::is_whitespace).next()?.to_owned(),
     };
     let found = found.trim_end();
     (!found.is_empty() && found.len() <= limits::BOUNDARY).then(|| found.as_bytes().to_vec())
 }
 
+/// What stands between semicolons that are in no quoted string.
+fn parameters(value: &str) -> Vec<&str> {
+    let (mut all, mut from) = (Vec::new(), 0);
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, c) in value.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            ';' if !quoted => {
+                all.push(&value[from..at]);
+                from = at + 1;
+            }
+            _ => {}
+        }
+    }
+    all.push(&value[from..]);
+    all
+}
+
+/// Up to the closing quote.
+fn unquoted(text: &str) -> Option<String> {
+    let mut out = String::new();
+    let mut chars = text.chars();
+    loop {
+        match chars.next()? {
+            '"' => return Some(out),
+            '\\' => out.push(chars.next()?),
+            c => out.push(c),
+        }
+    }
+}
+
 fn multipart(body: &[u8], boundary: &[u8], level: usize, signed: bool, out: &mut Vec<u8>) -> Result<(), Unconvertible> {
     let (mut part, mut in_part) = (0, false);
+    let mut any = false;
     let mut at = 0;
     while at < body.len() {
         let end = line_end(body, at);
@@ -115,10 +159,15 @@ fn multipart(body: &[u8], boundary: &[u8], level: usize, signed: bool, out: &mut
         let before = at - body[part..at].iter().rev().take(2).take_while(|b| matches!(b, b'\r' | b'\n')).count();
         piece(&body[part..before], in_part, level, signed, out)?;
         out.extend_from_slice(&body[before..end]);
+        any |= !last;
         (part, in_part, at) = (end, !last, end);
         if last {
             break;
         }
+    }
+    // Else what looked like text before the first part may have been all of the letter.
+    if !any {
+        return Err(Unconvertible::Form);
     }
     piece(&body[part..], in_part, level, signed, out)
 }
@@ -287,6 +336,25 @@ mod tests {
             assert_eq!(boundary(value).as_deref(), expected.map(str::as_bytes), "{value}");
         }
         assert_eq!(boundary(&format!("multipart/mixed; boundary={}", "x".repeat(71))), None);
+        for (value, expected) in [
+            ("multipart/mixed; x-boundary=no; boundary=yes", Some("yes")),
+            ("multipart/mixed; name=\"a; boundary=no\"; boundary=\"y\\\"es\"", Some("y\"es")),
+            ("multipart/mixed; boundary*0=\"ab\"; boundary*1=\"c\"", None),
+            ("multipart/mixed; boundary=a; boundary=b", None),
+            ("multipart/mixed; boundary=\"open", None),
+        ] {
+            assert_eq!(boundary(value).as_deref(), expected.map(str::as_bytes), "{value}");
+        }
+    }
+
+    #[test]
+    fn parts_that_cannot_be_found_are_left_alone() {
+        for head in ["boundary*0=b", "boundary=other", "x-boundary=b", "boundary=b; boundary=c"] {
+            let letter = format!("Content-Type: multipart/mixed; {head}\r\n\r\n--b\r\n\r\nä\r\n--b--\r\n");
+            assert_eq!(convert(&letter), Err(Unconvertible::Form), "{head}");
+        }
+        let only_its_end = "Content-Type: multipart/mixed; boundary=b\r\n\r\nä\r\n--b--\r\n";
+        assert_eq!(convert(only_its_end), Err(Unconvertible::Form));
     }
 
     proptest! {

@@ -60,6 +60,35 @@ impl Dns {
         .await
     }
 
+    /// The name that a name stands for (CNAME), one step; secure or not for itself, whatever comes behind it.
+    pub async fn alias(&self, name: &str) -> Answer<String> {
+        let Ok(mut asked) = Name::from_utf8(name) else { return Answer::Failed };
+        asked.set_fqdn(true);
+        let Ok(_room) = self.room.acquire().await else { return Answer::Failed };
+        match self.exchange(&Query::query(asked.clone(), RecordType::CNAME)).await {
+            Some(message) => self.read_alias(&asked, &message),
+            None => Answer::Failed,
+        }
+    }
+
+    fn read_alias(&self, asked: &Name, message: &Message) -> Answer<String> {
+        let secure = self.validates && message.metadata.authentic_data;
+        let normal = |name: &Name| destination::normal(&name.to_ascii());
+        let own = message.answers.iter().filter(|record| normal(&record.name) == normal(asked));
+        let to = own.filter_map(|record| match &record.data {
+            RData::CNAME(to) => Some(normal(&to.0)),
+            _ => None,
+        });
+        match message.metadata.response_code {
+            ResponseCode::NoError => match to.take(1).collect::<Vec<_>>() {
+                none if none.is_empty() => Answer::Nothing { secure },
+                records => Answer::Found { records, secure },
+            },
+            ResponseCode::NXDomain => Answer::NoName { secure },
+            _ => Answer::Failed,
+        }
+    }
+
     /// TXT records, the strings of each put together.
     pub async fn txt(&self, name: &str) -> Answer<String> {
         self.ask(name, RecordType::TXT, |data| match data {
@@ -248,6 +277,22 @@ mod tests {
         assert_eq!(four(&none, true), Answer::NoName { secure: true });
         none.metadata.response_code = ResponseCode::ServFail;
         assert_eq!(four(&none, true), Answer::Failed);
+    }
+
+    #[test]
+    fn what_a_name_stands_for() {
+        let alias = |to| RData::CNAME(rdata::CNAME(name(to)));
+        let asked = |message: &Message, validates| Dns::new(Vec::new(), validates).read_alias(&name("a.test"), message);
+        let found = |secure| Answer::Found { records: vec!["b.test".to_owned()], secure };
+        let message =
+            answered(&[("x.test", alias("y.test")), ("A.test", alias("B.test")), ("b.test", alias("c.test"))]);
+        assert_eq!((asked(&message, true), asked(&message, false)), (found(true), found(false)));
+        let mut none = answered(&[("x.test", alias("y.test"))]);
+        assert_eq!(asked(&none, true), Answer::Nothing { secure: true });
+        none.metadata.response_code = ResponseCode::NXDomain;
+        assert_eq!(asked(&none, true), Answer::NoName { secure: true });
+        none.metadata.response_code = ResponseCode::ServFail;
+        assert_eq!(asked(&none, true), Answer::Failed);
     }
 
     #[test]

@@ -19,6 +19,13 @@ pub enum Kind {
     Relayed,
 }
 
+/// RFC 3463 X.4.7: given up, for nobody took it in all the time there was.
+pub const GIVEN_UP: (u8, u16, u16) = (5, 4, 7);
+
+fn is_given_up(why: &Why) -> bool {
+    (why.status.class, why.status.subject, why.status.detail) == GIVEN_UP
+}
+
 /// A recipient it is about.
 #[derive(Debug, Clone)]
 pub struct About<'a> {
@@ -140,7 +147,8 @@ fn words(kind: Kind, about: &[&About<'_>]) -> String {
     };
     for one in about {
         let _ = write!(out, "\r\n    {}\r\n", one.address);
-        for line in wrapped(&one.why.to_string(), 68) {
+        let given_up = if is_given_up(one.why) { "Given up after five days. The last answer: " } else { "" };
+        for line in wrapped(&format!("{given_up}{}", one.why), 68) {
             let _ = write!(out, "        {line}\r\n");
         }
     }
@@ -194,8 +202,10 @@ fn status(kind: Kind, facts: &Facts<'_>, about: &[&About<'_>]) -> String {
 
 /// Folded, and in ASCII: RFC 3464 §2.1.2.
 fn diagnostic(code: u16, why: &Why) -> String {
+    // 5.4.7 is ours: the far server never said so.
+    let status = if is_given_up(why) { String::new() } else { format!("{} ", why.status) };
     let text: String =
-        format!("{code} {} {}", why.status, why.words).chars().map(|c| if c.is_ascii() { c } else { '?' }).collect();
+        format!("{code} {status}{}", why.words).chars().map(|c| if c.is_ascii() { c } else { '?' }).collect();
     wrapped(&text, 70).join("\r\n\t")
 }
 

@@ -28,6 +28,14 @@ pub const END_OF_DATA: Duration = Duration::from_secs(600);
 /// Time for the answer to QUIT: nothing depends on it.
 pub const QUIT: Duration = Duration::from_secs(10);
 
+/// Time for a connection to become ready, however many answers that takes.
+pub const OPENING: Duration = Duration::from_secs(600);
+/// Time for a letter until its last byte is written: this and, for its size, [`SLOWEST`]. A far server that gives each
+/// answer just in time would else hold a place, a lease and memory for hours.
+pub const TRANSACTION: Duration = Duration::from_secs(900);
+/// Bytes a second that a far server takes at least.
+pub const SLOWEST: u64 = 1_000;
+
 /// Hosts of one destination that are tried in one attempt.
 pub const HOSTS: usize = 10;
 /// Addresses of one host that are tried in one attempt.
@@ -61,6 +69,10 @@ pub const CHAIN: usize = 10;
 
 /// Seconds after which a letter that could not be delivered comes back (RFC 5321 §4.5.4.1: four to five days).
 pub const GIVE_UP: i64 = 5 * 86_400;
+/// And failed attempts it must have had: a clock that was wrong when it was queued must not bring it back at once.
+pub const ATTEMPTS: u32 = 20;
+/// And the most, about twice what five days bring: the clock may have been far ahead when it was queued.
+pub const MOST_ATTEMPTS: u32 = 100;
 /// Seconds after which its sender hears that it still waits.
 pub const DELAYED: i64 = 4 * 3_600;
 

@@ -32,6 +32,8 @@ pub struct Link<S> {
     tls: Handshake,
     /// Nothing can be written any more.
     broken: Option<String>,
+    /// The letter's bytes have begun to go out.
+    begun: bool,
 }
 
 impl<S> fmt::Debug for Link<S> {
@@ -75,8 +77,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             unwritten: Vec::new(),
             tls,
             broken: None,
+            begun: false,
         };
-        match link.run(None, &[]).await.unusable {
+        match link.run(None, &[], limits::OPENING).await.unusable {
             Some(why) => Err(why),
             None => Ok(link),
         }
@@ -94,31 +97,66 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         self.session.awaits() == Awaits::Letter
     }
 
+    /// Whether the connection was lost before any byte of the last letter went out: over another it may go well.
+    #[must_use]
+    pub fn is_lost_unbegun(&self) -> bool {
+        self.session.awaits() == Awaits::Nothing && !self.begun
+    }
+
     /// Sends a letter whose bytes are these, one after another; a fate for each recipient.
     pub async fn send(&mut self, letter: Letter, bytes: &[&[u8]]) -> Vec<Fate> {
+        self.begun = false;
         let count = letter.recipients.len();
-        let came = self.run(Some(Event::Letter(letter)), bytes).await;
+        let slowest = letter.size / limits::SLOWEST;
         let lost = || Fate::Deferred(Why::ours(Status::new(4, 4, 2), "the connection was closed"));
+        // A line that answers nothing, or the end: whatever came next would be taken for an answer to this letter.
+        if self.has_spoken().await {
+            self.session = Session::closed();
+            return vec![lost(); count];
+        }
+        let patience = limits::TRANSACTION + Duration::from_secs(slowest);
+        let came = self.run(Some(Event::Letter(letter)), bytes, patience).await;
         came.fates.unwrap_or_else(|| vec![lost(); count])
+    }
+
+    /// Whether something has come that nothing has asked for, the end included. Does not wait.
+    async fn has_spoken(&mut self) -> bool {
+        if !self.lines.buffered().is_empty() {
+            return true;
+        }
+        tokio::select! {
+            biased;
+            _ = self.lines.fill() => true,
+            () = std::future::ready(()) => false,
+        }
     }
 
     /// Says goodbye.
     pub async fn close(mut self) {
         if self.is_ready() {
-            self.run(Some(Event::NoMore), &[]).await;
+            self.run(Some(Event::NoMore), &[], limits::QUIT).await;
         }
         let _ = timeout(limits::QUIT, self.lines.stream_mut().shutdown()).await;
     }
 
-    /// Steps until the session wants a letter or nothing.
-    async fn run(&mut self, first: Option<Event<'static>>, bytes: &[&[u8]]) -> Came {
+    /// Steps until the session wants a letter or nothing. All of it but the wait for the letter's outcome has so much
+    /// time: what follows the end of a letter may have been a delivery, and deserves the patience the RFC names.
+    async fn run(&mut self, first: Option<Event<'static>>, bytes: &[&[u8]], patience: Duration) -> Came {
         let mut came = Came::default();
         let mut event = first;
+        let end = Instant::now() + patience;
+        let mut until = end;
         loop {
             let line;
             let read = match (&event, self.session.awaits()) {
                 (Some(_), _) => None,
-                (None, Awaits::Reply(patience)) => Some(self.line(patience).await),
+                (None, Awaits::Reply(patience)) => {
+                    // A reply has its time as a whole, not each of its lines.
+                    if !self.session.is_in_reply() {
+                        until = Self::until(patience, end);
+                    }
+                    Some(self.line(until).await)
+                }
                 (None, Awaits::Outcome) if self.broken.is_some() => Some(self.last_words().await),
                 (None, Awaits::Outcome | Awaits::Letter | Awaits::Nothing) => return came,
             };
@@ -138,14 +176,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             let (session, effects) = std::mem::replace(&mut self.session, placeholder).handle(next);
             self.session = session;
             for effect in effects {
-                self.perform(effect, bytes, &mut came).await;
+                self.perform(effect, (bytes, end), &mut came).await;
             }
             event = came.event.take();
         }
     }
 
-    async fn line(&mut self, patience: Duration) -> io::Result<Line> {
+    /// Until when a reply is awaited, in a step that has until `end`.
+    fn until(patience: Duration, end: Instant) -> Instant {
         let until = Instant::now() + patience;
+        if patience == limits::END_OF_DATA { until } else { until.min(end) }
+    }
+
+    async fn line(&mut self, until: Instant) -> io::Result<Line> {
         self.flush(until).await?;
         timeout_at(until, self.lines.next(limits::REPLY_LINE)).await.map_err(|_| io::ErrorKind::TimedOut)?
     }
@@ -172,12 +215,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         written
     }
 
-    async fn perform(&mut self, effect: Effect, bytes: &[&[u8]], came: &mut Came) {
+    async fn perform(&mut self, effect: Effect, (bytes, end): (&[&[u8]], Instant), came: &mut Came) {
         match effect {
             Effect::Send(command) => self.unwritten.extend_from_slice(&command),
             Effect::StartTls => came.event = Some(self.start_tls().await),
-            Effect::WriteText => came.event = self.written(bytes, true).await,
-            Effect::WriteBytes => came.event = self.written(bytes, false).await,
+            Effect::WriteText => came.event = self.written(bytes, end, true).await,
+            Effect::WriteBytes => came.event = self.written(bytes, end, false).await,
             Effect::Fates(fates) => came.fates = Some(fates),
             Effect::Unusable(why) => came.unusable = Some(why),
             Effect::Ready | Effect::Close => {}
@@ -211,28 +254,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     }
 
     /// A far server that refuses in the middle and closes has often said why: [`Self::run`] reads that.
-    async fn written(&mut self, bytes: &[&[u8]], text: bool) -> Option<Event<'static>> {
-        let outcome = if text { self.write_text(bytes).await } else { self.write_bytes(bytes).await };
-        self.broken = outcome.err().map(|error| error.kind().to_string());
+    /// One that says yes before it has all of the letter must not have the rest: its next yes would be taken for it.
+    async fn written(&mut self, bytes: &[&[u8]], end: Instant, text: bool) -> Option<Event<'static>> {
+        self.begun = true;
+        let outcome = if text { self.write_text(bytes, end).await } else { self.write_bytes(bytes, end).await };
+        self.broken = outcome.err().map(|error| error.to_string());
+        if self.broken.is_some() {
+            self.unwritten.clear();
+        }
         self.broken.is_none().then_some(Event::Written)
     }
 
-    async fn write_text(&mut self, bytes: &[&[u8]]) -> io::Result<()> {
+    async fn write_text(&mut self, bytes: &[&[u8]], end: Instant) -> io::Result<()> {
         let mut stuffing = Stuffing::default();
         let bare = |_| io::Error::new(io::ErrorKind::InvalidData, "a bare CR or LF");
         for piece in bytes.iter().flat_map(|slice| slice.chunks(PIECE)) {
             stuffing.piece(piece, &mut self.unwritten).map_err(bare)?;
-            self.flush(Instant::now() + limits::DATA_BLOCK).await?;
+            self.flush(end.min(Instant::now() + limits::DATA_BLOCK)).await?;
         }
+        self.still_silent().await?;
         stuffing.end(&mut self.unwritten).map_err(bare)
     }
 
-    async fn write_bytes(&mut self, bytes: &[&[u8]]) -> io::Result<()> {
+    async fn write_bytes(&mut self, bytes: &[&[u8]], end: Instant) -> io::Result<()> {
+        let mut left: usize = bytes.iter().map(|slice| slice.len()).sum();
         for piece in bytes.iter().flat_map(|slice| slice.chunks(PIECE)) {
             self.unwritten.extend_from_slice(piece);
-            self.flush(Instant::now() + limits::DATA_BLOCK).await?;
+            left -= piece.len();
+            if left == 0 {
+                self.still_silent().await?;
+            }
+            self.flush(end.min(Instant::now() + limits::DATA_BLOCK)).await?;
         }
         Ok(())
+    }
+
+    async fn still_silent(&mut self) -> io::Result<()> {
+        if self.has_spoken().await { Err(io::Error::other("spoke before the letter's end")) } else { Ok(()) }
     }
 }
 
@@ -462,6 +520,96 @@ mod tests {
                 link.close().await;
             };
             tokio::join!(far(theirs, &talk), sending);
+        });
+    }
+
+    #[test]
+    fn a_yes_too_many_is_not_the_letters() {
+        for last in [("DATA", "354 go\r\n"), ("BDAT", "")] {
+            run(async {
+                let (ours, theirs) = pair();
+                let chunking = last.0 == "BDAT";
+                let talk = [
+                    ("", "220 hi\r\n"),
+                    ("EHLO", if chunking { "250-mx\r\n250 CHUNKING\r\n" } else { "250 mx\r\n" }),
+                    ("MAIL", "250 ok\r\n"),
+                    ("RCPT", if chunking { "250 ok\r\n250 ok\r\n" } else { "250 ok\r\n" }),
+                    (last.0, if chunking { "" } else { "354 go\r\n250 ok\r\n" }),
+                ];
+                let sending = async {
+                    let mut link = Link::open(ours, rules(Tls::Without), handshake()).await.unwrap();
+                    let fates = link.send(letter(3), &[b"x\r\n"]).await;
+                    assert!(matches!(&fates[..], [Fate::Deferred(_)]), "{fates:?}");
+                    assert!(!link.is_ready());
+                };
+                // With BDAT nothing is written at all, so that its far side ends with the stream.
+                let serving = async { if chunking { far(theirs, &talk[..4]).await } else { far(theirs, &talk).await } };
+                tokio::join!(serving, sending);
+            });
+        }
+    }
+
+    #[test]
+    fn who_speaks_unasked_between_two_letters_gets_no_more() {
+        run(async {
+            let (ours, theirs) = pair();
+            let talk = [
+                ("", "220 hi\r\n"),
+                ("EHLO", "250 mx\r\n"),
+                ("MAIL", "250 ok\r\n"),
+                ("RCPT", "250 ok\r\n"),
+                ("DATA", "354 go\r\n"),
+                ("text", "250 taken\r\n250 and more\r\n"),
+            ];
+            let sending = async {
+                let mut link = Link::open(ours, rules(Tls::Without), handshake()).await.unwrap();
+                assert!(matches!(&link.send(letter(3), &[b"x\r\n"]).await[..], [Fate::Delivered(_)]));
+                assert!(!link.is_lost_unbegun());
+                let fates = link.send(letter(3), &[b"x\r\n"]).await;
+                assert!(matches!(&fates[..], [Fate::Deferred(why)] if why.status == Status::new(4, 4, 2)), "{fates:?}");
+                assert!(link.is_lost_unbegun());
+            };
+            tokio::join!(far(theirs, &talk), sending);
+        });
+    }
+
+    /// A server that says one thing again and again, each time just in time.
+    async fn drip(mut stream: DuplexStream, first: Vec<&str>, again: &str) {
+        for answer in first {
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        while stream.write_all(again.as_bytes()).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    #[test]
+    fn patience_is_for_a_reply_and_for_a_letter_as_a_whole() {
+        let short = Duration::from_millis(300);
+        run(async {
+            let (ours, theirs) = pair();
+            tokio::spawn(drip(theirs, vec!["220 hi\r\n", "250 mx\r\n"], "250 ok\r\n"));
+            let mut link = Link::open(ours, rules(Tls::Without), handshake()).await.unwrap();
+            let mut letter = letter(3);
+            letter.recipients = vec![letter.recipients[0].clone(); 100];
+            let begun = Instant::now();
+            let came = link.run(Some(Event::Letter(letter)), &[b"x\r\n"], short).await;
+            let fates = came.fates.unwrap();
+            assert!(fates.iter().all(|fate| matches!(fate, Fate::Deferred(_))) && fates.len() == 100);
+            assert!((short..short * 8).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+        });
+        run(async {
+            let (ours, theirs) = pair();
+            let talk = vec!["220 hi\r\n", "250 mx\r\n", "250 ok\r\n", "250 ok\r\n", "354 go\r\n"];
+            tokio::spawn(drip(theirs, talk, "250-more\r\n"));
+            let mut link = Link::open(ours, rules(Tls::Without), handshake()).await.unwrap();
+            // The answer to a whole letter: as long as the RFC says, but not for each of its lines.
+            let until = Link::<DuplexStream>::until(limits::END_OF_DATA, Instant::now() + short);
+            assert!(until > Instant::now() + limits::END_OF_DATA - short);
+            assert!(Link::<DuplexStream>::until(limits::COMMAND, Instant::now() + short) < Instant::now() + short);
+            let fates = link.send(letter(3), &[b"x\r\n"]).await;
+            assert!(matches!(&fates[..], [Fate::Deferred(_)]), "a reply without end: {fates:?}");
         });
     }
 

@@ -22,6 +22,7 @@ pub mod dkim;
 pub mod dns;
 pub mod dsn;
 pub mod engine;
+pub mod envelope;
 pub mod fate;
 pub mod https;
 pub mod key_maker;

@@ -155,10 +155,11 @@ impl Policies {
     #[must_use]
     pub fn ask(&self, domain: &str, record: &Record, now: i64) -> Ask {
         let kept = self.kept.get(&normal(domain));
-        let valid = kept.filter(|kept| now < kept.until && now >= kept.fetched).and_then(|kept| kept.policy.clone());
+        // A clock that was set back takes no policy away.
+        let valid = kept.filter(|kept| now < kept.until).and_then(|kept| kept.policy.clone());
         // §5.1: who takes the record out of DNS takes the policy out only once it has expired.
         let Record::Id(id) = record else { return Ask::Use(valid) };
-        let fresh = kept.is_some_and(|kept| kept.id == *id && now - kept.fetched < limits::STS_REFRESH);
+        let fresh = kept.is_some_and(|kept| kept.id == *id && (0..limits::STS_REFRESH).contains(&(now - kept.fetched)));
         let tried = kept.is_some_and(|kept| (0..limits::STS_RETRY).contains(&(now - kept.failed)));
         if tried || (fresh && valid.is_some()) { Ask::Use(valid) } else { Ask::Fetch }
     }
@@ -319,6 +320,16 @@ mod tests {
         assert_eq!(policies.fetched("far.test", "2", Err(BadPolicy("x")), 20), Some(policy()));
         assert_eq!(policies.ask("far.test", &id("2"), 21), Ask::Use(Some(policy())));
         assert_eq!(policies.ask("far.test", &id("2"), 20 + limits::STS_RETRY), Ask::Fetch);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_takes_no_policy_away() {
+        let mut policies = Policies::default();
+        policies.fetched("far.test", "1", Ok(policy()), 10_000);
+        assert_eq!(policies.ask("far.test", &Record::None, 500), Ask::Use(Some(policy())));
+        assert_eq!(policies.ask("far.test", &Record::Id("1".into()), 500), Ask::Fetch, "as old as anything");
+        assert_eq!(policies.fetched("far.test", "1", Err(BadPolicy("x")), 500), Some(policy()));
+        assert_eq!(policies.ask("far.test", &Record::Id("1".into()), 501), Ask::Use(Some(policy())));
     }
 
     #[test]

@@ -65,10 +65,10 @@ fn decided(delivered: bool, last: Said, tell: bool) -> State {
     if tell { State::Untold { delivered, last } } else { State::Done { delivered } }
 }
 
-/// RFC 3463 X.4.7: the time is over.
+/// RFC 3463 X.4.7: the time is over. The words stay whose they are; the notice says that it was given up.
 fn given_up(last: Said) -> Said {
-    let words = bounded(&format!("given up after five days. The last answer: {}", why(&last)));
-    Said { status: (5, 4, 7), by: None, words, at: last.at }
+    let (class, subject, detail) = super::dsn::GIVEN_UP;
+    Said { status: (class, subject, detail), ..last }
 }
 
 fn hears(outgoing: &Outgoing, one: &OutgoingRecipient, kind: Kind) -> bool {
@@ -246,9 +246,13 @@ mod tests {
             panic!()
         };
         assert!(due > 0 && due < 200 && last.words == "so");
-        let State::Untold { delivered: false, last } = one(ANNA, None, later(), at(limits::GIVE_UP)) else { panic!() };
-        assert_eq!(last.status, (5, 4, 7));
-        assert!(last.words.contains("five days") && last.words.ends_with("mx.far.test says: 450 so"), "{}", last.words);
+        let mut often = outgoing(ANNA, &[None]);
+        let failures = limits::ATTEMPTS - 1;
+        often.recipients[0].state = State::Waiting { failures, due: 0, delay_told: true, last: None };
+        let after = states(&often, &[(0, later())], at(limits::GIVE_UP)).remove(0).1;
+        let State::Untold { delivered: false, last } = after else { panic!() };
+        assert_eq!((last.status, last.words.as_str()), ((5, 4, 7), "so"));
+        assert_eq!(last.by, Some(("mx.far.test".into(), 450)), "the far server's words stay its own");
     }
 
     #[test]

@@ -112,6 +112,10 @@ impl World for Outside {
         self.dns.four(host).await
     }
 
+    async fn alias(&self, host: &str) -> Answer<String> {
+        self.dns.alias(host).await
+    }
+
     async fn tlsa(&self, host: &str) -> Answer<Tlsa> {
         self.dns.tlsa(host).await
     }

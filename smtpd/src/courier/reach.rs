@@ -30,6 +30,8 @@ pub trait World: Sync {
     fn six(&self, host: &str) -> impl Future<Output = Answer<Ipv6Addr>> + Send;
     /// A records of a host.
     fn four(&self, host: &str) -> impl Future<Output = Answer<Ipv4Addr>> + Send;
+    /// What a host's name stands for (CNAME), one step.
+    fn alias(&self, host: &str) -> impl Future<Output = Answer<String>> + Send;
     /// TLSA records of `_25._tcp.<host>`.
     fn tlsa(&self, host: &str) -> impl Future<Output = Answer<Tlsa>> + Send;
     /// The MTA-STS policy that holds for a domain.
@@ -75,7 +77,7 @@ pub async fn reach<W: World>(world: &W, house: &House, domain: &str, wish: Wish)
     for host in &hosts {
         match attempt.host(host).await {
             Outcome::Ready(link) => return Ok(*link),
-            Outcome::Not(why) => whys.push(why),
+            Outcome::Not(missed) => whys.push(missed),
             // RFC 5321 §5.1: what is not better than we are is left out.
             Outcome::Us if whys.is_empty() => return Err(Fate::Failed(destination::back_to_us(domain))),
             Outcome::Us => break,
@@ -84,20 +86,64 @@ pub async fn reach<W: World>(world: &W, house: &House, domain: &str, wish: Wish)
     Err(summed_up(whys))
 }
 
-/// For good only when no host leaves any hope; else the first that does is named.
-fn summed_up(whys: Vec<Why>) -> Fate {
-    let hope = whys.iter().position(|why| why.status.class != 5);
-    let mut whys = whys.into_iter();
-    match (hope, whys.nth(hope.unwrap_or(0))) {
-        (Some(_), Some(why)) => Fate::Deferred(why),
-        (None, Some(why)) => Fate::Failed(why),
-        (_, None) => Fate::Deferred(Why::ours(Status::new(4, 4, 0), "no host was tried")),
+/// For good only when no host leaves any hope; else, of those that do, the one that got furthest is named.
+fn summed_up(whys: Vec<Missed>) -> Fate {
+    let (hope, none): (Vec<Missed>, Vec<Missed>) = whys.into_iter().partition(|missed| missed.why.status.class != 5);
+    match (furthest(hope), furthest(none)) {
+        (Some(missed), _) => Fate::Deferred(missed.why),
+        (None, Some(missed)) => Fate::Failed(missed.why),
+        (None, None) => Fate::Deferred(Why::ours(Status::new(4, 4, 0), "no host was tried")),
     }
+}
+
+/// How far an attempt came: what came furthest says most to a person. In a house without IPv6 that is never the
+/// address that could not even be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Got {
+    /// This house has no way to addresses of that kind.
+    NoRoute,
+    /// No connection.
+    Nowhere,
+    /// Names and records only: what DNS or a policy says of the host.
+    Known,
+    /// A connection.
+    There,
+    /// It was there, and not as safe as it must be.
+    Unsafe,
+    /// It said why in its own words.
+    Spoke,
+}
+
+/// Why a host is of no use now, and how far it came.
+#[derive(Debug)]
+struct Missed {
+    got: Got,
+    why: Why,
+}
+
+impl Missed {
+    const fn known(why: Why) -> Self {
+        Self { got: Got::Known, why }
+    }
+
+    fn there(why: Why) -> Self {
+        let got = match why.status.subject {
+            _ if why.said.is_some() => Got::Spoke,
+            7 => Got::Unsafe,
+            _ => Got::There,
+        };
+        Self { got, why }
+    }
+}
+
+/// Of several that came as far, the first.
+fn furthest(whys: Vec<Missed>) -> Option<Missed> {
+    whys.into_iter().reduce(|best, other| if other.got > best.got { other } else { best })
 }
 
 enum Outcome<S> {
     Ready(Box<Link<S>>),
-    Not(Why),
+    Not(Missed),
     Us,
 }
 
@@ -116,63 +162,125 @@ impl<W: World> Attempt<'_, W> {
         let addresses = match destination::addresses(&host.name, &six, &four, &self.house.own) {
             Reach::At(addresses) => addresses,
             Reach::Us => return Outcome::Us,
-            Reach::Nowhere(why) => return Outcome::Not(why),
+            Reach::Nowhere(why) => return Outcome::Not(Missed::known(why)),
         };
-        let rule = match self.rule(host, six.is_secure() && four.is_secure()).await {
-            Ok(rule) => rule,
-            Err(why) => return Outcome::Not(why),
+        // RFC 7672 §2.1.2, 2.2.2: an attacker who spoils one answer must not make the host one without DANE.
+        if self.mx_secure && (matches!(six, Answer::Failed) || matches!(four, Answer::Failed)) {
+            let words = format!("DNS does not say for certain where {} is", host.name);
+            return Outcome::Not(Missed::known(Why::ours(Status::new(4, 4, 3), words)));
+        }
+        let proof = match self.proof(host, six.is_secure() && four.is_secure()).await {
+            Ok(proof) => proof,
+            Err(why) => return Outcome::Not(Missed::known(why)),
         };
-        let mut last = None;
+        let mut missed: Vec<Missed> = Vec::new();
         for address in addresses {
-            match self.address(host, address, &rule).await {
+            let hopeless = |before: &Missed| before.got == Got::NoRoute && address.is_ipv6();
+            if missed.iter().any(hopeless) {
+                continue;
+            }
+            match self.address(host, address, &proof).await {
                 Ok(link) => return Outcome::Ready(Box::new(link)),
-                // The first is what a person wants to hear of.
-                Err(why) => drop(last.get_or_insert(why)),
+                Err(why) => missed.push(why),
             }
         }
-        Outcome::Not(last.unwrap_or_else(|| Why::ours(Status::new(4, 4, 1), format!("{} has no address", host.name))))
+        let nothing = || Missed::known(Why::ours(Status::new(4, 4, 1), format!("{} has no address", host.name)));
+        Outcome::Not(furthest(missed).unwrap_or_else(nothing))
     }
 
-    /// RFC 7672 §2.2: TLSA records are asked for only where all that leads to them is secure.
-    async fn rule(&self, host: &Host, addresses_secure: bool) -> Result<Rule, Why> {
-        let secure = self.mx_secure && addresses_secure;
-        let dane = if secure { dane::judge(true, &self.world.tlsa(&host.name).await) } else { Dane::No };
-        tls_rule::rule(&Facts {
+    async fn proof(&self, host: &Host, addresses_secure: bool) -> Result<Proof, Why> {
+        let (dane, name) = match self.names(host, addresses_secure).await {
+            Some(names) => self.dane(host, names).await,
+            None => (Dane::Failed, host.name.clone()),
+        };
+        let rule = tls_rule::rule(&Facts {
             host: &host.name,
             dane: &dane,
             policy: self.policy,
             require_tls: self.wish.require_tls,
             host_secure: self.mx_secure,
             clear_text: self.wish.clear_text,
-        })
+        })?;
+        let name = if matches!(rule, Rule::Dane(_)) { name } else { host.name.clone() };
+        Ok(Proof { rule, name })
     }
 
-    async fn address(&self, host: &Host, address: IpAddr, rule: &Rule) -> Result<Link<W::Stream>, Why> {
-        let clear = *rule == Rule::Anything;
-        let first = self.open(host, address, rule, if clear { Tls::IfOffered } else { Tls::Required }).await;
+    /// Under which names TLSA records of a host mean something (RFC 7672 §2.2.2, 2.2.3), the best first: where its name
+    /// leads, when all the way there is secure; its own name, when at least that is. `None`: nobody knows.
+    async fn names(&self, host: &Host, addresses_secure: bool) -> Option<Vec<String>> {
+        if !self.mx_secure {
+            return Some(Vec::new());
+        }
+        let own = || vec![host.name.clone()];
+        let mut at = match self.world.alias(&host.name).await {
+            Answer::Failed => return None,
+            Answer::Found { records, secure: true } => match records.into_iter().next() {
+                Some(to) if addresses_secure => to,
+                _ => return Some(own()),
+            },
+            Answer::Found { secure: false, .. } => return Some(Vec::new()),
+            Answer::Nothing { .. } | Answer::NoName { .. } => {
+                return Some(if addresses_secure { own() } else { Vec::new() });
+            }
+        };
+        for _ in 0..limits::CNAMES {
+            match self.world.alias(&at).await {
+                Answer::Failed => return None,
+                Answer::Found { records, secure: true } => at = records.into_iter().next()?,
+                Answer::Found { secure: false, .. } => return Some(own()),
+                Answer::Nothing { .. } | Answer::NoName { .. } => return Some(vec![at, host.name.clone()]),
+            }
+        }
+        None
+    }
+
+    /// The first of these names that has TLSA records counts.
+    async fn dane(&self, host: &Host, names: Vec<String>) -> (Dane, String) {
+        for name in names {
+            match dane::judge(true, &self.world.tlsa(&name).await) {
+                Dane::No => {}
+                dane => return (dane, name),
+            }
+        }
+        (Dane::No, host.name.clone())
+    }
+
+    async fn address(&self, host: &Host, address: IpAddr, proof: &Proof) -> Result<Link<W::Stream>, Missed> {
+        let clear = proof.rule == Rule::Anything;
+        let first = self.open(host, address, proof, if clear { Tls::IfOffered } else { Tls::Required }).await;
         match first {
             // TLS that is offered and does not work; where clear text is allowed, it is no reason to stop.
-            Err(why) if clear && why.status.subject == 7 => self.open(host, address, rule, Tls::Without).await,
+            Err(missed) if clear && missed.why.status.subject == 7 => {
+                self.open(host, address, proof, Tls::Without).await
+            }
             outcome => outcome,
         }
     }
 
-    async fn open(&self, host: &Host, address: IpAddr, rule: &Rule, tls: Tls) -> Result<Link<W::Stream>, Why> {
+    async fn open(&self, host: &Host, address: IpAddr, proof: &Proof, tls: Tls) -> Result<Link<W::Stream>, Missed> {
         let name = &host.name;
-        let config = verifier::config(rule.clone(), self.domain, self.house.roots.clone())
-            .map_err(|error| Why::ours(Status::new(4, 3, 0), format!("no TLS here: {error}")))?;
+        let config = verifier::config(proof.rule.clone(), self.domain, self.house.roots.clone())
+            .map_err(|error| Missed::known(Why::ours(Status::new(4, 3, 0), format!("no TLS here: {error}"))))?;
         let connecting = self.world.connect(SocketAddr::new(address, self.house.port));
+        let nowhere = |got, words| Missed { got, why: Why::ours(Status::new(4, 4, 1), words) };
         let stream = match timeout(limits::CONNECT, connecting).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
-                let words = format!("no connection to {name} ({address}): {error}");
-                return Err(Why::ours(Status::new(4, 4, 1), words));
+                let got = if error.kind() == io::ErrorKind::NetworkUnreachable { Got::NoRoute } else { Got::Nowhere };
+                return Err(nowhere(got, format!("no connection to {name} ({address}): {error}")));
             }
-            Err(_) => return Err(Why::ours(Status::new(4, 4, 1), format!("{name} ({address}) does not answer"))),
+            Err(_) => return Err(nowhere(Got::Nowhere, format!("{name} ({address}) does not answer"))),
         };
         let rules = Rules { hello: self.house.hello.clone(), far: name.clone(), tls };
-        Link::open(stream, rules, Handshake { config: Arc::new(config), host: name.clone() }).await
+        let handshake = Handshake { config: Arc::new(config), host: proof.name.clone() };
+        Link::open(stream, rules, handshake).await.map_err(Missed::there)
     }
+}
+
+/// What a host must prove, and under which name: SNI, and what an authority must say (RFC 7672 §3.2.2, 8.1).
+struct Proof {
+    rule: Rule,
+    name: String,
 }
 
 #[cfg(test)]
@@ -199,6 +307,9 @@ mod tests {
     struct Zone {
         mx: HashMap<String, Answer<Mx>>,
         four: HashMap<String, Vec<Ipv4Addr>>,
+        /// Else none.
+        six: Option<Answer<Ipv6Addr>>,
+        aliases: HashMap<String, Answer<String>>,
         tlsa: HashMap<String, Answer<Tlsa>>,
         policy: Option<Policy>,
         servers: HashMap<IpAddr, Server>,
@@ -212,7 +323,10 @@ mod tests {
             self.mx.get(domain).cloned().unwrap_or(Answer::Nothing { secure: self.secure })
         }
         async fn six(&self, _: &str) -> Answer<Ipv6Addr> {
-            Answer::Nothing { secure: self.secure }
+            self.six.clone().unwrap_or(Answer::Nothing { secure: self.secure })
+        }
+        async fn alias(&self, host: &str) -> Answer<String> {
+            self.aliases.get(host).cloned().unwrap_or(Answer::Nothing { secure: self.secure })
         }
         async fn four(&self, host: &str) -> Answer<Ipv4Addr> {
             match self.four.get(host) {
@@ -229,6 +343,9 @@ mod tests {
         async fn connect(&self, to: SocketAddr) -> io::Result<DuplexStream> {
             self.tried.lock().unwrap().push(to.ip());
             let server = self.servers.get(&to.ip()).copied().unwrap_or(Server::Down);
+            if to.is_ipv6() {
+                return Err(io::ErrorKind::NetworkUnreachable.into());
+            }
             if server == Server::Down {
                 return Err(io::ErrorKind::ConnectionRefused.into());
             }
@@ -308,6 +425,11 @@ mod tests {
 
     /// `ready` or a fate's status, and who was tried.
     fn tried(zone: Zone, wish: Wish) -> (String, Vec<u8>) {
+        let (outcome, tried) = went(zone, wish);
+        (outcome.map_or_else(|why| why.status.to_string(), |()| "ready".to_owned()), tried)
+    }
+
+    fn went(zone: Zone, wish: Wish) -> (Result<(), Why>, Vec<u8>) {
         let own = Own { names: vec!["mx.home.test".into()], addresses: vec![address(99).into()], inner: false };
         let house = House { hello: "mx.home.test".into(), own, roots: Arc::new(RootCertStore::empty()), port: 25 };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -315,9 +437,9 @@ mod tests {
             match reach(&zone, &house, "far.test", wish).await {
                 Ok(link) => {
                     assert!(link.is_ready());
-                    "ready".to_owned()
+                    Ok(())
                 }
-                Err(fate) => fate.why().status.to_string(),
+                Err(fate) => Err(fate.why().clone()),
             }
         });
         let last = |address: &IpAddr| match address {
@@ -367,6 +489,59 @@ mod tests {
         assert_eq!(tried(testing, PLAIN).0, "ready");
         let insists = Wish { require_tls: true, ..PLAIN };
         assert_eq!(tried(one(), insists), ("5.7.30".into(), vec![]));
+    }
+
+    /// A record that no certificate of the test fits: who asks for it is refused, so it shows that it was asked for.
+    fn other_key(zone: &mut Zone, name: &str) {
+        let record = Tlsa { usage: 3, selector: 1, matching: 1, data: vec![0; 32] };
+        zone.tlsa.insert(name.into(), Answer::Found { records: vec![record], secure: true });
+    }
+
+    #[test]
+    fn one_answer_that_fails_does_not_take_dane_away() {
+        let spoilt = |mut zone: Zone| {
+            other_key(&mut zone, "1.far.test");
+            zone.six = Some(Answer::Failed);
+            zone
+        };
+        assert_eq!(tried(spoilt(secured(zone(&[Server::Tls]))), PLAIN), ("4.4.3".into(), vec![]));
+        assert_eq!(tried(spoilt(zone(&[Server::Tls])), PLAIN), ("ready".into(), vec![1]), "no DNSSEC: what is there");
+    }
+
+    #[test]
+    fn dane_where_the_name_leads_to_and_at_the_name_itself() {
+        let found = |to: &str, secure| Answer::Found { records: vec![to.to_owned()], secure };
+        let with = |records: &[&str], aliases: &[(&str, Answer<String>)], insecure_addresses: bool| {
+            let mut zone = secured(zone(&[Server::Tls]));
+            records.iter().for_each(|name| other_key(&mut zone, name));
+            zone.aliases = aliases.iter().map(|(from, to)| ((*from).to_owned(), to.clone())).collect();
+            zone.six = insecure_addresses.then_some(Answer::Nothing { secure: false });
+            tried(zone, PLAIN).0
+        };
+        let way = [("1.far.test", found("b.test", true)), ("b.test", found("c.test", true))];
+        assert_eq!(with(&["c.test"], &way, false), "4.7.5", "where all of the way leads to");
+        assert_eq!(with(&["1.far.test"], &way, false), "4.7.5", "else its own name");
+        assert_eq!(with(&["b.test"], &way, false), "ready", "nothing between");
+        assert_eq!(with(&["1.far.test"], &way, true), "4.7.5", "the name is secure, where it leads to is not");
+        assert_eq!(with(&["c.test"], &way, true), "ready");
+        assert_eq!(with(&["1.far.test"], &[("1.far.test", found("b.test", false))], true), "ready");
+        assert_eq!(with(&["1.far.test"], &[("1.far.test", Answer::Failed)], false), "4.7.5", "nobody knows");
+        let circle = [("1.far.test", found("b.test", true)), ("b.test", found("b.test", true))];
+        assert_eq!(with(&[], &circle, false), "4.7.5");
+    }
+
+    #[test]
+    fn the_words_are_those_of_what_came_furthest() {
+        let mut both = zone(&[Server::Clear]);
+        both.six = Some(Answer::Found {
+            records: vec!["2a00::1".parse().unwrap(), "2a00::2".parse().unwrap()],
+            secure: false,
+        });
+        let (outcome, tried) = went(both, PLAIN);
+        assert!(outcome.unwrap_err().words.contains("STARTTLS"), "not that this house has no IPv6");
+        assert_eq!(tried, [0, 1], "nor is IPv6 tried twice");
+        let (outcome, _) = went(zone(&[Server::Down, Server::BrokenTls, Server::Down]), PLAIN);
+        assert_eq!(outcome.unwrap_err().status, Status::new(4, 7, 5));
     }
 
     #[test]

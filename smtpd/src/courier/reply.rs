@@ -86,6 +86,12 @@ pub struct Gathering {
 }
 
 impl Gathering {
+    /// Whether a reply has begun and is not yet whole.
+    #[must_use]
+    pub const fn is_begun(&self) -> bool {
+        self.code.is_some()
+    }
+
     /// Takes a line, its CRLF removed. The reply, once it is whole.
     ///
     /// # Errors

@@ -20,15 +20,16 @@ pub enum Next {
 #[must_use]
 pub fn next(queued: i64, failures: u32, now: i64, jitter: u64) -> Next {
     let end = queued.saturating_add(limits::GIVE_UP);
-    if now >= end {
+    if failures >= limits::MOST_ATTEMPTS || (now >= end && failures >= limits::ATTEMPTS) {
         return Next::GiveUp;
     }
     let step = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX).min(STEPS.len() - 1);
     let wait = STEPS[step];
     // An eighth more or less.
     let spread = (jitter % 251).cast_signed() * wait / 1_000 - wait / 8;
+    let at = now.saturating_add(wait + spread);
     // The last attempt is made at the end, so that the far server had all of the time.
-    Next::At(now.saturating_add(wait + spread).min(end))
+    Next::At(if now < end { at.min(end) } else { at })
 }
 
 /// Whether its sender is now to hear that it still waits (once).
@@ -63,6 +64,21 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_jumped_brings_nothing_back_at_its_first_failure() {
+        let now = 50 * limits::GIVE_UP;
+        assert!(matches!(next(0, 1, now, 125), Next::At(at) if at > now && at < now + 120));
+        assert!(matches!(next(0, limits::ATTEMPTS - 1, now, 125), Next::At(_)));
+        assert_eq!(next(0, limits::ATTEMPTS, now, 125), Next::GiveUp);
+        assert_eq!(next(now, limits::MOST_ATTEMPTS, 0, 125), Next::GiveUp, "nor does it wait for the clock");
+    }
+
+    #[test]
+    fn nobody_waits_so_long_that_the_keeper_takes_it_for_a_wrong_clock() {
+        let longest = attempts(250).windows(2).map(|pair| pair[1] - pair[0]).max();
+        assert!(longest.is_some_and(|longest| longest < spool::edges::outbox::limits::FARTHEST));
+    }
+
+    #[test]
     fn delay() {
         assert!(!is_delayed(1_000, 1_000 + limits::DELAYED - 1));
         assert!(is_delayed(1_000, 1_000 + limits::DELAYED));
@@ -80,7 +96,8 @@ mod tests {
         #[test]
         fn any_numbers(queued in any::<i64>(), failures in any::<u32>(), now in any::<i64>(), jitter in any::<u64>()) {
             if let Next::At(at) = next(queued, failures, now, jitter) {
-                prop_assert!(at > now && at <= queued.saturating_add(limits::GIVE_UP));
+                prop_assert!(at > now || now == i64::MAX);
+                prop_assert!(at <= queued.saturating_add(limits::GIVE_UP) || failures < limits::ATTEMPTS);
             }
         }
     }

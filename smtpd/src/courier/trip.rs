@@ -14,17 +14,17 @@ use tracing::{info, warn};
 use super::arc;
 use super::convert;
 use super::engine::Courier;
+use super::envelope;
 use super::fate::{Fate, Status, Why};
 use super::lanes::{Go, Went};
 use super::limits;
 use super::link::Link;
 use super::outcome::{self, Attempt};
 use super::reach::{self, Wish, World};
-use super::session::{Extensions, Letter, Recipient, Return};
+use super::session::Extensions;
 use super::tell;
 use crate::authors::{self, Authors};
 use crate::peers::Keeper;
-use crate::session::path::Address;
 
 /// The means of one trip.
 #[derive(Debug)]
@@ -160,25 +160,43 @@ impl<W: World + Send + 'static> Trip<W> {
         if let Some(other) = ready.take_if(|ready| require_tls && !ready.require_tls) {
             other.link.close().await;
         }
-        if ready.is_none() {
-            let clear_text = self.courier.allows_clear_text(&leased.destination);
-            let wish = Wish { require_tls, clear_text, seed: random() };
-            match reach::reach(&self.courier.world, &self.courier.house, &leased.destination, wish).await {
-                Ok(link) => *ready = Some(Ready { link, require_tls, sent: 0 }),
-                Err(fate) => {
-                    if matches!(fate, Fate::Deferred(_)) {
-                        *went = Went::Badly;
-                    }
-                    return (all(leased, &fate), false);
+        loop {
+            let reused = ready.is_some();
+            if let Err(fate) = self.connect(&leased.destination, leased.outgoing.require_tls, ready).await {
+                if matches!(fate, Fate::Deferred(_)) {
+                    *went = Went::Badly;
                 }
+                return (all(leased, &fate), false);
             }
+            let Some(current) = ready.as_mut() else { return (Vec::new(), false) };
+            let notifies = current.link.extensions().notifications;
+            let fates = self.send(current, leased, bytes).await;
+            // A far server ends a connection that was idle or much used when it likes: no failure of this letter's.
+            if reused && current.link.is_lost_unbegun() {
+                *ready = None;
+                continue;
+            }
+            let lost = fates.iter().any(|(_, fate)| matches!(fate, Fate::Deferred(why) if why.status.subject == 4));
+            *went = if lost { Went::Badly } else { Went::Well };
+            return (fates, notifies);
         }
-        let Some(current) = ready.as_mut() else { return (Vec::new(), false) };
-        let notifies = current.link.extensions().notifications;
-        let fates = self.send(current, leased, bytes).await;
-        let lost = fates.iter().any(|(_, fate)| matches!(fate, Fate::Deferred(why) if why.status.subject == 4));
-        *went = if lost { Went::Badly } else { Went::Well };
-        (fates, notifies)
+    }
+
+    /// Unless there is one.
+    async fn connect(
+        &self,
+        destination: &str,
+        require_tls: bool,
+        ready: &mut Option<Ready<W::Stream>>,
+    ) -> Result<(), Fate> {
+        if ready.is_some() {
+            return Ok(());
+        }
+        let clear_text = self.courier.allows_clear_text(destination);
+        let wish = Wish { require_tls, clear_text, seed: random() };
+        let link = reach::reach(&self.courier.world, &self.courier.house, destination, wish).await?;
+        *ready = Some(Ready { link, require_tls, sent: 0 });
+        Ok(())
     }
 
     async fn send(&self, ready: &mut Ready<W::Stream>, leased: &Leased, bytes: &[u8]) -> Vec<(u16, Fate)> {
@@ -191,13 +209,18 @@ impl<W: World + Send + 'static> Trip<W> {
         let text = converted.as_deref().unwrap_or(bytes);
         let signatures = if outgoing.passed_on { self.seal(text) } else { self.signatures(text).await };
         let size = (signatures.len() + text.len()) as u64;
+        let eight_bit = converted.is_none() && outgoing.eight_bit;
         let sender = self.sender(outgoing);
-        let (letter, numbers) = match letter(leased, sender, size, converted.is_none() && outgoing.eight_bit) {
+        let made = match envelope::addressed(leased, sender.as_deref(), (size, eight_bit), ready.link.extensions()) {
             Ok(made) => made,
             Err(why) => return all(leased, &Fate::Failed(why)),
         };
-        let fates = ready.link.send(letter, &[signatures.as_bytes(), text]).await;
-        numbers.into_iter().zip(fates).collect()
+        let mut all = made.refused;
+        if !made.numbers.is_empty() {
+            let fates = ready.link.send(made.letter, &[signatures.as_bytes(), text]).await;
+            all.extend(made.numbers.into_iter().zip(fates));
+        }
+        all
     }
 
     /// MAIL FROM. Of what is passed on, one of ours, so that the far server finds our SPF record and a bounce its way.
@@ -215,7 +238,10 @@ impl<W: World + Send + 'static> Trip<W> {
     async fn signatures(&self, text: &[u8]) -> String {
         let Authors::These(authors) = authors::of(text) else { return String::new() };
         let domain = authors.first().map(|author| author.domain().to_lowercase()).unwrap_or_default();
-        let Some(signers) = self.courier.signers(&domain) else { return String::new() };
+        let Some(signers) = self.courier.signers(&domain) else {
+            warn!(domain, "a letter leaves unsigned: `domains` in the configuration does not name its domain");
+            return String::new();
+        };
         // Hashing a large letter and RSA take milliseconds, on a small board tens of them.
         let signed = tokio::task::block_in_place(|| signers.sign(text));
         signed.unwrap_or_else(|error| {
@@ -301,33 +327,6 @@ fn seven_bit(outgoing: &Outgoing, far: &Extensions, bytes: &[u8]) -> Result<Opti
     convert::to_seven_bit(bytes).map(Some).map_err(|_| {
         Why::ours(Status::new(5, 6, 3), "the far server takes 7-bit mail only, and this letter cannot be made so")
     })
-}
-
-/// The letter for a session, and the numbers of its recipients.
-fn letter(leased: &Leased, sender: Option<String>, size: u64, eight_bit: bool) -> Result<(Letter, Vec<u16>), Why> {
-    let outgoing = &leased.outgoing;
-    let bad = |_| Why::ours(Status::new(5, 1, 3), "that is no mail address");
-    let sender = sender.map(|sender| Address::parse(sender.as_bytes()).map_err(bad)).transpose()?;
-    let mut recipients = Vec::new();
-    for one in leased.recipients.iter().filter_map(|number| outgoing.recipients.get(usize::from(*number))) {
-        recipients.push(Recipient {
-            address: Address::parse(one.address.as_bytes()).map_err(bad)?,
-            notify: outcome::notify(one),
-            original: one.original.clone(),
-        });
-    }
-    let ret = outgoing.full.map(|full| if full { Return::Full } else { Return::Headers });
-    let letter = Letter {
-        sender,
-        recipients,
-        size,
-        eight_bit,
-        international: outgoing.international,
-        require_tls: outgoing.require_tls,
-        ret,
-        envelope_id: outgoing.envelope_id.clone(),
-    };
-    Ok((letter, leased.recipients.clone()))
 }
 
 /// One line a recipient: its number, its fate, in whose words; never an address.

@@ -1,12 +1,14 @@
-//! Who a far host must be, as rustls asks it: [`Rule`] made into a certificate verifier. Signatures of the handshake are
-//! always checked; what differs is what the certificate must prove.
+//! Who a far host must be, as rustls asks it: [`Rule`] made into a certificate verifier. Where a certificate must prove
+//! something, the handshake must be signed with its key.
 
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::crypto::{
+    CryptoProvider, verify_tls12_signature, verify_tls13_signature, verify_tls13_signature_with_raw_key,
+};
+use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 use super::dane::{self, Match};
@@ -76,6 +78,28 @@ impl Verifier {
     }
 }
 
+impl Verifier {
+    /// Whether a signature of the handshake is good, given what the library says of it. The library reads the whole
+    /// certificate first, and refuses old and odd ones: version 1, an extension it does not know.
+    fn signature(
+        &self,
+        by_library: impl FnOnce() -> Result<HandshakeSignatureValid, Error>,
+        (message, leaf, signed): (&[u8], &CertificateDer<'_>, &DigitallySignedStruct),
+    ) -> Result<HandshakeSignatureValid, Error> {
+        match &self.rule {
+            // Whoever it is, it may have sent anybody's certificate: a signature with its key would prove nothing.
+            Rule::Encrypted | Rule::Anything => Ok(HandshakeSignatureValid::assertion()),
+            Rule::Named => by_library(),
+            // DANE-EE is about the key alone (RFC 7672 §3.1.1). An anchor's chain was read by the library before.
+            Rule::Dane(_) => by_library().or_else(|error| {
+                let key = dane::public_key(leaf).ok_or(error)?;
+                let algorithms = &self.provider.signature_verification_algorithms;
+                verify_tls13_signature_with_raw_key(message, &SubjectPublicKeyInfoDer::from(key), signed, algorithms)
+            }),
+        }
+    }
+}
+
 impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
@@ -98,7 +122,8 @@ impl ServerCertVerifier for Verifier {
         leaf: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, leaf, signed, &self.provider.signature_verification_algorithms)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        self.signature(|| verify_tls12_signature(message, leaf, signed, algorithms), (message, leaf, signed))
     }
 
     fn verify_tls13_signature(
@@ -107,7 +132,8 @@ impl ServerCertVerifier for Verifier {
         leaf: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, leaf, signed, &self.provider.signature_verification_algorithms)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        self.signature(|| verify_tls13_signature(message, leaf, signed, algorithms), (message, leaf, signed))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -130,6 +156,11 @@ mod tests {
 
     /// A host with a certificate for these names, of an authority of its own.
     fn house(names: &[&str], years: (i32, i32)) -> House {
+        built(names, years, false)
+    }
+
+    /// `odd`: with an extension that nobody knows and everybody must.
+    fn built(names: &[&str], years: (i32, i32), odd: bool) -> House {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -140,13 +171,25 @@ mod tests {
             CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
         params.not_before = rcgen::date_time_ymd(years.0, 1, 1);
         params.not_after = rcgen::date_time_ymd(years.1, 1, 1);
+        if odd {
+            let mut extension = rcgen::CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 55555, 1], vec![5, 0]);
+            extension.set_criticality(true);
+            params.custom_extensions.push(extension);
+        }
         let leaf = params.signed_by(&own, &issuer).unwrap().der().clone();
         let chain = vec![leaf.clone(), authority.clone()];
+        House { authority, server: server(chain, &own), leaf }
+    }
+
+    /// The library would compare the two, and refuse what it cannot read.
+    fn server(chain: Vec<CertificateDer<'static>>, key: &KeyPair) -> Arc<ServerConfig> {
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let signer = provider.key_provider.load_private_key(key.into()).unwrap();
+        let certified = rustls::sign::CertifiedKey::new(chain, signer);
         let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(own.serialize_der());
-        let server = builder.with_no_client_auth().with_single_cert(chain, key.into()).unwrap();
-        House { authority, server: Arc::new(server), leaf }
+        let resolver = rustls::sign::SingleCertAndKey::from(certified);
+        Arc::new(builder.with_no_client_auth().with_cert_resolver(Arc::new(resolver)))
     }
 
     /// Shakes hands in memory as `mx.far.test`, of the domain `far.test`.
@@ -202,6 +245,21 @@ mod tests {
         let other = house(&["mx.far.test"], VALID);
         assert!(shake(&other, tlsa(3, &far.leaf), &[&other.authority]).is_err(), "known authorities do not help");
         assert!(shake(&other, tlsa(3, &other.authority), &[]).is_err(), "the authority's is not its own");
+    }
+
+    #[test]
+    fn a_certificate_that_the_library_does_not_read() {
+        let odd = built(&["mx.far.test"], VALID, true);
+        for rule in [Rule::Encrypted, Rule::Anything, tlsa(3, &odd.leaf)] {
+            assert_eq!(shake(&odd, rule.clone(), &[]), Ok(()), "{rule:?}");
+        }
+        for rule in [Rule::Named, tlsa(2, &odd.authority)] {
+            assert!(shake(&odd, rule.clone(), &[&odd.authority]).is_err(), "{rule:?}");
+        }
+        // Its certificate alone, without its key, is anybody's.
+        let server = server(vec![odd.leaf.clone()], &KeyPair::generate().unwrap());
+        let thief = House { authority: odd.authority, server, leaf: odd.leaf };
+        assert!(shake(&thief, tlsa(3, &thief.leaf), &[]).is_err());
     }
 
     #[test]

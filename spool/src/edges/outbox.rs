@@ -23,6 +23,9 @@ pub mod limits {
     pub const PARAMETER: usize = 512;
     /// Leases at a time.
     pub const LEASES: usize = 256;
+    /// Seconds a recipient waits at most for its next attempt. What is due later than that was put there by a clock that
+    /// was ahead, and is due now.
+    pub const FARTHEST: i64 = 5 * 3_600;
     /// Destinations that rest at a time.
     pub const RESTING: usize = 10_000;
     /// Policies kept.

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::edges::outbox::{Outgoing, State};
+use crate::edges::outbox::{Outgoing, State, limits};
 use crate::journal::record::Record;
 use crate::names::LetterId;
 
@@ -20,6 +20,12 @@ pub struct Waiting {
     due: BTreeMap<String, BTreeSet<(i64, LetterId)>>,
     /// Each destination by the time its first is due.
     first: BTreeSet<(i64, String)>,
+}
+
+/// Whether what is due at that time is due now. What lies further ahead than any courier puts it was put there by a clock
+/// that was wrong.
+const fn is_due(at: i64, now: i64) -> bool {
+    at <= now || at > now.saturating_add(limits::FARTHEST)
 }
 
 /// Whether one state may follow another.
@@ -64,7 +70,9 @@ impl Waiting {
         busy: impl Fn(&str) -> bool,
         taken: impl Fn(LetterId, &str) -> bool,
     ) -> Option<(LetterId, &str)> {
-        let due = self.first.iter().take_while(|(at, _)| *at <= now).map(|(_, destination)| destination);
+        let due = self.first.iter().take_while(|(at, _)| *at <= now);
+        let misplaced = self.first.range((beyond(now), String::new())..);
+        let due = due.chain(misplaced).map(|(_, destination)| destination);
         due.filter(|destination| !busy(destination)).find_map(|destination| self.next_of(destination, now, &taken))
     }
 
@@ -77,7 +85,8 @@ impl Waiting {
         taken: impl Fn(LetterId, &str) -> bool,
     ) -> Option<(LetterId, &str)> {
         let (name, letters) = self.due.get_key_value(destination)?;
-        let mut due = letters.iter().take_while(|(at, _)| *at <= now);
+        let due = letters.iter().take_while(|(at, _)| *at <= now);
+        let mut due = due.chain(letters.range((beyond(now), LetterId([0; 16]))..));
         due.find(|(_, letter)| !taken(*letter, name)).map(|(_, letter)| (*letter, name.as_str()))
     }
 
@@ -96,7 +105,7 @@ impl Waiting {
     pub fn recipients(&self, letter: LetterId, destination: &str, now: i64) -> Vec<u16> {
         let Some(outgoing) = self.letters.get(&letter) else { return Vec::new() };
         let due = outgoing.recipients.iter().zip(0u16..).filter(|(one, _)| match &one.state {
-            State::Waiting { due, .. } => *due <= now && one.destination() == destination,
+            State::Waiting { due, .. } => is_due(*due, now) && one.destination() == destination,
             State::Untold { .. } => destination == TELL,
             State::Done { .. } => false,
         });
@@ -179,6 +188,11 @@ impl Waiting {
             None => drop(self.due.remove(destination)),
         }
     }
+}
+
+/// The first time after now that nobody waits for.
+const fn beyond(now: i64) -> i64 {
+    now.saturating_add(limits::FARTHEST).saturating_add(1)
 }
 
 /// Where a letter stands: each destination with the time its first recipient there is due. Held, nowhere.
@@ -265,6 +279,19 @@ mod tests {
         assert_eq!(second, Some((letter(2), "slow.test")));
         assert_eq!(waiting.next_of("far.test", 29, |_, _| false), None);
         assert_eq!((waiting.due_after(10), waiting.due_after(30)), (Some(20), None));
+    }
+
+    #[test]
+    fn what_a_wrong_clock_put_far_ahead_is_due() {
+        let mut waiting = Waiting::default();
+        queue(&mut waiting, 1, &["a@far.test"], 100 + limits::FARTHEST);
+        assert_eq!((next(&waiting, 100), waiting.recipients(letter(1), "far.test", 100)), (None, Vec::new()));
+        queue(&mut waiting, 2, &["b@other.test"], 101 + limits::FARTHEST);
+        assert_eq!(next(&waiting, 100), Some((2, "other.test".into())));
+        assert_eq!(waiting.next_of("other.test", 100, |_, _| false), Some((letter(2), "other.test")));
+        assert_eq!(waiting.recipients(letter(2), "other.test", 100), [0]);
+        queue(&mut waiting, 3, &["c@third.test"], 50);
+        assert_eq!(next(&waiting, 100), Some((3, "third.test".into())), "first what really is");
     }
 
     #[test]

@@ -70,10 +70,10 @@ pub enum Effect {
     Send(Vec<u8>),
     /// Flush, throw away what was sent ahead, shake hands; then [`Event::TlsStarted`] or [`Event::TlsFailed`].
     StartTls,
-    /// Write the letter with dots doubled, then CRLF.CRLF; then [`Event::Written`]. Lines that come meanwhile are
-    /// handed in too.
+    /// Write the letter with dots doubled, then CRLF.CRLF; then [`Event::Written`]. What comes before the end of it is
+    /// written is handed in instead, and the end is not written.
     WriteText,
-    /// Write the letter as it is; then [`Event::Written`].
+    /// Write the letter as it is; then [`Event::Written`]; else the same.
     WriteBytes,
     /// It can take a letter.
     Ready,

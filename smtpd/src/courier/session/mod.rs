@@ -96,6 +96,12 @@ impl Session {
         }
     }
 
+    /// Whether a reply has begun and is not yet whole: the time for it runs.
+    #[must_use]
+    pub const fn is_in_reply(&self) -> bool {
+        self.context.gathering.is_begun()
+    }
+
     /// What the far server has announced. Whoever hands in a letter makes it fit first.
     #[must_use]
     pub const fn extensions(&self) -> &Extensions {
