@@ -61,6 +61,12 @@ impl std::fmt::Debug for Key {
 }
 
 impl Key {
+    /// Whether its record has done its work: nothing that it signed is still on its way.
+    #[must_use]
+    pub const fn is_past(&self, now: i64) -> bool {
+        matches!(self.stage, Stage::Signed(at) if dkim::may_go(at, now))
+    }
+
     /// What stands in DNS under its selector.
     ///
     /// # Errors
@@ -240,7 +246,12 @@ pub fn end_rotation(keys: &mut Vec<Key>, now: i64) {
             signed @ Stage::Signed(_) => signed,
         };
     }
-    keys.retain(|key| !matches!(key.stage, Stage::Signed(at) if dkim::may_go(at, now)));
+    prune(keys, now);
+}
+
+/// Takes out what was there long enough.
+pub fn prune(keys: &mut Vec<Key>, now: i64) {
+    keys.retain(|key| !key.is_past(now));
 }
 
 /// The process that finds an RSA key's primes: confined, without network or disk, ends when it is done.

@@ -16,7 +16,7 @@ use crate::box_key::BoxKey;
 use crate::config::Config;
 use crate::failure::{Doing, Failure};
 use crate::records::{self, Domain, Facts, Found, Kind, Record, Verdict};
-use crate::signing::{Key, Keys};
+use crate::signing::{self, Key, Keys};
 use crate::up::{certificate_files, upstreams};
 
 /// The DNS records of this box.
@@ -48,15 +48,33 @@ impl Dns {
             None => {
                 let values: Vec<Value> = records.iter().map(value).collect();
                 let later: Vec<&str> = records::LATER.iter().map(|(name, _)| *name).collect();
-                house.print(&json!({"records": values, "later": later}), || match self.zone {
-                    true => records::zone_file(&records),
-                    false => records::table(&records),
+                let following = following(house)?;
+                let print = json!({"records": values, "later": later, "following": following});
+                house.print(&print, || match self.zone {
+                    true => records::zone_file(&records) + &still_made(&following, "; "),
+                    false => records::table(&records) + &still_made(&following, ""),
                 })?;
                 Ok(ExitCode::SUCCESS)
             }
             Some(Command::Check) => check(house, &records),
         }
     }
+}
+
+/// The names of records whose keys are still being made.
+fn following(house: &House) -> Result<Vec<String>, Failure> {
+    let key = BoxKey::find(&house.data, house.secrets.passphrase())?;
+    let wanted = signing::wanted(&Keys::of(&house.data, &key)?.read()?);
+    let ours = wanted.into_iter().filter(|(domain, ..)| house.config.domains.contains(domain));
+    Ok(ours.map(|(domain, selector, _)| format!("{selector}._domainkey.{domain}")).collect())
+}
+
+/// So that nobody thinks the list is whole when it is not yet.
+fn still_made(following: &[String], comment: &str) -> String {
+    let line = |name: &String| {
+        format!("\n{comment}One more record follows, {name}: its key is being made while `postern up` runs. Ask again.")
+    };
+    following.iter().map(line).collect()
 }
 
 /// What this box serves, as the configuration and its keys say.
@@ -67,7 +85,7 @@ fn facts(house: &House) -> Result<Facts, Failure> {
         .config
         .domains
         .iter()
-        .map(|name| Ok(Domain { name: name.clone(), keys: of_domain(&keys, name)? }))
+        .map(|name| Ok(Domain { name: name.clone(), keys: of_domain(&keys, name, wire::date::now())? }))
         .collect();
     Ok(Facts {
         host: house.config.hostname(),
@@ -78,12 +96,12 @@ fn facts(house: &House) -> Result<Facts, Failure> {
     })
 }
 
-/// Selector and record of each of a domain's keys.
+/// Selector and record of each of a domain's keys whose record is still of use.
 ///
 /// # Errors
 /// A key is damaged.
-pub(super) fn of_domain(keys: &[Key], domain: &str) -> Result<Vec<(String, String)>, Failure> {
-    let of = keys.iter().filter(|key| key.domain == domain);
+fn of_domain(keys: &[Key], domain: &str, now: i64) -> Result<Vec<(String, String)>, Failure> {
+    let of = keys.iter().filter(|key| key.domain == domain && !key.is_past(now));
     of.map(|key| Ok((key.selector.clone(), key.record()?))).collect()
 }
 
@@ -185,5 +203,29 @@ fn found<T>(answer: Answer<T>, kind: impl Fn(T) -> Kind) -> Found {
         Answer::Found { records, .. } => Found::Records(records.into_iter().map(kind).collect()),
         Answer::Nothing { .. } | Answer::NoName { .. } => Found::Records(Vec::new()),
         Answer::Failed => Found::NoAnswer,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_no_longer_signs_leaves_the_list() {
+        let mut keys = Vec::new();
+        signing::complete(&mut keys, &["home.test".to_owned()], 0).unwrap();
+        signing::begin_rotation(&mut keys, &["home.test".to_owned()], 86_400).unwrap();
+        signing::end_rotation(&mut keys, 90_000);
+        let listed = |now| of_domain(&keys, "home.test", now).unwrap().len();
+        assert_eq!((listed(90_000), listed(90_000 + smtpd::courier::dkim::KEPT)), (2, 1));
+        signing::prune(&mut keys, 90_000 + smtpd::courier::dkim::KEPT);
+        assert_eq!(keys.len(), 1);
+    }
+
+    #[test]
+    fn a_list_that_is_not_whole_says_so() {
+        assert_eq!(still_made(&[], ""), "");
+        let zone = still_made(&["p1r._domainkey.home.test".to_owned()], "; ");
+        assert!(zone.starts_with("\n; One more record follows, p1r._domainkey.home.test:"), "{zone}");
     }
 }

@@ -9,6 +9,8 @@ use super::say;
 use crate::failure::Failure;
 use crate::signing::{self, Keys, Maker, Stage};
 
+/// Between two looks for keys that are past.
+const THROUGH: Duration = Duration::from_secs(3_600);
 /// After a key maker that failed.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -16,53 +18,100 @@ const AGAIN: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct SigningKeys {
     keys: Keys,
+    domains: Vec<String>,
     seen: Option<SystemTime>,
     /// RSA keys still to be made, as the file was when it was seen.
     wanted: Vec<(String, String, Stage)>,
+    /// When the file is looked through again, changed or not: some key may be past.
+    look_through: Instant,
     maker: Option<Maker>,
     not_before: Instant,
+    /// What was last said of trouble: once, not each time.
+    said: String,
 }
 
 impl SigningKeys {
-    /// Makes an Ed25519 key for each domain that has none.
-    ///
-    /// # Errors
-    /// In words for the admin.
-    pub fn open(keys: Keys, domains: &[String]) -> Result<Self, Failure> {
-        let now = wire::date::now();
-        let mut all = keys.read()?;
-        let before = all.len();
-        signing::complete(&mut all, domains, now)?;
-        if all.len() > before {
-            all = keys.change(|all| signing::complete(all, domains, now).map(|()| all.clone()))?;
+    /// Makes an Ed25519 key for each domain that has none. Keys that cannot be read keep nobody's mail from coming:
+    /// until they can, what leaves is unsigned.
+    #[must_use]
+    pub fn open(keys: Keys, domains: &[String]) -> Self {
+        let now = Instant::now();
+        let mut all = Self {
+            keys,
+            domains: domains.to_vec(),
+            seen: None,
+            wanted: Vec::new(),
+            look_through: now,
+            maker: None,
+            not_before: now,
+            said: String::new(),
+        };
+        if let Err(failure) = all.complete() {
+            all.complain(&failure);
         }
-        let wanted = signing::wanted(&all);
-        Ok(Self { seen: keys.written(), keys, wanted, maker: None, not_before: Instant::now() })
+        all
     }
 
-    /// What signs.
-    ///
-    /// # Errors
-    /// In words for the admin.
-    pub fn signing(&self) -> Result<Vec<wire::control::SigningKey>, Failure> {
-        self.keys.read().map(|all| signing::signing(&all))
+    /// What signs now: nothing, when the keys cannot be read.
+    #[must_use]
+    pub fn signing(&mut self) -> Vec<wire::control::SigningKey> {
+        let written = self.keys.written();
+        match self.keys.read() {
+            Ok(all) => {
+                self.seen = written;
+                self.wanted = signing::wanted(&all);
+                signing::signing(&all)
+            }
+            Err(failure) => {
+                self.complain(&failure);
+                Vec::new()
+            }
+        }
     }
 
     /// Looks what has changed, and at the key maker.
     pub fn look(&mut self, roles: &mut Roles) {
-        if let Err(failure) = self.try_look(roles) {
-            say(&format!("DKIM keys: {failure}"));
-            self.not_before = Instant::now() + AGAIN;
-            // What is still wanted is looked up again then.
-            self.seen = None;
+        if Instant::now() < self.not_before {
+            return;
+        }
+        match self.try_look(roles) {
+            Ok(()) => self.said.clear(),
+            Err(failure) => self.complain(&failure),
         }
     }
 
-    fn try_look(&mut self, roles: &mut Roles) -> Result<(), Failure> {
-        if Instant::now() < self.not_before {
-            return Ok(());
+    fn complain(&mut self, failure: &Failure) {
+        let words = format!("DKIM keys: {failure}; until then mail leaves without a signature of theirs");
+        if words != self.said {
+            say(&words);
         }
+        self.said = words;
+        self.not_before = Instant::now() + AGAIN;
+        // What is still wanted is looked up again then.
+        self.seen = None;
+    }
+
+    /// Makes what is missing, takes out what is past.
+    fn complete(&self) -> Result<(), Failure> {
+        let now = wire::date::now();
+        let mut all = self.keys.read()?;
+        let before = all.len();
+        signing::complete(&mut all, &self.domains, now)?;
+        if all.len() > before || all.iter().any(|key| key.is_past(now)) {
+            self.keys.change(|all| {
+                signing::prune(all, now);
+                signing::complete(all, &self.domains, now)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn try_look(&mut self, roles: &mut Roles) -> Result<(), Failure> {
         self.take_made()?;
+        if self.keys.written() != self.seen || Instant::now() >= self.look_through {
+            self.complete()?;
+            self.look_through = Instant::now() + THROUGH;
+        }
         let written = self.keys.written();
         if written != self.seen {
             let all = self.keys.read()?;
@@ -90,5 +139,31 @@ impl SigningKeys {
             signing::put(all, wanted, der);
             Ok(())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::box_key::BoxKey;
+    use crate::data::DataFolder;
+
+    #[test]
+    fn damaged_keys_keep_no_house_from_starting() {
+        let path = std::env::temp_dir().join(format!("postern-keys-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        let data = DataFolder::open_or_make(&path).unwrap();
+        let key = BoxKey::find(&data, None).unwrap();
+        let keys = || Keys::of(&data, &key).unwrap();
+        let domains = vec!["home.test".to_owned()];
+        assert_eq!(SigningKeys::open(keys(), &domains).signing().len(), 1);
+        let good = std::fs::read(data.entry("dkim.keys")).unwrap();
+        std::fs::write(data.entry("dkim.keys"), &good[1..]).unwrap();
+        let mut damaged = SigningKeys::open(keys(), &domains);
+        assert!(damaged.signing().is_empty() && damaged.said.contains("damaged"), "{}", damaged.said);
+        assert_eq!(std::fs::read(data.entry("dkim.keys")).unwrap(), good[1..], "nor is anything written over it");
+        std::fs::write(data.entry("dkim.keys"), &good).unwrap();
+        assert_eq!(damaged.signing().len(), 1, "put back, they sign");
+        std::fs::remove_dir_all(&path).unwrap();
     }
 }

@@ -101,7 +101,7 @@ pub fn run(shared: &Shared, options: &UpOptions) -> Result<ExitCode, Failure> {
     let key = BoxKey::find(&data, secrets.passphrase())?;
     let mut certificates = Certificates::open(&data, &config)?;
     let outgoing = key.outgoing_key()?;
-    let signing = SigningKeys::open(Keys::of(&data, &key)?, &config.domains)?;
+    let mut signing = SigningKeys::open(Keys::of(&data, &key)?, &config.domains);
     let as_root = rustix::process::geteuid().is_root();
     if let (Some(_), Some(path)) = (&config.scanner, filter_sandbox::scanner::missing()) {
         let words = format!("the external scanner: {} is not there", path.display());
@@ -121,7 +121,7 @@ pub fn run(shared: &Shared, options: &UpOptions) -> Result<ExitCode, Failure> {
         outgoing_public: public(&outgoing)?,
         srs_key: key.srs_key()?,
         outgoing,
-        signing: signing.signing()?,
+        signing: signing.signing(),
         authorities: authorities(&config),
         config,
     };
