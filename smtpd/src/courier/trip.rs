@@ -234,7 +234,8 @@ impl<W: World + Send + 'static> Trip<W> {
         rewritten.or_else(|| Some(sender.clone()))
     }
 
-    /// DKIM, for the domain in From. Without a key, or of what no signature fits, a letter leaves as it is.
+    /// DKIM, for the domain in From. Without a key, or of what no signature fits, a letter leaves as it is. So does what
+    /// is passed on: it is a stranger's, and whoever wrote one of our names into its From would have our word for it.
     async fn signatures(&self, text: &[u8]) -> String {
         let Authors::These(authors) = authors::of(text) else { return String::new() };
         let domain = authors.first().map(|author| author.domain().to_lowercase()).unwrap_or_default();
