@@ -168,12 +168,13 @@ fn a_server_that_is_down_gets_it_later() {
         return;
     }
     let mut place = Place::new(false);
-    place.submit(1, &["ben@far.test"], LETTER);
-    let waits = |place: &Place| place.queue().iter().any(|letter| letter["recipients"][0]["status"] == "4.4.1");
-    eventually("deferred", &place, waits);
+    place.submit(6, &["ben@far.test"], LETTER);
+    let of_all = |place: &Place| place.queue().iter().all(|letter| letter["recipients"][0]["status"] == "4.4.1");
+    // One attempt a minute would be long about it.
+    eventually("all deferred", &place, |place| place.queue().len() == 6 && of_all(place));
     place.house.kill();
     place.house.start_again();
-    assert_eq!(place.queue().len(), 1, "what waits is durable");
+    assert_eq!(place.queue().len(), 6, "what waits is durable");
     place.start_far();
     place.retry();
     eventually("delivered", &place, |place| place.mail("ben").contains("Good day"));
@@ -286,6 +287,11 @@ fn an_alias_passes_mail_on() {
     assert_eq!(stranger(&["", sender]), "250\n");
     assert_eq!(stranger(&["spam@example.org", sender]), "550\n");
     assert_eq!(stranger(&["", &sender.replace("=aunt@", "=uncle@")]), "550\n");
+    // Who writes our name into a stranger's letter does not get our signature under it.
+    let forged = "From: you@home.test\nTo: grandma@home.test\nSubject: Money\n\nSend some.\n";
+    assert_eq!(stranger(&["aunt@example.org", "grandma@home.test", forged]), "250\n250\n");
+    eventually("passed on", &place, |place| place.mail("ben").contains("Send some."));
+    assert!(!place.mail("ben").contains("DKIM-Signature"), "{}", place.mail("ben"));
     // One of ours writes to it, too.
     place.submit(1, &["grandma@home.test"], LETTER);
     eventually("sent", &place, |place| place.mail("ben").contains("Good day."));

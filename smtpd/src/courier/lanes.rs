@@ -77,7 +77,8 @@ impl Lanes {
     pub fn begin(&mut self, destination: &str, now: i64) -> Go {
         self.make_room(now);
         let lane = self.lanes.entry(destination.to_owned()).or_insert_with(|| Lane::new(now));
-        if now < lane.rest_until {
+        // A clock that was set back makes nobody rest for longer than anybody rests.
+        if now < lane.rest_until && lane.rest_until <= now.saturating_add(LONGEST_REST) {
             return Go::NotBefore(lane.rest_until);
         }
         // After a failure one connection feels the way.
@@ -120,7 +121,7 @@ impl Lanes {
                 lane.failures = lane.failures.saturating_add(1);
                 lane.most = AT_FIRST;
                 let rest = REST << lane.failures.saturating_sub(1).min(6);
-                lane.rest_until = lane.rest_until.max(now.saturating_add(rest.min(LONGEST_REST)));
+                lane.rest_until = now.saturating_add(rest.min(LONGEST_REST));
             }
         }
     }
@@ -176,6 +177,16 @@ mod tests {
             lanes.ended("a", Went::Badly, 1_000);
         }
         assert_eq!(lanes.begin("a", 1_000), Go::NotBefore(1_000 + LONGEST_REST));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_nobody_rest_for_long() {
+        let mut lanes = Lanes::default();
+        lanes.begin("a", 0);
+        lanes.ended("a", Went::Badly, 1_000_000);
+        assert_eq!(lanes.begin("a", 0), Go::Now);
+        lanes.ended("a", Went::Badly, 0);
+        assert_eq!(lanes.begin("a", 1), Go::NotBefore(2 * REST));
     }
 
     #[test]

@@ -97,6 +97,8 @@ pub const RETURNED_WHOLE: usize = 256 * 1024;
 pub const CONNECTIONS: usize = 64;
 /// Leases at a time: those too that wait for a mailbox that takes no notices now.
 pub const LEASES: usize = 200;
+/// Letters that share the fate of one that could not be brought anywhere, at a time.
+pub const SAME_FATE: usize = 200;
 /// Letters over one connection; then others have their turn.
 pub const LETTERS: usize = 100;
 /// Time a notice waits when its sender's mailbox, or a part of this house, takes nothing now.

@@ -21,6 +21,7 @@ use super::limits;
 use super::link::Link;
 use super::outcome::{self, Attempt};
 use super::reach::{self, Wish, World};
+use super::schedule;
 use super::session::Extensions;
 use super::tell;
 use crate::authors::{self, Authors};
@@ -119,9 +120,12 @@ impl<W: World + Send + 'static> Trip<W> {
                 break;
             }
             let open = self.open(leased, file).await;
-            let (fates, notifies) = self.attempt(&open, &mut ready, &mut went).await;
+            let (fates, notifies, nowhere) = self.attempt(&open, &mut ready, &mut went).await;
             self.conclude(&open, fates, notifies).await?;
             drop(open);
+            if let Some(fate) = nowhere {
+                self.the_same_for_all(&destination, &fate).await?;
+            }
             if ready.as_ref().is_some_and(Ready::is_good) {
                 let per_destination = u16::try_from(limits::PER_DESTINATION).unwrap_or(u16::MAX);
                 next = self.outbox.lease(Some(destination.clone()), per_destination).await?;
@@ -131,6 +135,23 @@ impl<W: World + Send + 'static> Trip<W> {
             ready.link.close().await;
         }
         Ok(went)
+    }
+
+    /// A destination that cannot be reached at all is as far for every letter that is due there: each has had its attempt,
+    /// so that its sender hears of it in time, however many wait and however rarely it is tried.
+    async fn the_same_for_all(&self, destination: &str, fate: &Fate) -> Result<(), Down> {
+        let per_destination = u16::try_from(limits::PER_DESTINATION).unwrap_or(u16::MAX);
+        for _ in 0..limits::SAME_FATE {
+            let next = self.outbox.lease(Some(destination.to_owned()), per_destination).await?;
+            let Some((leased, file)) = next else { break };
+            // Its text is of use in a notice only.
+            let open = match schedule::is_delayed(leased.outgoing.queued, wire::date::now()) {
+                true => self.open(leased, file).await,
+                false => Open { leased, bytes: Ok(Vec::new()), _room: None },
+            };
+            self.conclude(&open, all(&open.leased, fate), false).await?;
+        }
+        Ok(())
     }
 
     async fn open(&self, leased: Leased, file: OwnedFd) -> Open {
@@ -145,16 +166,17 @@ impl<W: World + Send + 'static> Trip<W> {
         Open { leased, bytes, _room: room }
     }
 
-    /// The fates of the leased recipients; whether the far server makes notices of success.
+    /// The fates of the leased recipients; whether the far server makes notices of success; the fate that is everybody's
+    /// there now, when no host could be reached.
     async fn attempt(
         &self,
         open: &Open,
         ready: &mut Option<Ready<W::Stream>>,
         went: &mut Went,
-    ) -> (Vec<(u16, Fate)>, bool) {
+    ) -> (Vec<(u16, Fate)>, bool, Option<Fate>) {
         let (leased, bytes) = match &open.bytes {
             Ok(bytes) => (&open.leased, bytes),
-            Err(why) => return (all(&open.leased, &Fate::Failed(why.clone())), false),
+            Err(why) => return (all(&open.leased, &Fate::Failed(why.clone())), false, None),
         };
         let require_tls = leased.outgoing.require_tls;
         if let Some(other) = ready.take_if(|ready| require_tls && !ready.require_tls) {
@@ -163,12 +185,15 @@ impl<W: World + Send + 'static> Trip<W> {
         loop {
             let reused = ready.is_some();
             if let Err(fate) = self.connect(&leased.destination, leased.outgoing.require_tls, ready).await {
-                if matches!(fate, Fate::Deferred(_)) {
+                let fates = all(leased, &fate);
+                let later = matches!(fate, Fate::Deferred(_));
+                if later {
                     *went = Went::Badly;
                 }
-                return (all(leased, &fate), false);
+                // Of a letter that asks for more than others it says nothing about them.
+                return (fates, false, (later && !require_tls).then_some(fate));
             }
-            let Some(current) = ready.as_mut() else { return (Vec::new(), false) };
+            let Some(current) = ready.as_mut() else { return (Vec::new(), false, None) };
             let notifies = current.link.extensions().notifications;
             let fates = self.send(current, leased, bytes).await;
             // A far server ends a connection that was idle or much used when it likes: no failure of this letter's.
@@ -178,7 +203,7 @@ impl<W: World + Send + 'static> Trip<W> {
             }
             let lost = fates.iter().any(|(_, fate)| matches!(fate, Fate::Deferred(why) if why.status.subject == 4));
             *went = if lost { Went::Badly } else { Went::Well };
-            return (fates, notifies);
+            return (fates, notifies, None);
         }
     }
 

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use crate::commit::With;
 use crate::edges::admin::Fate;
 use crate::edges::limits::ADDRESS;
-use crate::edges::outbox::limits::{LEASES, POLICY, RESTING, WORDS};
+use crate::edges::outbox::limits::{FARTHEST, LEASES, POLICY, RESTING, WORDS};
 use crate::edges::outbox::{Event, Leased, Reply, Request, Said, State};
 use crate::index::outgoing::may_follow;
 use crate::journal::record::Record;
@@ -92,7 +92,8 @@ impl Outbox {
             return Err(Breach("too many leases"));
         }
         let at = now();
-        self.resting.retain(|_, until| *until > at);
+        // What rests for longer than anything does was put there by a clock that was ahead.
+        self.resting.retain(|_, until| *until > at && *until <= at.saturating_add(FARTHEST));
         let hurried = self.house.hurried.load(Ordering::Relaxed);
         if std::mem::replace(&mut self.hurried, hurried) != hurried {
             self.resting.clear();
