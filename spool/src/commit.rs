@@ -180,6 +180,14 @@ impl<H: News> Core<H> {
         Ok(self.sequence)
     }
 
+    /// Whether entries of so many bytes that free room would be taken now, what is kept back for them included.
+    pub fn has_room(&mut self, bytes: usize) -> bool {
+        let promised = self.promised;
+        let fits = self.reserve(bytes as u64, true).is_ok();
+        self.promised = promised;
+        fits
+    }
+
     /// Room for one more sealed entry, so that writing it cannot meet a full disk later.
     fn reserve(&mut self, bytes: u64, frees: bool) -> Result<(), NotTaken> {
         let wanted = self.promised + bytes;

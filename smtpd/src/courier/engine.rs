@@ -46,6 +46,8 @@ pub struct Courier<W> {
     rests: Mutex<BTreeSet<i64>>,
     connections: Arc<Semaphore>,
     leases: Arc<Semaphore>,
+    /// One is held by each trip whose report the disk does not take.
+    unrecorded: Arc<()>,
 }
 
 impl<W> std::fmt::Debug for Courier<W> {
@@ -102,6 +104,7 @@ impl<W: World + Send + 'static> Courier<W> {
             rests: Mutex::default(),
             connections: Arc::new(Semaphore::new(limits::CONNECTIONS)),
             leases: Arc::new(Semaphore::new(limits::LEASES)),
+            unrecorded: Arc::default(),
         })
     }
 
@@ -142,6 +145,18 @@ impl<W: World + Send + 'static> Courier<W> {
         lock(&self.rests).insert(at);
     }
 
+    /// Nothing new is leased while what this gives lives.
+    #[must_use]
+    pub fn hold(&self) -> Arc<()> {
+        self.unrecorded.clone()
+    }
+
+    /// Whether somebody holds.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        Arc::strong_count(&self.unrecorded) > 1
+    }
+
     /// Whether mail may go to that domain in clear.
     #[must_use]
     pub fn allows_clear_text(&self, domain: &str) -> bool {
@@ -154,11 +169,15 @@ impl<W: World + Send + 'static> Courier<W> {
     pub async fn serve(
         self: &Arc<Self>,
         outbox: Arc<Outbox>,
-        mut news: mpsc::Receiver<Event>,
+        news: mpsc::Receiver<Event>,
         keeper: Keeper,
         mut drain: watch::Receiver<bool>,
     ) {
         let mut trips = JoinSet::new();
+        let (heard, mut hurries) = watch::channel(0);
+        // It takes what comes at once: whoever reads the edge must never wait for whoever waits for an answer there.
+        tokio::spawn(collapse(news, heard));
+        let mut woken = 0;
         while !*drain.borrow() {
             if self.send_off(&outbox, &keeper, &mut trips, &drain).await.is_err() {
                 break;
@@ -166,10 +185,14 @@ impl<W: World + Send + 'static> Courier<W> {
             tokio::select! {
                 () = outbox.closed() => break,
                 () = keeper.closed() => break,
-                heard = news.recv() => match heard {
-                    Some(Event::Due) => {}
-                    Some(Event::Hurry) => self.lanes().wake(),
-                    None => break,
+                changed = hurries.changed() => match changed {
+                    Ok(()) => {
+                        let now = *hurries.borrow_and_update();
+                        if std::mem::replace(&mut woken, now) != now {
+                            self.lanes().wake();
+                        }
+                    }
+                    Err(_) => break,
                 },
                 Some(_) = trips.join_next(), if !trips.is_empty() => {}
                 () = sleep(self.until_next_look()) => {}
@@ -190,8 +213,10 @@ impl<W: World + Send + 'static> Courier<W> {
         trips: &mut JoinSet<()>,
         drain: &watch::Receiver<bool>,
     ) -> Result<(), Down> {
-        while let (Ok(connection), Ok(lease)) =
-            (self.connections.clone().try_acquire_owned(), self.leases.clone().try_acquire_owned())
+        while !*drain.borrow()
+            && !self.is_held()
+            && let (Ok(connection), Ok(lease)) =
+                (self.connections.clone().try_acquire_owned(), self.leases.clone().try_acquire_owned())
         {
             let per_destination = u16::try_from(limits::PER_DESTINATION).unwrap_or(u16::MAX);
             let Some((leased, file)) = outbox.lease(None, per_destination).await? else { return Ok(()) };
@@ -217,6 +242,35 @@ impl<W: World + Send + 'static> Courier<W> {
     }
 }
 
+/// However many: that there was something, and how often the admin said "now".
+async fn collapse(mut news: mpsc::Receiver<Event>, heard: watch::Sender<u64>) {
+    while let Some(event) = news.recv().await {
+        heard.send_modify(|hurries| *hurries += u64::from(event == Event::Hurry));
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn news_never_wait_for_who_hears_them() {
+        let (says, news) = mpsc::channel(1);
+        let (heard, mut hurries) = watch::channel(0);
+        let collapsing = tokio::spawn(collapse(news, heard));
+        let all = async {
+            for event in [Event::Due, Event::Hurry].repeat(100) {
+                says.send(event).await.unwrap();
+            }
+        };
+        timeout(Duration::from_secs(20), all).await.expect("nobody listens yet");
+        drop(says);
+        collapsing.await.unwrap();
+        assert!(hurries.changed().await.is_err() || *hurries.borrow() == 100);
+        assert_eq!(*hurries.borrow(), 100);
+    }
 }

@@ -9,7 +9,7 @@ pub const REPLY_LINES: usize = 128;
 /// Bytes of one reply that are kept.
 pub const REPLY: usize = 16 * 1024;
 /// Bytes of a far server's words that go into the journal, a notice or a list.
-pub const WORDS: usize = 800;
+pub const WORDS: usize = 512;
 /// Recipients of one transaction: every server must take so many (RFC 5321 §4.5.3.1.8).
 pub const RECIPIENTS: usize = 100;
 
@@ -107,5 +107,9 @@ pub const NOTICE_RETRY: Duration = Duration::from_secs(300);
 pub const NOTICE_GIVE_UP: i64 = 10 * 86_400;
 /// Seconds a destination rests when as many connections as it may have are running.
 pub const BUSY: i64 = 1;
+/// Time until a report that the disk did not take is made again; it doubles, up to the second.
+pub const RECORD_RETRY: Duration = Duration::from_secs(1);
+/// Between two such reports, at most.
+pub const RECORD_RETRY_MOST: Duration = Duration::from_secs(30);
 /// Seconds between two questions for something due, when nothing says that there is.
 pub const LOOK: i64 = 30;

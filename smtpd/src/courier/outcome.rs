@@ -72,7 +72,9 @@ fn given_up(last: Said) -> Said {
 }
 
 fn hears(outgoing: &Outgoing, one: &OutgoingRecipient, kind: Kind) -> bool {
-    outgoing.sender.is_some() && !outgoing.passed_on && dsn::is_wanted(kind, notify(one))
+    // Of what an alias passed on, the postmaster hears that it failed: nobody else here knows of it.
+    let is_known_here = !outgoing.passed_on || kind == Kind::Failure;
+    outgoing.sender.is_some() && is_known_here && dsn::is_wanted(kind, notify(one))
 }
 
 /// NOTIFY as the keeper has it.
@@ -165,7 +167,7 @@ pub fn why(said: &Said) -> Why {
 fn bounded(words: &str) -> String {
     let mut out = String::new();
     for c in words.chars().map(|c| if c.is_control() { '?' } else { c }) {
-        if out.len() + c.len_utf8() > spool::edges::outbox::limits::WORDS {
+        if out.len() + c.len_utf8() > limits::WORDS {
             break;
         }
         out.push(c);
@@ -236,7 +238,11 @@ mod tests {
         assert_eq!(one(None, ALL, taken(), at(1)), done(true));
         let passed_on = Outgoing { passed_on: true, ..outgoing(ANNA, &[None]) };
         let after = states(&passed_on, &[(0, refused())], at(1)).remove(0).1;
-        assert_eq!(after, done(false), "never to a stranger whose letter an alias passed on");
+        assert!(matches!(after, State::Untold { delivered: false, .. }), "the postmaster hears what an alias lost");
+        let passed_on = Outgoing { passed_on: true, ..outgoing(ANNA, &[ALL]) };
+        assert_eq!(states(&passed_on, &[(0, taken())], at(1)).remove(0).1, done(true), "no stranger hears");
+        let bounce = Outgoing { passed_on: true, ..outgoing(None, &[None]) };
+        assert_eq!(states(&bounce, &[(0, refused())], at(1)).remove(0).1, done(false), "no bounce of a bounce");
     }
 
     #[test]
@@ -301,7 +307,7 @@ mod tests {
             let fate = Fate::Deferred(Why { words, ..because(4, 2, 0) });
             match one(ANNA, None, fate, at(now)) {
                 State::Waiting { last: Some(last), .. } | State::Untold { last, .. } => {
-                    prop_assert!(last.words.len() <= spool::edges::outbox::limits::WORDS);
+                    prop_assert!(last.words.len() <= limits::WORDS);
                     prop_assert!(!last.words.chars().any(char::is_control));
                 }
                 other => prop_assert!(false, "{other:?}"),

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use super::dsn::{self, About, Facts};
 use super::limits;
 use super::outcome::{self, Due};
+use super::passing;
 use super::reach::World;
 use super::session::Return;
 use super::trip::Trip;
@@ -55,7 +56,7 @@ pub async fn told<W: World + Send + 'static>(
         drop(connection);
         let _ = timeout(limits::NOTICE_RETRY, trip.drain.clone().wait_for(|drain| *drain)).await;
     }
-    trip.outbox.report(leased.lease, states).await.map(drop)
+    trip.report(leased.lease, states).await
 }
 
 /// Those that no notice is about: nobody wants to hear of them.
@@ -77,8 +78,8 @@ pub async fn deposit<W: World + Send + 'static>(
     text: &[u8],
 ) -> Told {
     let Some(notice) = notice(trip, outgoing, due, text) else { return Told::Nobody };
-    let Some(to) = &outgoing.sender else { return Told::Nobody };
-    let targets = match trip.keeper.recipient(due.transaction, to, Size::Said(notice.len() as u64)).await {
+    let Some(to) = passing::listener(outgoing, &trip.courier.domain) else { return Told::Nobody };
+    let targets = match trip.keeper.recipient(due.transaction, &to, Size::Said(notice.len() as u64)).await {
         Ok(Recipient::Known(targets)) => targets,
         Ok(Recipient::Unknown | Recipient::NotLocal | Recipient::Remote { .. } | Recipient::Forwarded { .. }) => {
             return Told::Nobody;
@@ -136,11 +137,12 @@ fn notice<W>(trip: &Trip<W>, outgoing: &Outgoing, due: &Due, text: &[u8]) -> Opt
         })
         .collect();
     let id: String = due.transaction.0.iter().map(|byte| format!("{byte:02x}")).collect();
+    let to = passing::listener(outgoing, &trip.courier.domain);
     let facts = Facts {
         host: &trip.courier.house.hello,
         domain: &trip.courier.domain,
         id: &id,
-        sender: outgoing.sender.as_deref(),
+        sender: to.as_deref(),
         envelope_id: outgoing.envelope_id.as_deref(),
         ret: outgoing.full.map(|full| if full { Return::Full } else { Return::Headers }),
         queued: outgoing.queued,

@@ -20,11 +20,11 @@ use super::lanes::{Go, Went};
 use super::limits;
 use super::link::Link;
 use super::outcome::{self, Attempt};
+use super::passing;
 use super::reach::{self, Wish, World};
 use super::schedule;
 use super::session::Extensions;
 use super::tell;
-use crate::authors::{self, Authors};
 use crate::peers::Keeper;
 
 /// The means of one trip.
@@ -62,6 +62,13 @@ impl<W: World + Send + 'static> Drop for Place<'_, W> {
             None => lanes.broken_off(self.destination),
         }
     }
+}
+
+/// Whether a lease ends with a record.
+#[derive(Debug, Clone, Copy)]
+enum Ends {
+    Now,
+    Not,
 }
 
 /// A letter that is leased, and open.
@@ -112,6 +119,11 @@ impl<W: World + Send + 'static> Trip<W> {
         let destination = leased.destination.clone();
         let (mut next, mut ready, mut went) = (Some((leased, file)), None, Went::Well);
         while let Some((leased, file)) = next.take() {
+            if *self.drain.borrow() {
+                // It is due again with the next courier.
+                self.report(leased.lease, Vec::new()).await?;
+                break;
+            }
             let now = wire::date::now();
             let go = self.courier.lanes().letter(&destination, now);
             if let Go::NotBefore(until) = go {
@@ -126,7 +138,7 @@ impl<W: World + Send + 'static> Trip<W> {
             if let Some(fate) = nowhere {
                 self.the_same_for_all(&destination, &fate).await?;
             }
-            if ready.as_ref().is_some_and(Ready::is_good) {
+            if ready.as_ref().is_some_and(Ready::is_good) && !*self.drain.borrow() && !self.courier.is_held() {
                 let per_destination = u16::try_from(limits::PER_DESTINATION).unwrap_or(u16::MAX);
                 next = self.outbox.lease(Some(destination.clone()), per_destination).await?;
             }
@@ -142,6 +154,9 @@ impl<W: World + Send + 'static> Trip<W> {
     async fn the_same_for_all(&self, destination: &str, fate: &Fate) -> Result<(), Down> {
         let per_destination = u16::try_from(limits::PER_DESTINATION).unwrap_or(u16::MAX);
         for _ in 0..limits::SAME_FATE {
+            if *self.drain.borrow() || self.courier.is_held() {
+                break;
+            }
             let next = self.outbox.lease(Some(destination.to_owned()), per_destination).await?;
             let Some((leased, file)) = next else { break };
             // Its text is of use in a notice only.
@@ -193,7 +208,9 @@ impl<W: World + Send + 'static> Trip<W> {
                 // Of a letter that asks for more than others it says nothing about them.
                 return (fates, false, (later && !require_tls).then_some(fate));
             }
-            let Some(current) = ready.as_mut() else { return (Vec::new(), false, None) };
+            let Some(current) = ready.as_mut().filter(|_| !*self.drain.borrow()) else {
+                return (Vec::new(), false, None);
+            };
             let notifies = current.link.extensions().notifications;
             let fates = self.send(current, leased, bytes).await;
             // A far server ends a connection that was idle or much used when it likes: no failure of this letter's.
@@ -232,10 +249,10 @@ impl<W: World + Send + 'static> Trip<W> {
             Err(why) => return all(leased, &Fate::Failed(why)),
         };
         let text = converted.as_deref().unwrap_or(bytes);
-        let signatures = if outgoing.passed_on { self.seal(text) } else { self.signatures(text).await };
+        let signatures = if outgoing.passed_on { self.seal(text) } else { self.signatures(outgoing, text).await };
         let size = (signatures.len() + text.len()) as u64;
         let eight_bit = converted.is_none() && outgoing.eight_bit;
-        let sender = self.sender(outgoing);
+        let sender = self.sender(outgoing, text);
         let made = match envelope::addressed(leased, sender.as_deref(), (size, eight_bit), ready.link.extensions()) {
             Ok(made) => made,
             Err(why) => return all(leased, &Fate::Failed(why)),
@@ -248,22 +265,14 @@ impl<W: World + Send + 'static> Trip<W> {
         all
     }
 
-    /// MAIL FROM. Of what is passed on, one of ours, so that the far server finds our SPF record and a bounce its way.
-    fn sender(&self, outgoing: &Outgoing) -> Option<String> {
-        let sender = outgoing.sender.as_ref()?;
+    fn sender(&self, outgoing: &Outgoing, text: &[u8]) -> Option<String> {
         let today = u32::try_from(wire::date::now() / 86_400).unwrap_or(0);
-        let rewritten = sender
-            .rsplit_once('@')
-            .filter(|_| outgoing.passed_on)
-            .and_then(|(local, domain)| self.courier.rewriter.forward(local, domain, today));
-        rewritten.or_else(|| Some(sender.clone()))
+        passing::sender(outgoing, text, &self.courier.rewriter, &self.courier.domain, today)
     }
 
-    /// DKIM, for the domain in From. Without a key, or of what no signature fits, a letter leaves as it is. So does what
-    /// is passed on: it is a stranger's, and whoever wrote one of our names into its From would have our word for it.
-    async fn signatures(&self, text: &[u8]) -> String {
-        let Authors::These(authors) = authors::of(text) else { return String::new() };
-        let domain = authors.first().map(|author| author.domain().to_lowercase()).unwrap_or_default();
+    /// DKIM. Without a key, or of what no signature fits, a letter leaves as it is.
+    async fn signatures(&self, outgoing: &Outgoing, text: &[u8]) -> String {
+        let Some(domain) = passing::signing_domain(outgoing, text) else { return String::new() };
         let Some(signers) = self.courier.signers(&domain) else {
             warn!(domain, "a letter leaves unsigned: `domains` in the configuration does not name its domain");
             return String::new();
@@ -288,26 +297,57 @@ impl<W: World + Send + 'static> Trip<W> {
         })
     }
 
-    /// Writes down what became of it; before that, its sender hears that it waits.
+    /// Writes down what became of it; then its sender hears that it waits.
     async fn conclude(&self, open: &Open, fates: Vec<(u16, Fate)>, far_notifies: bool) -> Result<(), Down> {
         let (leased, now) = (&open.leased, wire::date::now());
         log(leased, &fates);
-        let mut states = outcome::states(&leased.outgoing, &fates, Attempt { now, jitter: random(), far_notifies });
+        let states = outcome::states(&leased.outgoing, &fates, Attempt { now, jitter: random(), far_notifies });
         let mut after = leased.outgoing.clone();
         apply(&mut after, &states);
-        for due in outcome::due(leased.letter, &after, &leased.recipients, now) {
-            let late = due.then.iter().all(|(_, state)| matches!(state, State::Waiting { .. }));
-            let text = open.bytes.as_deref().unwrap_or_default();
-            // What is decided is told under a lease of its own, once the decision is durable.
-            if late && tell::deposit(self, leased.letter, &after, &due, text).await == tell::Told::Yes {
-                states.retain(|(number, _)| !due.recipients.contains(number));
-                states.extend(due.then);
+        // What is decided is told under a lease of its own, once the decision is durable.
+        let mut late = outcome::due(leased.letter, &after, &leased.recipients, now);
+        late.retain(|due| due.then.iter().all(|(_, state)| matches!(state, State::Waiting { .. })));
+        if late.is_empty() {
+            return self.report(leased.lease, states).await;
+        }
+        // A notice takes its time, and a delivery without a record is made again.
+        self.record(leased.lease, states, Ends::Not).await?;
+        let (text, mut told) = (open.bytes.as_deref().unwrap_or_default(), Vec::new());
+        for due in late {
+            if tell::deposit(self, leased.letter, &after, &due, text).await == tell::Told::Yes {
+                told.extend(due.then);
             }
         }
-        if !self.outbox.report(leased.lease, states).await? {
-            warn!(letter = %leased.letter, "the disk took no record of a delivery; it may be made again");
+        self.report(leased.lease, told).await
+    }
+
+    /// The last of a lease.
+    ///
+    /// # Errors
+    /// [`Down`].
+    pub async fn report(&self, lease: u64, states: Vec<(u16, State)>) -> Result<(), Down> {
+        self.record(lease, states, Ends::Now).await
+    }
+
+    /// Until the disk takes it: what is not written down would be sent again, and again. Meanwhile nothing new is begun.
+    async fn record(&self, lease: u64, states: Vec<(u16, State)>, ends: Ends) -> Result<(), Down> {
+        let (mut wait, mut holds) = (limits::RECORD_RETRY, None);
+        loop {
+            let recorded = match ends {
+                Ends::Now => self.outbox.report(lease, states.clone()).await?,
+                Ends::Not => self.outbox.note(lease, states.clone()).await?,
+            };
+            if recorded {
+                return Ok(());
+            }
+            holds.get_or_insert_with(|| self.courier.hold());
+            warn!(lease, "the disk takes no record of what was sent; until it does, nothing more is sent");
+            tokio::select! {
+                () = self.outbox.closed() => return Err(Down),
+                () = tokio::time::sleep(wait) => {}
+            }
+            wait = (wait * 2).min(limits::RECORD_RETRY_MOST);
         }
-        Ok(())
     }
 }
 

@@ -32,6 +32,10 @@ pub mod limits {
     pub const POLICIES: usize = 1_000;
     /// Bytes of a policy that is kept: hosts of the largest houses need a tenth of this.
     pub const POLICY: usize = 4 * 1024;
+    /// Bytes of recipients in one packet of this edge (64 KiB), beside the rest of a letter.
+    pub const PACKET: usize = 56 * 1_024;
+    /// Bytes of a recipient or its state in a packet, beside its texts.
+    pub const OVERHEAD: usize = 64;
 }
 
 /// What was said of a recipient last, by a far server or by the courier.
@@ -45,6 +49,12 @@ pub struct Said {
     pub words: String,
     /// Seconds since 1970.
     pub at: i64,
+}
+
+impl Said {
+    fn host(&self) -> usize {
+        self.by.as_ref().map_or(0, |(host, _)| host.len())
+    }
 }
 
 /// Where a recipient stands.
@@ -82,16 +92,22 @@ impl State {
         Self::Waiting { failures: 0, due, delay_told: false, last: None }
     }
 
-    fn is_bounded(&self) -> bool {
-        let said = match self {
+    const fn said(&self) -> Option<&Said> {
+        match self {
             Self::Waiting { last, .. } => last.as_ref(),
             Self::Untold { last, .. } => Some(last),
             Self::Done { .. } => None,
-        };
-        said.is_none_or(|said| {
-            let host = said.by.as_ref().map_or(0, |(host, _)| host.len());
-            said.words.len() <= limits::WORDS && host <= super::limits::ADDRESS
-        })
+        }
+    }
+
+    fn is_bounded(&self) -> bool {
+        self.said().is_none_or(|said| said.words.len() <= limits::WORDS && said.host() <= super::limits::ADDRESS)
+    }
+
+    /// At most so many bytes in a packet or a record.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        limits::OVERHEAD + self.said().map_or(0, |said| said.words.len() + said.host())
     }
 }
 
@@ -113,6 +129,21 @@ impl OutgoingRecipient {
     #[must_use]
     pub fn destination(&self) -> String {
         self.address.rsplit_once('@').map_or("", |(_, domain)| domain).to_lowercase()
+    }
+
+    fn weight(&self) -> usize {
+        self.address.len() + self.original.as_ref().map_or(0, String::len) + self.state.weight()
+    }
+
+    /// Its place only.
+    fn emptied(&mut self) {
+        let state = match self.state {
+            State::Waiting { failures, due, delay_told, .. } => {
+                State::Waiting { failures, due, delay_told, last: None }
+            }
+            State::Untold { delivered, .. } | State::Done { delivered } => State::Done { delivered },
+        };
+        *self = Self { address: String::new(), original: None, notify: None, state };
     }
 }
 
@@ -174,11 +205,44 @@ pub struct Leased {
     pub letter: LetterId,
     /// Where to; empty when its sender is to be told.
     pub destination: String,
-    /// Everything about it.
+    /// Everything about it; of recipients that this is not about, the place only.
     pub outgoing: Outgoing,
     /// The recipients this is about, by number: those that are due at one destination, or those whose sender is still
     /// to be told.
     pub recipients: Vec<u16>,
+}
+
+impl Leased {
+    /// No more than a packet holds, but at least one recipient: the others are due still, under a lease of their own.
+    #[must_use]
+    pub fn fitting(mut self) -> Self {
+        let (mut room, all) = (limits::PACKET, &mut self.outgoing.recipients);
+        self.recipients.retain(|number| {
+            let left = all.get(usize::from(*number)).and_then(|one| room.checked_sub(one.weight()));
+            room = left.unwrap_or(room);
+            left.is_some()
+        });
+        let others = all.iter_mut().zip(0u16..).filter(|(_, number)| !self.recipients.contains(number));
+        others.for_each(|(one, _)| one.emptied());
+        self
+    }
+}
+
+/// States in packets that hold them; at least one.
+fn parts(states: Vec<(u16, State)>) -> Vec<Vec<(u16, State)>> {
+    let (mut parts, mut room) = (vec![Vec::new()], limits::PACKET);
+    for (number, state) in states {
+        let weight = state.weight();
+        if weight > room {
+            parts.push(Vec::new());
+            room = limits::PACKET;
+        }
+        room = room.saturating_sub(weight);
+        if let Some(part) = parts.last_mut() {
+            part.push((number, state));
+        }
+    }
+    parts
 }
 
 /// From `courier` to the keeper.
@@ -187,8 +251,9 @@ pub enum Request {
     /// The letter that has been due longest, of a destination of which fewer than so many are leased, and which does
     /// not rest; or of this one only, resting or not.
     Lease { only: Option<String>, per_destination: u16 },
-    /// What became of some of a lease's recipients; those not named stay as they were. The lease ends.
-    Report { lease: u64, states: Vec<(u16, State)> },
+    /// What became of some of a lease's recipients; those not named stay as they were. The lease `ends` with it, or more
+    /// follows.
+    Report { lease: u64, states: Vec<(u16, State)>, ends: bool },
     /// Nothing is leased of that destination until then.
     Rest { destination: String, until: i64 },
     /// Some of the MTA-STS policies that are kept, behind that domain.
@@ -204,7 +269,7 @@ pub enum Reply {
     Leased(Option<Box<Leased>>),
     /// To `Report`: it is durable.
     Recorded,
-    /// To `Report`: the disk took nothing; the lease has ended, and the letter is due again.
+    /// To `Report`: the disk took nothing; the lease goes on, and the report is to be made again.
     NotRecorded,
     /// To `Rest`.
     Resting,
@@ -249,16 +314,33 @@ impl Outbox {
         }
     }
 
-    /// Reports; whether it is durable.
+    /// Reports, and ends the lease; whether it is durable. If not, the lease goes on, and the same may be reported again.
     ///
     /// # Errors
     /// [`Down`]; what becomes of the letter is then decided by what the journal holds.
     pub async fn report(&self, lease: u64, states: Vec<(u16, State)>) -> Result<bool, Down> {
-        match self.0.call(Request::Report { lease, states }, NONE).await?.0 {
-            Reply::Recorded => Ok(true),
-            Reply::NotRecorded => Ok(false),
-            _ => Err(Down),
+        self.say(lease, states, true).await
+    }
+
+    /// As [`Self::report`], and the lease goes on.
+    ///
+    /// # Errors
+    /// [`Down`].
+    pub async fn note(&self, lease: u64, states: Vec<(u16, State)>) -> Result<bool, Down> {
+        self.say(lease, states, false).await
+    }
+
+    async fn say(&self, lease: u64, states: Vec<(u16, State)>, ends: bool) -> Result<bool, Down> {
+        let mut parts = parts(states).into_iter().peekable();
+        while let Some(states) = parts.next() {
+            let ends = ends && parts.peek().is_none();
+            match self.0.call(Request::Report { lease, states, ends }, NONE).await?.0 {
+                Reply::Recorded => {}
+                Reply::NotRecorded => return Ok(false),
+                _ => return Err(Down),
+            }
         }
+        Ok(true)
     }
 
     /// Lets a destination rest.

@@ -1,6 +1,6 @@
 //! What `Deposit` and `Queue` share: recipients, rooms, and the one transaction over all recipients.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::commit::{NotTaken, With};
 use crate::edges::outbox::Outgoing;
+use crate::edges::outbox::limits::RECIPIENTS;
 use crate::edges::{Delivered, Moment, NewLetter, Recipient, Size, Target, limits};
 use crate::index::plan::{self, Arrival};
 use crate::index::{Index, normal_address};
@@ -29,8 +30,13 @@ use super::reserve::{self, Open, Rooms};
 pub struct Delivering {
     house: Arc<House>,
     open: Open,
+    /// Recipients elsewhere of each transaction, aliases by what they lead to.
+    elsewhere: HashMap<TransactionId, usize>,
     hands: Arc<Semaphore>,
 }
+
+/// Transactions whose recipients elsewhere are counted at a time: more than sessions at once.
+const COUNTED: usize = 4_096;
 
 /// A Deliver that the table has let through.
 struct Work {
@@ -48,7 +54,7 @@ impl Delivering {
     #[must_use]
     pub fn new(house: Arc<House>, hands: Arc<Semaphore>) -> Self {
         let open = Open::new(&house.reserved);
-        Self { house, open, hands }
+        Self { house, open, elsewhere: HashMap::new(), hands }
     }
 
     /// What all edges share.
@@ -80,8 +86,27 @@ impl Delivering {
         })
     }
 
+    /// What is said of a recipient, unless a letter would leave for more than one may have, with all that aliases lead to.
+    pub fn counted(&mut self, transaction: TransactionId, address: &str, found: Recipient) -> Recipient {
+        let more = match &found {
+            Recipient::Remote { .. } => 1,
+            Recipient::Forwarded { .. } => posting::forwards(&self.house.committer.lock().index, address),
+            _ => return found,
+        };
+        if self.elsewhere.len() >= COUNTED {
+            self.elsewhere.clear();
+        }
+        let all = self.elsewhere.entry(transaction).or_default();
+        if *all + more > RECIPIENTS {
+            return Recipient::Separately;
+        }
+        *all += more;
+        found
+    }
+
     /// RSET.
     pub fn abandon(&mut self, transaction: TransactionId) {
+        self.elsewhere.remove(&transaction);
         drop(self.open.end(transaction));
     }
 
@@ -116,6 +141,7 @@ impl Delivering {
         reply: fn(Delivered) -> R,
     ) -> Result<(), Breach> {
         let rooms = self.open.end(transaction);
+        self.elsewhere.remove(&transaction);
         let leaving = leaving.and_then(|leaving| Some((leaving, pipes.pop()?)));
         if letters.len() > limits::LETTERS || letters.len() != pipes.len() {
             return Err(Breach("as many pipes as letters, and not too many"));

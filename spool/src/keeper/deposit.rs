@@ -35,7 +35,8 @@ impl Service for Deposit {
         match request {
             Request::Recipient { transaction, address, size } if with.is_empty() => {
                 let found = self.0.recipient(transaction, &address, size)?;
-                asked.reply(0, Reply::Recipient(posting::way_back(self.0.house(), &address, found)));
+                let found = posting::way_back(self.0.house(), &address, found);
+                asked.reply(0, Reply::Recipient(self.0.counted(transaction, &address, found)));
             }
             Request::Deliver { transaction, begun, letters } => {
                 self.0.deliver(asked, (transaction, begun), letters, with, Reply::Delivered)?;

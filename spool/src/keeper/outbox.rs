@@ -27,6 +27,10 @@ use super::line::{Along, Asked, Breach, Line, Service};
 
 /// Longest sleep between looks at the clock, which may be set meanwhile.
 const LOOK: Duration = Duration::from_secs(30);
+/// Bytes of journal that the record of one recipient takes, at the most that couriers say.
+const RECORDED: usize = 1_024;
+/// Recipients whose record is sure to be taken when one more letter is leased; more of them come in several records.
+const RECIPIENTS_SURE: usize = 20;
 
 /// Bytes of policies in one packet.
 const SHARE: usize = 24 * 1024;
@@ -116,7 +120,12 @@ impl Outbox {
 
     /// What is to be leased next, and the entry it rests on.
     fn find(&self, only: Option<&str>, per_destination: u16, at: i64) -> (Option<Leased>, u64) {
-        let core = self.house.committer.lock();
+        let mut core = self.house.committer.lock();
+        // What could not be written down would be sent again and again.
+        let recipients: usize = self.leases.values().map(|lease| lease.recipients.len()).sum();
+        if !core.has_room((recipients + RECIPIENTS_SURE) * RECORDED) {
+            return (None, core.sequence);
+        }
         let waiting = core.index.waiting();
         let busy = |destination: &str| {
             let running = self.running.get(destination).copied().unwrap_or(0);
@@ -134,7 +143,8 @@ impl Outbox {
         let leased = found.and_then(|(letter, destination)| {
             let outgoing = waiting.get(letter)?.clone();
             let recipients = waiting.recipients(letter, destination, at);
-            Some(Leased { lease: self.next, letter, outgoing, recipients, destination: destination.to_owned() })
+            let leased = Leased { lease: self.next, letter, outgoing, recipients, destination: destination.to_owned() };
+            Some(leased.fitting())
         });
         (leased, core.sequence)
     }
@@ -162,8 +172,8 @@ impl Outbox {
         }
     }
 
-    fn report(&mut self, lease: u64, states: Vec<(u16, State)>, asked: Asked<Reply, Event>) -> Result<(), Breach> {
-        let lease = self.leases.remove(&lease).ok_or(Breach("a report about nothing leased"))?;
+    fn end(&mut self, lease: u64) {
+        let Some(lease) = self.leases.remove(&lease) else { return };
         self.taken.remove(&(lease.letter, lease.destination.clone()));
         if let Some(running) = self.running.get_mut(&lease.destination) {
             *running -= 1;
@@ -171,6 +181,24 @@ impl Outbox {
                 self.running.remove(&lease.destination);
             }
         }
+    }
+
+    fn report(
+        &mut self,
+        (number, ends): (u64, bool),
+        states: Vec<(u16, State)>,
+        asked: Asked<Reply, Event>,
+    ) -> Result<(), Breach> {
+        let (after, reply) = self.record(number, states)?;
+        if ends && matches!(reply, Reply::Recorded) {
+            self.end(number);
+        }
+        asked.reply(after, reply);
+        Ok(())
+    }
+
+    fn record(&self, lease: u64, states: Vec<(u16, State)>) -> Result<(u64, Reply), Breach> {
+        let lease = self.leases.get(&lease).ok_or(Breach("a report about nothing leased"))?;
         let committer = &self.house.committer;
         let mut core = committer.lock();
         // Dropped by the admin meanwhile: there is nothing left to note.
@@ -178,22 +206,21 @@ impl Outbox {
             for (recipient, state) in &states {
                 let before = outgoing.recipients.get(usize::from(*recipient)).map(|one| &one.state);
                 let leased = lease.recipients.contains(recipient) && is_bounded(state);
-                if !(leased && before.is_some_and(|before| may_follow(before, state))) {
+                // The same again: a report whose other half was not taken comes whole once more.
+                if !(leased && before.is_some_and(|before| before == state || may_follow(before, state))) {
                     return Err(Breach("a fate that cannot be"));
                 }
             }
         }
         if states.is_empty() || core.index.waiting().get(lease.letter).is_none() {
-            asked.reply(core.sequence, Reply::Recorded);
-            return Ok(());
+            return Ok((core.sequence, Reply::Recorded));
         }
         // It frees room: the letter's file, in the end.
         let record = Record::Fates { letter: lease.letter, states };
         match committer.take(&mut core, vec![record], &With { letters: &[], frees: true }) {
-            Ok(after) => asked.reply(after, Reply::Recorded),
-            Err(_) => asked.reply(core.sequence, Reply::NotRecorded),
+            Ok(after) => Ok((after, Reply::Recorded)),
+            Err(_) => Ok((core.sequence, Reply::NotRecorded)),
         }
-        Ok(())
     }
 
     fn rest(&mut self, destination: String, until: i64) -> Result<(), Breach> {
@@ -289,7 +316,7 @@ impl Service for Outbox {
         }
         match request {
             Request::Lease { only, per_destination } => self.lease(only.as_deref(), per_destination, asked),
-            Request::Report { lease, states } => self.report(lease, states, asked),
+            Request::Report { lease, states, ends } => self.report((lease, ends), states, asked),
             Request::Rest { destination, until } => {
                 self.rest(destination, until)?;
                 asked.reply(0, Reply::Resting);

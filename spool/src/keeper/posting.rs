@@ -96,9 +96,14 @@ pub fn passed_on(house: &House, mut posted: Posted) -> Result<Leaving, Breach> {
     let back =
         back.into_iter().filter_map(|one| Some(PostedTo { address: sender_behind(house, &one.address)?, ..one }));
     let back: Vec<PostedTo> = back.collect();
+    // Nothing else: whoever took over `mx` could send anything to anybody.
+    let all_forward = aliases.iter().all(|one| forwards(&core.index, &one.address) > 0);
     let expanded = with_aliases(&core.index, aliases);
     posted.recipients = back.into_iter().chain(expanded).collect();
-    if !posted.recipients.iter().all(|one| leaves(house, &core.index, &one.address)) || !is_bounded(&posted) {
+    if !all_forward
+        || !posted.recipients.iter().all(|one| leaves(house, &core.index, &one.address))
+        || !is_bounded(&posted)
+    {
         tracing::warn!("an alias that passes mail on has changed meanwhile, or leads to too many; try again");
         posted.recipients.clear();
     }
@@ -112,6 +117,11 @@ fn is_bounded(posted: &Posted) -> bool {
         && posted.sender.as_ref().is_none_or(address)
         && parameter(&posted.envelope_id)
         && posted.recipients.iter().all(|one| address(&one.address) && parameter(&one.original))
+}
+
+/// To how many addresses elsewhere that address passes mail on.
+pub fn forwards(index: &Index, address: &str) -> usize {
+    normal_address(address).map_or(0, |alias| index.forwards(&alias).len())
 }
 
 fn leaves(house: &House, index: &Index, address: &str) -> bool {

@@ -48,7 +48,8 @@ impl Service for Queue {
             }
             Request::Recipient { transaction, address, size } if with.is_empty() => {
                 let found = self.delivering.recipient(transaction, &address, size)?;
-                asked.reply(0, Reply::Recipient(posting::elsewhere(self.seat.house(), found)));
+                let found = posting::elsewhere(self.seat.house(), found);
+                asked.reply(0, Reply::Recipient(self.delivering.counted(transaction, &address, found)));
             }
             Request::Deliver { transaction, begun, letters } => {
                 let pipes = u32::try_from(with.len()).unwrap_or(u32::MAX);

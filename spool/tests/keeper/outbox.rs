@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use filter_sandbox::edge::Edge;
+use spool::edges::admin;
 use spool::edges::outbox::{Event, Leased, Outbox, Said, State};
 use spool::edges::pipe::LetterPipe;
 use spool::edges::queue::{Posted, PostedTo, Queue};
@@ -130,7 +131,7 @@ fn what_was_leased_by_a_courier_that_died_is_due_again() {
             assert_eq!((one.destination.as_str(), &one.recipients), ("", &vec![1]));
             assert_eq!((two.destination.as_str(), &two.recipients), ("far.test", &vec![2]));
             let states: Vec<_> = two.outgoing.recipients.into_iter().map(|one| one.state).collect();
-            assert_eq!(states[..2], [DONE, untold.clone()]);
+            assert_eq!(states[..2], [DONE, State::Done { delivered: false }], "of the others no words");
             assert_eq!(lease(&outbox).await, None);
         }
         assert!(house.stop());
@@ -256,6 +257,165 @@ fn who_asks_for_what_he_may_not_is_dropped() {
         assert!(outbox.report(leased.lease, vec![(foreign, DONE)]).await.is_err(), "not leased");
         outbox.closed().await;
         assert!(house.stop());
+    });
+}
+
+/// 64 octets before the @, 255 behind.
+fn longest(number: usize) -> String {
+    let labels = format!("{}.{}.{}.{}", "a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(63));
+    format!("{number:064}@{labels}")
+}
+
+/// First later, with the longest words; then never; then told.
+fn next_state(leased: &Leased, number: u16) -> (u16, State) {
+    let last = Said { by: Some(("h".repeat(320), 450)), ..said(&"w".repeat(1_024)) };
+    let state = match leased.outgoing.recipients[usize::from(number)].state {
+        State::Waiting { failures: 0, due, .. } => {
+            State::Waiting { failures: 1, due, delay_told: true, last: Some(last) }
+        }
+        State::Waiting { .. } => State::Untold { delivered: false, last },
+        State::Untold { .. } | State::Done { .. } => State::Done { delivered: false },
+    };
+    (number, state)
+}
+
+#[test]
+fn what_fits_no_packet_goes_in_several() {
+    run(async {
+        let folder = Folder::new();
+        let mut house = Running::start(&folder.0);
+        let (outbox, _news) = courier(&mut house);
+        let anna = house.add("anna@home.test");
+        let queue = queue(&house, &anna).await;
+        // As many of the longest as a packet of a login holds, then as many as there may be.
+        for (count, original) in [(74, Some(format!("rfc822;{}", "x".repeat(493)))), (100, None)] {
+            let to = (0..count).map(|n| PostedTo { address: longest(n), original: original.clone(), notify: None });
+            let letter = Posted { recipients: to.collect(), ..posted("anna@home.test", &[]) };
+            assert_eq!(post(&house, &queue, transaction(), letter).await.unwrap(), Delivered::Durable);
+            let mut reported = 0;
+            while let Some(leased) = lease(&outbox).await {
+                assert!(!leased.recipients.is_empty());
+                for number in &leased.recipients {
+                    let one = &leased.outgoing.recipients[usize::from(*number)];
+                    assert_eq!((&one.address, &one.original), (&longest(usize::from(*number)), &original));
+                }
+                reported += leased.recipients.len();
+                let states = leased.recipients.iter().map(|number| next_state(&leased, *number));
+                assert!(outbox.report(leased.lease, states.collect()).await.unwrap());
+                let listed = house.ask_all(admin::Request::QueueList, |reply| {
+                    matches!(reply, admin::Reply::Queue { more: true, .. })
+                });
+                assert!(matches!(listed[..], [admin::Reply::Queue { .. }]));
+            }
+            assert_eq!(reported, 3 * count, "each: later, never, told");
+        }
+        assert!(house.stop());
+    });
+}
+
+const FULL: &str = "POSTERN_TEST_FULL_OUTBOX";
+
+#[test]
+fn a_report_that_a_full_disk_takes_not_is_made_again() {
+    if let Some(path) = std::env::var_os(FULL) {
+        return run(report_on_a_full_disk(path.into()));
+    }
+    let folder = Folder::new();
+    let name = "outbox::a_report_that_a_full_disk_takes_not_is_made_again";
+    let script = format!("mount -t tmpfs -o size=6m none \"$1\" && exec \"$2\" --exact {name}");
+    let status = std::process::Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script, "sh"])
+        .arg(&folder.0)
+        .arg(std::env::current_exe().unwrap())
+        .env(FULL, &folder.0)
+        .status()
+        .expect("unshare(1) of util-linux");
+    assert!(status.success());
+}
+
+async fn report_on_a_full_disk(root: std::path::PathBuf) {
+    let mut house = Running::start(&root);
+    let (outbox, _news) = courier(&mut house);
+    let anna = house.add("anna@home.test");
+    let queue = queue(&house, &anna).await;
+    for _ in 0..2 {
+        post(&house, &queue, transaction(), posted("anna@home.test", &["ben@far.test"])).await.unwrap();
+    }
+    let leased = lease(&outbox).await.unwrap();
+    let rest = root.join("rest");
+    let mut file = std::fs::File::create(&rest).unwrap();
+    while std::io::Write::write_all(&mut file, &[0; 4096]).is_ok() {}
+    let state = State::Waiting { failures: 1, due: 0, delay_told: false, last: Some(said(&"w".repeat(1_000))) };
+    let note = async || outbox.note(leased.lease, vec![(0, state.clone())]).await.unwrap();
+    let mut taken = 0;
+    while note().await {
+        taken += 1;
+        assert!(taken < 20_000, "the disk is not full");
+    }
+    assert!(!outbox.report(leased.lease, vec![(0, state.clone())]).await.unwrap());
+    assert_eq!(lease(&outbox).await, None, "what could not be written down is not begun");
+    drop(file);
+    std::fs::remove_file(rest).unwrap();
+    assert!(outbox.report(leased.lease, vec![(0, DONE)]).await.unwrap(), "the lease went on");
+    let other = lease(&outbox).await.unwrap();
+    assert_ne!(other.letter, leased.letter);
+    assert!(house.stop());
+}
+
+#[test]
+fn a_long_report_is_one_report() {
+    run(async {
+        let folder = Folder::new();
+        let mut house = Running::start(&folder.0);
+        let (outbox, _news) = courier(&mut house);
+        let anna = house.add("anna@home.test");
+        let queue = queue(&house, &anna).await;
+        let to: Vec<String> = (0..100).map(|n| format!("ben{n}@far.test")).collect();
+        let to: Vec<&str> = to.iter().map(String::as_str).collect();
+        post(&house, &queue, transaction(), posted("anna@home.test", &to)).await.unwrap();
+        let leased = lease(&outbox).await.unwrap();
+        assert_eq!(leased.recipients.len(), 100, "short ones go together");
+        let states: Vec<_> = leased.recipients.iter().map(|number| next_state(&leased, *number)).collect();
+        assert!(outbox.note(leased.lease, states.clone()).await.unwrap());
+        assert_eq!(lease(&outbox).await, None, "the lease goes on");
+        assert!(outbox.report(leased.lease, states).await.unwrap(), "the same again changes nothing");
+        let again = lease(&outbox).await.unwrap();
+        assert!(matches!(again.outgoing.recipients[0].state, State::Waiting { failures: 1, .. }));
+        assert!(
+            outbox.report(again.lease, again.recipients.iter().map(|number| (*number, DONE)).collect()).await.unwrap()
+        );
+        assert!(house.stop());
+    });
+}
+
+#[test]
+fn what_no_alias_leads_to_is_not_passed_on() {
+    run(async {
+        let folder = Folder::new();
+        let house = Running::start(&folder.0);
+        house.add("anna@home.test");
+        let add = |alias: &str, target: &str| {
+            house.ask(admin::Request::AliasAdd { alias: alias.into(), target: target.into() })
+        };
+        assert!(matches!(add("us@home.test", "ben@far.test"), admin::Reply::Done));
+        assert!(!matches!(add("ben@far.test", "ben@third.test"), admin::Reply::Done), "no alias of ours");
+        for bad in ["b en@far.test", "ben@[192.0.2.1]", "ben@far..test", &format!("{}@far.test", "b".repeat(65))] {
+            assert!(!matches!(add("us@home.test", bad), admin::Reply::Done), "{bad}");
+        }
+        for (to, taken) in [
+            (&["us@home.test"][..], true),
+            (&["anybody@far.test"], false),
+            (&["us@home.test", "anybody@far.test"], false),
+        ] {
+            let target = house.target(transaction(), "anna@home.test", 10).await;
+            let (end, writing) = sealing(&target, MESSAGE);
+            let letter = posted("stranger@third.test", to);
+            let outcome = house.deposit.pass_on(transaction(), Vec::new(), letter, &[end.as_fd()]).await.unwrap();
+            drop(end);
+            let _ = writing.await;
+            assert_eq!(outcome == Delivered::Durable, taken, "{to:?}");
+        }
+        assert_eq!(files_below(&folder.0.join("outgoing")).len(), 1);
     });
 }
 

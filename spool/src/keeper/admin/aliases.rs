@@ -45,9 +45,26 @@ fn elsewhere(house: &House, target: &str) -> Option<String> {
     (!ours && !domain.is_empty()).then(|| target.to_owned())
 }
 
+/// RFC 5321 §4.5.3.1.1, 4.5.3.1.2, without what nobody types into a command: quotes, literals.
+fn is_sendable(to: &str) -> bool {
+    let Some((local, domain)) = to.rsplit_once('@') else { return false };
+    let plain = |c: char| c.is_ascii_alphanumeric() || !c.is_ascii() || "!#$%&'*+-/=?^_`{|}~.".contains(c);
+    let label = |label: &str| {
+        let inner = |c: char| c.is_ascii_alphanumeric() || !c.is_ascii() || c == '-' || c == '_';
+        (1..=63).contains(&label.len()) && label.chars().all(inner) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    (1..=64).contains(&local.len())
+        && local.split('.').all(|atom| !atom.is_empty())
+        && local.chars().all(plain)
+        && normal_address(to).is_some()
+        && domain.len() <= 253
+        && domain.split('.').all(label)
+}
+
 fn pass_on(house: &House, alias: String, to: String) -> Outcome {
-    if to.len() > limits::ADDRESS {
-        return Err(format!("{to} is too long"));
+    must_be_ours(house, &alias)?;
+    if !is_sendable(&to) {
+        return Err(format!("{to} is not an address that mail can be sent to"));
     }
     {
         let core = house.committer.lock();

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::edges::admin::{QueuedInfo, Reply};
+use crate::edges::outbox::limits::PACKET;
 use crate::edges::outbox::{Outgoing, Said, State};
 use crate::index::Index;
 use crate::journal::record::Record;
@@ -30,7 +31,11 @@ pub(super) fn list(asked: &Asked) -> Reply {
 
 fn info(index: &Index, letter: LetterId, outgoing: &Outgoing) -> QueuedInfo {
     let profile = index.mailbox(outgoing.mailbox).map(|mailbox| mailbox.profile().address.clone());
-    let recipients = outgoing.recipients.iter().map(|one| (one.address.clone(), shortened(one.state.clone())));
+    // The addresses of a hundred, as long as they may be, are half a packet.
+    let weight: usize =
+        outgoing.recipients.iter().map(|one| one.address.len() + one.state.weight().min(2 * WORDS)).sum();
+    let words = if weight > PACKET { 0 } else { WORDS };
+    let recipients = outgoing.recipients.iter().map(|one| (one.address.clone(), shortened(one.state.clone(), words)));
     QueuedInfo {
         letter,
         mailbox: profile.unwrap_or_else(|| outgoing.mailbox.to_string()),
@@ -42,9 +47,10 @@ fn info(index: &Index, letter: LetterId, outgoing: &Outgoing) -> QueuedInfo {
     }
 }
 
-fn shortened(mut state: State) -> State {
+fn shortened(mut state: State, words: usize) -> State {
     let cut = |said: &mut Said| {
-        let end = (0..=said.words.len().min(WORDS)).rev().find(|at| said.words.is_char_boundary(*at));
+        said.by.take_if(|(host, _)| host.len() > words);
+        let end = (0..=said.words.len().min(words)).rev().find(|at| said.words.is_char_boundary(*at));
         said.words.truncate(end.unwrap_or(0));
     };
     match &mut state {
