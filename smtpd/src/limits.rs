@@ -17,6 +17,11 @@ pub const DOMAIN: usize = 255;
 /// Recipients of one transaction: the least a server must take (RFC 5321 §4.5.3.1.8); announced by LIMITS
 /// (RFC 9422).
 pub const RECIPIENTS: usize = 100;
+/// Octets of ORCPT (RFC 3461 §4.2).
+pub const ORCPT: usize = 500;
+/// Bytes of all addresses and ORCPTs of one transaction: they go to the keeper in one packet of 64 KiB. A hundred plain
+/// addresses of the longest fit.
+pub const RECIPIENT_BYTES: usize = 48 * 1024;
 /// Commands of one session; a peer that has more to say connects again.
 pub const COMMANDS: u32 = 10_000;
 /// Refused commands and recipients after which a session ends with 421.

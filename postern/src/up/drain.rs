@@ -11,6 +11,8 @@ use crate::edges::ROLES;
 
 /// How long sessions may finish what is under way.
 const SESSIONS: Duration = Duration::from_secs(10);
+/// How long the courier may wait for the answer to letters that it has sent: without it they go twice.
+const LETTERS: Duration = Duration::from_secs(25);
 /// How long the keeper may take to write what it holds.
 const KEEPER: Duration = Duration::from_secs(10);
 /// Between two looks.
@@ -25,7 +27,8 @@ pub async fn drain(roles: &mut Roles) {
     roles.close_doors();
     // Whose sessions `imapd-login` waits for: they say BYE there, as soon as no command of theirs runs.
     roles.drain(Role::OwnerZygote);
-    wait(roles, fronts(), SESSIONS).await;
+    wait(roles, fronts().filter(|role| !talks(*role)), SESSIONS).await;
+    wait(roles, [Role::Courier].into_iter(), LETTERS).await;
     // Nobody asks these any more, and none of them has anything to write.
     ROLES.iter().filter(|row| row.role != Role::Keeper).for_each(|row| roles.end(row.role));
     roles.drain(Role::Keeper);

@@ -199,7 +199,13 @@ impl<W: World + Send + 'static> Trip<W> {
         }
         loop {
             let reused = ready.is_some();
-            if let Err(fate) = self.connect(&leased.destination, leased.outgoing.require_tls, ready).await {
+            let mut drain = self.drain.clone();
+            let connected = tokio::select! {
+                connected = self.connect(&leased.destination, leased.outgoing.require_tls, ready) => connected,
+                // Nothing is lost with a connection that brought nothing yet.
+                _ = drain.wait_for(|drain| *drain) => return (Vec::new(), false, None),
+            };
+            if let Err(fate) = connected {
                 let fates = all(leased, &fate);
                 let later = matches!(fate, Fate::Deferred(_));
                 if later {

@@ -79,7 +79,9 @@ pub(super) fn answered(
         }
         Recipient::Remote { .. } => Reply::new(550, "5.1.1", "that address takes bounces only"),
         Recipient::NotLocal => Reply::new(550, "5.7.1", "that domain's mail is not taken here"),
-        Recipient::Separately => Reply::new(452, "4.5.3", "a mailbox of these is nearly full; send to each on its own"),
+        Recipient::Separately => {
+            Reply::new(452, "4.5.3", "too much for one message at once; send to the rest on their own")
+        }
         Recipient::OverQuota => Reply::new(452, "4.2.2", "that mailbox is full"),
         Recipient::NotNow => Reply::new(451, "4.3.0", "not at the moment, try again later"),
     };
@@ -100,7 +102,8 @@ fn accept(context: &Context, envelope: &Envelope, argument: &[u8]) -> Result<(Ad
     if address.is_international() && !envelope.parameters.international {
         return Err(Reply::new(553, "5.6.7", "an address beyond ASCII needs SMTPUTF8"));
     }
-    if envelope.recipients.len() >= limits::RECIPIENTS {
+    let known: usize = envelope.recipients.iter().map(|one| bytes(&one.address, &one.notify)).sum();
+    if envelope.recipients.len() >= limits::RECIPIENTS || known + bytes(&address, &notify) > limits::RECIPIENT_BYTES {
         return Err(too_many());
     }
     Ok((address, notify))
@@ -113,7 +116,8 @@ fn parameter(context: &Context, mut read: Notify, given: &Parameter<'_>) -> Resu
             let formed = value.split_once(';').is_some_and(|(kind, rest)| {
                 !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_graphic()) && parameters::is_xtext(rest, 500)
             });
-            if !formed {
+            // RFC 3461 §4.2: 500 octets, the type among them.
+            if !formed || value.len() > limits::ORCPT {
                 return Err(bad_arguments("ORCPT is type;address"));
             }
             read.original = Some(value.to_owned());
@@ -135,6 +139,10 @@ fn wants(value: &str) -> Result<(bool, bool, bool), Reply> {
     Ok((has("SUCCESS"), has("FAILURE"), has("DELAY")))
 }
 
+fn bytes(address: &Address, notify: &Notify) -> usize {
+    address.to_string().len() + notify.original.as_ref().map_or(0, String::len)
+}
+
 // All letters of a transaction travel in one packet to the keeper.
 fn fits(envelope: &Envelope, targets: &[Target]) -> bool {
     let known = envelope.targets();
@@ -145,4 +153,20 @@ fn fits(envelope: &Envelope, targets: &[Target]) -> bool {
 // RFC 5321 §4.5.3.1.10.
 fn too_many() -> Reply {
     Reply::new(452, "4.5.3", "too many recipients; send to the rest next")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hundred_of_the_longest_addresses_fit_a_packet() {
+        let labels = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61)].join(".");
+        let address = Address::parse(format!("{}@{labels}", "l".repeat(64)).as_bytes()).unwrap();
+        let mut notify = Notify::default();
+        assert!(limits::RECIPIENTS * bytes(&address, &notify) <= limits::RECIPIENT_BYTES);
+        notify.original = Some("x".repeat(limits::ORCPT));
+        let most = limits::RECIPIENT_BYTES / bytes(&address, &notify);
+        assert!((1..limits::RECIPIENTS).contains(&most), "with the longest ORCPTs fewer: {most}");
+    }
 }

@@ -94,9 +94,14 @@ impl Running {
 
     /// As an offline command starts it.
     pub fn with(root: &Path, disk: Disk, manner: Manner) -> Result<Self, String> {
-        let (ours, theirs, control, told) = ends();
         let mut start = start(EDGES.to_vec());
         start.manner = manner;
+        Self::from(root, disk, start)
+    }
+
+    /// As that start packet says.
+    pub fn from(root: &Path, disk: Disk, start: Start) -> Result<Self, String> {
+        let (ours, theirs, control, told) = ends();
         let keeper = Keeper::open(root, disk, &start).map_err(|error| error.to_string())?;
         let house = keeper.house().clone();
         let thread = std::thread::spawn(move || {

@@ -4,11 +4,13 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use filter_sandbox::edge::Edge;
+use spool::disk::Disk;
 use spool::edges::admin;
 use spool::edges::outbox::{Event, Leased, Outbox, Said, State};
 use spool::edges::pipe::LetterPipe;
 use spool::edges::queue::{Posted, PostedTo, Queue};
 use spool::edges::{Delivered, Down, Recipient};
+use spool::keeper::start::Outgoing;
 use spool::names::TransactionId;
 use tokio::sync::mpsc::Receiver;
 
@@ -310,6 +312,36 @@ fn what_fits_no_packet_goes_in_several() {
             assert_eq!(reported, 3 * count, "each: later, never, told");
         }
         assert!(house.stop());
+    });
+}
+
+#[test]
+fn aliases_count_as_what_they_lead_to() {
+    run(async {
+        let folder = Folder::new();
+        let mut start = crate::house::start(crate::house::EDGES.to_vec());
+        start.outgoing = Some(Outgoing { generation: 1, public_key: "age1".into(), srs_key: [7; 32] });
+        let house = Running::from(&folder.0, Disk::default(), start).unwrap();
+        let anna = house.add("anna@home.test");
+        for alias in 0..7 {
+            for to in 0..16 {
+                let (alias, target) = (format!("us{alias}@home.test"), format!("ben{alias}.{to}@far.test"));
+                house.done(admin::Request::AliasAdd { alias, target });
+            }
+        }
+        let queue = queue(&house, &anna).await;
+        let name = transaction();
+        let ask = async |to: &str| queue.recipient(name, to, 10).await.unwrap();
+        for alias in 0..6 {
+            assert!(matches!(ask(&format!("us{alias}@home.test")).await, Recipient::Forwarded { .. }));
+        }
+        assert_eq!(ask("us6@home.test").await, Recipient::Separately, "96 and 16");
+        for to in 0..4 {
+            assert!(matches!(ask(&format!("x{to}@far.test")).await, Recipient::Remote { .. }));
+        }
+        assert_eq!(ask("x@far.test").await, Recipient::Separately);
+        queue.abandon(name).await.unwrap();
+        assert!(matches!(ask("us6@home.test").await, Recipient::Forwarded { .. }));
     });
 }
 
