@@ -11,7 +11,7 @@
 //! | [`outcome`], [`dsn`] | what becomes of each recipient, and what the sender hears |
 //!
 //! [`link`] speaks one session over a connection, [`reach`] finds the host for it. [`role`] is the process, [`engine`]
-//! takes what is due, [`trip`] is one connection's work, [`passing`] is about what aliases pass on, [`tell`] puts notices into mailboxes; [`outside`] is the world:
+//! takes what is due, [`trip`] is one connection's work, [`passing`] is about what aliases pass on, [`record`] has the keeper write it down, [`tell`] puts notices into mailboxes; [`outside`] is the world:
 //! [`dns`], [`https`].
 
 pub mod arc;
@@ -34,6 +34,7 @@ pub mod outcome;
 pub mod outside;
 pub mod passing;
 pub mod reach;
+pub mod record;
 pub mod reply;
 pub mod role;
 pub mod schedule;

@@ -22,6 +22,7 @@ use super::link::Link;
 use super::outcome::{self, Attempt};
 use super::passing;
 use super::reach::{self, Wish, World};
+use super::record::{self, Ends};
 use super::schedule;
 use super::session::Extensions;
 use super::tell;
@@ -62,13 +63,6 @@ impl<W: World + Send + 'static> Drop for Place<'_, W> {
             None => lanes.broken_off(self.destination),
         }
     }
-}
-
-/// Whether a lease ends with a record.
-#[derive(Debug, Clone, Copy)]
-enum Ends {
-    Now,
-    Not,
 }
 
 /// A letter that is leased, and open.
@@ -317,7 +311,7 @@ impl<W: World + Send + 'static> Trip<W> {
             return self.report(leased.lease, states).await;
         }
         // A notice takes its time, and a delivery without a record is made again.
-        self.record(leased.lease, states, Ends::Not).await?;
+        record::record(&self.outbox, (leased.lease, Ends::Not), states, || self.courier.hold()).await?;
         let (text, mut told) = (open.bytes.as_deref().unwrap_or_default(), Vec::new());
         for due in late {
             if tell::deposit(self, leased.letter, &after, &due, text).await == tell::Told::Yes {
@@ -332,28 +326,7 @@ impl<W: World + Send + 'static> Trip<W> {
     /// # Errors
     /// [`Down`].
     pub async fn report(&self, lease: u64, states: Vec<(u16, State)>) -> Result<(), Down> {
-        self.record(lease, states, Ends::Now).await
-    }
-
-    /// Until the disk takes it: what is not written down would be sent again, and again. Meanwhile nothing new is begun.
-    async fn record(&self, lease: u64, states: Vec<(u16, State)>, ends: Ends) -> Result<(), Down> {
-        let (mut wait, mut holds) = (limits::RECORD_RETRY, None);
-        loop {
-            let recorded = match ends {
-                Ends::Now => self.outbox.report(lease, states.clone()).await?,
-                Ends::Not => self.outbox.note(lease, states.clone()).await?,
-            };
-            if recorded {
-                return Ok(());
-            }
-            holds.get_or_insert_with(|| self.courier.hold());
-            warn!(lease, "the disk takes no record of what was sent; until it does, nothing more is sent");
-            tokio::select! {
-                () = self.outbox.closed() => return Err(Down),
-                () = tokio::time::sleep(wait) => {}
-            }
-            wait = (wait * 2).min(limits::RECORD_RETRY_MOST);
-        }
+        record::record(&self.outbox, (lease, Ends::Now), states, || self.courier.hold()).await
     }
 }
 
