@@ -31,5 +31,6 @@ pub mod role;
 pub mod sealing;
 pub mod session;
 pub mod spent;
+pub mod stream;
 pub mod submission;
 pub mod verdict;
