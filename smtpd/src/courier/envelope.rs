@@ -83,8 +83,9 @@ fn in_ascii(address: &Address) -> Option<Address> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use spool::edges::outbox::{Outgoing, State};
-    use spool::names::{LetterId, MailboxId};
+    use crate::courier::samples;
+    use spool::edges::outbox::State;
+    use spool::names::LetterId;
 
     fn leased(to: &[&str]) -> Leased {
         let recipients = to.iter().map(|address| OutgoingRecipient {
@@ -98,22 +99,7 @@ mod tests {
             letter: LetterId([1; 16]),
             destination: "far.test".into(),
             recipients: (0..u16::try_from(to.len()).unwrap()).collect(),
-            outgoing: Outgoing {
-                mailbox: MailboxId(1),
-                sender: Some("anna@home.test".into()),
-                queued: 0,
-                size: 1,
-                generation: 1,
-                digest: [0; 32],
-                eight_bit: false,
-                international: false,
-                require_tls: false,
-                full: None,
-                envelope_id: None,
-                recipients: recipients.collect(),
-                held: false,
-                passed_on: false,
-            },
+            outgoing: samples::outgoing(Some("anna@home.test"), recipients),
         }
     }
 

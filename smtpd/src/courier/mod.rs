@@ -11,8 +11,8 @@
 //! | [`outcome`], [`dsn`] | what becomes of each recipient, and what the sender hears |
 //!
 //! [`link`] speaks one session over a connection, [`reach`] finds the host for it. [`role`] is the process, [`engine`]
-//! takes what is due, [`trip`] is one connection's work, [`passing`] is about what aliases pass on, [`record`] has the keeper write it down, [`tell`] puts notices into mailboxes; [`outside`] is the world:
-//! [`dns`], [`https`].
+//! takes what is due, [`trip`] is one connection's work, [`passing`] is about what aliases pass on, [`record`] has the
+//! keeper write it down, [`tell`] puts notices into mailboxes; [`outside`] is the world: [`dns`], [`https`].
 
 pub mod arc;
 pub mod convert;
@@ -37,6 +37,8 @@ pub mod reach;
 pub mod record;
 pub mod reply;
 pub mod role;
+#[cfg(test)]
+mod samples;
 pub mod schedule;
 pub mod session;
 pub mod tell;

@@ -178,8 +178,8 @@ fn bounded(words: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::courier::samples;
     use proptest::prelude::*;
-    use spool::names::MailboxId;
 
     const ALL: Option<(bool, bool, bool)> = Some((true, true, true));
     const NEVER: Option<(bool, bool, bool)> = Some((false, false, false));
@@ -192,22 +192,7 @@ mod tests {
             notify: *notify,
             state: State::new(0),
         });
-        Outgoing {
-            mailbox: MailboxId(1),
-            sender: sender.map(String::from),
-            queued: 0,
-            size: 1,
-            generation: 1,
-            digest: [0; 32],
-            eight_bit: false,
-            international: false,
-            require_tls: false,
-            full: None,
-            envelope_id: None,
-            recipients: recipients.collect(),
-            held: false,
-            passed_on: false,
-        }
+        samples::outgoing(sender, recipients)
     }
 
     fn because(class: u8, subject: u16, detail: u16) -> Why {
