@@ -222,22 +222,8 @@ fn descriptors(birth: &Birth<'_>) -> io::Result<()> {
 fn limit(birth: &Birth<'_>) -> io::Result<()> {
     let walls = Role::Scanner.walls();
     let space = limits::ROOM + limits::TIMES * birth.spawn.largest.min(limits::LARGEST as u64);
-    for (resource, value) in [
-        (libc::RLIMIT_AS, space),
-        (libc::RLIMIT_CPU, u64::from(birth.spawn.seconds.clamp(1, workers::SECONDS))),
-        (libc::RLIMIT_STACK, limits::STACK),
-        (libc::RLIMIT_FSIZE, 0),
-        (libc::RLIMIT_CORE, 0),
-        (libc::RLIMIT_NPROC, walls.tasks),
-        (libc::RLIMIT_NOFILE, walls.descriptors),
-        (libc::RLIMIT_MSGQUEUE, 0),
-        (libc::RLIMIT_SIGPENDING, 0),
-        (libc::RLIMIT_NICE, 0),
-        (libc::RLIMIT_RTPRIO, 0),
-    ] {
-        sys::limit(resource, value)?;
-    }
-    Ok(())
+    let seconds = birth.spawn.seconds.clamp(1, workers::SECONDS);
+    walls.limit_one_message(space, seconds, limits::STACK)
 }
 
 /// Reads a scanner's answer, hostile as any: a number with at most four digits before the point and one after it, and

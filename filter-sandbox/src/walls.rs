@@ -1,7 +1,10 @@
 //! What each role may do, as data: one table, read by `launch`, `confine`, the tests and `doctor`.
 
+use std::io;
+
 use crate::calls::{self, Call};
 use crate::role::Role;
+use crate::sys;
 
 /// The network a role lives in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +78,27 @@ impl Walls {
     #[must_use]
     pub const fn makes_children(&self) -> bool {
         matches!(self.root, Root::Proc | Root::ListedAndProc)
+    }
+
+    /// The limits of a process that gets one message: bytes of address space and of stack, seconds of processor time,
+    /// and nothing it could write, queue or raise.
+    pub(crate) fn limit_one_message(&self, space: u64, seconds: u32, stack: u64) -> io::Result<()> {
+        for (resource, value) in [
+            (libc::RLIMIT_AS, space),
+            (libc::RLIMIT_CPU, u64::from(seconds)),
+            (libc::RLIMIT_STACK, stack),
+            (libc::RLIMIT_FSIZE, 0),
+            (libc::RLIMIT_CORE, 0),
+            (libc::RLIMIT_NPROC, self.tasks),
+            (libc::RLIMIT_NOFILE, self.descriptors),
+            (libc::RLIMIT_MSGQUEUE, 0),
+            (libc::RLIMIT_SIGPENDING, 0),
+            (libc::RLIMIT_NICE, 0),
+            (libc::RLIMIT_RTPRIO, 0),
+        ] {
+            sys::limit(resource, value)?;
+        }
+        Ok(())
     }
 }
 

@@ -161,23 +161,7 @@ impl Birth<'_> {
     fn limits(&self) -> io::Result<()> {
         let walls = Role::Worker.walls();
         let space = self.prepared.image + self.arena_bytes()? + self.spawn.largest + STACK as u64 + SLACK;
-        let seconds = u64::from(self.spawn.seconds.clamp(1, limits::SECONDS));
-        for (resource, value) in [
-            (libc::RLIMIT_AS, space),
-            (libc::RLIMIT_CPU, seconds),
-            (libc::RLIMIT_STACK, STACK as u64),
-            (libc::RLIMIT_FSIZE, 0),
-            (libc::RLIMIT_CORE, 0),
-            (libc::RLIMIT_NPROC, walls.tasks),
-            (libc::RLIMIT_NOFILE, walls.descriptors),
-            (libc::RLIMIT_MSGQUEUE, 0),
-            (libc::RLIMIT_SIGPENDING, 0),
-            (libc::RLIMIT_NICE, 0),
-            (libc::RLIMIT_RTPRIO, 0),
-        ] {
-            sys::limit(resource, value)?;
-        }
-        Ok(())
+        walls.limit_one_message(space, self.spawn.seconds.clamp(1, limits::SECONDS), STACK as u64)
     }
 }
 
