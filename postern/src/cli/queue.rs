@@ -23,12 +23,12 @@ pub enum Queue {
         /// The letter, or how its name begins
         letter: String,
     },
-    /// Try again now: one letter, or all
+    /// Try again now: one letter, or all that are not kept back
     Retry {
         /// The letter, or how its name begins
         letter: Option<String>,
     },
-    /// Keep a letter back
+    /// Keep a letter back, until `release`
     Hold {
         /// The letter, or how its name begins
         letter: String,
@@ -56,7 +56,9 @@ impl Queue {
             Self::Show { letter } => show(house, &letter),
             Self::Retry { letter: None } => {
                 house.session()?.done(Request::QueueRetry { letter: None })?;
-                house.print(&json!({"retry": "all"}), || "All letters are tried again now.".to_owned())
+                house.print(&json!({"retry": "all"}), || {
+                    "All letters are tried again now, except what is kept back.".to_owned()
+                })
             }
             Self::Retry { letter: Some(letter) } => {
                 let made = |letter| Request::QueueRetry { letter: Some(letter) };

@@ -461,3 +461,29 @@ fn a_file_that_nobody_was_told_of_is_set_aside() {
     assert!(folder.0.join("set-aside/outgoing").join(name).exists());
     assert!(files_below(&folder.0.join("outgoing")).is_empty());
 }
+
+#[test]
+fn what_is_kept_back_is_not_tried_again() {
+    run(async {
+        let folder = Folder::new();
+        let mut house = Running::start(&folder.0);
+        let (outbox, _news) = courier(&mut house);
+        let anna = house.add("anna@home.test");
+        let queue = queue(&house, &anna).await;
+        post(&house, &queue, transaction(), posted("anna@home.test", &["ben@far.test"])).await.unwrap();
+        let leased = lease(&outbox).await.unwrap();
+        let letter = leased.letter;
+        assert!(outbox.report(leased.lease, vec![(0, later(wire::date::now() + 1_000))]).await.unwrap());
+        house.ask(admin::Request::QueueHold { letter, on: true });
+        let admin::Reply::Refused(why) = house.ask(admin::Request::QueueRetry { letter: Some(letter) }) else {
+            panic!("tried")
+        };
+        assert!(why.contains("postern queue release"), "{why}");
+        house.ask(admin::Request::QueueRetry { letter: None });
+        house.ask(admin::Request::QueueHold { letter, on: false });
+        assert_eq!(lease(&outbox).await, None, "its time has not changed");
+        assert!(matches!(house.ask(admin::Request::QueueRetry { letter: Some(letter) }), admin::Reply::Done));
+        assert_eq!(lease(&outbox).await.unwrap().letter, letter);
+        assert!(house.stop());
+    });
+}

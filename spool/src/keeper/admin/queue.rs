@@ -62,8 +62,14 @@ fn shortened(mut state: State, words: usize) -> State {
 
 pub(super) fn retry(house: &House, letter: Option<LetterId>) -> Outcome {
     let letters = match letter {
+        Some(letter) if is_held(house, letter) => {
+            return Err(format!("letter {letter} is kept back; to let it go: postern queue release {letter}"));
+        }
         Some(letter) => vec![known(house, letter)?],
-        None => house.committer.lock().index.waiting().all().map(|(letter, _)| letter).collect(),
+        None => {
+            let core = house.committer.lock();
+            core.index.waiting().all().filter(|(_, outgoing)| !outgoing.held).map(|(letter, _)| letter).collect()
+        }
     };
     let at = now();
     house.hurried.fetch_add(1, Ordering::Relaxed);
@@ -83,6 +89,10 @@ pub(super) fn give_up(house: &House, letter: LetterId) -> Outcome {
     let letter = known(house, letter)?;
     commit(house, vec![Record::Dropped { letter }], true)?;
     Ok(Reply::Done)
+}
+
+fn is_held(house: &House, letter: LetterId) -> bool {
+    house.committer.lock().index.waiting().get(letter).is_some_and(|outgoing| outgoing.held)
 }
 
 fn known(house: &House, letter: LetterId) -> Result<LetterId, String> {
