@@ -37,14 +37,16 @@ impl BoxKey {
     pub fn find(data: &DataFolder, passphrase: Option<&str>) -> Result<Self, Failure> {
         match Self::existing(data, passphrase)? {
             Some(key) => Ok(key),
-            None if data.spool_has("journal") || data.spool_has("mailboxes") => Err(Failure::new(format!(
-                "the box key is missing and {} holds mailboxes: put {} back from your backup, or run `postern recover` \
-                 with the recovery words of the mailboxes",
-                data.entry("spool").display(),
-                data.entry("box.key").display(),
-            ))),
+            None if is_needed(data) => Err(Failure::new(format!("{}: {}", lost(data), way_back(data)))),
             None => Self::make(data, passphrase),
         }
+    }
+
+    /// That it is lost while something is sealed with it, and what to do; `None` where it is there, or none is needed.
+    #[must_use]
+    pub fn is_lost(data: &DataFolder) -> Option<(String, String)> {
+        let is_there = data.entry("box.key").exists() || data.entry("box.salt").exists() || credential().is_some();
+        (!is_there && is_needed(data)).then(|| (lost(data), way_back(data)))
     }
 
     /// As [`Self::find`], but makes a new one where the old is lost: only for `recover`.
@@ -160,6 +162,22 @@ fn stretch(passphrase: &str, cost: &Cost) -> Result<BoxKey, Failure> {
     let password =
         ChosenPassword::new(passphrase).map_err(|error| Failure::secret(format!("the passphrase: {error}")))?;
     password.slot_key(cost).map(BoxKey).doing(|| "the box's passphrase".to_owned())
+}
+
+/// Something is sealed with it.
+fn is_needed(data: &DataFolder) -> bool {
+    data.spool_has("journal") || data.spool_has("mailboxes")
+}
+
+fn lost(data: &DataFolder) -> String {
+    format!("the box key is missing and {} holds mailboxes", data.entry("spool").display())
+}
+
+fn way_back(data: &DataFolder) -> String {
+    format!(
+        "put {} back from your backup, or run `postern recover` with the recovery words of the mailboxes",
+        data.entry("box.key").display()
+    )
 }
 
 fn credential() -> Option<PathBuf> {

@@ -154,6 +154,17 @@ fn addresses_of_foreign_domains_are_refused() {
 }
 
 #[test]
+fn a_completion_that_nobody_can_take_is_a_failure_in_words() {
+    let script = |to: Stdio| {
+        Command::new(env!("CARGO_BIN_EXE_postern")).args(["completion", "bash"]).stdout(to).output().unwrap()
+    };
+    let full = script(fs::OpenOptions::new().write(true).open("/dev/full").unwrap().into());
+    assert_eq!(full.status.code(), Some(1), "{full:?}");
+    assert!(String::from_utf8_lossy(&full.stderr).contains("standard output"), "{full:?}");
+    assert!(String::from_utf8_lossy(&script(Stdio::piped()).stdout).contains("postern"));
+}
+
+#[test]
 fn what_leaves() {
     let house = Folder::new("leaves");
     house.json(&["mailbox", "add", "anna"], "");
@@ -196,6 +207,9 @@ fn what_is_lost_comes_back_with_the_words() {
     }
     let why = house.refused(&["mailbox", "list"], "", 1);
     assert!(why.contains("postern recover"), "{why}");
+    let doctor = house.run(&["doctor"], "");
+    assert_eq!(doctor.status.code(), Some(1), "{doctor:?}");
+    assert!(String::from_utf8_lossy(&doctor.stdout).contains("postern recover"), "{doctor:?}");
     assert!(house.refused(&["mailbox", "add", "x", "--name", "a\nb"], "", 1).contains("control characters"));
     let nobody = "legal winner thank year wave sausage worth useful legal winner thank yellow\n";
     house.refused(&["recover", "--words-stdin"], nobody, 2);

@@ -134,7 +134,7 @@ impl Cli {
     fn run(self) -> Result<ExitCode, Failure> {
         match self.command {
             Command::Up(options) => return up::run(&self.shared, &options),
-            Command::Completion(completion) => completion.run(),
+            Command::Completion(completion) => completion.run()?,
             Command::Doctor(doctor) => return doctor.run(&self.shared),
             Command::Recover(recover) => recover.run(&mut House::open(self.shared)?)?,
             Command::Mailbox(mailbox) => mailbox.run(&mut House::open(self.shared)?)?,

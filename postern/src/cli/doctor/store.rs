@@ -1,10 +1,11 @@
-//! What is stored: damage that a start has found and nobody has acknowledged, and mailboxes without room.
+//! What is stored: a box key that is gone, damage that a start has found and nobody has acknowledged, and mailboxes without room.
 
 use spool::edges::admin::MailboxInfo;
 use spool::edges::limits::LEAST_ROOM;
 
 use super::{Finding, Patient};
 use crate::admin::Session;
+use crate::box_key::BoxKey;
 use crate::size::Bytes;
 
 const ABOUT: &str = "stored mail";
@@ -13,6 +14,7 @@ const ABOUT: &str = "stored mail";
 pub fn look(patient: &Patient) -> Vec<Finding> {
     let Some(data) = &patient.data else { return Vec::new() };
     let mut findings = Vec::new();
+    findings.extend(BoxKey::is_lost(data).map(|(words, advice)| Finding::bad(ABOUT, words, advice)));
     findings.extend(damage(spool::found::read(&data.entry("spool"))));
     if let Ok(Some(mut session)) = Session::live(data) {
         match session.mailboxes() {
