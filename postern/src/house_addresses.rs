@@ -20,6 +20,15 @@ pub fn all() -> Vec<IpAddr> {
     all
 }
 
+/// All but loopback ones, the global too: so that the box knows itself where DNS names it.
+#[must_use]
+pub fn every() -> Vec<IpAddr> {
+    let v4 = fs::read_to_string("/proc/net/fib_trie").unwrap_or_default();
+    let v6 = fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+    let six = table_v6(&v6).map(|(address, _)| address).filter(|address| !address.is_loopback());
+    local_v4(&v4).map(IpAddr::from).chain(six.map(IpAddr::from)).collect()
+}
+
 /// Where packets to the Internet leave from. Connecting a UDP socket sends nothing.
 fn towards_the_world() -> Option<Ipv4Addr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
@@ -49,14 +58,19 @@ fn local_v4(trie: &str) -> impl Iterator<Item = Ipv4Addr> {
     found.into_iter()
 }
 
-/// `ADDRESS INDEX PREFIX SCOPE FLAGS NAME`, all in hex: unique local ones (RFC 4193) that are not temporary.
+/// Unique local ones (RFC 4193) that are not temporary.
 fn local_v6(table: &str) -> impl Iterator<Item = Ipv6Addr> {
     const TEMPORARY: u32 = 1;
+    let local = |(address, flags): &(Ipv6Addr, u32)| address.is_unique_local() && flags & TEMPORARY == 0;
+    table_v6(table).filter(local).map(|(address, _)| address)
+}
+
+/// `ADDRESS INDEX PREFIX SCOPE FLAGS NAME`, all in hex: addresses with their flags.
+fn table_v6(table: &str) -> impl Iterator<Item = (Ipv6Addr, u32)> {
     table.lines().filter_map(|line| {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
         let address = Ipv6Addr::from_bits(u128::from_str_radix(fields.first()?, 16).ok()?);
-        let flags = u32::from_str_radix(fields.get(4)?, 16).ok()?;
-        (address.is_unique_local() && flags & TEMPORARY == 0).then_some(address)
+        Some((address, u32::from_str_radix(fields.get(4)?, 16).ok()?))
     })
 }
 
@@ -75,6 +89,7 @@ mod tests {
                      20010db8000000000000000000000001 02 40 00 00 eth0\n\
                      00000000000000000000000000000001 01 80 10 80 lo\n";
         assert_eq!(local_v6(table).collect::<Vec<_>>(), ["fd00::20".parse::<Ipv6Addr>().unwrap()]);
-        assert!(all().iter().all(|ip| !ip.is_loopback()));
+        assert_eq!(table_v6(table).count(), 4);
+        assert!(all().iter().chain(&every()).all(|ip| !ip.is_loopback()));
     }
 }

@@ -60,6 +60,20 @@ impl std::fmt::Debug for SigningKey {
 /// itself: `up` starts it again, and all its edges are new. Longer than a session waits for a keeper that is restarted.
 pub const NEW_EDGE: Duration = Duration::from_secs(8);
 
+/// Keys in one packet: an RSA key and two long names are under 2 KiB, and a packet holds 64.
+const KEYS: usize = 24;
+
+impl Control {
+    /// The packets in which signing keys travel; one, where there are none.
+    pub fn signing(keys: &[SigningKey]) -> impl Iterator<Item = Self> {
+        let packets = keys.len().div_ceil(KEYS).max(1);
+        (1..=packets).map(move |packet| {
+            let some = keys.iter().skip((packet - 1) * KEYS).take(KEYS);
+            Self::Signing { keys: some.cloned().collect(), more: packet < packets }
+        })
+    }
+}
+
 /// News from `up`.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Control {
@@ -67,8 +81,13 @@ pub enum Control {
     Edge(EdgeName),
     /// New connections use this certificate.
     Certificate(CertificatePem),
-    /// For `courier`: letters are signed with these from now on.
-    Signing(Vec<SigningKey>),
+    /// For `courier`: letters are signed with these from now on. The keys of many domains come in several packets.
+    Signing {
+        /// Some of them.
+        keys: Vec<SigningKey>,
+        /// The others follow.
+        more: bool,
+    },
     /// Finish what is under way and end; no new work.
     Drain,
 }
@@ -98,5 +117,28 @@ impl Controls {
     /// The next news; `None` when `up` is gone and the role must end. Safe in `select!`.
     pub async fn next(&self) -> Option<(Control, Vec<OwnedFd>)> {
         self.0.recv().await.ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_many_domains_fit_into_packets() {
+        for count in [0, 1, KEYS, KEYS + 1, 200] {
+            let long =
+                SigningKey { domain: "d".repeat(253), selector: "s".repeat(63), rsa: true, der: vec![255; 1_300] };
+            let packets: Vec<_> = Control::signing(&vec![long; count]).collect();
+            let mut came = 0;
+            for (place, packet) in packets.iter().enumerate() {
+                let bytes = postcard::to_stdvec(packet).unwrap();
+                assert!(bytes.len() < filter_sandbox::edge::MAX_PACKET, "{}", bytes.len());
+                let Control::Signing { keys, more } = packet else { panic!("{packet:?}") };
+                came += keys.len();
+                assert_eq!(*more, place + 1 < packets.len());
+            }
+            assert_eq!(came, count);
+        }
     }
 }

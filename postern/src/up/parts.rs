@@ -1,7 +1,7 @@
 //! What each role is told and given at its start: nothing else ever reaches it but news on its control edge.
 
 use std::fs::File;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use serde::Serialize;
 use smtpd::role::Settings;
 use spool::keeper::EdgeKind;
 use spool::keeper::start::Outgoing;
-use wire::control::SigningKey;
+use wire::control::{Control, SigningKey};
 use wire::sasl::Offer;
 use wire::tls::CertificatePem;
 
@@ -88,7 +88,8 @@ impl Parts {
             }
             Role::Courier => {
                 let authorities = self.authorities();
-                send(control, &self.courier(), ends.chain(authorities.iter().map(AsFd::as_fd)))
+                send(control, &self.courier(), ends.chain(authorities.iter().map(AsFd::as_fd)))?;
+                Control::signing(&self.signing).try_for_each(|some| send(control, &some, std::iter::empty()))
             }
             Role::Login => send(control, &self.login(), self.listeners(Service::Imaps).chain(ends)),
             Role::OwnerZygote => send(control, &imapd::owner::Start { bounds: self.appending() }, ends),
@@ -141,6 +142,15 @@ const WORKER_SECONDS: u64 = 30;
 /// Seconds an external scanner gets for one letter: about one is usual on a fast machine.
 const SCANNER_SECONDS: u64 = 60;
 
+/// The addresses that are ours: those we listen on, and where that is any, all of this machine.
+fn own_addresses(bound: &[IpAddr]) -> Vec<IpAddr> {
+    let mut own: Vec<IpAddr> = bound.iter().copied().filter(|address| !address.is_unspecified()).collect();
+    if own.len() < bound.len() {
+        own.extend(crate::house_addresses::every());
+    }
+    own
+}
+
 impl Parts {
     fn mx(&self) -> smtpd::mx::Start {
         let ready_workers = if crate::config::small_board() { 1 } else { 4 };
@@ -161,14 +171,13 @@ impl Parts {
         smtpd::courier::role::Start {
             host: self.config.hostname(),
             domain: self.config.default_domain().to_owned(),
-            own_addresses: smtpd::courier::outside::own_addresses(&bound),
+            own_addresses: own_addresses(&bound),
             inner: self.config.private_destinations,
             upstreams: self.dns.clone(),
             dns_validates: self.config.dns_validates,
             clear_text: self.config.clear_text.clone(),
             identity: *self.outgoing,
             srs_key: *self.srs_key,
-            signing: self.signing.clone(),
             memory: self.config.budget() / 4,
             worker_seconds: WORKER_SECONDS,
         }

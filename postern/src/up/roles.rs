@@ -239,7 +239,7 @@ impl Roles {
 
     /// Hands out new DKIM keys, also to a courier started from now on.
     pub fn sign(&mut self, keys: Vec<SigningKey>) {
-        self.tell(Role::Courier, &Control::Signing(keys.clone()), &[]);
+        Control::signing(&keys).for_each(|some| self.tell(Role::Courier, &some, &[]));
         self.parts.signing = keys;
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::RootCertStore;
@@ -156,10 +156,4 @@ impl World for Outside {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The addresses that are ours, of those we listen on: all of them says nothing.
-#[must_use]
-pub fn own_addresses(bound: &[IpAddr]) -> Vec<IpAddr> {
-    bound.iter().copied().filter(|address| !address.is_unspecified()).collect()
 }

@@ -27,7 +27,7 @@ use spool::srs::Rewriter;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
-use wire::control::{Control, Controls, EdgeName, NEW_EDGE, SigningKey};
+use wire::control::{Control, Controls, EdgeName, NEW_EDGE};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::destination::Own;
@@ -45,7 +45,7 @@ const NOTICE: usize = 1024 * 1024;
 /// SMTP between servers.
 const PORT: u16 = 25;
 
-/// The start packet. Its descriptors, in order: the `Outbox` edge, the `Deposit` edge, the zygote's edge, and if there
+/// The start packet; the DKIM keys follow it ([`Control::signing`]). Its descriptors, in order: the `Outbox` edge, the `Deposit` edge, the zygote's edge, and if there
 /// is one the file of the authorities that are believed.
 #[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 pub struct Start {
@@ -74,9 +74,6 @@ pub struct Start {
     pub identity: [u8; 32],
     /// Rewrites the senders of what aliases pass on.
     pub srs_key: [u8; 32],
-    /// DKIM.
-    #[zeroize(skip)]
-    pub signing: Vec<SigningKey>,
     /// Bytes of letters in memory.
     pub memory: u64,
     /// Seconds one worker gets for one notice.
@@ -106,7 +103,6 @@ fn story() -> Result<(), Fault> {
     role::runtime()?.block_on(async {
         let controls = Controls::new(confined.control)?;
         let courier = courier(&start, roots, zygote)?;
-        courier.sign_with(&start.signing);
         drop(start);
         follow(&courier, &controls, (outbox, deposit)).await
     })
@@ -150,8 +146,11 @@ async fn follow(
     let mut ends = (Some(outbox), Some(deposit));
     let mut serving = tokio::task::JoinSet::new();
     let mut given_up: Option<Instant> = None;
+    // Nothing leaves before the keys have come: they follow the start packet.
+    let (mut is_signing, mut keys) = (false, Vec::new());
     loop {
-        if let (Some(_), Some(_)) = &ends
+        if is_signing
+            && let (Some(_), Some(_)) = &ends
             && let (Some(outbox), Some(deposit)) = std::mem::take(&mut ends)
         {
             // The keeper before is gone, and with it what was on the way.
@@ -190,7 +189,13 @@ async fn follow(
                     warn!(%error, "the new zygote's socket is of no use");
                 }
             }
-            (Control::Signing(keys), _) => courier.sign_with(&keys),
+            (Control::Signing { keys: some, more }, _) => {
+                keys.extend(some);
+                if !more {
+                    courier.sign_with(&std::mem::take(&mut keys));
+                    is_signing = true;
+                }
+            }
             (Control::Drain, _) => {
                 drain.send_replace(true);
                 while serving.join_next().await.is_some() {}
