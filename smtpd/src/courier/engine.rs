@@ -45,7 +45,6 @@ pub struct Courier<W> {
     lanes: Mutex<Lanes>,
     rests: Mutex<BTreeSet<i64>>,
     connections: Arc<Semaphore>,
-    leases: Arc<Semaphore>,
     /// One is held by each trip whose report the disk does not take.
     unrecorded: Arc<()>,
 }
@@ -103,7 +102,6 @@ impl<W: World + Send + 'static> Courier<W> {
             lanes: Mutex::default(),
             rests: Mutex::default(),
             connections: Arc::new(Semaphore::new(limits::CONNECTIONS)),
-            leases: Arc::new(Semaphore::new(limits::LEASES)),
             unrecorded: Arc::default(),
         })
     }
@@ -215,17 +213,16 @@ impl<W: World + Send + 'static> Courier<W> {
     ) -> Result<(), Down> {
         while !*drain.borrow()
             && !self.is_held()
-            && let (Ok(connection), Ok(lease)) =
-                (self.connections.clone().try_acquire_owned(), self.leases.clone().try_acquire_owned())
+            && let Ok(connection) = self.connections.clone().try_acquire_owned()
         {
             let per_destination = u16::try_from(limits::PER_DESTINATION).unwrap_or(u16::MAX);
             let Some((leased, file)) = outbox.lease(None, per_destination).await? else { return Ok(()) };
             let trip =
                 Trip { courier: self.clone(), outbox: outbox.clone(), keeper: keeper.clone(), drain: drain.clone() };
             trips.spawn(async move {
-                let _lease = lease;
+                let _connection = connection;
                 // A keeper that is gone has been noticed already.
-                let _ = trip.run(leased, file, connection).await;
+                let _ = trip.run(leased, file).await;
             });
         }
         Ok(())

@@ -95,14 +95,10 @@ pub const RETURNED_WHOLE: usize = 256 * 1024;
 
 /// Connections at a time, all destinations together.
 pub const CONNECTIONS: usize = 64;
-/// Leases at a time: those too that wait for a mailbox that takes no notices now.
-pub const LEASES: usize = 200;
 /// Letters that share the fate of one that could not be brought anywhere, at a time.
 pub const SAME_FATE: usize = 200;
 /// Letters over one connection; then others have their turn.
 pub const LETTERS: usize = 100;
-/// Time a notice waits when its sender's mailbox, or a part of this house, takes nothing now.
-pub const NOTICE_RETRY: Duration = Duration::from_secs(300);
 /// Seconds after which a notice that nobody takes is given up.
 pub const NOTICE_GIVE_UP: i64 = 10 * 86_400;
 /// Seconds a destination rests when as many connections as it may have are running.

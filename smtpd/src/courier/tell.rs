@@ -4,8 +4,6 @@ use filter_sandbox::report::Facts as Envelope;
 use spool::edges::outbox::{Leased, Outgoing, State};
 use spool::edges::{Down, Into, Recipient, Size};
 use spool::names::LetterId;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::dsn::{self, About, Facts};
@@ -34,12 +32,7 @@ pub enum Told {
 ///
 /// # Errors
 /// [`Down`].
-pub async fn told<W: World + Send + 'static>(
-    trip: &Trip<W>,
-    leased: &Leased,
-    text: &[u8],
-    connection: OwnedSemaphorePermit,
-) -> Result<(), Down> {
+pub async fn told<W: World + Send + 'static>(trip: &Trip<W>, leased: &Leased, text: &[u8]) -> Result<(), Down> {
     let now = wire::date::now();
     let mut states = Vec::new();
     let mut later = false;
@@ -51,11 +44,8 @@ pub async fn told<W: World + Send + 'static>(
     }
     if !later {
         states.extend(unheard(leased, &states));
-    } else if states.is_empty() {
-        // The lease is kept meanwhile, so that others come first.
-        drop(connection);
-        let _ = timeout(limits::NOTICE_RETRY, trip.drain.clone().wait_for(|drain| *drain)).await;
     }
+    // What has not changed by it, the keeper lets rest.
     trip.report(leased.lease, states).await
 }
 

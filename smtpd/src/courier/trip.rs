@@ -7,9 +7,9 @@ use std::sync::Arc;
 use spool::edges::Down;
 use spool::edges::outbox::{Leased, Outbox, Outgoing, State};
 use spool::keys::{Identities, Identity};
-use spool::letter::{Expect, Opened};
+use spool::letter::{Expect, LetterError, Opened};
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::arc;
 use super::convert;
@@ -68,7 +68,8 @@ impl<W: World + Send + 'static> Drop for Place<'_, W> {
 /// A letter that is leased, and open.
 struct Open {
     leased: Leased,
-    bytes: Result<Vec<u8>, Why>,
+    /// What became of all who are leased, where it cannot be read.
+    bytes: Result<Vec<u8>, Fate>,
     _room: Option<OwnedSemaphorePermit>,
 }
 
@@ -84,10 +85,10 @@ impl<W: World + Send + 'static> Trip<W> {
     ///
     /// # Errors
     /// [`Down`].
-    pub async fn run(self, leased: Leased, file: OwnedFd, connection: OwnedSemaphorePermit) -> Result<(), Down> {
+    pub async fn run(self, leased: Leased, file: OwnedFd) -> Result<(), Down> {
         if leased.destination.is_empty() {
             let open = self.open(leased, file).await;
-            return tell::told(&self, &open.leased, open.bytes.as_deref().unwrap_or_default(), connection).await;
+            return tell::told(&self, &open.leased, open.bytes.as_deref().unwrap_or_default()).await;
         }
         let destination = leased.destination.clone();
         let begun = self.courier.lanes().begin(&destination, wire::date::now());
@@ -167,10 +168,10 @@ impl<W: World + Send + 'static> Trip<W> {
         let room = self.courier.memory.take(leased.outgoing.size).await;
         let (identity, facts) = (self.courier.identity.clone(), leased.clone());
         let bytes = tokio::task::spawn_blocking(move || read(&facts, file, &identity)).await;
-        let bytes = bytes.unwrap_or_else(|_| Err("its reader failed".to_owned()));
-        let bytes = bytes.map_err(|words| {
-            warn!(letter = %leased.letter, why = words, "a letter that is to leave cannot be opened");
-            Why::ours(Status::new(5, 3, 0), "the mail server's own copy of the letter cannot be opened any more")
+        let bytes = bytes.unwrap_or_else(|_| Err(LetterError::Io(std::io::Error::other("its reader failed"))));
+        let bytes = bytes.map_err(|error| {
+            error!(letter = %leased.letter, %error, "a letter that is to leave cannot be opened; run `postern spool check`");
+            unreadable(&error)
         });
         Open { leased, bytes, _room: room }
     }
@@ -185,7 +186,7 @@ impl<W: World + Send + 'static> Trip<W> {
     ) -> (Vec<(u16, Fate)>, bool, Option<Fate>) {
         let (leased, bytes) = match &open.bytes {
             Ok(bytes) => (&open.leased, bytes),
-            Err(why) => return (all(&open.leased, &Fate::Failed(why.clone())), false, None),
+            Err(fate) => return (all(&open.leased, fate), false, None),
         };
         let require_tls = leased.outgoing.require_tls;
         if let Some(other) = ready.take_if(|ready| require_tls && !ready.require_tls) {
@@ -354,14 +355,26 @@ fn all(leased: &Leased, fate: &Fate) -> Vec<(u16, Fate)> {
 }
 
 /// In a thread: the message.
-fn read(leased: &Leased, file: OwnedFd, identity: &[u8; 32]) -> Result<Vec<u8>, String> {
+fn read(leased: &Leased, file: OwnedFd, identity: &[u8; 32]) -> Result<Vec<u8>, LetterError> {
     let mailbox = leased.outgoing.mailbox;
-    let identity = Identity::from_bytes(identity).map_err(|error| error.to_string())?;
+    let identity = Identity::from_bytes(identity).map_err(|_| LetterError::NoIdentity(leased.outgoing.generation))?;
     let expect = Expect { mailbox, letter: leased.letter, size: Some(leased.outgoing.size) };
-    let opened = Opened::open(File::from(file), &expect, &Identities::first(mailbox, identity));
-    let mut opened = opened.map_err(|error| error.to_string())?;
+    let mut opened = Opened::open(File::from(file), &expect, &Identities::first(mailbox, identity))?;
     let size = opened.size();
-    opened.read_range(0, size).map(|bytes| bytes.to_vec()).map_err(|error| error.to_string())
+    opened.read_range(0, size)
+}
+
+/// Only what is damaged stays so: a disk, memory or a key that is missing may come back.
+fn unreadable(error: &LetterError) -> Fate {
+    match error {
+        LetterError::Damaged(_) | LetterError::Misplaced | LetterError::OutOfRange => {
+            Fate::Failed(Why::ours(Status::new(5, 3, 0), "the mail server's own copy of the letter is damaged"))
+        }
+        LetterError::Io(_) | LetterError::NoIdentity(_) => Fate::Deferred(Why::ours(
+            Status::new(4, 3, 0),
+            "the mail server cannot open its own copy of the letter now",
+        )),
+    }
 }
 
 /// For a server that takes seven bits only; `None`: it goes as it is.
@@ -396,4 +409,19 @@ fn random() -> u64 {
     let mut bytes = [0; 8];
     let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes);
     u64::from_le_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_damaged_is_given_up() {
+        for error in [LetterError::Damaged("cut short"), LetterError::Misplaced, LetterError::OutOfRange] {
+            assert!(matches!(unreadable(&error), Fate::Failed(why) if why.status == Status::new(5, 3, 0)), "{error}");
+        }
+        for error in [LetterError::Io(std::io::ErrorKind::OutOfMemory.into()), LetterError::NoIdentity(1)] {
+            assert!(matches!(unreadable(&error), Fate::Deferred(why) if why.status == Status::new(4, 3, 0)), "{error}");
+        }
+    }
 }

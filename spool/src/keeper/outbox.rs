@@ -2,6 +2,7 @@
 //! as the connection.
 
 use std::collections::{HashMap, HashSet};
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use crate::edges::admin::Fate;
 use crate::edges::limits::ADDRESS;
 use crate::edges::outbox::limits::{FARTHEST, LEASES, POLICY, RESTING, WORDS};
 use crate::edges::outbox::{Event, Leased, Reply, Request, Said, State};
-use crate::index::outgoing::may_follow;
+use crate::index::Index;
+use crate::index::outgoing::{TELL, may_follow};
 use crate::journal::record::Record;
 use crate::names::LetterId;
 use crate::store;
@@ -32,6 +34,10 @@ const RECORDED: usize = 1_024;
 /// Recipients whose record is sure to be taken when one more letter is leased; more of them come in several records.
 const RECIPIENTS_SURE: usize = 20;
 
+/// Seconds after which a letter that could not be opened, or whose sender could not be told, has its next turn.
+const SLEEP: i64 = 300;
+/// Until the next courier: the file is gone.
+const FOR_EVER: i64 = i64::MAX;
 /// Bytes of policies in one packet.
 const SHARE: usize = 24 * 1024;
 
@@ -47,8 +53,8 @@ pub struct Outbox {
     resting: HashMap<String, i64>,
     /// What the admin's "now"s came to when it last rested.
     hurried: u64,
-    /// Letters whose file cannot be opened: told once, and left for `spool check`.
-    broken: HashSet<LetterId>,
+    /// What is not leased again before then: its file could not be opened, or its sender not be told.
+    asleep: HashMap<(LetterId, String), i64>,
     next: u64,
     watching: Option<Watching>,
 }
@@ -85,7 +91,7 @@ impl Outbox {
             taken: HashSet::new(),
             running: HashMap::new(),
             resting: HashMap::new(),
-            broken: HashSet::new(),
+            asleep: HashMap::new(),
             next: 1,
             watching: None,
         }
@@ -98,9 +104,11 @@ impl Outbox {
         let at = now();
         // What rests for longer than anything does was put there by a clock that was ahead.
         self.resting.retain(|_, until| *until > at && *until <= at.saturating_add(FARTHEST));
+        self.asleep.retain(|_, until| *until > at && (*until == FOR_EVER || *until <= at.saturating_add(SLEEP)));
         let hurried = self.house.hurried.load(Ordering::Relaxed);
         if std::mem::replace(&mut self.hurried, hurried) != hurried {
             self.resting.clear();
+            self.asleep.clear();
         }
         loop {
             let (found, after) = self.find(only, per_destination, at);
@@ -109,7 +117,7 @@ impl Outbox {
                 asked.reply(after, Reply::Leased(None));
                 return Ok(());
             };
-            if let Some(file) = self.open(leased.letter) {
+            if let Some(file) = self.open(&leased, at) {
                 self.note(&leased);
                 let with = Along::Descriptors(vec![file]);
                 asked.reply_with(after, Reply::Leased(Some(Box::new(leased))), with);
@@ -132,7 +140,10 @@ impl Outbox {
             running >= per_destination || self.resting.contains_key(destination)
         };
         let taken = |letter, destination: &str| {
-            self.broken.contains(&letter) || self.taken.contains(&(letter, destination.to_owned()))
+            let named = (letter, destination.to_owned());
+            self.asleep.contains_key(&named)
+                || self.taken.contains(&named)
+                || is_suspended(&core.index, letter, destination)
         };
         let found = match only {
             // It asks for more over a connection that it has: the rest was for new ones.
@@ -157,7 +168,8 @@ impl Outbox {
         self.next += 1;
     }
 
-    fn open(&mut self, letter: LetterId) -> Option<OwnedFd> {
+    fn open(&mut self, leased: &Leased, at: i64) -> Option<OwnedFd> {
+        let letter = leased.letter;
         let path = store::outgoing_path(&self.house.root, letter);
         let opened =
             std::fs::OpenOptions::new().read(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path);
@@ -166,7 +178,9 @@ impl Outbox {
             Err(error) => {
                 tracing::error!(%letter, %error, "a letter that is to leave cannot be opened; run `postern spool check`");
                 self.house.tell(format!("outgoing/{letter}"), format!("cannot be opened: {error}"), Fate::Open);
-                self.broken.insert(letter);
+                // A disk or descriptors that fail now may not fail then; a file that is gone is gone.
+                let until = if error.kind() == ErrorKind::NotFound { FOR_EVER } else { at.saturating_add(SLEEP) };
+                self.asleep.insert((letter, leased.destination.clone()), until);
                 None
             }
         }
@@ -189,8 +203,13 @@ impl Outbox {
         states: Vec<(u16, State)>,
         asked: Asked<Reply, Event>,
     ) -> Result<(), Breach> {
+        let untold = states.is_empty();
         let (after, reply) = self.record(number, states)?;
         if ends && matches!(reply, Reply::Recorded) {
+            let lease = self.leases.get(&number).filter(|lease| untold && lease.destination == TELL);
+            if let Some(named) = lease.map(|lease| (lease.letter, lease.destination.clone())) {
+                self.asleep.insert(named, now().saturating_add(SLEEP));
+            }
             self.end(number);
         }
         asked.reply(after, reply);
@@ -258,6 +277,12 @@ impl Outbox {
         watching.hungry.store(true, Ordering::Relaxed);
         watching.wake.send_replace(());
     }
+}
+
+/// Whatever a suspended mailbox has written waits with it: who had its password may have written it. It still hears.
+fn is_suspended(index: &Index, letter: LetterId, destination: &str) -> bool {
+    let sender = index.waiting().get(letter).and_then(|outgoing| index.mailbox(outgoing.mailbox));
+    destination != TELL && sender.is_some_and(|mailbox| mailbox.profile().suspended)
 }
 
 fn is_bounded(state: &State) -> bool {

@@ -487,3 +487,56 @@ fn what_is_kept_back_is_not_tried_again() {
         assert!(house.stop());
     });
 }
+
+#[test]
+fn what_a_suspended_mailbox_has_written_waits_with_it() {
+    run(async {
+        let folder = Folder::new();
+        let mut house = Running::start(&folder.0);
+        let (outbox, _news) = courier(&mut house);
+        let anna = house.add("anna@home.test");
+        let queue = queue(&house, &anna).await;
+        post(&house, &queue, transaction(), posted("anna@home.test", &["ben@far.test"])).await.unwrap();
+        let suspend = |on| house.ask(admin::Request::MailboxSuspend { address: anna.address.clone(), on });
+        suspend(true);
+        assert_eq!(lease(&outbox).await, None);
+        let admin::Reply::Queue { some, .. } = house.ask(admin::Request::QueueList) else { panic!("no list") };
+        assert!(some[0].held);
+        let retry = admin::Request::QueueRetry { letter: Some(some[0].letter) };
+        let admin::Reply::Refused(why) = house.ask(retry) else { panic!("tried") };
+        assert!(why.contains("suspend --lift anna@home.test"), "{why}");
+        suspend(false);
+        assert_eq!(lease(&outbox).await.unwrap().letter, some[0].letter);
+        assert!(house.stop());
+    });
+}
+
+#[test]
+fn senders_who_cannot_be_told_now_keep_nobody_waiting() {
+    run(async {
+        let folder = Folder::new();
+        let mut house = Running::start(&folder.0);
+        let (outbox, _news) = courier(&mut house);
+        let anna = house.add("anna@home.test");
+        let queue = queue(&house, &anna).await;
+        for to in ["ben@far.test", "cat@else.test"] {
+            post(&house, &queue, transaction(), posted("anna@home.test", &[to])).await.unwrap();
+        }
+        let sent = [lease(&outbox).await.unwrap(), lease(&outbox).await.unwrap()];
+        for sent in sent {
+            let untold = State::Untold { delivered: false, last: said("no") };
+            assert!(outbox.report(sent.lease, vec![(0, untold)]).await.unwrap());
+        }
+        let first = outbox.lease(None, 1).await.unwrap().unwrap().0;
+        assert_eq!(first.destination, "");
+        assert!(outbox.report(first.lease, Vec::new()).await.unwrap(), "not now");
+        let second = outbox.lease(None, 1).await.unwrap().unwrap().0;
+        assert!(second.destination.is_empty() && second.letter != first.letter, "the other has its turn");
+        assert!(outbox.report(second.lease, Vec::new()).await.unwrap());
+        assert_eq!(lease(&outbox).await, None);
+        // "Now" is now.
+        house.ask(admin::Request::QueueRetry { letter: None });
+        assert!(lease(&outbox).await.is_some() && lease(&outbox).await.is_some());
+        assert!(house.stop());
+    });
+}

@@ -30,7 +30,7 @@ pub(super) fn list(asked: &Asked) -> Reply {
 }
 
 fn info(index: &Index, letter: LetterId, outgoing: &Outgoing) -> QueuedInfo {
-    let profile = index.mailbox(outgoing.mailbox).map(|mailbox| mailbox.profile().address.clone());
+    let profile = index.mailbox(outgoing.mailbox).map(crate::index::Mailbox::profile);
     // The addresses of a hundred, as long as they may be, are half a packet.
     let weight: usize =
         outgoing.recipients.iter().map(|one| one.address.len() + one.state.weight().min(2 * WORDS)).sum();
@@ -38,11 +38,11 @@ fn info(index: &Index, letter: LetterId, outgoing: &Outgoing) -> QueuedInfo {
     let recipients = outgoing.recipients.iter().map(|one| (one.address.clone(), shortened(one.state.clone(), words)));
     QueuedInfo {
         letter,
-        mailbox: profile.unwrap_or_else(|| outgoing.mailbox.to_string()),
+        mailbox: profile.map_or_else(|| outgoing.mailbox.to_string(), |profile| profile.address.clone()),
         sender: outgoing.sender.clone(),
         queued: outgoing.queued,
         size: outgoing.size,
-        held: outgoing.held,
+        held: outgoing.held || profile.is_some_and(|profile| profile.suspended),
         recipients: recipients.collect(),
     }
 }
@@ -62,10 +62,7 @@ fn shortened(mut state: State, words: usize) -> State {
 
 pub(super) fn retry(house: &House, letter: Option<LetterId>) -> Outcome {
     let letters = match letter {
-        Some(letter) if is_held(house, letter) => {
-            return Err(format!("letter {letter} is kept back; to let it go: postern queue release {letter}"));
-        }
-        Some(letter) => vec![known(house, letter)?],
+        Some(letter) => vec![free(house, known(house, letter)?)?],
         None => {
             let core = house.committer.lock();
             core.index.waiting().all().filter(|(_, outgoing)| !outgoing.held).map(|(letter, _)| letter).collect()
@@ -91,8 +88,20 @@ pub(super) fn give_up(house: &House, letter: LetterId) -> Outcome {
     Ok(Reply::Done)
 }
 
-fn is_held(house: &House, letter: LetterId) -> bool {
-    house.committer.lock().index.waiting().get(letter).is_some_and(|outgoing| outgoing.held)
+/// A letter that nobody keeps back.
+fn free(house: &House, letter: LetterId) -> Result<LetterId, String> {
+    let core = house.committer.lock();
+    let Some(outgoing) = core.index.waiting().get(letter) else { return Ok(letter) };
+    if outgoing.held {
+        return Err(format!("letter {letter} is kept back; to let it go: postern queue release {letter}"));
+    }
+    match core.index.mailbox(outgoing.mailbox).map(|mailbox| mailbox.profile()) {
+        Some(profile) if profile.suspended => {
+            let address = &profile.address;
+            Err(format!("letter {letter} waits while {address} is suspended: postern mailbox suspend --lift {address}"))
+        }
+        _ => Ok(letter),
+    }
 }
 
 fn known(house: &House, letter: LetterId) -> Result<LetterId, String> {
