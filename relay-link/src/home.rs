@@ -1,0 +1,202 @@
+//! The home's end of the link: pairs once, then dials for as long as it lives.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{interval, sleep, timeout};
+use tokio_rustls::client::TlsStream;
+
+use crate::backoff::Backoff;
+use crate::code::{PairingCode, Place};
+use crate::control::{self, Ended, Script};
+use crate::frame::{self, Frames};
+use crate::hello::{Answer, Hello, Refusal, Run, VERSION, Want};
+use crate::keys::{self, LinkKey, Pin, PublicKey};
+use crate::{limits, liveness, stream, tls};
+
+/// How often it is looked whether the way to the proxy has another source address.
+const ADDRESS: Duration = Duration::from_secs(2);
+
+/// Why the proxy does not serve this home.
+#[derive(Debug)]
+pub enum DialError {
+    /// It cannot be reached, or is not who it must be.
+    Io(io::Error),
+    /// It said no.
+    Refused(Refusal),
+}
+
+impl fmt::Display for DialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "cannot connect with the proxy: {error}"),
+            Self::Refused(refusal) => refusal.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for DialError {}
+
+impl From<io::Error> for DialError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// A proxy this home is paired with.
+#[derive(Debug)]
+pub struct Proxy {
+    /// Where it is.
+    pub place: Place,
+    /// Who it is.
+    pub key: PublicKey,
+    /// Whom it knows this home as.
+    pub own: LinkKey,
+}
+
+/// What the proxy said on being greeted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Welcome {
+    /// What its operator calls this home.
+    pub name: String,
+    /// What it calls itself: the EHLO name of mail that leaves through it.
+    pub proxy: String,
+}
+
+/// Uses a code up: from now on the proxy knows `own`, and the answer is what to keep.
+///
+/// # Errors
+/// [`DialError`]; after an [`DialError::Io`] the same code and key may be tried again.
+pub async fn pair(code: &PairingCode, own: LinkKey) -> Result<(Proxy, Welcome), DialError> {
+    let want = Want::Pair(code.secret.clone());
+    let dialled = dial(&code.place, &own, Pin::Fingerprint(code.proxy), Run([0; 16]), want).await?;
+    Ok((Proxy { place: code.place.clone(), key: dialled.key, own }, dialled.welcome))
+}
+
+struct Dialled {
+    stream: TlsStream<TcpStream>,
+    frames: Frames,
+    key: PublicKey,
+    welcome: Welcome,
+}
+
+async fn dial(place: &Place, own: &LinkKey, pin: Pin, run: Run, want: Want) -> Result<Dialled, DialError> {
+    let talk = async {
+        let connection = TcpStream::connect((place.host(), place.port())).await?;
+        connection.set_nodelay(true)?;
+        let (mut stream, key) = tls::connect(connection, own, pin).await?;
+        frame::write(&mut stream, &Hello { version: VERSION, run, want }).await?;
+        let mut frames = Frames::default();
+        let answer = frames.read::<Answer, _>(&mut stream).await?;
+        io::Result::Ok((stream, frames, key, answer.ok_or(io::ErrorKind::UnexpectedEof)?))
+    };
+    // Twice: the handshake, and the words after it, among which a copy of this box may be asked for a sign of life.
+    let talked = timeout(limits::GREETING * 2, talk).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
+    match talked? {
+        (stream, frames, key, Answer::Welcome { name, proxy }) => {
+            Ok(Dialled { stream, frames, key, welcome: Welcome { name, proxy } })
+        }
+        (.., Answer::Refused(refusal)) => Err(DialError::Refused(refusal)),
+    }
+}
+
+/// How the link is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// It dials, for the first time or again; why the last time failed or ended.
+    Dialling(String),
+    /// It is connected.
+    Connected(Welcome),
+}
+
+impl Proxy {
+    /// Dials, and dials again, until the speaker of `script` is gone. What the proxy says goes to `heard`, how the
+    /// link is to `state`.
+    pub async fn keep<In, Out>(&self, mut script: Script<Out>, heard: mpsc::Sender<In>, state: watch::Sender<State>)
+    where
+        In: DeserializeOwned,
+        Out: Serialize,
+    {
+        let mut backoff = Backoff::default();
+        let run = Run(keys::random().unwrap_or_default());
+        loop {
+            let began = Instant::now();
+            let why = match dial(&self.place, &self.own, Pin::Key(self.key), run, Want::Serve).await {
+                Ok(dialled) => match self.serve(dialled, &mut script, &heard, &state).await {
+                    Over::Ended(Ended::Done) => return,
+                    Over::Ended(ended) => ended.to_string(),
+                    Over::Moved => {
+                        backoff.afresh();
+                        "this box has another address".to_owned()
+                    }
+                },
+                Err(error) => error.to_string(),
+            };
+            backoff.ended(began.elapsed());
+            let wait = backoff.next(u32::from_be_bytes(keys::random().unwrap_or_default()));
+            tracing::info!(proxy = %self.place, why, seconds = wait.as_secs_f32(), "the link is down; dialling again");
+            let _ = state.send(State::Dialling(why));
+            sleep(wait).await;
+        }
+    }
+
+    async fn serve<In: DeserializeOwned, Out: Serialize>(
+        &self,
+        mut dialled: Dialled,
+        script: &mut Script<Out>,
+        heard: &mpsc::Sender<In>,
+        state: &watch::Sender<State>,
+    ) -> Over {
+        tracing::info!(proxy = %self.place, name = dialled.welcome.name, "the link is up");
+        let _ = state.send(State::Connected(dialled.welcome));
+        let tcp = dialled.stream.get_ref().0;
+        let ends = tcp.local_addr().and_then(|local| Ok((local.ip(), tcp.peer_addr()?)));
+        tokio::select! {
+            ended = control::run(&mut dialled.stream, &mut dialled.frames, liveness::HOME, script, heard) => {
+                Over::Ended(ended)
+            }
+            () = moved(ends) => Over::Moved,
+        }
+    }
+
+    /// Fetches a stream.
+    ///
+    /// # Errors
+    /// As [`stream::fetch`].
+    pub async fn fetch(&self, ticket: &stream::Ticket) -> io::Result<TcpStream> {
+        let connecting = TcpStream::connect((self.place.host(), self.place.port()));
+        let connection = timeout(limits::FETCH, connecting).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        stream::fetch(connection, ticket).await
+    }
+}
+
+enum Over {
+    Ended(Ended),
+    Moved,
+}
+
+/// Returns once packets to the proxy would leave from another address than the connection's: it is dead then, and
+/// nobody would say so for long. Without a way at all there is nothing to go over to.
+async fn moved(ends: io::Result<(IpAddr, SocketAddr)>) {
+    let Ok((local, proxy)) = ends else { return std::future::pending().await };
+    let mut ticks = interval(ADDRESS);
+    loop {
+        ticks.tick().await;
+        if source(proxy).is_ok_and(|now| now != local) {
+            return;
+        }
+    }
+}
+
+/// The kernel's choice; nothing is sent.
+fn source(to: SocketAddr) -> io::Result<IpAddr> {
+    let any: SocketAddr = if to.is_ipv4() { ([0; 4], 0).into() } else { ([0u16; 8], 0).into() };
+    let socket = UdpSocket::bind(any)?;
+    socket.connect(to)?;
+    Ok(socket.local_addr()?.ip())
+}

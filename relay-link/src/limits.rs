@@ -1,0 +1,35 @@
+//! Bounds of the link, each in one place.
+
+use std::time::Duration;
+
+/// Bytes of one message on a control connection. The largest is a stream's opening: a key, two addresses, two names.
+pub const MESSAGE: usize = 4 * 1024;
+/// Bytes of a host name (RFC 1035 §2.3.4), or of what a client gave for one (RFC 5321 §4.5.3.1.2).
+pub const NAME: usize = 255;
+/// Names one home may have at a proxy.
+pub const NAMES: usize = 64;
+/// Homes paired with one proxy.
+pub const HOMES: usize = 10_000;
+/// Bytes of one home's file.
+pub const HOME_FILE: u64 = 64 * 1024;
+/// Time from a connection to the end of its handshake and first message.
+pub const GREETING: Duration = Duration::from_secs(10);
+/// Time a stream waits to be fetched; then its number is worth nothing.
+pub const FETCH: Duration = Duration::from_secs(10);
+/// Streams that wait to be fetched, of all homes.
+pub const WAITING: usize = 4_096;
+/// Streams of one home that wait to be fetched.
+pub const WAITING_OF_ONE: usize = 256;
+/// Messages waiting to be sent on one control connection; a peer that does not read them is cut off.
+pub const QUEUE: usize = 64;
+/// How long a pairing code works unless the operator says otherwise.
+pub const CODE: Duration = Duration::from_secs(24 * 3_600);
+/// Silence after which the old connection of a home that dials again from another process is taken to be dead.
+pub const SEAT_ANSWER: Duration = Duration::from_secs(3);
+/// Bytes moved at once between two connections: what a pipe holds.
+pub const PIPE: usize = 64 * 1024;
+/// Empty pipes kept for the next burst, of all connections; one costs two descriptors.
+pub const SPARE_PIPES: usize = 64;
+/// How long the second direction of a relayed connection may stay open and silent once the first has ended. Mail
+/// servers end both at once; who keeps half a connection longer keeps a place.
+pub const HALF_OPEN: Duration = Duration::from_secs(120);
