@@ -1,0 +1,42 @@
+//! Every bound of the inbound proxy, next to where it comes from.
+
+use std::time::Duration;
+
+/// Octets of a command line, CRLF included (RFC 5321 §4.5.3.1.4 and its extensions, as in the home's `mx`).
+pub const COMMAND_LINE: usize = 2_048;
+/// Octets of a domain (RFC 5321 §4.5.3.1.2).
+pub const DOMAIN: usize = 255;
+/// Commands of one session: a learning one needs six, and one more for each recipient.
+pub const COMMANDS: u32 = 500;
+/// Commands that made no sense, after which a session ends.
+pub const ERRORS: u32 = 10;
+/// Recipients whose domains are looked up in one session; all of one session are for one home.
+pub const LESSONS: usize = 4;
+/// Octets of a ClientHello with the records round it. Real ones have 200 to 2,000.
+pub const CLIENT_HELLO: usize = 16 * 1024;
+/// Octets of what one TLS record carries in clear (RFC 8446 §5.1).
+pub const RECORD: usize = 16 * 1024;
+/// Time from STARTTLS, or from a connection, to a whole ClientHello.
+pub const CLIENT_HELLO_TIME: Duration = Duration::from_secs(30);
+/// Silence after which a session that learns ends.
+pub const IDLE: Duration = Duration::from_secs(30);
+/// Silence after which a session in clear ends (RFC 5321 §4.5.3.2.7).
+pub const CLEAR_IDLE: Duration = Duration::from_secs(300);
+/// How long a connection is held while its home wakes. Senders wait 90 seconds without harm (measured); RFC 5321
+/// gives 300.
+pub const WAKE: Duration = Duration::from_secs(60);
+
+/// How long something learnt is remembered after its last use: Exim tries again for four days, so five.
+pub const REMEMBER: Duration = Duration::from_secs(5 * 86_400);
+/// Sender groups that are remembered. The one not used for longest makes room.
+pub const GROUPS: usize = 20_000;
+/// Homes that one group is known to have mail for at one time.
+pub const PENDING: usize = 16;
+/// Tickets that are remembered. The oldest makes room.
+pub const TICKETS: usize = 50_000;
+/// Bytes of the file of what was learnt, above which it is written anew if that makes it shorter by half.
+pub const MEMORY_FILE: u64 = 32 * 1024 * 1024;
+/// Bytes of one record in it.
+pub const RECORD_IN_MEMORY: usize = 1_024;
+/// Bytes of a ticket of ours.
+pub const TICKET: usize = 32;

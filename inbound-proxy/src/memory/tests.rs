@@ -1,0 +1,203 @@
+use super::*;
+use proptest::prelude::*;
+use std::fs;
+use std::path::PathBuf;
+
+const STREET: &str = "lane";
+const DAY: u64 = 86_400;
+
+fn group(number: u8) -> Group {
+    Group::Network4([192, 0, number])
+}
+
+fn anywhere(_: &str) -> bool {
+    true
+}
+
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("inbound-memory-{name}-{}", std::process::id()));
+        let _ = fs::remove_file(&path);
+        Self(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn what_was_told_is_used_once_then_what_worked_last() {
+    let mut memory = Memory::default();
+    assert_eq!(memory.take(STREET, &group(1), 0, anywhere), None);
+    memory.learn(Some(STREET), &group(1), &[], "alice", 0);
+    assert_eq!(memory.take(STREET, &group(2), 0, anywhere), None, "another group");
+    assert_eq!(memory.take("road", &group(1), 0, anywhere), None, "another street");
+    assert_eq!(memory.take(STREET, &group(1), 1, anywhere).as_deref(), Some("alice"));
+    assert_eq!(memory.take(STREET, &group(1), 2, anywhere).as_deref(), Some("alice"), "steady");
+    assert_eq!(memory.take(STREET, &group(1), 3, |_| false), None, "the home has moved away");
+}
+
+/// PROXIES.md 3.2, the hardest order: mail to B, then at once mail to A, no tickets.
+#[test]
+fn a_sender_with_mail_for_two_homes_is_told_apart_by_asking() {
+    let mut memory = Memory::default();
+    let one = &group(1);
+    memory.learn(Some(STREET), one, &[], "bob", 0);
+    // The retry for bob has not come; that for alice comes first and is sent to bob, who says so.
+    assert_eq!(memory.take(STREET, one, 1, anywhere).as_deref(), Some("bob"));
+    memory.wrong_home(STREET, one, "bob", 1);
+    assert_eq!(memory.take(STREET, one, 2, anywhere), None, "back to learning");
+    memory.learn(Some(STREET), one, &[], "alice", 2);
+    memory.learn(Some(STREET), one, &[], "bob", 2);
+    assert_eq!(memory.take(STREET, one, 3, anywhere).as_deref(), Some("alice"));
+    assert_eq!(memory.take(STREET, one, 4, anywhere).as_deref(), Some("bob"));
+    // It writes to both: its last home says nothing about the next mail.
+    assert_eq!(memory.take(STREET, one, 5, anywhere), None);
+    memory.learn(Some(STREET), one, &[], "alice", 6);
+    assert_eq!(memory.take(STREET, one, 7, anywhere).as_deref(), Some("alice"));
+}
+
+#[test]
+fn tickets_are_proof_for_five_days_or_until_they_mislead() {
+    let mut memory = Memory::default();
+    let (ticket, other) = ([7; 32], [8; 32]);
+    memory.learn(None, &group(1), &[crate::tickets::digest(&ticket)], "alice", 0);
+    assert_eq!(memory.by_ticket(&ticket, 5 * DAY), Some("alice"));
+    assert_eq!(memory.by_ticket(&ticket, 5 * DAY + 1), None);
+    assert_eq!(memory.by_ticket(&other, 0), None);
+    assert_eq!(memory.take(STREET, &group(1), 0, anywhere), None, "between streets nothing is learnt of the group");
+    memory.wrong_ticket(&ticket);
+    assert_eq!(memory.by_ticket(&ticket, 0), None);
+}
+
+#[test]
+fn a_home_that_is_gone_is_nowhere() {
+    let mut memory = Memory::default();
+    let ticket = [7; 32];
+    memory.learn(Some(STREET), &group(1), &[crate::tickets::digest(&ticket)], "alice", 0);
+    memory.take(STREET, &group(1), 0, anywhere);
+    memory.learn(Some(STREET), &group(1), &[], "alice", 0);
+    memory.forget_home("alice");
+    assert_eq!(memory.take(STREET, &group(1), 0, anywhere), None);
+    assert_eq!(memory.by_ticket(&ticket, 0), None);
+}
+
+#[test]
+fn use_refreshes_and_age_forgets() {
+    let mut memory = Memory::default();
+    memory.learn(Some(STREET), &group(1), &[], "alice", 0);
+    for day in 1..20 {
+        assert!(memory.take(STREET, &group(1), day * 4 * DAY, anywhere).is_some());
+    }
+    assert_eq!(memory.take(STREET, &group(1), 100 * DAY, anywhere), None);
+    memory.forget_old(100 * DAY);
+    assert_eq!(memory.len(), (0, 0));
+}
+
+#[test]
+fn it_is_bounded() {
+    let mut memory = Memory::default();
+    let count = u32::try_from(limits::GROUPS).unwrap() + 5;
+    for number in 0..count {
+        let [_, a, b, c] = number.to_be_bytes();
+        let ticket = crate::tickets::digest(&number.to_be_bytes());
+        memory.learn(Some(STREET), &Group::Network4([a, b, c]), &[ticket], "alice", number.into());
+    }
+    assert!(memory.len().0 <= limits::GROUPS && memory.len().0 > limits::GROUPS / 2);
+    let [_, a, b, c] = (count - 1).to_be_bytes();
+    let newest = Group::Network4([a, b, c]);
+    assert!(memory.take(STREET, &newest, count.into(), anywhere).is_some(), "the newest is there");
+    for home in 0..40 {
+        memory.learn(Some(STREET), &newest, &[], &home.to_string(), count.into());
+    }
+    let known = memory.groups.get(&(STREET.to_owned(), newest)).unwrap();
+    assert_eq!(known.pending.len(), limits::PENDING);
+}
+
+/// What can happen, for the tests of the file.
+#[derive(Debug, Clone)]
+enum Step {
+    Learn(u8, u8),
+    Take(u8),
+    Wrong(u8, u8),
+    Void(u8),
+    Gone(u8),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => (0..4u8, 0..4u8).prop_map(|(group, home)| Step::Learn(group, home)),
+        3 => (0..4u8).prop_map(Step::Take),
+        1 => (0..4u8, 0..4u8).prop_map(|(group, home)| Step::Wrong(group, home)),
+        1 => (0..16u8).prop_map(Step::Void),
+        1 => (0..4u8).prop_map(Step::Gone),
+    ];
+    prop::collection::vec(step, 0..60)
+}
+
+fn perform(memory: &mut Memory, steps: &[Step], start: u64) {
+    for (now, step) in (start..).zip(steps) {
+        match step {
+            Step::Learn(of, home) => {
+                let ticket = crate::tickets::digest(&[of * 4 + home]);
+                memory.learn(Some(STREET), &group(*of), &[ticket], &home.to_string(), now);
+            }
+            Step::Take(of) => drop(memory.take(STREET, &group(*of), now, anywhere)),
+            Step::Wrong(of, home) => memory.wrong_home(STREET, &group(*of), &home.to_string(), now),
+            Step::Void(ticket) => memory.wrong_ticket(&[*ticket]),
+            Step::Gone(home) => memory.forget_home(&home.to_string()),
+        }
+    }
+}
+
+fn same(one: &Memory, other: &Memory) -> bool {
+    one.tickets == other.tickets && one.groups == other.groups
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// kill -9 at any instant: what was recorded is there again, also after the file was written anew at each start.
+    #[test]
+    fn a_restart_forgets_nothing(first in steps(), second in steps()) {
+        let scratch = Scratch::new("restart");
+        let mut memory = Memory::open(&scratch.0, 0).unwrap();
+        perform(&mut memory, &first, 1);
+        let mut again = Memory::open(&scratch.0, 0).unwrap();
+        prop_assert!(same(&memory, &again), "{memory:?}\n{again:?}");
+        perform(&mut again, &second, 1_000);
+        let third = Memory::open(&scratch.0, 0).unwrap();
+        prop_assert!(same(&again, &third));
+    }
+
+    /// A torn or damaged end costs the records from there on, and no start.
+    #[test]
+    fn damage_costs_only_what_follows(first in steps(), cut in 0usize..4_000, flip: bool) {
+        let scratch = Scratch::new("damage");
+        let mut memory = Memory::open(&scratch.0, 0).unwrap();
+        perform(&mut memory, &first, 1);
+        let mut bytes = fs::read(&scratch.0).unwrap();
+        prop_assume!(!bytes.is_empty());
+        let at = cut % bytes.len();
+        if flip {
+            bytes[at] ^= 0x10;
+        } else {
+            bytes.truncate(at);
+        }
+        let mut expected = Memory::default();
+        let mut rest = bytes.as_slice();
+        while let Some((record, after)) = file::decode(rest) {
+            expected.apply(record);
+            rest = after;
+        }
+        fs::write(&scratch.0, &bytes).unwrap();
+        let damaged = Memory::open(&scratch.0, 0).unwrap();
+        prop_assert!(same(&expected, &damaged));
+        prop_assert!(same(&damaged, &Memory::open(&scratch.0, 0).unwrap()), "and is whole again");
+    }
+}

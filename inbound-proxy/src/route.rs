@@ -1,0 +1,154 @@
+//! Which home a connection is for. Pure, and in one order:
+//!
+//! | what | proves? |
+//! | --- | --- |
+//! | 1. the address it dialled belongs to one home | yes |
+//! | 2. the name its ClientHello asks for (SNI) | yes |
+//! | 3. a ticket of ours, handed out while that sender told us the recipient | yes |
+//! | 4. one home alone can be meant: it is the only one at this address | yes |
+//! | 5. the operator's table of EHLO names | inside one street |
+//! | 6. what was learnt about the sender's group | inside one street |
+//! | 7. nothing: learn, under TLS, and answer 451 | |
+//!
+//! 5 and 6 are guesses, and a guess between strangers would let a home that answers 250 to everything take another's
+//! mail. So they count only where every home that could be meant is of one street.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use relay_link::inbound::{ClientName, Service};
+
+use crate::grant::HomeGrant;
+use crate::memory::Memory;
+use crate::sender::Group;
+
+/// What is known of a connection when its ClientHello is there.
+#[derive(Debug, Clone)]
+pub struct Facts<'a> {
+    /// The address it dialled.
+    pub dialled: IpAddr,
+    /// The port it dialled.
+    pub service: Service,
+    /// The name it asks for.
+    pub sni: Option<&'a str>,
+    /// The tickets it shows.
+    pub tickets: &'a [Vec<u8>],
+    /// What it called itself.
+    pub ehlo: Option<&'a ClientName>,
+    /// Whether that is forward-confirmed.
+    pub confirmed: bool,
+    /// Its group.
+    pub group: &'a Group,
+}
+
+/// How a home was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// 1.
+    OwnAddress,
+    /// 2.
+    Sni,
+    /// 3.
+    Ticket,
+    /// 4.
+    Only,
+    /// 5.
+    Table,
+    /// 6.
+    Learnt,
+}
+
+/// Where a connection goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// To this home.
+    Home(String, How),
+    /// Nobody knows; under TLS with this proxy it may tell.
+    Learn,
+    /// To nobody: this service is handed on by name alone, and there is no such name.
+    Nowhere,
+}
+
+/// The homes and addresses of one proxy.
+#[derive(Debug, Clone, Default)]
+pub struct Map {
+    /// By the operator's name.
+    pub homes: BTreeMap<String, HomeGrant>,
+    /// Addresses of the proxy that one street has for itself, from the configuration.
+    pub streets: BTreeMap<IpAddr, String>,
+}
+
+impl Map {
+    /// Decides. Takes from `memory` what is to be used once.
+    pub fn route(&self, facts: &Facts<'_>, memory: &mut Memory, now: u64) -> Route {
+        if facts.service != Service::Mail {
+            let named = facts.sni.and_then(|name| self.by_name(name));
+            return named.map_or(Route::Nowhere, |home| Route::Home(home.to_owned(), How::Sni));
+        }
+        match self.proof(facts, memory, now).or_else(|| self.guess(facts, memory, now)) {
+            Some((home, how)) => Route::Home(home, how),
+            None => Route::Learn,
+        }
+    }
+
+    /// Whose name it is: of SNI, or the target of an MX record.
+    #[must_use]
+    pub fn by_name(&self, name: &str) -> Option<&str> {
+        let found = self.homes.iter().find(|(_, grant)| grant.names.contains(name));
+        found.map(|(home, _)| home.as_str())
+    }
+
+    fn proof(&self, facts: &Facts<'_>, memory: &Memory, now: u64) -> Option<(String, How)> {
+        let own = self.homes.iter().find(|(_, grant)| grant.addresses.contains(&facts.dialled));
+        if let Some((home, _)) = own {
+            return Some((home.clone(), How::OwnAddress));
+        }
+        if let Some(home) = facts.sni.and_then(|name| self.by_name(name)) {
+            return Some((home.to_owned(), How::Sni));
+        }
+        let ticket = facts.tickets.iter().find_map(|ticket| memory.by_ticket(ticket, now));
+        if let Some(home) = ticket.filter(|home| self.homes.contains_key(*home)) {
+            return Some((home.to_owned(), How::Ticket));
+        }
+        match self.meant(facts.dialled).as_slice() {
+            [(only, _)] => Some(((*only).to_owned(), How::Only)),
+            _ => None,
+        }
+    }
+
+    fn guess(&self, facts: &Facts<'_>, memory: &mut Memory, now: u64) -> Option<(String, How)> {
+        let street = self.street(facts.dialled)?;
+        if let Some(home) = self.in_table(facts, &street) {
+            return Some((home, How::Table));
+        }
+        // A home that has moved away since does not get what was learnt.
+        let here = |home: &str| self.homes.get(home).is_some_and(|grant| grant.street.as_deref() == Some(&street));
+        let home = memory.take(&street, facts.group, now, here)?;
+        Some((home, How::Learnt))
+    }
+
+    /// The one street whose homes share this address. An operator whose address has several reads of it in the log.
+    #[must_use]
+    pub fn street(&self, dialled: IpAddr) -> Option<String> {
+        let meant = self.meant(dialled);
+        let street = meant.first()?.1.street.clone()?;
+        meant.iter().all(|(_, grant)| grant.street.as_ref() == Some(&street)).then_some(street)
+    }
+
+    /// Homes that a connection to this address can be for when it does not say.
+    fn meant(&self, dialled: IpAddr) -> Vec<(&str, &HomeGrant)> {
+        let street = self.streets.get(&dialled);
+        let lives_here = |grant: &HomeGrant| street.is_none_or(|street| grant.street.as_ref() == Some(street));
+        self.homes.iter().filter(|(_, grant)| lives_here(grant)).map(|(home, grant)| (home.as_str(), grant)).collect()
+    }
+
+    fn in_table(&self, facts: &Facts<'_>, street: &str) -> Option<String> {
+        let name = facts.ehlo.filter(|_| facts.confirmed)?.as_str().to_ascii_lowercase();
+        let matches = |pattern: &String| match pattern.strip_prefix('.') {
+            Some(_) => name.ends_with(pattern),
+            None => name == *pattern,
+        };
+        let listed = |grant: &HomeGrant| grant.street.as_deref() == Some(street) && grant.senders.iter().any(matches);
+        self.homes.iter().find(|(_, grant)| listed(grant)).map(|(home, _)| home.clone())
+    }
+}
