@@ -1,0 +1,147 @@
+//! What a home has spent and may spend: a token bucket, a day's units and sessions, an hour's networks. Pure; times are
+//! seconds since 1970, given by the caller.
+//!
+//! Whether a session may begin is decided before anybody is connected with: the home's queue keeps what is refused. A
+//! session that has begun is never refused, only slowed: the home's own octets wait ([`Account::pace`]), never the far
+//! server's replies. So a 250 always arrives, and nothing is sent twice.
+
+use std::time::Duration;
+
+use relay_link::outbound::{Budget, Refusal};
+use serde::{Deserialize, Serialize};
+
+use crate::grant::Allowance;
+use crate::limits;
+use crate::meter::Units;
+
+const HOUR: u64 = 3_600;
+const DAY: u64 = 86_400;
+
+/// One home's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// What is in the bucket, in 3600ths of a unit, so that a second's refill is a whole number. Below zero: a session
+    /// has cost more than there was.
+    level: i64,
+    /// When that was true.
+    at: u64,
+    /// Units and sessions of the day of `at`.
+    today: (u64, u32),
+    /// Far networks, and when each was last connected with.
+    networks: Vec<([u8; 7], u64)>,
+}
+
+impl Account {
+    /// With a full bucket.
+    #[must_use]
+    pub const fn new(allowance: &Allowance, now: u64) -> Self {
+        Self { level: full(allowance), at: now, today: (0, 0), networks: Vec::new() }
+    }
+
+    /// With an empty one: when nobody knows what has been spent.
+    #[must_use]
+    pub const fn empty(now: u64) -> Self {
+        Self { level: 0, at: now, today: (0, 0), networks: Vec::new() }
+    }
+
+    /// A session with a host of this network may begin, and is charged its minimum.
+    ///
+    /// # Errors
+    /// [`Refusal`], and nothing is charged.
+    pub fn open(&mut self, allowance: &Allowance, running: u32, network: [u8; 7], now: u64) -> Result<(), Refusal> {
+        self.come_to(allowance, now);
+        let midnight = seconds(DAY - now % DAY);
+        if running >= allowance.concurrent {
+            return Err(Refusal::Concurrent);
+        }
+        if self.today.0 >= u64::from(allowance.daily) {
+            return Err(Refusal::Spent(midnight));
+        }
+        if let Some(wait) = self.until(limits::SESSION_UNITS, allowance) {
+            return Err(Refusal::Spent(seconds(wait)));
+        }
+        if self.today.1 >= allowance.sessions {
+            return Err(Refusal::Sessions(midnight));
+        }
+        self.visit(allowance, network, now)?;
+        self.today.1 += 1;
+        self.charge(allowance, limits::SESSION_UNITS, now);
+        Ok(())
+    }
+
+    /// Takes what has come due.
+    pub fn charge(&mut self, allowance: &Allowance, units: Units, now: u64) {
+        self.come_to(allowance, now);
+        self.level = self.level.saturating_sub(in_level(units));
+        self.today.0 = self.today.0.saturating_add(units);
+    }
+
+    /// How long the home's octets must wait now.
+    #[must_use]
+    pub fn pace(&self, allowance: &Allowance, now: u64) -> Duration {
+        let mut then = self.clone();
+        then.come_to(allowance, now);
+        let bucket = then.until(0, allowance).unwrap_or(0);
+        let day = if then.today.0 > u64::from(allowance.daily) { DAY - now % DAY } else { 0 };
+        Duration::from_secs(bucket.max(day))
+    }
+
+    /// For the home and the operator.
+    #[must_use]
+    pub fn budget(&self, allowance: &Allowance, now: u64) -> Budget {
+        let mut then = self.clone();
+        then.come_to(allowance, now);
+        let networks = u32::try_from(then.networks.len()).unwrap_or(u32::MAX);
+        Budget {
+            left: u64::try_from(then.level).unwrap_or(0) / HOUR,
+            bucket: allowance.bucket.into(),
+            hourly: allowance.hourly.into(),
+            today: (then.today.0, allowance.daily.into()),
+            sessions: (then.today.1, allowance.sessions),
+            networks: (networks, allowance.networks),
+        }
+    }
+
+    /// Lets time pass. A clock that is set back gives nothing and takes nothing.
+    fn come_to(&mut self, allowance: &Allowance, now: u64) {
+        let passed = i64::try_from(now.saturating_sub(self.at)).unwrap_or(i64::MAX);
+        let refill = passed.saturating_mul(allowance.hourly.into());
+        self.level = self.level.saturating_add(refill).min(full(allowance));
+        if now / DAY > self.at / DAY {
+            self.today = (0, 0);
+        }
+        self.at = self.at.max(now);
+        self.networks.retain(|(_, seen)| now.saturating_sub(*seen) < HOUR);
+    }
+
+    /// Seconds until there are so many units; `None` when there are.
+    fn until(&self, units: Units, allowance: &Allowance) -> Option<u64> {
+        let missing = u64::try_from(in_level(units).saturating_sub(self.level)).ok().filter(|missing| *missing > 0)?;
+        Some(missing.div_ceil(u64::from(allowance.hourly).max(1)))
+    }
+
+    fn visit(&mut self, allowance: &Allowance, network: [u8; 7], now: u64) -> Result<(), Refusal> {
+        if let Some((_, seen)) = self.networks.iter_mut().find(|(known, _)| *known == network) {
+            *seen = now;
+            return Ok(());
+        }
+        if self.networks.len() >= usize::try_from(allowance.networks).unwrap_or(usize::MAX).min(limits::NETWORKS) {
+            let oldest = self.networks.iter().map(|(_, seen)| *seen).min().unwrap_or(now);
+            return Err(Refusal::Networks(seconds((oldest + HOUR).saturating_sub(now))));
+        }
+        self.networks.push((network, now));
+        Ok(())
+    }
+}
+
+const fn full(allowance: &Allowance) -> i64 {
+    allowance.bucket as i64 * HOUR as i64
+}
+
+fn in_level(units: Units) -> i64 {
+    i64::try_from(units).unwrap_or(i64::MAX).saturating_mul(HOUR as i64)
+}
+
+fn seconds(wait: u64) -> u32 {
+    u32::try_from(wait.max(1)).unwrap_or(u32::MAX)
+}

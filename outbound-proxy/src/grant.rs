@@ -1,0 +1,80 @@
+//! What an operator grants a home at the outbound proxy.
+
+use std::time::Duration;
+
+use relay_link::homes::Grant;
+use serde::{Deserialize, Serialize};
+
+use crate::limits;
+
+/// How much a home may send. Whatever is not said is as in [`Allowance::default`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Allowance {
+    /// Units it can spend at once. Default 1500: a mail to one recipient costs about 30, a list of 100 members at 60
+    /// hosts about 1700.
+    pub bucket: u32,
+    /// Units that come back in an hour. Default 200.
+    pub hourly: u32,
+    /// Units of one day (UTC). Default 5000.
+    pub daily: u32,
+    /// Sessions of one day. Default 300.
+    pub sessions: u32,
+    /// Different far networks (/24, /48) within an hour. Default 60, at most 200.
+    pub networks: u32,
+    /// Sessions at once. Default 10.
+    pub concurrent: u32,
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self { bucket: 1_500, hourly: 200, daily: 5_000, sessions: 300, networks: 60, concurrent: 10 }
+    }
+}
+
+impl Allowance {
+    /// That of a home so old: half of everything while it is new, since nobody knows it yet.
+    #[must_use]
+    pub fn at_age(self, age: Duration) -> Self {
+        let share = |all: u32| if age < limits::NEW { all.div_ceil(2) } else { all };
+        Self {
+            bucket: share(self.bucket),
+            // An hour's at least one, so that no wait is for ever.
+            hourly: share(self.hourly).max(1),
+            daily: share(self.daily),
+            sessions: share(self.sessions),
+            networks: share(self.networks).min(u32::try_from(limits::NETWORKS).unwrap_or(u32::MAX)),
+            concurrent: share(self.concurrent),
+        }
+    }
+}
+
+/// One home's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HomeGrant {
+    /// How much it may send.
+    #[serde(default)]
+    pub allowance: Allowance,
+}
+
+impl Grant for HomeGrant {
+    fn clashes_with(&self, _: &Self) -> Option<String> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_homes_have_half() {
+        let full = Allowance::default().at_age(limits::NEW);
+        assert_eq!(full, Allowance::default());
+        let new = Allowance::default().at_age(Duration::ZERO);
+        assert_eq!((new.bucket, new.sessions, new.networks), (750, 150, 30));
+        let greedy = Allowance { networks: 10_000, hourly: 0, ..Allowance::default() }.at_age(limits::NEW);
+        assert_eq!((greedy.networks, greedy.hourly), (200, 1));
+    }
+}

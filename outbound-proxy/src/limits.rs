@@ -1,0 +1,42 @@
+//! Every bound of the outbound proxy, next to where it comes from.
+
+use std::time::Duration;
+
+/// The one port (RFC 5321 §2.3.4, by use).
+pub const PORT: u16 = 25;
+/// Octets of a command line in clear, CRLF included (RFC 5321 §4.5.3.1.4).
+pub const COMMAND_LINE: usize = 512;
+/// Octets of a reply line, CRLF included: four times what RFC 5321 §4.5.3.1.5 allows, since some are longer.
+pub const REPLY_LINE: usize = 2_048;
+/// Lines of one reply. Of EHLO replies, the longest seen have some twenty.
+pub const REPLY_LINES: usize = 100;
+/// Commands in clear: EHLO, STARTTLS, and once more after a refusal.
+pub const COMMANDS: usize = 8;
+/// Octets a TLS record may hold: RFC 5246 §6.2.3, the longer of the two versions.
+pub const RECORD: usize = 16 * 1024 + 2_048;
+/// Octets of a server's first record that are kept to find its version and cipher suite.
+pub const SERVER_HELLO: usize = 512;
+
+/// Octets of reply plaintext a recipient costs (measured: Postfix, Exim).
+pub const UNIT: u64 = 14;
+/// Octets from the home that cost a unit: a large message to one recipient is seen in no reply.
+pub const UNIT_OF_BODY: u64 = 32 * 1024;
+/// Units of a session, whatever it does: handshake, tickets and the EHLO reply are not counted.
+pub const SESSION_UNITS: u64 = 20;
+/// Octets of reply plaintext after the home's EHLO that are taken to be tickets and the reply to EHLO. The longest
+/// measured are 510 and 215; recipients hidden in them are paid for by [`SESSION_UNITS`].
+pub const UNCOUNTED: u64 = 725;
+
+/// Silence after the far server has spoken last, after which a session is closed. Never while the home waits for a
+/// reply: to cut between the end of data and its 250 makes duplicates.
+pub const SILENT: Duration = Duration::from_secs(60);
+/// Addresses of one host that are tried.
+pub const ADDRESSES: usize = 8;
+/// Time to connect with one of them (RFC 5321 §4.5.3.2 says nothing of it; others take 30 s).
+pub const CONNECT: Duration = Duration::from_secs(30);
+/// Bytes of one of the two halves of a ledger file.
+pub const LEDGER_HALF: usize = 4_096;
+/// Most networks an allowance can have in an hour, so that they fit the ledger.
+pub const NETWORKS: usize = 200;
+/// How long a home is new.
+pub const NEW: Duration = Duration::from_secs(14 * 86_400);
