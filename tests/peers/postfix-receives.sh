@@ -1,4 +1,5 @@
-# Postfix: takes mail for two people of one domain, with opportunistic TLS.
+# Postfix: takes mail for two people of one domain, with opportunistic TLS; round@ leads back to the house. What is written
+# here goes out, over TLS that DANE proves where there are such records.
 account postfix 101 /var/spool/postfix
 account postdrop 102 /
 mkdir -p "$root/etc/postfix" "$root/var/lib/postfix" "$root/var/spool/postfix" "$root/var/log"
@@ -8,6 +9,7 @@ myhostname = mx.$domain
 mydestination =
 virtual_mailbox_domains = $domain
 virtual_mailbox_maps = inline:{ben@$domain=ben, cleo@$domain=cleo}
+virtual_alias_maps = inline:{round@$domain=round@home.test}
 virtual_mailbox_base = /vmail
 virtual_uid_maps = static:5000
 virtual_gid_maps = static:5000
@@ -19,9 +21,14 @@ smtpd_tls_cert_file = /far.crt
 smtpd_tls_key_file = /far.key
 smtpd_tls_loglevel = 1
 smtpd_tls_received_header = yes
+smtp_dns_support_level = dnssec
+smtp_tls_security_level = dane
+smtp_tls_loglevel = 1
 smtpd_client_connection_count_limit = 0
 local_recipient_maps =
 in_flow_delay = 0
+# A loop is ours to end.
+hopcount_limit = 200
 maillog_file = /var/log/mail.log
 shlib_directory = /usr/lib/postfix
 daemon_directory = /usr/lib/postfix/sbin

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+/// Where the house is, as far servers see it.
+pub const HOME: &str = "44.0.0.1";
 /// Where the test's name server is.
 pub const DNS: &str = "44.0.0.53";
 /// Where the far mail server is.
@@ -18,9 +20,14 @@ pub fn inside(test: &str) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         return true;
     }
-    let set_up: String =
-        [DNS, FAR, OTHER].iter().map(|address| format!("ip address add {address}/32 dev lo; ")).collect();
-    let script = format!("ip link set lo up; {set_up} exec \"$0\" \"$1\" --exact --nocapture");
+    let addresses: String =
+        [HOME, DNS, FAR, OTHER].iter().map(|address| format!("ip address add {address}/32 dev lo; ")).collect();
+    // Who connects to a far server comes from the house's address, not from that server's own.
+    let routes: String = [FAR, OTHER]
+        .iter()
+        .map(|address| format!("ip route replace local {address}/32 dev lo src {HOME} table local; "))
+        .collect();
+    let script = format!("set -e; ip link set lo up; {addresses} {routes} exec \"$0\" \"$1\" --exact --nocapture");
     let status = Command::new("unshare")
         .args(["--net", "--", "sh", "-c", &script])
         .arg(std::env::current_exe().unwrap())

@@ -1,12 +1,14 @@
-//! Real mail servers that take what a house sends: Postfix, in folders that `tests/run` has unpacked.
+//! Real mail servers that take what a house sends: Postfix, smtp-sink, Exim, OpenSMTPD, in folders that `tests/run` has
+//! unpacked; and one that is written for its faults.
 
 use std::fs::File;
+use std::io::Write;
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::{Authority, peers};
+use crate::{Authority, peers, programs};
 
 /// A running server for `ben@DOMAIN` and `cleo@DOMAIN`.
 #[derive(Debug)]
@@ -20,7 +22,8 @@ impl Far {
     /// Starts it and waits until it answers. A peer's root serves one test at a time: others wait here.
     #[must_use]
     pub fn start(peer: &str, address: &str, domain: &str, certificate: &Authority) -> Self {
-        let root = peers::folder().join(peer);
+        // smtp-sink comes with Postfix.
+        let root = peers::folder().join(if peer == "smtp-sink" { "postfix" } else { peer });
         let alone = File::create(root.with_extension("lock")).unwrap();
         rustix::fs::flock(&alone, rustix::fs::FlockOperation::LockExclusive).unwrap();
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/receive");
@@ -33,7 +36,7 @@ impl Far {
             .spawn()
             .unwrap();
         let this = Self { child, root, _alone: alone };
-        let up = (0..100).any(|_| {
+        let up = (0..300).any(|_| {
             std::thread::sleep(Duration::from_millis(100));
             TcpStream::connect((address, 25)).is_ok()
         });
@@ -41,18 +44,34 @@ impl Far {
         this
     }
 
-    /// All of somebody's mail.
+    /// All of somebody's mail, whether it is kept as one file or as one a letter. smtp-sink's is everybody's.
     #[must_use]
     pub fn mail(&self, person: &str) -> String {
-        std::fs::read(self.root.join("vmail").join(person))
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .unwrap_or_default()
+        let place = self.root.join("vmail").join(person);
+        let letters = std::fs::read_dir(place.join("new")).into_iter().flatten().flatten().map(|entry| entry.path());
+        let files = letters.chain([place]).filter_map(|file| std::fs::read(file).ok());
+        files.map(|bytes| String::from_utf8_lossy(&bytes).replace('\r', "")).collect()
+    }
+
+    /// Has somebody there write a letter, as a program of that machine would.
+    pub fn write(&self, from: &str, to: &str, letter: &str) {
+        let inner = *programs::descendants(self.child.id()).first().expect("it runs");
+        let mut child = Command::new("nsenter")
+            .args(["--mount", "--pid", "--uts", "--target", &inner.to_string(), "chroot"])
+            .arg(&self.root)
+            .args(["/usr/sbin/sendmail", "-f", from, to])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(letter.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success(), "{}", self.log());
     }
 
     /// What it says itself.
     #[must_use]
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.root.join("var/log/mail.log")).unwrap_or_default()
+        let files = ["var/log/mail.log", "var/log/exim4/mainlog", "var/log/smtpd.log"];
+        files.iter().filter_map(|file| std::fs::read_to_string(self.root.join(file)).ok()).collect()
     }
 }
 

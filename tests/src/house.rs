@@ -24,6 +24,8 @@ pub struct Setup {
     pub unprivileged: bool,
     /// Data folder; a fresh one when `None`.
     pub data: Option<PathBuf>,
+    /// Its own `postern.toml`, which then says the addresses and ports, too; only the certificate's files are added.
+    pub config: Option<String>,
 }
 
 /// What `mailbox add --json` and the first start print.
@@ -104,7 +106,13 @@ impl House {
             assert!(status.success());
         }
         let mut setup = setup;
-        setup.data.get_or_insert_with(|| scratch.path().join("data"));
+        let data = setup.data.get_or_insert_with(|| scratch.path().join("data"));
+        if let Some(config) = &setup.config {
+            let (chain, key) = (authority.certificate(), authority.key());
+            std::fs::create_dir_all(&data).unwrap();
+            std::fs::write(data.join("postern.toml"), format!("{config}tls-cert = {chain:?}\ntls-key = {key:?}\n"))
+                .unwrap();
+        }
         Self::begin(setup, Some(scratch), authority)
     }
 
@@ -136,18 +144,13 @@ impl House {
 
     fn command(setup: &Setup, authority: &Authority) -> Command {
         let mut command = as_user(setup.unprivileged);
-        let offset = free_offset().to_string();
-        command
-            .args(["up", "--json", "--bind", "127.0.0.1", "--port-offset", &offset, "--data"])
-            .arg(setup.data.as_ref().unwrap())
-            .arg("--tls-cert")
-            .arg(authority.certificate())
-            .arg("--tls-key")
-            .arg(authority.key())
-            .args(&setup.arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.args(["up", "--json", "--data"]).arg(setup.data.as_ref().unwrap());
+        if setup.config.is_none() {
+            let offset = free_offset().to_string();
+            command.args(["--bind", "127.0.0.1", "--port-offset", &offset]);
+            command.arg("--tls-cert").arg(authority.certificate()).arg("--tls-key").arg(authority.key());
+        }
+        command.args(&setup.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 

@@ -6,20 +6,24 @@
 pub mod alone;
 pub mod authority;
 pub mod far;
+pub mod faulty;
 pub mod house;
 pub mod imap;
 pub mod measure;
 pub mod names;
 pub mod peers;
+pub mod place;
 pub mod programs;
 pub mod rivals;
 pub mod scratch;
 pub mod smtp;
 pub mod talk;
 pub mod transcript;
+pub mod zone;
 
 pub use authority::Authority;
 pub use house::{House, Mailbox, Setup};
 pub use imap::Imap;
+pub use place::Place;
 pub use scratch::Scratch;
 pub use smtp::Smtp;

@@ -44,6 +44,12 @@ impl Names {
         self.put(name, 1, address.parse::<Ipv4Addr>().unwrap().octets().to_vec());
     }
 
+    /// A domain with one mail host, `mx.DOMAIN`, at that address.
+    pub fn host(&self, domain: &str, address: &str) {
+        self.mx(domain, 10, &format!("mx.{domain}"));
+        self.a(&format!("mx.{domain}"), address);
+    }
+
     /// A mail host; `.`: none at all.
     pub fn mx(&self, name: &str, preference: u16, host: &str) {
         self.put(name, 15, [&preference.to_be_bytes()[..], &encode(host)].concat());

@@ -16,6 +16,14 @@ pub fn python_ok(script: &str, arguments: &[&str]) -> String {
     text
 }
 
+/// The same with Debian's own Python and the modules that `tests/run` installs for it: dkimpy, pyspf, authheaders.
+pub fn debian_python_ok(script: &str, arguments: &[&str]) -> String {
+    let output = Command::new("/usr/bin/python3").arg("-c").arg(script).args(arguments).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
 /// All processes below `pid`, nearest first.
 #[must_use]
 pub fn descendants(pid: u32) -> Vec<u32> {

@@ -1,0 +1,3 @@
+# smtp-sink: takes everything, in clear; all of it lies in vmail/everybody.
+account vmail 5000 /vmail
+in_root sh -c 'cd /vmail && exec smtp-sink -u vmail -D everybody "$0" 100' "$address:25"

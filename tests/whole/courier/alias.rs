@@ -1,0 +1,70 @@
+//! Aliases that lead outside.
+
+use tests::Place;
+use tests::alone::{self, FAR, HOME};
+use tests::far::Far;
+use tests::house::admin;
+use tests::names::Names;
+use tests::place::LETTER;
+
+#[test]
+fn an_alias_passes_mail_on() {
+    if !alone::inside("alias::an_alias_passes_mail_on") {
+        return;
+    }
+    let names = Names::serve(false);
+    let place = Place::new(false, "");
+    names.host("far.test", FAR);
+    let far = Far::start("postfix", FAR, "far.test", &place.certificate);
+    let output = admin(place.house.data(), false, &["alias", "add", "grandma", "ben@far.test"], "");
+    assert!(output.status.success(), "{output:?}");
+    let text = "From: aunt@example.org\nTo: grandma@home.test\nSubject: Cake\n\nThere is cake.\n";
+    assert_eq!(place.stranger(&["aunt@example.org", "grandma@home.test", text]), "250\n250\n");
+    place.eventually("passed on", || far.mail("ben").contains("There is cake."));
+    let mail = far.mail("ben");
+    let sender = mail.split("Return-Path: <").nth(1).and_then(|rest| rest.split('>').next()).unwrap();
+    assert!(sender.starts_with("SRS0=") && sender.ends_with("=example.org=aunt@home.test"), "{mail}");
+    assert!(mail.contains("Authentication-Results: mail.home.test"), "{mail}");
+    // The way back is for bounces, and for nobody who made it up.
+    assert_eq!(place.stranger(&["", sender]), "250\n");
+    assert_eq!(place.stranger(&["spam@example.org", sender]), "550\n");
+    assert_eq!(place.stranger(&["", &sender.replace("=aunt@", "=uncle@")]), "550\n");
+    // Who writes our name into a stranger's letter does not get our signature under it.
+    let forged = "From: you@home.test\nTo: grandma@home.test\nSubject: Money\n\nSend some.\n";
+    assert_eq!(place.stranger(&["aunt@example.org", "grandma@home.test", forged]), "250\n250\n");
+    place.eventually("passed on", || far.mail("ben").contains("Send some."));
+    assert!(!far.mail("ben").contains("DKIM-Signature"), "{}", far.mail("ben"));
+    // One of ours writes to it, too.
+    place.submit(1, &["grandma@home.test"], LETTER);
+    place.eventually("sent", || far.mail("ben").contains("Good day."));
+    place.eventually("nothing waits", || place.is_all_gone());
+    let list = admin(place.house.data(), false, &["alias", "list"], "");
+    assert!(String::from_utf8_lossy(&list.stdout).contains("ben@far.test"), "{list:?}");
+    assert!(admin(place.house.data(), false, &["alias", "remove", "grandma"], "").status.success());
+    assert_eq!(place.stranger(&["aunt@example.org", "grandma@home.test"]), "550\n");
+}
+
+/// Far more than a loop may turn: each turn adds two Received fields, and fifty are too many.
+const TURNS: usize = 40;
+
+#[test]
+fn a_loop_ends() {
+    if !alone::inside("alias::a_loop_ends") {
+        return;
+    }
+    let names = Names::serve(false);
+    let place = Place::new(false, "");
+    names.host("far.test", FAR);
+    names.mx("home.test", 10, "mail.home.test");
+    names.a("mail.home.test", HOME);
+    // There, round@ leads back to us.
+    let far = Far::start("postfix", FAR, "far.test", &place.certificate);
+    let output = admin(place.house.data(), false, &["alias", "add", "round", "round@far.test"], "");
+    assert!(output.status.success(), "{output:?}");
+    let text = "From: aunt@example.org\nTo: round@home.test\nSubject: Round\n\nAnd round.\n";
+    assert_eq!(place.stranger(&["aunt@example.org", "round@home.test", text]), "250\n250\n");
+    place.eventually("it is seen", || far.log().contains("too many Received fields: a mail loop"));
+    place.eventually("nothing waits", || place.is_all_gone());
+    let turns = far.log().matches("status=sent").count();
+    assert!((10..TURNS).contains(&turns), "{turns}: {}", far.log());
+}

@@ -1,0 +1,122 @@
+//! To servers as they are in the world: Postfix, Exim, OpenSMTPD, and one without TLS.
+
+use tests::alone::{self, FAR, OTHER};
+use tests::far::Far;
+use tests::names::Names;
+use tests::place::{LETTER, digest};
+use tests::{Authority, Place};
+
+use crate::verified;
+
+#[test]
+fn to_postfix_with_dane() {
+    if !alone::inside("delivery::to_postfix_with_dane") {
+        return;
+    }
+    let names = Names::serve(true);
+    let place = Place::new(true, "");
+    names.host("far.test", FAR);
+    names.mx("null.test", 0, ".");
+    names.tlsa("mx.far.test", &digest(&place.certificate));
+    let far = Far::start("postfix", FAR, "far.test", &place.certificate);
+    place.submit(1, &["ben@far.test", "cleo@far.test", "nobody@far.test", "x@null.test"], LETTER);
+    place.eventually("delivered", || far.mail("ben").contains("Good day") && far.mail("cleo").contains("Good day"));
+    let mail = far.mail("ben");
+    for part in ["DKIM-Signature: ", "d=home.test", "Message-ID: <", "Date: ", "using TLSv1.3", "\n.dot"] {
+        assert!(mail.contains(part), "{part}: {mail}");
+    }
+    assert!(!mail.contains("Bcc") && !mail.contains("127.0.0.1"), "{mail}");
+    place.eventually("told of both", || place.is_all_gone());
+    let inbox = place.inbox();
+    assert!(inbox.contains("nobody@far.test") && inbox.contains("mx.far.test says: 550"), "{inbox}");
+    assert!(inbox.contains("null.test says that it takes no mail"), "{inbox}");
+    assert!(inbox.contains("Content-Type: message/delivery-status"), "{inbox}");
+}
+
+#[test]
+fn one_letter_to_two_domains() {
+    if !alone::inside("delivery::one_letter_to_two_domains") {
+        return;
+    }
+    let names = Names::serve(false);
+    let place = Place::new(false, "");
+    names.host("far.test", FAR);
+    names.host("other.test", OTHER);
+    verified::publish(&place, &names);
+    // Nobody vouches for either certificate, and the second is for another name.
+    let stranger = place.scratch.path().join("stranger");
+    std::fs::create_dir(&stranger).unwrap();
+    let stranger = Authority::make(&stranger, "somebody.else");
+    let exim = Far::start("exim", FAR, "far.test", &place.certificate);
+    let opensmtpd = Far::start("opensmtpd", OTHER, "other.test", &stranger);
+    place.submit(1, &["ben@far.test", "cleo@other.test", "nobody@far.test", "nobody@other.test"], LETTER);
+    place.eventually("delivered by both", || {
+        exim.mail("ben").contains("Good day") && opensmtpd.mail("cleo").contains("Good day")
+    });
+    for mail in [exim.mail("ben"), opensmtpd.mail("cleo")] {
+        assert!(mail.contains("TLS1.3") || mail.contains("TLSv1.3"), "{mail}");
+        assert!(mail.contains("\n.dot\n") && !mail.contains("Bcc"), "{mail}");
+        verified::verify(&place, &mail, "you@home.test");
+    }
+    place.eventually("told of both", || place.is_all_gone());
+    let inbox = place.inbox();
+    for words in ["mx.far.test says: 550 no such person here", "mx.other.test says: 550"] {
+        assert!(inbox.contains(words), "{words}: {inbox}");
+    }
+    assert_eq!(inbox.matches("Action: failed").count(), 2, "{inbox}");
+}
+
+/// Failed attempts after which a letter comes back, whatever the clock says.
+const MOST_ATTEMPTS: usize = 100;
+
+#[test]
+fn without_tls_only_where_that_is_allowed() {
+    if !alone::inside("delivery::without_tls_only_where_that_is_allowed") {
+        return;
+    }
+    let names = Names::serve(false);
+    let place = Place::new(false, "clear-text = [\"sink.test\"]\n");
+    for domain in ["sink.test", "dark.test"] {
+        names.host(domain, OTHER);
+    }
+    let sink = Far::start("smtp-sink", OTHER, "sink.test", &place.certificate);
+    place.submit(1, &["ben@sink.test", "ben@dark.test"], LETTER);
+    place.eventually("delivered in clear", || sink.mail("everybody").contains("Good day"));
+    place.eventually("deferred", || place.waits("ben@dark.test", "4.7.4", "TLS"));
+    assert!(!sink.mail("everybody").contains("dark.test"), "{}", sink.mail("everybody"));
+    let mut asked = 0;
+    place.retried_until("given up", || {
+        asked += 1;
+        place.is_all_gone()
+    });
+    assert!(asked >= MOST_ATTEMPTS / 2, "given up after {asked} looks");
+    let inbox = place.inbox();
+    assert!(inbox.contains("Action: failed") && inbox.contains("ben@dark.test"), "{inbox}");
+    assert!(inbox.contains("TLS"), "it says why: {inbox}");
+    assert!(!sink.mail("everybody").contains("dark.test"), "{}", sink.mail("everybody"));
+}
+
+#[test]
+fn a_server_that_is_down_gets_it_later() {
+    if !alone::inside("delivery::a_server_that_is_down_gets_it_later") {
+        return;
+    }
+    let names = Names::serve(false);
+    let mut place = Place::new(false, "");
+    names.host("far.test", FAR);
+    place.submit(6, &["ben@far.test"], LETTER);
+    let all_wait = |place: &Place| {
+        let queue = place.queue().unwrap_or_default();
+        queue.len() == 6 && queue.iter().all(|letter| letter["recipients"][0]["status"] == "4.4.1")
+    };
+    // One attempt for all of them: one a minute would be long about it.
+    place.retry();
+    place.eventually("all deferred", || all_wait(&place));
+    place.house.kill();
+    place.house.start_again();
+    assert_eq!(place.queue().unwrap().len(), 6, "what waits is durable");
+    let far = Far::start("postfix", FAR, "far.test", &place.certificate);
+    place.retry();
+    place.eventually("delivered", || far.mail("ben").contains("Good day"));
+    place.eventually("nothing waits", || place.is_all_gone());
+}

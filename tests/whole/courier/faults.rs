@@ -1,0 +1,85 @@
+//! Far servers that put off, refuse late, hang, or break off.
+
+use tests::Place;
+use tests::alone::{self, FAR, OTHER};
+use tests::far::Far;
+use tests::faulty::Faulty;
+use tests::names::Names;
+use tests::place::LETTER;
+
+const GOOD: &str = "Subject: Hello 0";
+
+/// A house, and a server with that fault for `fault.test`.
+fn beside(fault: &str) -> (Place, Names, Faulty) {
+    let names = Names::serve(false);
+    let place = Place::new(false, "");
+    names.host("fault.test", OTHER);
+    let faulty = Faulty::start(fault, OTHER, &place.certificate, place.scratch.path());
+    (place, names, faulty)
+}
+
+#[test]
+fn greylisting_is_waited_out() {
+    if !alone::inside("faults::greylisting_is_waited_out") {
+        return;
+    }
+    let (place, _names, far) = beside("greylisting");
+    place.submit(1, &["ben@fault.test"], LETTER);
+    place.eventually("put off", || place.waits("ben@fault.test", "4.7.1", "greylisted, come back"));
+    assert_eq!(far.mail(), "");
+    place.retried_until("taken", || place.is_all_gone());
+    assert_eq!(far.mail().matches(GOOD).count(), 1, "{}", far.mail());
+    assert!(!place.inbox().contains("Action:"), "{}", place.inbox());
+}
+
+#[test]
+fn what_is_refused_at_its_end_comes_back() {
+    if !alone::inside("faults::what_is_refused_at_its_end_comes_back") {
+        return;
+    }
+    let (place, _names, far) = beside("full");
+    place.submit(1, &["ben@fault.test"], LETTER);
+    place.eventually("nothing waits", || place.is_all_gone());
+    let inbox = place.inbox();
+    for words in ["mx.fault.test says: 552", "no room for it", "Status: 5.2.2", "Action: failed"] {
+        assert!(inbox.contains(words), "{words}: {inbox}");
+    }
+    assert_eq!(far.mail().matches(GOOD).count(), 1, "it is not tried again: {}", far.mail());
+}
+
+#[test]
+fn a_server_that_hangs_keeps_nobody_else_waiting() {
+    if !alone::inside("faults::a_server_that_hangs_keeps_nobody_else_waiting") {
+        return;
+    }
+    let (place, names, far) = beside("hang");
+    names.host("far.test", FAR);
+    let good = Far::start("opensmtpd", FAR, "far.test", &place.certificate);
+    place.submit(1, &["ben@fault.test"], LETTER);
+    place.eventually("it has all of it", || far.mail().contains(GOOD));
+    place.submit(1, &["ben@far.test"], &LETTER.replace("NUMBER", "meanwhile"));
+    place.eventually("others are served", || good.mail("ben").contains("Hello meanwhile"));
+    assert_eq!(far.log().matches("EHLO").count(), 2, "once in clear, once in TLS: nobody tried again meanwhile");
+    drop(far);
+    place.eventually("deferred", || place.waits("ben@fault.test", "4.4.2", ""));
+    drop(good);
+    // A good one in its place.
+    let good = Far::start("exim", OTHER, "fault.test", &place.certificate);
+    place.retried_until("delivered", || place.is_all_gone());
+    assert_eq!(good.mail("ben").matches(GOOD).count(), 1, "{}", good.mail("ben"));
+    assert!(!place.inbox().contains("Action:"), "{}", place.inbox());
+}
+
+#[test]
+fn a_server_that_drops_after_the_end_gets_it_again() {
+    if !alone::inside("faults::a_server_that_drops_after_the_end_gets_it_again") {
+        return;
+    }
+    let (place, _names, far) = beside("drop");
+    place.submit(1, &["ben@fault.test"], LETTER);
+    place.eventually("deferred", || place.waits("ben@fault.test", "4.4.2", ""));
+    assert_eq!(far.mail().matches(GOOD).count(), 1, "{}", far.mail());
+    place.retried_until("nothing waits", || place.is_all_gone());
+    assert_eq!(far.mail().matches(GOOD).count(), 2, "{}", far.mail());
+    assert!(!place.inbox().contains("Action:"), "{}", place.inbox());
+}

@@ -1,0 +1,12 @@
+//! Mail that leaves: a house writes to real servers, in a network of the test's own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod alias;
+mod answer;
+mod dane;
+mod delivery;
+mod faults;
+mod kill;
+mod policy;
+mod verified;
