@@ -5,11 +5,13 @@
 //! which is what makes taking them twice harmless.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::{Rc, Weak};
 
 use spool::edges::mailbox::{Fact, Folder};
 use spool::names::FolderId;
+
+use crate::limits;
 
 /// One folder's letters.
 #[derive(Debug, Default)]
@@ -20,6 +22,8 @@ pub struct FolderFacts {
     keywords: Vec<String>,
     /// No letter at or below this UID is new.
     highest: u32,
+    /// The folder's modseq that this is exactly the state of; `None` once a change has been heard of.
+    as_of: Option<u64>,
 }
 
 impl FolderFacts {
@@ -61,13 +65,27 @@ impl FolderFacts {
         true
     }
 
+    /// The folder's modseq that this is exactly the state of, if it is of one.
+    #[must_use]
+    pub const fn as_of(&self) -> Option<u64> {
+        self.as_of
+    }
+
     /// Takes a whole snapshot of the keeper's, which may be older or newer than what is here.
     pub fn merge(&mut self, folder: &Folder, snapshot: Vec<Fact>) {
         if self.letters.is_empty() && self.highest == 0 {
             self.letters = snapshot;
             self.highest = folder.uid_next.saturating_sub(1);
-            return;
+            self.as_of = Some(folder.modseq);
+        } else {
+            if self.letters != snapshot {
+                self.mend(folder, &snapshot);
+            }
+            self.as_of = (self.letters == snapshot).then_some(folder.modseq);
         }
+    }
+
+    fn mend(&mut self, folder: &Folder, snapshot: &[Fact]) {
         // What the snapshot could have known and does not have is gone.
         self.letters.retain(|fact| {
             fact.uid >= folder.uid_next || snapshot.binary_search_by_key(&fact.uid, |known| known.uid).is_ok()
@@ -79,7 +97,7 @@ impl FolderFacts {
                 self.letters[place] = *fact;
             }
         }
-        self.add(&snapshot);
+        self.add(snapshot);
         self.highest = self.highest.max(folder.uid_next.saturating_sub(1));
     }
 
@@ -88,7 +106,7 @@ impl FolderFacts {
         for fact in facts {
             if fact.uid > self.highest {
                 self.letters.push(*fact);
-                self.highest = fact.uid;
+                (self.highest, self.as_of) = (fact.uid, None);
             }
         }
     }
@@ -100,6 +118,7 @@ impl FolderFacts {
                 let fact = &mut self.letters[place];
                 if fact.modseq < *modseq {
                     (fact.flags, fact.keywords, fact.modseq) = (*flags, *keywords, *modseq);
+                    self.as_of = None;
                 }
             }
         }
@@ -110,24 +129,126 @@ impl FolderFacts {
         for (first, last) in ranges {
             let from = self.letters.partition_point(|fact| fact.uid < *first);
             let to = self.letters.partition_point(|fact| fact.uid <= *last);
-            self.letters.drain(from..to);
+            if from < to {
+                self.letters.drain(from..to);
+                self.as_of = None;
+            }
         }
     }
 }
 
-/// The folders that sessions of this owner have open.
+/// The folders that sessions of this owner have open, and some that they had open last: a client that goes back and
+/// forth between folders need not wait for all their letters each time.
 #[derive(Debug, Default)]
-pub struct OpenFolders(HashMap<FolderId, Weak<RefCell<FolderFacts>>>);
+pub struct OpenFolders {
+    open: HashMap<FolderId, Weak<RefCell<FolderFacts>>>,
+    /// By the name asked for, the last one last.
+    last: VecDeque<(String, FolderId, Rc<RefCell<FolderFacts>>)>,
+}
 
 impl OpenFolders {
-    /// The shared facts of a folder, fresh when no other session has it open.
-    pub fn get(&mut self, folder: FolderId) -> Rc<RefCell<FolderFacts>> {
-        self.0.retain(|_, facts| facts.strong_count() > 0);
-        if let Some(facts) = self.0.get(&folder).and_then(Weak::upgrade) {
-            return facts;
-        }
-        let facts = Rc::default();
-        self.0.insert(folder, Rc::downgrade(&facts));
+    /// The shared facts of a folder, fresh when no other session has it open; they are kept for the next who asks for
+    /// this name.
+    pub fn open(&mut self, name: String, folder: FolderId) -> Rc<RefCell<FolderFacts>> {
+        let facts = self.open.get(&folder).and_then(Weak::upgrade).unwrap_or_default();
+        self.last.retain(|(known, id, _)| *known != name && *id != folder);
+        self.open.retain(|_, facts| facts.strong_count() > 0);
+        self.open.insert(folder, Rc::downgrade(&facts));
+        self.last.push_back((name, folder, facts.clone()));
         facts
+    }
+
+    /// The folder that had this name, and its facts when they are exactly those of some moment.
+    #[must_use]
+    pub fn known(&self, name: &str) -> Option<(FolderId, u64)> {
+        let (_, folder, facts) = self.last.iter().find(|(known, ..)| known == name)?;
+        Some((*folder, facts.borrow().as_of()?))
+    }
+
+    /// Forgets what was open longest ago, as far as the bounds want it.
+    pub fn shrink(&mut self) {
+        let mut letters = 0;
+        let mut kept = 0;
+        for (_, _, facts) in self.last.iter().rev() {
+            letters += facts.borrow().letters().len();
+            if kept == limits::LAST_FOLDERS || letters > limits::LAST_LETTERS {
+                break;
+            }
+            kept += 1;
+        }
+        self.last.drain(..self.last.len() - kept);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spool::names::LetterId;
+
+    use super::*;
+
+    fn fact(uid: u32, modseq: u64) -> Fact {
+        Fact { uid, letter: LetterId([1; 16]), flags: 0, keywords: 0, modseq, arrived: 0, size: 1 }
+    }
+
+    fn folder(uid_next: u32, modseq: u64) -> Folder {
+        Folder {
+            id: FolderId(7),
+            name: "INBOX".to_owned(),
+            uid_validity: 1,
+            uid_next,
+            special_use: None,
+            messages: uid_next - 1,
+            unseen: 0,
+            recent: 0,
+            deleted: 0,
+            bytes: 0,
+            modseq,
+        }
+    }
+
+    fn opened(folders: &mut OpenFolders, name: &str, id: u32, letters: u32) -> Rc<RefCell<FolderFacts>> {
+        let facts = folders.open(name.to_owned(), FolderId(id));
+        let all = (1..=letters).map(|uid| fact(uid, 1)).collect();
+        facts.borrow_mut().merge(&folder(letters + 1, 5), all);
+        folders.shrink();
+        facts
+    }
+
+    #[test]
+    fn a_folder_is_known_until_a_change_is_heard_of() {
+        let mut folders = OpenFolders::default();
+        let facts = opened(&mut folders, "INBOX", 7, 3);
+        assert_eq!(folders.known("INBOX"), Some((FolderId(7), 5)));
+        facts.borrow_mut().change(&[(2, 1, 0, 1)]);
+        facts.borrow_mut().remove(&[(4, 9)]);
+        assert_eq!(folders.known("INBOX"), Some((FolderId(7), 5)), "nothing that is news");
+        let changes: [fn(&mut FolderFacts); 3] =
+            [|f| f.change(&[(2, 1, 0, 6)]), |f| f.remove(&[(3, 3)]), |f| f.add(&[fact(4, 8)])];
+        for change in changes {
+            facts.borrow_mut().as_of = Some(5);
+            change(&mut facts.borrow_mut());
+            assert_eq!(folders.known("INBOX"), None);
+        }
+        let now = facts.borrow().letters().to_vec();
+        facts.borrow_mut().merge(&folder(5, 8), now);
+        assert_eq!(folders.known("INBOX"), Some((FolderId(7), 8)));
+        facts.borrow_mut().merge(&folder(4, 6), vec![fact(1, 1), fact(2, 6)]);
+        assert_eq!(folders.known("INBOX"), None, "an older snapshot than what has been heard of");
+    }
+
+    #[test]
+    fn what_was_open_last_is_kept_within_bounds() {
+        let mut folders = OpenFolders::default();
+        for id in 0..9 {
+            drop(opened(&mut folders, &id.to_string(), id, 2));
+        }
+        assert_eq!(folders.last.len(), limits::LAST_FOLDERS);
+        assert!(folders.known("4").is_none() && folders.known("5").is_some());
+        drop(opened(&mut folders, "renamed", 5, 2));
+        assert!(folders.known("5").is_none() && folders.known("renamed").is_some());
+        drop(opened(&mut folders, "huge", 10, u32::try_from(limits::LAST_LETTERS).unwrap() + 1));
+        assert!(folders.last.is_empty());
+        drop(opened(&mut folders, "small", 11, 0));
+        assert_eq!(folders.open.len(), 1, "what nobody has is forgotten");
     }
 }

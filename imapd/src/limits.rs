@@ -31,6 +31,10 @@ pub const SEARCH_DEPTH: usize = 32;
 pub const SEARCH_TEXT: usize = 16 * 1024;
 /// What a worker can be told of a letter beside its text: bits of a `u64` (`filter_sandbox::report::Query::Known`).
 pub const KNOWN: usize = 64;
+/// Folders whose letters are remembered when no session has them open.
+pub const LAST_FOLDERS: usize = 4;
+/// Letters of those together: some 60 bytes each.
+pub const LAST_LETTERS: usize = 32 * 1024;
 /// Patterns of one LIST (RFC 5258 §3).
 pub const PATTERNS: usize = 50;
 /// Bytes of all patterns of one LIST together: each is compared with every folder.

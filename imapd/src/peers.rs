@@ -8,7 +8,8 @@ use std::pin::pin;
 use serde::de::DeserializeOwned;
 use spool::edges::Down;
 use spool::edges::facts;
-use spool::edges::mailbox::{Event, Fact, Mailbox, Refusal, Reply, Request};
+use spool::edges::mailbox::{Event, Fact, Folder, Listed, Mailbox, Refusal, Reply, Request};
+use spool::names::FolderId;
 use tokio::sync::mpsc;
 
 use crate::view::View;
@@ -26,6 +27,19 @@ impl From<Down> for Unanswered {
     fn from(_: Down) -> Self {
         Self::Down
     }
+}
+
+/// A folder as the keeper opened it.
+#[derive(Debug)]
+pub struct Selected {
+    /// As it was then.
+    pub folder: Folder,
+    /// UIDs from here on are \Recent for this session.
+    pub recent_from: u32,
+    /// Bit n of [`Fact::keywords`] is entry n.
+    pub keywords: Vec<String>,
+    /// Ascending by UID; `None`: those that were known.
+    pub letters: Option<Vec<Fact>>,
 }
 
 /// One session's handle on the keeper.
@@ -121,15 +135,28 @@ impl Keeper {
         Ok((reply, list))
     }
 
-    /// Asks for a folder; its letters come in a memory file.
+    /// Opens a folder: SELECT with `take_recent`, else EXAMINE. `known` as in [`Request::Open`].
     ///
     /// # Errors
     /// As [`Self::list`].
-    pub async fn letters(&mut self, request: Request) -> Result<(Reply, Vec<Fact>), Unanswered> {
-        let (reply, with) = self.ask(request, &[]).await?;
-        let file = with.into_iter().next().ok_or(Unanswered::Down)?;
-        let bytes = crate::files::bytes(file).map_err(|_| Unanswered::Down)?;
-        Ok((reply, facts::from_bytes(&bytes).ok_or(Unanswered::Down)?))
+    pub async fn select(
+        &mut self,
+        name: String,
+        take_recent: bool,
+        known: Option<(FolderId, u64)>,
+    ) -> Result<Selected, Unanswered> {
+        let (reply, with) = self.ask(Request::Open { name, take_recent, known }, &[]).await?;
+        let Reply::Opened { folder, recent_from, keywords, letters } = reply else { return Err(Unanswered::Down) };
+        let bytes = match letters {
+            Listed::Known => return Ok(Selected { folder, recent_from, keywords, letters: None }),
+            Listed::Here(bytes) => bytes,
+            Listed::Along => {
+                let file = with.into_iter().next().ok_or(Unanswered::Down)?;
+                crate::files::bytes(file).map_err(|_| Unanswered::Down)?
+            }
+        };
+        let letters = Some(facts::from_bytes(&bytes).ok_or(Unanswered::Down)?);
+        Ok(Selected { folder, recent_from, keywords, letters })
     }
 
     /// Waits for `future`, hearing events meanwhile.

@@ -60,17 +60,21 @@ pub struct View {
 }
 
 impl View {
-    /// Opens on the keeper's answer: `snapshot` is the folder's letters at that moment, ascending by UID.
+    /// Opens on the keeper's answer: `snapshot` is the folder's letters at that moment, ascending by UID; `None`: the
+    /// facts are of that moment.
     #[must_use]
     pub fn open(
         facts: Rc<RefCell<FolderFacts>>,
         folder: &Folder,
-        snapshot: Vec<Fact>,
+        snapshot: Option<Vec<Fact>>,
         recent_from: u32,
         read_only: bool,
     ) -> Self {
-        let uids = snapshot.iter().map(|fact| fact.uid).collect();
-        facts.borrow_mut().merge(folder, snapshot);
+        let uids_of = |facts: &[Fact]| facts.iter().map(|fact| fact.uid).collect();
+        let uids = snapshot.as_deref().map_or_else(|| uids_of(facts.borrow().letters()), uids_of);
+        if let Some(snapshot) = snapshot {
+            facts.borrow_mut().merge(folder, snapshot);
+        }
         Self {
             facts,
             uids,

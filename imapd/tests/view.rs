@@ -44,7 +44,7 @@ impl Truth {
     }
 
     fn open(&self, facts: &Rc<RefCell<FolderFacts>>) -> View {
-        View::open(facts.clone(), &folder(self.next, self.modseq), self.letters.clone(), self.next, false)
+        View::open(facts.clone(), &folder(self.next, self.modseq), Some(self.letters.clone()), self.next, false)
     }
 
     fn add(&mut self) -> Event {
@@ -160,7 +160,7 @@ fn a_deleted_folder_empties() {
 #[test]
 fn recent_are_those_from_the_keepers_mark_on() {
     let truth = Truth::new(4);
-    let view = View::open(Rc::default(), &folder(5, 1), truth.letters, 3, false);
+    let view = View::open(Rc::default(), &folder(5, 1), Some(truth.letters), 3, false);
     assert_eq!(view.recent(), 2);
     assert!(!view.is_recent(2) && view.is_recent(3));
 }

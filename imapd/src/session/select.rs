@@ -1,21 +1,28 @@
 //! SELECT (RFC 3501 §6.3.1).
 
-use spool::edges::mailbox::{Folder, Reply, Request, flag};
+use spool::edges::mailbox::{Folder, flag};
 
-use super::{Done, Ended, Session};
+use super::{Done, Session};
 use crate::answer::Answer;
+use crate::peers::Selected;
 use crate::view::View;
 
 pub(super) async fn run(session: &mut Session, name: String, read_only: bool) -> Done {
     // Whether or not this succeeds, the folder open before is closed (RFC 3501 §6.3.1), at the keeper too.
     session.folder = None;
     session.keeper.forget();
-    let request = Request::Open { name, take_recent: !read_only };
-    let (reply, facts) = session.keeper.letters(request).await?;
-    let Reply::Opened { folder, recent_from, keywords } = reply else { return Err(Ended::KeeperGone.into()) };
-    let shared = session.owner.folders.borrow_mut().get(folder.id);
+    let known = session.owner.folders.borrow().known(&name);
+    let mut selected = session.keeper.select(name.clone(), !read_only, known).await?;
+    let recent_from = selected.recent_from;
+    if selected.letters.is_none() && session.owner.folders.borrow().known(&name) != known {
+        // Another session has heard of a change since, this one not yet.
+        selected = session.keeper.select(name.clone(), !read_only, None).await?;
+    }
+    let Selected { folder, keywords, letters, .. } = selected;
+    let shared = session.owner.folders.borrow_mut().open(name, folder.id);
     shared.borrow_mut().set_keywords(keywords);
-    let view = View::open(shared, &folder, facts, recent_from, read_only);
+    let view = View::open(shared, &folder, letters, recent_from, read_only);
+    session.owner.folders.borrow_mut().shrink();
     tell(session, &view, &folder);
     session.folder = Some(folder.id);
     session.keeper.open(view);

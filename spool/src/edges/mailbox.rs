@@ -118,8 +118,9 @@ pub enum Request {
     Subscribe { name: String, on: bool },
     /// STATUS.
     Status { name: String },
-    /// SELECT (`take_recent`) or EXAMINE; from now on this socket gets the folder's events, and only its.
-    Open { name: String, take_recent: bool },
+    /// SELECT (`take_recent`) or EXAMINE; from now on this socket gets the folder's events, and only its. `known`: a
+    /// folder whose letters the owner has as they were at this modseq, and which this may be.
+    Open { name: String, take_recent: bool, known: Option<(FolderId, u64)> },
     /// CLOSE, UNSELECT: no more events.
     Close,
     /// Read-only descriptors of letters, at most [`super::limits::OPEN_LETTERS`], in order; missing or
@@ -173,7 +174,7 @@ pub enum Reply {
     Done,
     /// To `Status`.
     Status(Folder),
-    /// To `Open`; a memory file rides along: [`facts`](super::facts), ascending by UID.
+    /// To `Open`.
     Opened {
         /// As it is now.
         folder: Folder,
@@ -181,6 +182,8 @@ pub enum Reply {
         recent_from: u32,
         /// The mailbox's keyword table; bit n of [`Fact::keywords`] is entry n.
         keywords: Vec<String>,
+        /// Its letters.
+        letters: Listed,
     },
     /// To `Letters`: one entry a letter asked for; `true` where the next descriptor is its.
     Letters(Vec<bool>),
@@ -195,6 +198,17 @@ pub enum Reply {
     Quota { used: u64, limit: u64 },
     /// Not done.
     Refused(Refusal),
+}
+
+/// How the letters of an opened folder come.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Listed {
+    /// They are those that the owner said it has.
+    Known,
+    /// As [`facts`](super::facts), ascending by UID.
+    Here(Vec<u8>),
+    /// So, too, in the memory file that rides along.
+    Along,
 }
 
 /// One thing that happened in the open folder, in order; own changes come back too, and always before

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::commit::{Core, NotTaken, With};
-use crate::edges::mailbox::{Event, Refusal, Reply, Request};
+use crate::edges::mailbox::{Event, Listed, Refusal, Reply, Request};
 use crate::edges::{facts, limits};
 use crate::index::folder::fact;
 use crate::index::plan::{self, Plan};
 use crate::index::{self, name};
 use crate::journal::record::Record;
-use crate::names::MailboxId;
+use crate::names::{FolderId, MailboxId};
 
 use super::house::now;
 use super::hub::Hub;
@@ -73,18 +73,18 @@ impl Mailbox {
     }
 
     /// SELECT, EXAMINE. A refused one leaves no folder open (RFC 3501 §6.3.1).
-    fn open(&self, asked: Asked, folder: &str, take_recent: bool) {
+    fn open(&self, asked: Asked, folder: &str, take_recent: bool, known: Option<(FolderId, u64)>) {
         let mut core = self.seat.house().committer.lock();
         let (id, number) = (self.seat.mailbox(), self.seat.number());
         core.hub.listen(id, number, None);
-        match opened(&core, id, folder) {
+        match opened(&core, id, folder, known) {
             Err(why) => asked.reply(core.sequence, Reply::Refused(why)),
-            Ok((reply, facts, recent)) => {
+            Ok((reply, along, recent)) => {
                 let Reply::Opened { folder, .. } = &reply else { return };
                 let folder = folder.id;
                 core.hub.listen(id, number, Some((folder, asked.line().clone())));
                 asked.line().event(0, Event::Opened);
-                asked.reply_with(core.sequence, reply, Along::Bytes(facts));
+                asked.reply_with(core.sequence, reply, along);
                 if let Some(before) = recent.filter(|_| take_recent) {
                     // Not worth refusing a SELECT for: at worst another session calls them \Recent too.
                     let entry = vec![Record::RecentTaken { mailbox: id, folder, before }];
@@ -97,7 +97,7 @@ impl Mailbox {
     fn copy(
         &self,
         asked: Asked,
-        folder: crate::names::FolderId,
+        folder: FolderId,
         uids: &crate::edges::mailbox::UidSet,
         (to, and_remove): (&str, bool),
     ) {
@@ -113,15 +113,32 @@ impl Mailbox {
     }
 }
 
-/// The folder's facts, encoded; and up to where \Recent may be taken, if there is any.
-fn opened(core: &Core<Hub>, id: MailboxId, folder: &str) -> Result<(Reply, Vec<u8>, Option<u32>), Refusal> {
+/// Bytes of a folder's letters that go into the answer itself: a memory file costs more.
+const HERE: usize = 8 * 1024;
+
+/// The folder with its letters; and up to where \Recent may be taken, if there is any.
+fn opened(
+    core: &Core<Hub>,
+    id: MailboxId,
+    folder: &str,
+    known: Option<(FolderId, u64)>,
+) -> Result<(Reply, Along, Option<u32>), Refusal> {
     let mailbox = core.index.mailbox(id).ok_or(Refusal::Unavailable)?;
     let found = name::normal(folder).and_then(|name| mailbox.named(&name)).ok_or(Refusal::NoSuchFolder)?;
     let folder = found.shown();
-    let facts = facts::to_bytes(found.letters().iter().map(fact));
+    let (letters, along) = if known == Some((folder.id, folder.modseq)) {
+        (Listed::Known, Along::Nothing)
+    } else {
+        listed(facts::to_bytes(found.letters().iter().map(fact)))
+    };
     let recent = (folder.recent > 0).then_some(folder.uid_next);
     let recent_from = found.recent_from();
-    Ok((Reply::Opened { folder, recent_from, keywords: mailbox.keywords().to_vec() }, facts, recent))
+    let keywords = mailbox.keywords().to_vec();
+    Ok((Reply::Opened { folder, recent_from, keywords, letters }, along, recent))
+}
+
+fn listed(facts: Vec<u8>) -> (Listed, Along) {
+    if facts.len() <= HERE { (Listed::Here(facts), Along::Nothing) } else { (Listed::Along, Along::Bytes(facts)) }
 }
 
 impl Service for Mailbox {
@@ -159,7 +176,7 @@ impl Service for Mailbox {
                 let found = name::normal(&name).and_then(|name| mailbox.named(&name));
                 Ok((Reply::Status(found.ok_or(Refusal::NoSuchFolder)?.shown()), Along::Nothing))
             }),
-            Request::Open { name, take_recent } => self.open(asked, &name, take_recent),
+            Request::Open { name, take_recent, known } => self.open(asked, &name, take_recent, known),
             Request::Close => {
                 let mut core = self.seat.house().committer.lock();
                 core.hub.listen(self.seat.mailbox(), self.seat.number(), None);

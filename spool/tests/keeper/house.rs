@@ -323,12 +323,15 @@ pub async fn ask(mailbox: &Mailbox, request: mailbox::Request) -> mailbox::Reply
 
 /// SELECT: the folder and its facts.
 pub async fn open(mailbox: &Mailbox, name: &str) -> (mailbox::Folder, Vec<mailbox::Fact>) {
-    let request = mailbox::Request::Open { name: name.into(), take_recent: true };
+    let request = mailbox::Request::Open { name: name.into(), take_recent: true, known: None };
     let (reply, with) = mailbox.ask(request, &[]).await.unwrap();
-    match reply {
-        mailbox::Reply::Opened { folder, .. } => (folder, spool::edges::facts::from_bytes(&bytes(with)).unwrap()),
-        other => panic!("{other:?}"),
-    }
+    let mailbox::Reply::Opened { folder, letters, .. } = reply else { panic!("{reply:?}") };
+    let facts = match letters {
+        mailbox::Listed::Here(facts) => facts,
+        mailbox::Listed::Along => bytes(with),
+        mailbox::Listed::Known => panic!("nothing is known"),
+    };
+    (folder, spool::edges::facts::from_bytes(&facts).unwrap())
 }
 
 /// The next event, soon.

@@ -72,7 +72,8 @@ async fn reader(house: &Running, anna: &Person) -> Vec<u32> {
     let mut flagged = Vec::new();
     let Some((mailbox, mut events)) = house.login(anna).await else { return flagged };
     let drain = tokio::spawn(async move { while events.recv().await.is_some() {} });
-    let Ok((reply, _)) = mailbox.ask(Request::Open { name: "INBOX".into(), take_recent: true }, &[]).await else {
+    let Ok((reply, _)) = mailbox.ask(Request::Open { name: "INBOX".into(), take_recent: true, known: None }, &[]).await
+    else {
         return flagged;
     };
     let Reply::Opened { folder, .. } = reply else { panic!() };

@@ -2,8 +2,11 @@
 
 use std::os::fd::AsFd;
 
-use spool::edges::mailbox::{Change, Event, Fact, Folder as Shown, Mailbox, Refusal, Reply, Request, SpecialUse, flag};
+use spool::edges::mailbox::{
+    Change, Event, Fact, Folder as Shown, Listed, Mailbox, Refusal, Reply, Request, SpecialUse, flag,
+};
 use spool::edges::{Into, NewLetter, Target};
+use spool::names::FolderId;
 use tokio::sync::mpsc::Receiver;
 
 use crate::house::{Folder, Person, Running, ask, attached, event, files_below, open, read, run, sealing};
@@ -244,6 +247,29 @@ fn append_puts_a_letter_where_it_belongs() {
 }
 
 #[test]
+fn what_the_owner_has_is_not_sent_again() {
+    run(async {
+        let (_folder, house, _anna, mailbox, _events) = with_letters(1).await;
+        let (inbox, _) = open(&mailbox, "INBOX").await;
+        let again = async |known| {
+            let request = Request::Open { name: "INBOX".into(), take_recent: false, known: Some(known) };
+            let Reply::Opened { letters, .. } = ask(&mailbox, request).await else { panic!("not opened") };
+            letters
+        };
+        assert_eq!(again((inbox.id, inbox.modseq)).await, Listed::Known);
+        for other in [(inbox.id, inbox.modseq - 1), (inbox.id, inbox.modseq + 1), (FolderId(0), inbox.modseq)] {
+            assert!(matches!(again(other).await, Listed::Here(facts) if !facts.is_empty()));
+        }
+        house.deliver("anna@home.test", &[b'x'; 300]).await;
+        assert!(matches!(again((inbox.id, inbox.modseq)).await, Listed::Here(_)));
+        let now = open(&mailbox, "INBOX").await.0;
+        let away = Request::Copy { folder: inbox.id, uids: vec![(1, 1)], to: "Trash".into(), and_remove: true };
+        assert!(matches!(ask(&mailbox, away).await, Reply::Copied { .. }));
+        assert!(matches!(again((now.id, now.modseq)).await, Listed::Here(_)));
+    });
+}
+
+#[test]
 fn a_closed_folder_and_another_are_quiet() {
     run(async {
         let (_folder, house, anna, mailbox, mut events) = with_letters(1).await;
@@ -252,7 +278,8 @@ fn a_closed_folder_and_another_are_quiet() {
         open(&mailbox, "INBOX").await;
         done(&mailbox, Request::Close).await;
         house.deliver("anna@home.test", b"quiet").await;
-        refused(&mailbox, Request::Open { name: "None".into(), take_recent: true }, Refusal::NoSuchFolder).await;
+        refused(&mailbox, Request::Open { name: "None".into(), take_recent: true, known: None }, Refusal::NoSuchFolder)
+            .await;
         for heard in [&mut events, &mut others] {
             assert!(heard.try_recv() == Ok(Event::Opened) && heard.try_recv().is_err());
         }
