@@ -6,6 +6,7 @@ FOLDER/log what was said. FAULT:
   full          each letter is refused at its end (552)
   hang          the end of a letter is never answered
   drop          the first letter's end is answered by closing the connection
+  garbage       STARTTLS is agreed to, and no TLS follows
 """
 
 import os
@@ -56,6 +57,9 @@ class Session(socketserver.BaseRequestHandler):
             self.say('250-mx.fault.test\r\n250 STARTTLS')
         elif verb == 'STARTTLS':
             self.say('220 go on')
+            if fault == 'garbage':
+                self.say('this is no TLS')
+                return False
             self.request = context.wrap_socket(self.request, server_side=True)
             self.stream = self.request.makefile('rwb')
         elif verb == 'RCPT' and fault == 'greylisting' and first(line):

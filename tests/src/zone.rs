@@ -42,7 +42,21 @@ impl Zone {
     /// Serves these instead.
     pub fn change(&self, records: &str) {
         write(&self.root, records);
-        let output = Command::new(script()).arg(&self.root).output().unwrap();
+        self.tell("on");
+    }
+
+    /// Serves it unsigned, as who takes signatures away would; it stays known that there are some.
+    pub fn spoil(&self) {
+        self.tell("off");
+    }
+
+    /// Serves it signed again.
+    pub fn mend(&self) {
+        self.tell("on");
+    }
+
+    fn tell(&self, what: &str) {
+        let output = Command::new(script()).arg(&self.root).arg(what).output().unwrap();
         assert!(output.status.success(), "{output:?} {}", self.log());
     }
 

@@ -7,6 +7,8 @@ use tests::house::admin;
 use tests::names::Names;
 use tests::place::LETTER;
 
+use crate::verified;
+
 #[test]
 fn an_alias_passes_mail_on() {
     if !alone::inside("alias::an_alias_passes_mail_on") {
@@ -15,6 +17,7 @@ fn an_alias_passes_mail_on() {
     let names = Names::serve(false);
     let place = Place::new(false, "");
     names.host("far.test", FAR);
+    verified::publish(&place, &names);
     let far = Far::start("postfix", FAR, "far.test", &place.certificate);
     let output = admin(place.house.data(), false, &["alias", "add", "grandma", "ben@far.test"], "");
     assert!(output.status.success(), "{output:?}");
@@ -25,6 +28,7 @@ fn an_alias_passes_mail_on() {
     let sender = mail.split("Return-Path: <").nth(1).and_then(|rest| rest.split('>').next()).unwrap();
     assert!(sender.starts_with("SRS0=") && sender.ends_with("=example.org=aunt@home.test"), "{mail}");
     assert!(mail.contains("Authentication-Results: mail.home.test"), "{mail}");
+    verified::verify_seal(&place, &mail);
     // The way back is for bounces, and for nobody who made it up.
     assert_eq!(place.stranger(&["", sender]), "250\n");
     assert_eq!(place.stranger(&["spam@example.org", sender]), "550\n");

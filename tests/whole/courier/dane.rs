@@ -3,6 +3,7 @@
 use tests::Place;
 use tests::alone::{self, FAR, OTHER};
 use tests::far::Far;
+use tests::faulty::Faulty;
 use tests::place::{LETTER, hexadecimal};
 use tests::zone::Zone;
 
@@ -33,4 +34,26 @@ fn without_its_proof_nothing_goes() {
     zone.change(&records(&hexadecimal(&place.certificate), &"07".repeat(32)));
     place.retried_until("delivered", || far.mail("ben").contains("Good day"));
     assert_eq!(dark.mail("everybody"), "");
+    drop(dark);
+    // TLS that breaks in its handshake is no reason to do without.
+    let broken = Faulty::start("garbage", OTHER, &place.certificate, place.scratch.path());
+    place.retried_until("no handshake", || place.waits("ben@dark.test", "4.7.5", "no encrypted connection"));
+    assert!(!broken.log().contains("MAIL"), "{}", broken.log());
+}
+
+#[test]
+fn where_signatures_are_taken_away_nothing_goes() {
+    if !alone::inside("dane::where_signatures_are_taken_away_nothing_goes") {
+        return;
+    }
+    let place = Place::new(true, "");
+    let records = records(&hexadecimal(&place.certificate), &"07".repeat(32));
+    let zone = Zone::serve(&records);
+    let far = Far::start("opensmtpd", FAR, "far.test", &place.certificate);
+    zone.spoil();
+    place.submit(1, &["ben@far.test"], LETTER);
+    place.eventually("nobody knows where to", || place.waits("ben@far.test", "4.4.3", ""));
+    assert_eq!(far.mail("ben"), "", "{}", far.log());
+    zone.mend();
+    place.retried_until("delivered", || far.mail("ben").contains("Good day"));
 }
