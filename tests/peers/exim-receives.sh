@@ -17,6 +17,7 @@ keep_environment =
 host_lookup =
 rfc1413_query_timeout = 0s
 acl_smtp_rcpt = people
+message_size_limit = 64K
 # However much comes over one connection, it is delivered at once.
 smtp_accept_max = 0
 smtp_accept_queue_per_connection = 0

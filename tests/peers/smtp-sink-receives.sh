@@ -1,3 +1,3 @@
-# smtp-sink: takes everything, in clear; all of it lies in vmail/everybody.
+# smtp-sink: takes everything, in clear, seven bits only; all of it lies in vmail/everybody.
 account vmail 5000 /vmail
-in_root sh -c 'cd /vmail && exec smtp-sink -u vmail -D everybody "$0" 100' "$address:25"
+in_root sh -c 'cd /vmail && exec smtp-sink -8 -u vmail -D everybody "$0" 100' "$address:25"

@@ -47,6 +47,12 @@ impl Far {
     /// All of somebody's mail, whether it is kept as one file or as one a letter. smtp-sink's is everybody's.
     #[must_use]
     pub fn mail(&self, person: &str) -> String {
+        self.letters(person).concat()
+    }
+
+    /// The same, a letter each, where it is kept so.
+    #[must_use]
+    pub fn letters(&self, person: &str) -> Vec<String> {
         let place = self.root.join("vmail").join(person);
         let letters = std::fs::read_dir(place.join("new")).into_iter().flatten().flatten().map(|entry| entry.path());
         let files = letters.chain([place]).filter_map(|file| std::fs::read(file).ok());

@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod abilities;
 mod alias;
 mod answer;
 mod dane;
 mod delivery;
 mod faults;
+mod hosts;
 mod kill;
 mod policy;
+mod rotation;
 mod verified;

@@ -80,7 +80,7 @@ fn a_policy_is_kept_to() {
     place.believe(&wrong.authority());
     // The authorities are read when the courier begins.
     signal(place.role("courier"), "KILL");
-    let far = Far::start("postfix", FAR, "far.test", &wrong);
+    let far = Far::start("opensmtpd", FAR, "far.test", &wrong);
     web.enforce(&names, 1, "other.far.test");
     place.submit(1, &["ben@far.test"], LETTER);
     place.eventually("no host of the policy", || place.waits("ben@far.test", "4.7.5", "(MTA-STS)"));
@@ -90,6 +90,6 @@ fn a_policy_is_kept_to() {
     });
     assert_eq!(far.mail("ben"), "", "{}", far.log());
     drop(far);
-    let far = Far::start("postfix", FAR, "far.test", &place.certificate);
+    let far = Far::start("opensmtpd", FAR, "far.test", &place.certificate);
     place.retried_until("delivered", || far.mail("ben").contains("Good day"));
 }
