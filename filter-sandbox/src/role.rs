@@ -1,4 +1,4 @@
-//! The roles: every kind of process of the box, by name.
+//! The roles: every kind of process of the box and of its proxies, by name.
 
 use std::{fmt, str::FromStr};
 
@@ -36,6 +36,12 @@ pub enum Role {
     CourierZygote,
     /// Finds the primes of one RSA key, and ends. Started by `up` when a key is wanted.
     KeyMaker,
+    /// Keeps the connections with the proxies, hands on what comes through them.
+    Link,
+    /// Takes connections for many homes at a clean address, on a rented machine.
+    InboundProxy,
+    /// Lets homes connect out from a clean address, on a rented machine.
+    OutboundProxy,
     /// Asks the DNS for `mx`.
     Resolver,
     /// Makes the external scanner's processes.
@@ -48,7 +54,7 @@ pub enum Role {
 
 impl Role {
     /// Every role, in the order of their host uids.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Keeper,
         Self::Mx,
         Self::MxZygote,
@@ -61,6 +67,9 @@ impl Role {
         Self::Courier,
         Self::CourierZygote,
         Self::KeyMaker,
+        Self::Link,
+        Self::InboundProxy,
+        Self::OutboundProxy,
         Self::Resolver,
         Self::ScannerZygote,
         Self::Worker,
@@ -83,6 +92,9 @@ impl Role {
             Self::Courier => "courier",
             Self::CourierZygote => "courier-zygote",
             Self::KeyMaker => "key-maker",
+            Self::Link => "link",
+            Self::InboundProxy => "inbound-proxy",
+            Self::OutboundProxy => "outbound-proxy",
             Self::Resolver => "resolver",
             Self::ScannerZygote => "scanner-zygote",
             Self::Worker => "worker",

@@ -26,7 +26,7 @@ pub const ITS_DNS: u16 = 1;
 pub enum Root {
     /// An empty, read-only tmpfs.
     Empty,
-    /// The same with one entry: `/spool`, the directory it was started in, bound nosuid, nodev, noexec.
+    /// The same with one entry: `/spool`, the directory it was started in, bound nosuid, nodev, noexec. A proxy's state, too.
     Spool,
     /// The same as `Empty`, and a descriptor of a `/proc` that is mounted nowhere: writes its children's uid maps.
     Proc,
@@ -230,6 +230,41 @@ static KEY_MAKER: Walls = Walls {
     tasks: 4,
 };
 
+static LINK: Walls = Walls {
+    network: Network::Host,
+    root: Root::Empty,
+    lock: Lock::Future,
+    calls: &[calls::BASE, calls::THREADS, calls::RUNTIME, calls::STREAMS, calls::ASKS_DNS],
+    landlock: true,
+    // Questions, inbound proxies, outbound proxies.
+    connects: &[53, 7025, 7026],
+    // A stream through a proxy is two.
+    descriptors: 4096,
+    tasks: 64,
+};
+
+/// What the proxies have in common: they relay inside the kernel, and write what they must know after a restart.
+const PROXY: Walls = Walls {
+    network: Network::Host,
+    root: Root::Spool,
+    lock: Lock::Future,
+    calls: &[calls::BASE, calls::THREADS, calls::RUNTIME, calls::STREAMS, calls::FILES, calls::ASKS_DNS, calls::RELAYS],
+    landlock: true,
+    // Questions. A home is never dialled: it dials.
+    connects: &[53],
+    // A relayed connection is two, and has a pipe while bytes are on their way.
+    descriptors: 65_536,
+    tasks: 64,
+};
+
+static INBOUND_PROXY: Walls = PROXY;
+
+static OUTBOUND_PROXY: Walls = Walls {
+    // Questions, letters.
+    connects: &[53, 25],
+    ..PROXY
+};
+
 static WORKER: Walls = Walls {
     network: Network::Empty,
     root: Root::Empty,
@@ -271,6 +306,9 @@ pub(crate) const fn of(role: Role) -> &'static Walls {
         Role::MxZygote | Role::SubmissionZygote | Role::ImapZygote | Role::CourierZygote => &FILTER_ZYGOTE,
         Role::Courier => &COURIER,
         Role::KeyMaker => &KEY_MAKER,
+        Role::Link => &LINK,
+        Role::InboundProxy => &INBOUND_PROXY,
+        Role::OutboundProxy => &OUTBOUND_PROXY,
         Role::Resolver => &RESOLVER,
         Role::Worker => &WORKER,
         Role::ScannerZygote => &SCANNER_ZYGOTE,

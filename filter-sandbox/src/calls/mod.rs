@@ -6,7 +6,7 @@ mod scanner;
 mod worker;
 mod zygote;
 
-pub(crate) use roles::{ASKS_DNS, BASE, FILES, MEMORY_FILES, READS_FILES, RUNTIME, STREAMS, THREADS};
+pub(crate) use roles::{ASKS_DNS, BASE, FILES, MEMORY_FILES, READS_FILES, RELAYS, RUNTIME, STREAMS, THREADS};
 pub(crate) use scanner::{FOREIGN_CODE, SCANNER};
 pub(crate) use worker::WORKER;
 pub(crate) use zygote::{SETUP, ZYGOTE};
@@ -138,7 +138,16 @@ mod tests {
     fn only_who_asks_the_dns_or_sends_connects() {
         for role in Role::ALL {
             let connects = merged(role.walls().calls).iter().any(|call| call.number == libc::SYS_connect);
-            assert_eq!(connects, matches!(role, Role::Mx | Role::Resolver | Role::Courier), "{role}");
+            let may = [Role::Mx, Role::Resolver, Role::Courier, Role::Link, Role::InboundProxy, Role::OutboundProxy];
+            assert_eq!(connects, may.contains(&role), "{role}");
+        }
+    }
+
+    #[test]
+    fn nobody_but_a_proxy_splices() {
+        for role in Role::ALL {
+            let splices = merged(role.walls().calls).iter().any(|call| call.number == libc::SYS_splice);
+            assert_eq!(splices, matches!(role, Role::InboundProxy | Role::OutboundProxy), "{role}");
         }
     }
 
@@ -158,7 +167,6 @@ mod tests {
             libc::SYS_setns,
             libc::SYS_keyctl,
             libc::SYS_pidfd_getfd,
-            libc::SYS_splice,
             libc::SYS_vmsplice,
         ];
         for role in Role::ALL {

@@ -279,3 +279,6 @@ pub(crate) const ASKS_DNS: &[Call] = &[
     ),
     allow(libc::SYS_bind, "a source port of its own choice for each question"),
 ];
+
+/// Moving bytes between two connections without looking at them.
+pub(crate) const RELAYS: &[Call] = &[allow(libc::SYS_splice, "from a connection into a pipe and out again")];

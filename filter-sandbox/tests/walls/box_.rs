@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use filter_sandbox::edge::Edge;
 use filter_sandbox::filter::{Filter, FilterLimits};
+use filter_sandbox::walls::Root;
 use filter_sandbox::{Launch, Role, Running, attacks, zygote};
 
 use crate::hostile;
@@ -42,9 +43,23 @@ pub fn start(role: Role, args: &[&str]) -> std::io::Result<Running> {
     let exe = File::open("/proc/self/exe").unwrap();
     let uid = rustix::process::geteuid().is_root().then(|| role.host_uid());
     let stderr = std::io::stderr();
-    let directory = (role == Role::Keeper).then(|| File::open(spool().path()).unwrap());
+    let directory = match role {
+        Role::Keeper => Some(File::open(spool().path()).unwrap()),
+        role if role.walls().root == Root::Spool => Some(File::open(state(role).path()).unwrap()),
+        _ => None,
+    };
     let directory = directory.as_ref().map(AsFd::as_fd);
     Launch { role, exe: exe.as_fd(), args, uid, directory, stderr: stderr.as_fd() }.start()
+}
+
+/// A proxy's state; like the spool it stays for as long as this program.
+fn state(role: Role) -> &'static Directory {
+    let state = Box::leak(Box::new(Directory::new(role.name())));
+    if rustix::process::geteuid().is_root() {
+        let uid = Some(role.host_uid());
+        std::os::unix::fs::chown(state.path(), uid, uid).unwrap();
+    }
+    state
 }
 
 /// A keeper's spool: a folder of its own, closed to others.

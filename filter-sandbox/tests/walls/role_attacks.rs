@@ -24,7 +24,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// Every role that `up` starts.
-const STARTED: [Role; 13] = [
+const STARTED: [Role; 16] = [
     Role::Keeper,
     Role::Mx,
     Role::MxZygote,
@@ -36,6 +36,9 @@ const STARTED: [Role; 13] = [
     Role::Courier,
     Role::CourierZygote,
     Role::KeyMaker,
+    Role::Link,
+    Role::InboundProxy,
+    Role::OutboundProxy,
     Role::Resolver,
     Role::ScannerZygote,
 ];
@@ -100,8 +103,8 @@ fn harmless(role: Role, attack: &Attack, udp: &UdpSocket) -> bool {
             udp.set_nonblocking(true).unwrap();
             udp.recv(&mut [0; 16]).is_err()
         }
-        // They ask the DNS by UDP, on the host's network: the two roles that may.
-        (Role::Resolver | Role::Courier, 12) => true,
+        // They ask the DNS by UDP, on the host's network: the roles that may.
+        (Role::Resolver | Role::Courier | Role::Link | Role::InboundProxy | Role::OutboundProxy, 12) => true,
         _ => false,
     }
 }
@@ -129,8 +132,11 @@ fn needed(role: Role, attack: &Attack) -> bool {
             role,
             Role::MxZygote | Role::SubmissionZygote | Role::ImapZygote | Role::CourierZygote | Role::OwnerZygote
         ),
-        // The cache library asks for the machine's size.
-        53 => role == Role::Keeper && attack.name == "system information",
+        // The cache library asks for the machine's size; a proxy has the keeper's calls for its files.
+        53 => {
+            matches!(role, Role::Keeper | Role::InboundProxy | Role::OutboundProxy)
+                && attack.name == "system information"
+        }
         _ => false,
     }
 }
