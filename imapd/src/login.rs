@@ -27,10 +27,11 @@ use filter_sandbox::edge::{AsyncEdge, Edge};
 use filter_sandbox::{Confined, Role, confine};
 use serde::{Deserialize, Serialize};
 use spool::edges::login::Login;
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::{Notify, watch};
 use tracing::{debug, error, info, warn};
 use wire::control::{Control, Controls, EdgeName, NEW_EDGE};
+use wire::handed::{Arrived, Door};
 use wire::logins::Logins;
 use wire::sasl::Offer;
 use wire::tls::{CertificatePem, Tls};
@@ -39,7 +40,7 @@ use self::doors::{Doors, Place};
 use crate::limits;
 
 /// The start packet. Descriptors ride along: the listeners of port 993 (one or more), the Login edge to the keeper, the edge
-/// to the owner zygote.
+/// to the owner zygote, that of `link`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Start {
     /// What connections are answered with.
@@ -72,8 +73,8 @@ fn serve(confined: Confined, runtime: &mut tokio::runtime::Builder) -> io::Resul
     let (Start { certificate, largest, offer }, descriptors) =
         wire::control::start(&confined.control).map_err(io::Error::other)?;
     let mut descriptors = descriptors;
-    let (owners, keeper) = (descriptors.pop(), descriptors.pop());
-    let (Some(owners), Some(keeper), false) = (owners, keeper, descriptors.is_empty()) else {
+    let (handed, owners, keeper) = (descriptors.pop(), descriptors.pop(), descriptors.pop());
+    let (Some(handed), Some(owners), Some(keeper), false) = (handed, owners, keeper, descriptors.is_empty()) else {
         return Err(io::Error::other("the start packet lacks descriptors"));
     };
     let tls = Tls::new(&certificate).map_err(io::Error::other)?;
@@ -81,6 +82,7 @@ fn serve(confined: Confined, runtime: &mut tokio::runtime::Builder) -> io::Resul
     runtime.build()?.block_on(async {
         let controls = Controls::new(confined.control)?;
         let house = Arc::new(House::new(tls, largest, offer, keeper, owners)?);
+        tokio::spawn(house.clone().take(Door::new(handed)?));
         let listeners = descriptors.into_iter().map(listen).collect::<io::Result<Vec<_>>>()?;
         house.serve(listeners, &controls).await
     })
@@ -124,7 +126,7 @@ impl House {
     async fn accept(self: Arc<Self>, listener: TcpListener) {
         loop {
             match listener.accept().await {
-                Ok((stream, peer)) => self.clone().arrive(stream, peer.ip()),
+                Ok((stream, peer)) => self.clone().arrive(Arrived::Here(stream), peer.ip()),
                 // Only this role can have done that to it: the next one gets it listening again.
                 Err(why) if why.kind() == io::ErrorKind::InvalidInput => return self.shut.notify_one(),
                 // Out of descriptors or a connection that is gone already: never a reason to spin.
@@ -133,6 +135,21 @@ impl House {
                     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                 }
             }
+        }
+    }
+
+    /// What `link` hands on, until that ends.
+    async fn take(self: Arc<Self>, door: Door) {
+        let mut draining = self.draining.subscribe();
+        loop {
+            let next = tokio::select! {
+                biased;
+                _ = draining.wait_for(|draining| *draining) => return,
+                next = door.next() => next,
+            };
+            let Some((handed, stream)) = next else { return };
+            debug!(client = %handed.client, proxy = handed.proxy, "came through a proxy");
+            self.clone().arrive(Arrived::Handed(stream), handed.client.ip());
         }
     }
 
@@ -147,7 +164,7 @@ impl House {
             };
             match news {
                 Some((Control::Drain, _)) => break,
-                Some((news, with)) => self.hear(news, with),
+                Some((news, with)) => self.clone().hear(news, with),
                 None => return Ok(()),
             }
         }
@@ -174,9 +191,13 @@ impl House {
         }
     }
 
-    fn hear(&self, news: Control, with: Vec<OwnedFd>) {
+    fn hear(self: Arc<Self>, news: Control, with: Vec<OwnedFd>) {
         let edge = with.into_iter().next().map(Edge::from);
         match (news, edge) {
+            (Control::Edge(EdgeName::HandToLogin), Some(edge)) => match Door::new(edge.into()) {
+                Ok(door) => drop(tokio::spawn(self.take(door))),
+                Err(why) => warn!(%why, "a new edge cannot be used"),
+            },
             (Control::Certificate(certificate), _) => match self.tls.reload(&certificate) {
                 Ok(()) => info!("new connections use the new certificate"),
                 Err(why) => warn!(%why, "the old certificate stays in use"),
@@ -187,7 +208,7 @@ impl House {
         }
     }
 
-    fn arrive(self: Arc<Self>, stream: TcpStream, peer: IpAddr) {
+    fn arrive(self: Arc<Self>, stream: Arrived, peer: IpAddr) {
         let Some(place) = self.doors.enter(peer) else {
             debug!(%peer, "too many connections");
             return;
@@ -200,8 +221,8 @@ impl House {
         });
     }
 
-    async fn connection(&self, stream: TcpStream, peer: IpAddr, session: u32, mut place: Place) -> io::Result<()> {
-        stream.set_nodelay(true)?;
+    async fn connection(&self, stream: Arrived, peer: IpAddr, session: u32, mut place: Place) -> io::Result<()> {
+        stream.set_nodelay()?;
         let mut draining = self.draining.subscribe();
         let (stream, binding) = tokio::select! {
             accepted = self.tls.accept(stream) => accepted?,

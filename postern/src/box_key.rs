@@ -152,6 +152,14 @@ impl BoxKey {
         self.derive(b"postern dkim v1")
     }
 
+    /// What seals the keys of the pairings with proxies.
+    ///
+    /// # Errors
+    /// The cryptographic library's; none is known.
+    pub fn pairings_key(&self) -> Result<Secret, Failure> {
+        self.derive(b"postern pairings v1")
+    }
+
     /// Tells a mistyped passphrase before the journal has to; a guess costs the same Argon2id either way.
     fn check(&self) -> Result<Zeroizing<String>, Failure> {
         Ok(hex(self.derive(b"postern passphrase check v1")?.as_ref()))

@@ -6,6 +6,7 @@
 //! | `box.key` (0600) | 32 random bytes in hex; or `box.salt`, when the key comes from a passphrase | `up`, once |
 //! | `postern.toml` | the configuration | the admin |
 //! | `tls/` | the self-signed certificate and its key | `up` |
+//! | `dkim.keys`, `pairings` (0600) | sealed under the box key: see `sealed` | `up`, the admin's commands |
 //! | `admin.sock` (0600) | the admin commands' way to the keeper | `up` |
 //! | `lock` | held while a keeper of this folder is running | `up`, an admin command without it |
 

@@ -8,6 +8,7 @@
 //!  │ ├─ Spawn ──► mx-zygote      ▲ ▲
 //!  │ ├─ Spawn ──► scanner-zygote │ │   (when the admin has switched it on)
 //!  └─ DNS ──► resolver           │ └── Admin ──── admin.sock
+//!  link ── Handed ──► mx, submission, imapd-login
 //!  courier ── Outbox, Deposit ──► keeper
 //!  └─ Spawn ──► courier-zygote    └ Login ── imapd-login ── Owners ──► imapd-owner ── Spawn ──► imapd-zygote
 //! ```
@@ -31,6 +32,8 @@ pub enum Carries {
     Owners,
     /// Make single-use workers.
     Spawn,
+    /// Connections that came through a proxy; back, which of them went to the wrong house.
+    Handed,
 }
 
 /// One edge: a pair of packet sockets that `up` makes.
@@ -50,7 +53,7 @@ pub struct EdgeRow {
 }
 
 /// All edges. A role's start packet carries its ends in this order.
-pub const EDGES: [EdgeRow; 11] = [
+pub const EDGES: [EdgeRow; 14] = [
     EdgeRow {
         client: Role::Mx,
         server: Role::Keeper,
@@ -121,6 +124,27 @@ pub const EDGES: [EdgeRow; 11] = [
         at_client: EdgeName::Zygote,
         at_server: None,
     },
+    EdgeRow {
+        client: Role::Link,
+        server: Role::Mx,
+        carries: Carries::Handed,
+        at_client: EdgeName::HandToMx,
+        at_server: Some(EdgeName::HandToMx),
+    },
+    EdgeRow {
+        client: Role::Link,
+        server: Role::Submission,
+        carries: Carries::Handed,
+        at_client: EdgeName::HandToSubmission,
+        at_server: Some(EdgeName::HandToSubmission),
+    },
+    EdgeRow {
+        client: Role::Link,
+        server: Role::Login,
+        carries: Carries::Handed,
+        at_client: EdgeName::HandToLogin,
+        at_server: Some(EdgeName::HandToLogin),
+    },
     // The last of mx's: it has it only when there is a scanner.
     EdgeRow {
         client: Role::Mx,
@@ -159,7 +183,7 @@ pub enum Given {
 pub const RUNTIME_SOCKETS: usize = 3;
 
 /// All roles, in the order in which they are started: who answers before who asks, so that nobody waits.
-pub const ROLES: [RoleRow; 12] = [
+pub const ROLES: [RoleRow; 13] = [
     RoleRow { role: Role::Keeper, serves: &[], given: Given::Admin, runtime: true },
     RoleRow { role: Role::ScannerZygote, serves: &[], given: Given::Nothing, runtime: false },
     RoleRow { role: Role::MxZygote, serves: &[], given: Given::Nothing, runtime: false },
@@ -177,6 +201,7 @@ pub const ROLES: [RoleRow; 12] = [
     },
     RoleRow { role: Role::Login, serves: &[Service::Imaps], given: Given::Nothing, runtime: true },
     RoleRow { role: Role::Courier, serves: &[], given: Given::Nothing, runtime: true },
+    RoleRow { role: Role::Link, serves: &[], given: Given::Nothing, runtime: true },
 ];
 
 /// The namespaces of `/proc/PID/ns` that must be a role's own. All have these but for `net`.
@@ -275,8 +300,8 @@ mod tests {
     }
 
     #[test]
-    fn nobody_but_who_asks_and_who_sends_has_the_hosts_network() {
+    fn nobody_but_who_asks_who_sends_and_who_links_has_the_hosts_network() {
         let host: Vec<_> = ROLES.iter().filter(|row| !row.own_network()).map(|row| row.role).collect();
-        assert_eq!(host, [Role::Resolver, Role::Courier]);
+        assert_eq!(host, [Role::Resolver, Role::Courier, Role::Link]);
     }
 }

@@ -40,9 +40,14 @@ fn role(name: &str) -> ExitCode {
         Role::OwnerZygote => imapd::owner::run(),
         Role::Courier => smtpd::courier::role::run(),
         Role::KeyMaker => smtpd::courier::key_maker::run(),
+        Role::Link => relay_link::link::run(),
         Role::Resolver => wire::resolver::run(),
         Role::MxZygote | Role::SubmissionZygote | Role::ImapZygote | Role::CourierZygote | Role::ScannerZygote => {
             filter_sandbox::zygote::run(role)
+        }
+        Role::InboundProxy | Role::OutboundProxy => {
+            eprintln!("postern: `{name}` is another program");
+            ExitCode::FAILURE
         }
         Role::Owner | Role::Worker | Role::Scanner => {
             eprintln!("postern: `{name}` is made by its zygote, never started");

@@ -2,29 +2,21 @@
 //! admin's commands show the public halves and change keys.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
 
 use filter_sandbox::edge::EdgeError;
 use filter_sandbox::launch::{Launch, Running};
 use filter_sandbox::role::Role;
-use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use ring::rand::{SecureRandom, SystemRandom};
-use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 use smtpd::courier::{dkim, key_maker};
 use wire::control::SigningKey;
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::box_key::{BoxKey, Secret};
+use crate::box_key::BoxKey;
 use crate::data::DataFolder;
-use crate::failure::{Doing, Failure};
-
-/// Bytes of the file; a key takes some 1,300.
-const LARGEST: u64 = 4 * 1024 * 1024;
+use crate::failure::Failure;
+use crate::sealed::{Form, Sealed};
 
 /// How far a key has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,95 +70,22 @@ impl Key {
 }
 
 /// The sealed file.
-#[derive(Debug)]
-pub struct Keys {
-    path: PathBuf,
-    lock: PathBuf,
-    secret: Secret,
-}
+pub type Keys = Sealed<Vec<Key>>;
 
-impl Keys {
-    /// In that data folder.
-    ///
-    /// # Errors
-    /// The box key gives no secret.
-    pub fn of(data: &DataFolder, key: &BoxKey) -> Result<Self, Failure> {
-        Ok(Self { path: data.entry("dkim.keys"), lock: data.entry("dkim.lock"), secret: key.dkim_key()? })
-    }
+const FORM: Form = Form {
+    file: "dkim.keys",
+    lock: "dkim.lock",
+    context: "postern dkim",
+    what: "the DKIM keys",
+    advice: "put it back from your backup, or remove it for new keys",
+};
 
-    /// When it was last written.
-    #[must_use]
-    pub fn written(&self) -> Option<std::time::SystemTime> {
-        fs::metadata(&self.path).and_then(|facts| facts.modified()).ok()
-    }
-
-    /// All keys.
-    ///
-    /// # Errors
-    /// In words for the admin.
-    pub fn read(&self) -> Result<Vec<Key>, Failure> {
-        let what = || format!("cannot read {}", self.path.display());
-        match fs::metadata(&self.path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error).doing(what),
-            Ok(facts) if facts.len() > LARGEST => return Err(Failure::new(format!("{} is too long", what()))),
-            Ok(_) => {}
-        }
-        let sealed = fs::read(&self.path).doing(what)?;
-        self.open(sealed).ok_or_else(|| {
-            Failure::new(format!(
-                "{} is damaged, or sealed with another box key: put it back from your backup, or remove it for new keys",
-                self.path.display()
-            ))
-        })
-    }
-
-    fn open(&self, mut sealed: Vec<u8>) -> Option<Vec<Key>> {
-        let nonce = Nonce::try_assume_unique_for_key(sealed.get(..NONCE_LEN)?).ok()?;
-        let mut text = Zeroizing::new(sealed.split_off(NONCE_LEN));
-        let plain = self.cipher()?.open_in_place(nonce, Aad::from(b"postern dkim"), &mut text).ok()?;
-        postcard::from_bytes(plain).ok()
-    }
-
-    fn cipher(&self) -> Option<LessSafeKey> {
-        UnboundKey::new(&CHACHA20_POLY1305, self.secret.as_ref()).ok().map(LessSafeKey::new)
-    }
-
-    /// Changes them; nobody else does meanwhile.
-    ///
-    /// # Errors
-    /// In words for the admin; nothing is changed then.
-    pub fn change<T>(&self, change: impl FnOnce(&mut Vec<Key>) -> Result<T, Failure>) -> Result<T, Failure> {
-        let what = || format!("cannot write {}", self.path.display());
-        let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&self.lock);
-        let lock = lock.doing(what)?;
-        rustix::fs::flock(&lock, FlockOperation::LockExclusive).doing(what)?;
-        let mut keys = self.read()?;
-        let outcome = change(&mut keys)?;
-        self.write(&keys)?;
-        Ok(outcome)
-    }
-
-    fn write(&self, keys: &Vec<Key>) -> Result<(), Failure> {
-        let failed = || Failure::new("the DKIM keys could not be sealed");
-        let mut text = Zeroizing::new(postcard::to_stdvec(keys).map_err(|_| failed())?);
-        let mut nonce = [0; NONCE_LEN];
-        SystemRandom::new().fill(&mut nonce).map_err(|_| failed())?;
-        let cipher = self.cipher().ok_or_else(failed)?;
-        let sealing = Nonce::assume_unique_for_key(nonce);
-        cipher.seal_in_place_append_tag(sealing, Aad::from(b"postern dkim"), &mut *text).map_err(|_| failed())?;
-        let beside = self.path.with_extension("new");
-        let write = || {
-            let _ = fs::remove_file(&beside);
-            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-            file.write_all(&nonce)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            fs::rename(&beside, &self.path)?;
-            self.path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
-        };
-        write().doing(|| format!("cannot write {}", self.path.display()))
-    }
+/// That of a data folder.
+///
+/// # Errors
+/// The box key gives no secret.
+pub fn keys(data: &DataFolder, key: &BoxKey) -> Result<Keys, Failure> {
+    Ok(Sealed::of(data, FORM, key.dkim_key()?))
 }
 
 /// What the courier signs with.
@@ -309,6 +228,8 @@ impl Maker {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const DOMAINS: fn() -> Vec<String> = || vec!["home.test".to_owned(), "other.test".to_owned()];
@@ -318,7 +239,7 @@ mod tests {
         let _ = fs::remove_dir_all(&path);
         let data = DataFolder::open_or_make(&path).unwrap();
         let key = BoxKey::find(&data, None).unwrap();
-        let keys = Keys::of(&data, &key).unwrap();
+        let keys = super::keys(&data, &key).unwrap();
         (data, keys)
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -14,6 +15,7 @@ use tokio_rustls::client::TlsStream;
 use crate::backoff::Backoff;
 use crate::code::{PairingCode, Place};
 use crate::control::{self, Ended, Script};
+use crate::dns::Dns;
 use crate::frame::{self, Frames};
 use crate::hello::{Answer, Hello, Refusal, Run, VERSION, Want};
 use crate::keys::{self, LinkKey, Pin, PublicKey};
@@ -57,6 +59,8 @@ pub struct Proxy {
     pub key: PublicKey,
     /// Whom it knows this home as.
     pub own: LinkKey,
+    /// Finds its address.
+    pub dns: Arc<Dns>,
 }
 
 /// What the proxy said on being greeted.
@@ -72,10 +76,26 @@ pub struct Welcome {
 ///
 /// # Errors
 /// [`DialError`]; after an [`DialError::Io`] the same code and key may be tried again.
-pub async fn pair(code: &PairingCode, own: LinkKey) -> Result<(Proxy, Welcome), DialError> {
+pub async fn pair(code: &PairingCode, own: LinkKey, dns: Arc<Dns>) -> Result<(Proxy, Welcome), DialError> {
     let want = Want::Pair(code.secret.clone());
-    let dialled = dial(&code.place, &own, Pin::Fingerprint(code.proxy), Run([0; 16]), want).await?;
-    Ok((Proxy { place: code.place.clone(), key: dialled.key, own }, dialled.welcome))
+    let connection = connect(&code.place, &dns).await?;
+    let dialled = dial(connection, &own, Pin::Fingerprint(code.proxy), Run([0; 16]), want).await?;
+    Ok((Proxy { place: code.place.clone(), key: dialled.key, own, dns }, dialled.welcome))
+}
+
+/// Connects with the first of its addresses that answers, within [`limits::FETCH`] in all.
+async fn connect(place: &Place, dns: &Dns) -> io::Result<TcpStream> {
+    let connecting = async {
+        let mut last = io::Error::new(io::ErrorKind::NotFound, format!("DNS knows no address of {}", place.host()));
+        for address in dns.addresses(place.host()).await? {
+            match TcpStream::connect((address, place.port())).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    };
+    timeout(limits::FETCH, connecting).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
 struct Dialled {
@@ -85,9 +105,8 @@ struct Dialled {
     welcome: Welcome,
 }
 
-async fn dial(place: &Place, own: &LinkKey, pin: Pin, run: Run, want: Want) -> Result<Dialled, DialError> {
+async fn dial(connection: TcpStream, own: &LinkKey, pin: Pin, run: Run, want: Want) -> Result<Dialled, DialError> {
     let talk = async {
-        let connection = TcpStream::connect((place.host(), place.port())).await?;
         connection.set_nodelay(true)?;
         let (mut stream, key) = tls::connect(connection, own, pin).await?;
         frame::write(&mut stream, &Hello { version: VERSION, run, want }).await?;
@@ -126,7 +145,7 @@ impl Proxy {
         let run = Run(keys::random().unwrap_or_default());
         loop {
             let began = Instant::now();
-            let why = match dial(&self.place, &self.own, Pin::Key(self.key), run, Want::Serve).await {
+            let why = match self.dial(run).await {
                 Ok(dialled) => match self.serve(dialled, &mut script, &heard, &state).await {
                     Over::Ended(Ended::Done) => return,
                     Over::Ended(ended) => ended.to_string(),
@@ -143,6 +162,11 @@ impl Proxy {
             let _ = state.send(State::Dialling(why));
             sleep(wait).await;
         }
+    }
+
+    async fn dial(&self, run: Run) -> Result<Dialled, DialError> {
+        let connection = connect(&self.place, &self.dns).await?;
+        dial(connection, &self.own, Pin::Key(self.key), run, Want::Serve).await
     }
 
     async fn serve<In: DeserializeOwned, Out: Serialize>(
@@ -169,9 +193,7 @@ impl Proxy {
     /// # Errors
     /// As [`stream::fetch`].
     pub async fn fetch(&self, ticket: &stream::Ticket) -> io::Result<TcpStream> {
-        let connecting = TcpStream::connect((self.place.host(), self.place.port()));
-        let connection = timeout(limits::FETCH, connecting).await.map_err(|_| io::ErrorKind::TimedOut)??;
-        stream::fetch(connection, ticket).await
+        stream::fetch(connect(&self.place, &self.dns).await?, ticket).await
     }
 }
 

@@ -2,6 +2,18 @@
 
 use std::time::Duration;
 
+/// Where homes dial an inbound proxy. Fixed, so that the `link` role's walls can name it.
+pub const INBOUND_PORT: u16 = 7_025;
+/// Where homes dial an outbound proxy.
+pub const OUTBOUND_PORT: u16 = 7_026;
+/// Proxies that one box is paired with.
+pub const PROXIES: usize = 16;
+/// Addresses of one name that are tried.
+pub const ADDRESSES: usize = 8;
+/// Streams that one box has open through its proxies.
+pub const STREAMS: usize = 1_024;
+/// Bytes held of one direction while they move between a proxy and a role of the box.
+pub const COPY: usize = 8 * 1024;
 /// Bytes of one message on a control connection. The largest is a stream's opening: a key, two addresses, two names.
 pub const MESSAGE: usize = 4 * 1024;
 /// Bytes of a host name (RFC 1035 §2.3.4), or of what a client gave for one (RFC 5321 §4.5.3.1.2).

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use relay_link::code::{Kind, PairingCode, Place};
 use relay_link::control;
+use relay_link::dns::Dns;
 use relay_link::hello::Refusal;
 use relay_link::home::{self, DialError, State};
 use relay_link::homes::{Grant, Homes};
@@ -47,6 +48,11 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+/// The tests dial addresses.
+fn nobody() -> Arc<Dns> {
+    Arc::new(Dns::new(Vec::new()))
 }
 
 static FOLDERS: AtomicU32 = AtomicU32::new(0);
@@ -106,7 +112,7 @@ impl Proxy {
     }
 
     async fn pair(&self, name: &str) -> home::Proxy {
-        home::pair(&self.invite(name), LinkKey::generate().unwrap()).await.unwrap().0
+        home::pair(&self.invite(name), LinkKey::generate().unwrap(), nobody()).await.unwrap().0
     }
 
     /// A client has come: its stream is offered to the home.
@@ -170,7 +176,7 @@ async fn pair_of_sockets() -> (TcpStream, TcpStream) {
 async fn from_a_code_to_a_stream() {
     let proxy = Proxy::start().await;
     let code = proxy.invite("alice");
-    let (paired, welcome) = home::pair(&code, LinkKey::generate().unwrap()).await.unwrap();
+    let (paired, welcome) = home::pair(&code, LinkKey::generate().unwrap(), nobody()).await.unwrap();
     assert_eq!((welcome.name.as_str(), welcome.proxy.as_str()), ("alice", "clean.example"));
     assert_eq!(paired.key, proxy.key.public());
     let mut home = Home::start(paired);
@@ -197,21 +203,25 @@ async fn a_code_works_once_and_only_at_its_proxy() {
     let (one, other) = (Proxy::start().await, Proxy::start().await);
     let code = one.invite("alice");
     let elsewhere = PairingCode { place: other.place.clone(), ..code.clone() };
-    let error = home::pair(&elsewhere, LinkKey::generate().unwrap()).await.unwrap_err();
+    let error = home::pair(&elsewhere, LinkKey::generate().unwrap(), nobody()).await.unwrap_err();
     assert!(matches!(error, DialError::Io(_)), "the secret is said to nobody else: {error}");
-    home::pair(&code, LinkKey::generate().unwrap()).await.unwrap();
-    let error = home::pair(&code, LinkKey::generate().unwrap()).await.unwrap_err();
+    home::pair(&code, LinkKey::generate().unwrap(), nobody()).await.unwrap();
+    let error = home::pair(&code, LinkKey::generate().unwrap(), nobody()).await.unwrap_err();
     assert!(matches!(error, DialError::Refused(Refusal::Code)), "{error}");
     let guessed = PairingCode { secret: OneTimeSecret([0; 10]), ..code };
-    let error = home::pair(&guessed, LinkKey::generate().unwrap()).await.unwrap_err();
+    let error = home::pair(&guessed, LinkKey::generate().unwrap(), nobody()).await.unwrap_err();
     assert!(matches!(error, DialError::Refused(Refusal::Code)), "{error}");
 }
 
 #[tokio::test]
 async fn a_key_that_was_never_paired_is_refused() {
     let proxy = Proxy::start().await;
-    let stranger =
-        home::Proxy { place: proxy.place.clone(), key: proxy.key.public(), own: LinkKey::generate().unwrap() };
+    let stranger = home::Proxy {
+        place: proxy.place.clone(),
+        key: proxy.key.public(),
+        own: LinkKey::generate().unwrap(),
+        dns: nobody(),
+    };
     let mut home = Home::start(stranger);
     let told = home.state.wait_for(|state| matches!(state, State::Dialling(why) if why.contains("does not know")));
     tokio::time::timeout(Duration::from_secs(5), told).await.expect("told why").unwrap();
@@ -225,6 +235,7 @@ async fn the_newer_of_two_boxes_is_refused_and_told_why() {
         place: first.place.clone(),
         key: first.key,
         own: LinkKey::from_pkcs8(first.own.pkcs8()).unwrap(),
+        dns: nobody(),
     };
     let mut first = Home::start(first);
     first.connected().await;

@@ -1,10 +1,10 @@
-//! One TCP connection, in clear or under TLS, with what has been read ahead and what is not yet written.
+//! One connection, in clear or under TLS, with what has been read ahead and what is not yet written.
 
 use std::io;
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
+use wire::handed::Arrived;
 use wire::lines::Lines;
 use wire::tls::{Tls, TlsStream, describe};
 
@@ -13,7 +13,7 @@ use crate::reply::Reply;
 use crate::session::TlsFacts;
 
 /// As [`crate::stream::Stream`], with a server's TLS.
-pub type Stream = crate::stream::Stream<TcpStream, TlsStream<TcpStream>>;
+pub type Stream = crate::stream::Stream<Arrived, TlsStream<Arrived>>;
 
 /// The connection of one session.
 #[derive(Debug)]
@@ -28,8 +28,8 @@ impl Connection {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn new(stream: TcpStream) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
+    pub fn new(stream: Arrived) -> io::Result<Self> {
+        stream.set_nodelay()?;
         Ok(Self { lines: Lines::new(Stream::Clear(stream)), unwritten: Vec::new() })
     }
 

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 
 use spool::names::{SlotId, TransactionId};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::info;
+use wire::handed::{Arrived, Door, Handed, Report};
 use wire::lines::Line;
 use wire::logins::Answer;
 use wire::sasl;
@@ -23,8 +23,20 @@ use crate::session::{
     Awaits, Begin, BodyOutcome, Effect, Event, LoginRefusal, Outcome, Owner, Session, Spent, TlsFacts,
 };
 
-/// Serves one connection to its end. `implicit_tls` is 465's.
-pub async fn serve(desk: Arc<Desk>, stream: TcpStream, client: IpAddr, implicit_tls: bool) {
+/// Who comes, and how.
+#[derive(Debug)]
+pub struct Arrival {
+    /// From which address.
+    pub client: IpAddr,
+    /// TLS from the first byte: 465, and all that comes through a proxy.
+    pub implicit_tls: bool,
+    /// Through which proxy; whom to tell that it was the wrong house.
+    pub handed: Option<(Handed, Door)>,
+}
+
+/// Serves one connection to its end.
+pub async fn serve(desk: Arc<Desk>, stream: Arrived, arrival: Arrival) {
+    let Arrival { client, implicit_tls, handed } = arrival;
     let id = wire::log::session();
     let Ok(mut connection) = Connection::new(stream) else { return };
     let Some(keeper) = desk.keeper().await.filter(|_| !desk.draining()) else {
@@ -33,6 +45,11 @@ pub async fn serve(desk: Arc<Desk>, stream: TcpStream, client: IpAddr, implicit_
         }
         return connection.close().await;
     };
+    if let Some((handed, _)) = &handed {
+        // What the sender called itself is its own words: quoted, and not believed (EHLO comes again under TLS).
+        let Handed { proxy, ehlo, sni, .. } = handed;
+        info!(session = format_args!("{id:08x}"), %client, proxy, ?ehlo, ?sni, "came through a proxy");
+    }
     let end = Instant::now() + limits::SESSION;
     let driver = Driver {
         desk,
@@ -46,6 +63,7 @@ pub async fn serve(desk: Arc<Desk>, stream: TcpStream, client: IpAddr, implicit_
         open: None,
         login: None,
         owner: None,
+        handed,
     };
     if let Err(error) = driver.run(implicit_tls).await {
         info!(session = format_args!("{id:08x}"), client = %client, reason = %error, "connection lost");
@@ -68,6 +86,8 @@ struct Driver {
     login: Option<String>,
     /// Who has logged in.
     owner: Option<Owner>,
+    /// Through which proxy it came.
+    handed: Option<(Handed, Door)>,
 }
 
 impl Driver {
@@ -84,7 +104,10 @@ impl Driver {
         if implicit_tls {
             self.tls = Some(self.start_tls().await?);
         }
-        let (mut session, mut effects) = Session::new(self.desk.rules.clone(), self.tls.clone());
+        let (mut session, mut effects) = match (&self.handed, &self.tls) {
+            (Some(_), Some(tls)) => Session::taken_up(self.desk.rules.clone(), tls.clone()),
+            _ => Session::new(self.desk.rules.clone(), self.tls.clone()),
+        };
         loop {
             let mut outcome = None;
             for effect in effects {
@@ -166,6 +189,12 @@ impl Driver {
             Effect::Prove { attempt, device, check } => Some(self.prove(attempt, device, check).await),
             Effect::CountFailure { name, secret } => {
                 self.count_failure(&name, secret.as_ref().map(|secret| secret.as_slice()));
+                None
+            }
+            Effect::WrongHome { domain } => {
+                if let Some((handed, door)) = &self.handed {
+                    door.report(&Report::WrongHome { number: handed.number, domain }).await;
+                }
                 None
             }
             Effect::Close => {

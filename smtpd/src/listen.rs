@@ -7,14 +7,15 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
+use wire::handed::{Arrived, Door};
 use wire::logins::network;
 
 use crate::connection::Connection;
 use crate::desk::Desk;
-use crate::driver;
+use crate::driver::{self, Arrival};
 use crate::limits;
 use crate::reply::closing;
 
@@ -92,7 +93,10 @@ pub async fn listen(desk: Arc<Desk>, listener: TcpListener, doors: Doors, implic
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => admit(&desk, stream, peer.ip().to_canonical(), &doors, implicit_tls),
+            Ok((stream, peer)) => {
+                let client = peer.ip().to_canonical();
+                admit(&desk, Arrived::Here(stream), Arrival { client, implicit_tls, handed: None }, &doors);
+            }
             // It listens no more, which only this role can have done to it: the next one gets it listening again.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 desk.broken.send_replace(Some("a listener was shut down"));
@@ -107,16 +111,31 @@ pub async fn listen(desk: Arc<Desk>, listener: TcpListener, doors: Doors, implic
     }
 }
 
-fn admit(desk: &Arc<Desk>, stream: TcpStream, client: IpAddr, doors: &Doors, implicit_tls: bool) {
+/// Takes what `link` hands on, until it ends or the role drains.
+pub async fn take(desk: Arc<Desk>, door: Door, doors: Doors) {
+    loop {
+        let next = tokio::select! {
+            biased;
+            () = desk.drained() => return,
+            next = door.next() => next,
+        };
+        let Some((handed, stream)) = next else { return };
+        let client = handed.client.ip().to_canonical();
+        let arrival = Arrival { client, implicit_tls: true, handed: Some((handed, door.clone())) };
+        admit(&desk, Arrived::Handed(stream), arrival, &doors);
+    }
+}
+
+fn admit(desk: &Arc<Desk>, stream: Arrived, arrival: Arrival, doors: &Doors) {
     let desk = desk.clone();
-    match doors.enter(client) {
+    match doors.enter(arrival.client) {
         Some(place) => {
             tokio::spawn(async move {
-                driver::serve(desk, stream, client, implicit_tls).await;
+                driver::serve(desk, stream, arrival).await;
                 drop(place);
             });
         }
-        None if implicit_tls => {}
+        None if arrival.implicit_tls => {}
         None => {
             // Said to a socket whose buffer is empty: it does not wait.
             tokio::spawn(async move {

@@ -15,6 +15,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 use wire::control::{Control, Controls, EdgeName};
+use wire::handed::Door;
 use wire::logins::Logins;
 use wire::sasl::Offer;
 use wire::tls::{BadCertificate, CertificatePem, Tls};
@@ -23,7 +24,7 @@ use crate::authentication::Verifier;
 use crate::budget::Budget;
 use crate::desk::{Desk, SecondOpinion};
 use crate::limits;
-use crate::listen::Doors;
+use crate::listen::{self, Doors};
 use crate::peers::Keeper;
 use crate::session::{Rules, Service};
 
@@ -105,17 +106,31 @@ pub fn end(role: &str, outcome: Result<(), Fault>) -> ExitCode {
     }
 }
 
-/// Sorts the descriptors of the start packet: the listeners, the keeper's edge, the zygote's.
+/// The descriptors of the start packet, sorted.
+#[derive(Debug)]
+pub struct Descriptors {
+    /// One or more.
+    pub listeners: Vec<OwnedFd>,
+    /// The keeper's edge.
+    pub keeper: OwnedFd,
+    /// The zygote's.
+    pub zygote: OwnedFd,
+    /// That of `link`.
+    pub handed: OwnedFd,
+}
+
+/// Sorts them.
 ///
 /// # Errors
 /// [`Fault::Missing`].
-pub fn descriptors(mut fds: Vec<OwnedFd>) -> Result<(Vec<OwnedFd>, OwnedFd, OwnedFd), Fault> {
+pub fn descriptors(mut fds: Vec<OwnedFd>) -> Result<Descriptors, Fault> {
+    let handed = fds.pop().ok_or(Fault::Missing("way from the link"))?;
     let zygote = fds.pop().ok_or(Fault::Missing("zygote"))?;
     let keeper = fds.pop().ok_or(Fault::Missing("keeper"))?;
     if fds.is_empty() {
         return Err(Fault::Missing("listeners"));
     }
-    Ok((fds, keeper, zygote))
+    Ok(Descriptors { listeners: fds, keeper, zygote, handed })
 }
 
 /// Two threads for sessions, since boards have few cores; more come only to seal and write.
@@ -167,7 +182,7 @@ pub fn desk(
 /// # Errors
 /// [`Fault::Broken`].
 pub async fn follow(
-    desk: &Desk,
+    desk: &Arc<Desk>,
     controls: &Controls,
     doors: &Doors,
     take_keeper: impl Fn(OwnedFd) -> std::io::Result<Keeper>,
@@ -196,6 +211,10 @@ pub async fn follow(
                     warn!(%error, "the new scanner's socket is of no use");
                 }
             }
+            (Control::Edge(EdgeName::HandToMx | EdgeName::HandToSubmission), Some(fd)) => match Door::new(fd) {
+                Ok(door) => drop(tokio::spawn(listen::take(desk.clone(), door, doors.clone()))),
+                Err(error) => warn!(%error, "the new link's socket is of no use"),
+            },
             (Control::Certificate(certificate), _) => match desk.tls.reload(&certificate) {
                 Ok(()) => info!("certificate reloaded"),
                 Err(error) => warn!(%error, "the new certificate is of no use; the old one stays"),

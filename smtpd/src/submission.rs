@@ -13,14 +13,15 @@ use std::process::ExitCode;
 use filter_sandbox::Role;
 use serde::{Deserialize, Serialize};
 use wire::control::Controls;
+use wire::handed::Door;
 
 use crate::listen::{self, Doors};
 use crate::peers::Keeper;
-use crate::role::{self, Fault, Settings};
+use crate::role::{self, Descriptors, Fault, Settings};
 use crate::session::Service;
 
 /// The start packet. Its descriptors, in order: the listeners of 465 (TLS at once; one or more, all on one port), the
-/// listeners of 587 (STARTTLS), the `Login` edge, the zygote's edge.
+/// listeners of 587 (STARTTLS), the `Login` edge, the zygote's edge, that of `link`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Start {
     /// As for both roles.
@@ -36,10 +37,10 @@ pub fn run() -> ExitCode {
 fn story() -> Result<(), Fault> {
     let confined = filter_sandbox::confine(Role::Submission).map_err(Fault::Confine)?;
     let (start, fds) = wire::control::start::<Start>(&confined.control).map_err(Fault::Start)?;
-    let (listeners, login, zygote) = role::descriptors(fds)?;
+    let Descriptors { listeners, keeper, zygote, handed } = role::descriptors(fds)?;
     role::runtime()?.block_on(async {
         let controls = Controls::new(confined.control)?;
-        let desk = role::desk(start.settings, Service::Submission, Keeper::login(login)?, zygote, None, None)?;
+        let desk = role::desk(start.settings, Service::Submission, Keeper::login(keeper)?, zygote, None, None)?;
         let doors = Doors::default();
         let listeners = listeners.into_iter().map(listen::listener).collect::<std::io::Result<Vec<_>>>()?;
         let submissions = listeners.first().map(tokio::net::TcpListener::local_addr).transpose()?;
@@ -47,6 +48,7 @@ fn story() -> Result<(), Fault> {
             let implicit_tls = submissions.map(|first| first.port()) == Some(listener.local_addr()?.port());
             tokio::spawn(listen::listen(desk.clone(), listener, doors.clone(), implicit_tls));
         }
+        tokio::spawn(listen::take(desk.clone(), Door::new(handed)?, doors.clone()));
         role::follow(&desk, &controls, &doors, Keeper::login).await
     })
 }

@@ -30,6 +30,12 @@ pub enum EdgeName {
     Outbox,
     /// `courier`'s Deposit edge, at either end.
     CourierDeposit,
+    /// Between `link` and `mx`, at either end: what came through a proxy.
+    HandToMx,
+    /// Between `link` and `submission`, at either end.
+    HandToSubmission,
+    /// Between `link` and `imapd-login`, at either end.
+    HandToLogin,
     /// The DNS sockets of a restarted `mx`, for the resolver: UDP then TCP.
     Dns,
 }
@@ -52,6 +58,29 @@ pub struct SigningKey {
 impl std::fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SigningKey").field("selector", &self.selector).field("rsa", &self.rsa).finish_non_exhaustive()
+    }
+}
+
+/// A proxy that this house is paired with, as the `link` role needs it. Wiped when dropped.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+pub struct PairedProxy {
+    /// Mail leaves through it; else it comes in.
+    pub outbound: bool,
+    /// Where it is dialled.
+    #[zeroize(skip)]
+    pub host: String,
+    /// At which port.
+    pub port: u16,
+    /// The key that it must show, as text.
+    #[zeroize(skip)]
+    pub key: String,
+    /// The key that this house shows it, PKCS#8.
+    pub own: Vec<u8>,
+}
+
+impl std::fmt::Debug for PairedProxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PairedProxy").field("host", &self.host).field("port", &self.port).finish_non_exhaustive()
     }
 }
 
@@ -88,6 +117,8 @@ pub enum Control {
         /// The others follow.
         more: bool,
     },
+    /// For `link`: the proxies this house is paired with from now on.
+    Pairings(Vec<PairedProxy>),
     /// Finish what is under way and end; no new work.
     Drain,
 }

@@ -1,10 +1,11 @@
 //! What every network process of the box shares: bounded line reading, TLS and its reload, SASL, the
-//! control edge from `up`, dates, and the `resolver` role.
+//! control edge from `up`, what came through a proxy, dates, and the `resolver` role.
 
 pub mod base64;
 pub mod control;
 pub mod date;
 pub mod fuzz;
+pub mod handed;
 pub mod limits;
 pub mod lines;
 pub mod log;

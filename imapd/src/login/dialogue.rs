@@ -4,8 +4,8 @@ use std::io;
 use std::net::IpAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tracing::{info, warn};
+use wire::handed::Arrived;
 use wire::tls::{ChannelBinding, TlsStream};
 
 use super::House;
@@ -18,7 +18,7 @@ use crate::{capability, limits};
 /// A login that has been handed over.
 pub(super) struct Entry {
     /// The client.
-    pub stream: TlsStream<TcpStream>,
+    pub stream: TlsStream<Arrived>,
     /// Its owner's process.
     pub owner: HandedOver,
     /// What the client has sent behind its login.
@@ -33,7 +33,7 @@ pub(super) struct Stranger<'a> {
     pub(super) session: u32,
     pub(super) framer: Framer,
     pub(super) out: Vec<u8>,
-    stream: TlsStream<TcpStream>,
+    stream: TlsStream<Arrived>,
     bad: u32,
 }
 
@@ -52,7 +52,7 @@ pub(super) enum Next {
 impl<'a> Stranger<'a> {
     pub(super) fn new(
         house: &'a House,
-        stream: TlsStream<TcpStream>,
+        stream: TlsStream<Arrived>,
         binding: ChannelBinding,
         peer: IpAddr,
         session: u32,

@@ -28,6 +28,8 @@ pub struct House {
     pub address: SocketAddr,
     pub certificate: Vec<u8>,
     admin: RefCell<Admin>,
+    /// The end of `link`.
+    _link: Edge,
     roles: Vec<Running>,
     folder: PathBuf,
 }
@@ -54,8 +56,8 @@ impl House {
             let id = Role::Keeper.host_uid();
             std::os::unix::fs::chown(&folder, Some(id), Some(id)).unwrap();
         }
-        let [(admin, admins), (logins, asked), (owners, handed), (filter, served)] =
-            [(); 4].map(|()| Edge::pair().unwrap());
+        let [(admin, admins), (logins, asked), (owners, handed), (filter, served), (link, door)] =
+            [(); 5].map(|()| Edge::pair().unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -63,12 +65,12 @@ impl House {
             keeper(&folder, admins, asked),
             start(Role::ImapZygote, None, &zygote::Start { self_test: false }, &[served.as_fd()]),
             start(Role::OwnerZygote, None, &imapd::owner::Start { bounds: BOUNDS }, &[handed.as_fd(), filter.as_fd()]),
-            login(&certified, &[listener.as_fd(), logins.as_fd(), owners.as_fd()]),
+            login(&certified, &[listener.as_fd(), logins.as_fd(), owners.as_fd(), door.as_fd()]),
         ];
         let ready: zygote::Ready = roles[1].control.recv().unwrap().0;
         assert!(matches!(ready, zygote::Ready::Serving { .. }), "{ready:?}");
         let certificate = certified.cert.der().to_vec();
-        Self { address, certificate, admin: RefCell::new(Admin::new(admin)), roles, folder }
+        Self { address, certificate, admin: RefCell::new(Admin::new(admin)), _link: link, roles, folder }
     }
 
     /// A fresh mailbox `name@home.test`.

@@ -34,7 +34,7 @@ impl Dkim {
     /// In words for the admin.
     pub fn run(self, house: &House) -> Result<(), Failure> {
         let key = BoxKey::find(&house.data, house.secrets.passphrase())?;
-        let keys = Keys::of(&house.data, &key)?;
+        let keys = signing::keys(&house.data, &key)?;
         match self {
             Self::List => list(house, &keys.read()?),
             Self::Rotate { force } => {

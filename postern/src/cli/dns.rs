@@ -16,7 +16,7 @@ use crate::box_key::BoxKey;
 use crate::config::Config;
 use crate::failure::{Doing, Failure};
 use crate::records::{self, Domain, Facts, Found, Kind, Record, Verdict};
-use crate::signing::{self, Key, Keys};
+use crate::signing::{self, Key};
 use crate::up::{certificate_files, upstreams};
 
 /// The DNS records of this box.
@@ -64,7 +64,7 @@ impl Dns {
 /// The names of records whose keys are still being made.
 fn following(house: &House) -> Result<Vec<String>, Failure> {
     let key = BoxKey::find(&house.data, house.secrets.passphrase())?;
-    let wanted = signing::wanted(&Keys::of(&house.data, &key)?.read()?);
+    let wanted = signing::wanted(&signing::keys(&house.data, &key)?.read()?);
     let ours = wanted.into_iter().filter(|(domain, ..)| house.config.domains.contains(domain));
     Ok(ours.map(|(domain, selector, _)| format!("{selector}._domainkey.{domain}")).collect())
 }
@@ -80,7 +80,7 @@ fn still_made(following: &[String], comment: &str) -> String {
 /// What this box serves, as the configuration and its keys say.
 fn facts(house: &House) -> Result<Facts, Failure> {
     let key = BoxKey::find(&house.data, house.secrets.passphrase())?;
-    let keys = Keys::of(&house.data, &key)?.read()?;
+    let keys = signing::keys(&house.data, &key)?.read()?;
     let domains: Result<Vec<Domain>, Failure> = house
         .config
         .domains

@@ -8,6 +8,7 @@ pub mod dns;
 pub mod doctor;
 pub mod mailbox;
 pub mod output;
+pub mod pair;
 pub mod queue;
 pub mod quota;
 pub mod recover;
@@ -88,6 +89,8 @@ enum Command {
     /// The keys that letters are signed with
     #[command(subcommand)]
     Dkim(dkim::Dkim),
+    /// Pair this house with a proxy at a clean address
+    Pair(pair::Pair),
     /// Give mailboxes back to their owners when the journal or the box key is lost
     Recover(recover::Recover),
     /// Look at everything the box needs, and say what to do about what is missing
@@ -144,6 +147,7 @@ impl Cli {
             Command::Queue(queue) => queue.run(&mut House::open(self.shared)?)?,
             Command::Dns(dns) => return dns.run(&House::open(self.shared)?),
             Command::Dkim(dkim) => dkim.run(&House::open(self.shared)?)?,
+            Command::Pair(pair) => pair.run(&House::open(self.shared)?)?,
             Command::Spool(spool) => return spool.run(&mut House::open(self.shared)?),
         }
         Ok(ExitCode::SUCCESS)

@@ -21,6 +21,8 @@ const LOOK: Duration = Duration::from_millis(10);
 /// Asks in turn, and waits within bounds.
 pub async fn drain(roles: &mut Roles) {
     let talks = |role| role == Role::Courier;
+    // No new calls; what it relays ends with the sessions of the roles that have it.
+    roles.drain(Role::Link);
     let fronts = || ROLES.iter().filter(|row| !row.serves.is_empty() || talks(row.role)).map(|row| row.role);
     fronts().for_each(|role| roles.drain(role));
     // A listener that nobody accepts from would let clients wait; the roles close theirs, too.

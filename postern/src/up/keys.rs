@@ -154,7 +154,7 @@ mod tests {
         let _ = std::fs::remove_dir_all(&path);
         let data = DataFolder::open_or_make(&path).unwrap();
         let key = BoxKey::find(&data, None).unwrap();
-        let keys = || Keys::of(&data, &key).unwrap();
+        let keys = || signing::keys(&data, &key).unwrap();
         let domains = vec!["home.test".to_owned()];
         assert_eq!(SigningKeys::open(keys(), &domains).signing().len(), 1);
         let good = std::fs::read(data.entry("dkim.keys")).unwrap();

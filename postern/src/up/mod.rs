@@ -9,6 +9,7 @@ mod drain;
 mod first;
 mod greeting;
 mod keys;
+mod link;
 mod logs;
 pub mod memory;
 mod parts;
@@ -33,10 +34,11 @@ use crate::cli::secret::Secrets;
 use crate::config::{Config, EXAMPLE};
 use crate::data::{DataFolder, Lock};
 use crate::failure::{Doing, Failure};
-use crate::signing::Keys;
 use crate::told::Told;
+use crate::{pairings, signing};
 use certificates::Certificates;
 use keys::SigningKeys;
+use link::Links;
 use parts::Parts;
 use roles::Roles;
 
@@ -101,7 +103,8 @@ pub fn run(shared: &Shared, options: &UpOptions) -> Result<ExitCode, Failure> {
     let key = BoxKey::find(&data, secrets.passphrase())?;
     let mut certificates = Certificates::open(&data, &config)?;
     let outgoing = key.outgoing_key()?;
-    let mut signing = SigningKeys::open(Keys::of(&data, &key)?, &config.domains);
+    let mut signing = SigningKeys::open(signing::keys(&data, &key)?, &config.domains);
+    let mut links = Links::new(pairings::of(&data, &key)?);
     let as_root = rustix::process::geteuid().is_root();
     if let (Some(_), Some(path)) = (&config.scanner, filter_sandbox::scanner::missing()) {
         let words = format!("the external scanner: {} is not there", path.display());
@@ -122,13 +125,14 @@ pub fn run(shared: &Shared, options: &UpOptions) -> Result<ExitCode, Failure> {
         srs_key: key.srs_key()?,
         outgoing,
         signing: signing.signing(),
+        pairings: links.proxies(),
         authorities: authorities(&config),
         config,
     };
     drop(key);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.doing(|| "cannot start".to_owned())?;
-    let ended = runtime.block_on(live(shared, &data, parts, (certificates, signing)));
+    let ended = runtime.block_on(live(shared, &data, parts, (certificates, signing, links)));
     let _ = std::fs::remove_file(data.entry("admin.sock"));
     drop(lock);
     ended.map(|()| ExitCode::SUCCESS)
@@ -243,7 +247,7 @@ async fn live(
     shared: &Shared,
     data: &DataFolder,
     parts: Parts,
-    (certificates, mut signing): (Certificates, SigningKeys),
+    (certificates, mut signing, mut links): (Certificates, SigningKeys, Links),
 ) -> Result<(), Failure> {
     let mut signals = Signals::new().doing(|| "cannot receive signals".to_owned())?;
     let domain = parts.config.default_domain().to_owned();
@@ -271,6 +275,7 @@ async fn live(
             _ = watched.tick.tick() => {
                 watched.look(&mut roles);
                 signing.look(&mut roles);
+                links.look(&mut roles);
                 roles.hear_zygotes();
             }
             // The terminal is gone; where there was none, it is the old way to say "read again".

@@ -12,7 +12,7 @@ use serde::Serialize;
 use smtpd::role::Settings;
 use spool::keeper::EdgeKind;
 use spool::keeper::start::Outgoing;
-use wire::control::{Control, SigningKey};
+use wire::control::{Control, PairedProxy, SigningKey};
 use wire::sasl::Offer;
 use wire::tls::CertificatePem;
 
@@ -51,6 +51,8 @@ pub struct Parts {
     pub srs_key: Secret,
     /// DKIM.
     pub signing: Vec<SigningKey>,
+    /// The proxies this house is paired with.
+    pub pairings: Vec<PairedProxy>,
     /// The file of the authorities that are believed.
     pub authorities: Option<PathBuf>,
 }
@@ -93,6 +95,10 @@ impl Parts {
             }
             Role::Login => send(control, &self.login(), self.listeners(Service::Imaps).chain(ends)),
             Role::OwnerZygote => send(control, &imapd::owner::Start { bounds: self.appending() }, ends),
+            Role::Link => {
+                send(control, &relay_link::link::Start::Serve { upstreams: self.dns.clone() }, ends)?;
+                send(control, &Control::Pairings(self.pairings.clone()), std::iter::empty())
+            }
             Role::Resolver => {
                 let start = wire::resolver::Start { upstreams: self.dns.clone() };
                 send(control, &start, dns.into_iter().flat_map(|dns| [dns.udp.as_fd(), dns.tcp.as_fd()]))

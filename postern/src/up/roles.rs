@@ -12,7 +12,7 @@ use filter_sandbox::role::Role;
 use filter_sandbox::zygote::Ready;
 use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus};
 use serde::Serialize;
-use wire::control::{Control, EdgeName, SigningKey};
+use wire::control::{Control, EdgeName, PairedProxy, SigningKey};
 use wire::tls::CertificatePem;
 
 use super::back_off::BackOff;
@@ -241,6 +241,12 @@ impl Roles {
     pub fn sign(&mut self, keys: Vec<SigningKey>) {
         Control::signing(&keys).for_each(|some| self.tell(Role::Courier, &some, &[]));
         self.parts.signing = keys;
+    }
+
+    /// Hands out the pairings, also to a `link` started from now on.
+    pub fn pair(&mut self, proxies: Vec<PairedProxy>) {
+        self.tell(Role::Link, &Control::Pairings(proxies.clone()), &[]);
+        self.parts.pairings = proxies;
     }
 
     /// The control edges of the zygotes, on which each says once whether it serves.

@@ -76,6 +76,8 @@ pub(super) struct Context {
     pub rules: Arc<Rules>,
     pub tls: Option<TlsFacts>,
     pub login: Option<Owner>,
+    /// It came through a proxy, which can mistake one house for another.
+    pub proxied: bool,
     pub commands: u32,
     pub errors: u32,
     pub login_failures: u32,
@@ -83,7 +85,7 @@ pub(super) struct Context {
 
 impl Context {
     pub const fn new(rules: Arc<Rules>, tls: Option<TlsFacts>) -> Self {
-        Self { rules, tls, login: None, commands: 0, errors: 0, login_failures: 0 }
+        Self { rules, tls, login: None, proxied: false, commands: 0, errors: 0, login_failures: 0 }
     }
 
     pub fn is_submission(&self) -> bool {

@@ -143,6 +143,8 @@ pub enum Effect {
     Prove { attempt: u64, device: SlotId, check: [u8; 32] },
     /// A login failed; the secret, if the mechanism showed it, so that a stale one counts once.
     CountFailure { name: String, secret: Option<zeroize::Zeroizing<Vec<u8>>> },
+    /// Say to the proxy that brought it that this sender wanted another house.
+    WrongHome { domain: String },
     /// Flush and close.
     Close,
 }

@@ -76,6 +76,16 @@ impl Session {
         (session, vec![Effect::Reply(greeting)])
     }
 
+    /// Goes on where an inbound proxy has left off. On 25 it has greeted, answered EHLO and STARTTLS in our place, and what
+    /// was said in clear is forgotten as after any STARTTLS; elsewhere TLS came first and nothing was said.
+    #[must_use]
+    pub fn taken_up(rules: Arc<Rules>, tls: TlsFacts) -> (Self, Vec<Effect>) {
+        let (mut session, greeting) = Self::new(rules, Some(tls));
+        session.context.proxied = true;
+        let greeting = if session.context.is_submission() { greeting } else { Vec::new() };
+        (session, greeting)
+    }
+
     /// What it waits for.
     #[must_use]
     pub fn awaits(&self) -> Awaits {

@@ -77,6 +77,11 @@ pub(super) fn answered(
         Recipient::NotLocal if context.is_submission() => {
             Reply::new(550, "5.7.1", "this server sends no mail to other servers; only addresses here work")
         }
+        // A proxy has taken this house for another: the sender is to come again, and nothing may bounce.
+        Recipient::NotLocal if context.proxied => {
+            out.push(Effect::WrongHome { domain: address.domain().to_owned() });
+            Reply::new(451, "4.7.1", "that domain's mail is taken elsewhere: try again")
+        }
         Recipient::Remote { .. } => Reply::new(550, "5.1.1", "that address takes bounces only"),
         Recipient::NotLocal => Reply::new(550, "5.7.1", "that domain's mail is not taken here"),
         Recipient::Separately => {

@@ -208,3 +208,41 @@ fn commands_are_counted() {
     assert!(matches!(effects.last(), Some(Effect::Close)));
     assert_eq!(session.awaits(), Awaits::Nothing);
 }
+
+/// Behind an inbound proxy: no second greeting, and a sender that wanted another house is to come again.
+#[test]
+fn taken_up_from_a_proxy() {
+    let (session, effects) = Session::taken_up(rules(Service::Mx), TlsFacts::default());
+    assert!(effects.is_empty(), "the proxy has greeted");
+    let (session, effects) = step(session, Event::Line(b"MAIL FROM:<a@b.example>"));
+    assert!(matches!(&effects[..], [Effect::Reply(reply)] if reply.code == 503), "EHLO comes again: {effects:?}");
+    let (session, effects) = step(session, Event::Line(b"EHLO a.example"));
+    assert!(matches!(&effects[..], [Effect::Reply(reply)] if !reply.lines.contains(&"STARTTLS".into())));
+    let (session, _) = step(session, Event::Line(b"MAIL FROM:<a@b.example>"));
+    let (session, _) = step(session, Event::Begun(Ok(TransactionId([0; 16]))));
+    let (session, _) = step(session, Event::Line(b"RCPT TO:<x@other.example>"));
+    let (session, effects) = step(session, Event::Recipient(Ok(Recipient::NotLocal)));
+    assert!(
+        matches!(&effects[..], [Effect::WrongHome { domain }, Effect::Reply(reply)]
+            if domain == "other.example" && reply.code == 451 && reply.status == "4.7.1"),
+        "{effects:?}"
+    );
+    let (session, _) = step(session, Event::Line(b"RCPT TO:<nobody@home.test>"));
+    let (_, effects) = step(session, Event::Recipient(Ok(Recipient::Unknown)));
+    assert!(matches!(&effects[..], [Effect::Reply(reply)] if reply.code == 550), "who is ours is said as ever");
+    // Without a proxy it is a relay attempt, and bounces.
+    let (session, _) = Session::new(rules(Service::Mx), None);
+    let (session, _) = step(session, Event::Line(b"EHLO a.example"));
+    let (session, _) = step(session, Event::Line(b"MAIL FROM:<a@b.example>"));
+    let (session, _) = step(session, Event::Begun(Ok(TransactionId([0; 16]))));
+    let (session, _) = step(session, Event::Line(b"RCPT TO:<x@other.example>"));
+    let (_, effects) = step(session, Event::Recipient(Ok(Recipient::NotLocal)));
+    assert!(matches!(&effects[..], [Effect::Reply(reply)] if reply.code == 550));
+}
+
+/// 465 behind a proxy: TLS came first, so the greeting is ours.
+#[test]
+fn submission_taken_up_from_a_proxy() {
+    let (_, effects) = Session::taken_up(rules(Service::Submission), TlsFacts::default());
+    assert!(matches!(&effects[..], [Effect::Reply(reply)] if reply.code == 220));
+}

@@ -42,6 +42,8 @@ pub struct House {
     listeners: [TcpListener; 3],
     admin: Option<Admin>,
     imap: Option<Edge>,
+    /// The ends of `link`: to `mx`, to `submission`.
+    links: Vec<Edge>,
     pub zone: Zone,
     pub people: Vec<Person>,
     certificate: String,
@@ -152,6 +154,7 @@ impl House {
             listeners: [listener(), listener(), listener()],
             admin: None,
             imap: None,
+            links: Vec::new(),
             zone,
             people: Vec::new(),
             certificate: made.cert.pem(),
@@ -199,6 +202,8 @@ impl House {
     }
 
     fn start_roles(&mut self, deposit: Edge, login: Edge) {
+        let [(mx, one), (submission, other)] = [(); 2].map(|()| Edge::pair().unwrap());
+        let (links, handed) = ([mx, submission], [one, other]);
         let (zygote, edge) = Self::start_zygote(Role::MxZygote);
         self.zygote = zygote;
         self.mx = Role_::start(Role::Mx, None);
@@ -206,13 +211,14 @@ impl House {
         self.zone.serve(dns.udp);
         self.mx.send(
             &smtpd::mx::Start { settings: self.settings.clone(), scanning: None },
-            &[&self.listeners[0], &deposit, &edge],
+            &[&self.listeners[0], &deposit, &edge, &handed[0]],
         );
         let (zygote, edge) = Self::start_zygote(Role::SubmissionZygote);
         self.submission_zygote = zygote;
         self.submission = Role_::start(Role::Submission, None);
         let start = smtpd::submission::Start { settings: self.settings.clone() };
-        self.submission.send(&start, &[&self.listeners[1], &self.listeners[2], &login, &edge]);
+        self.submission.send(&start, &[&self.listeners[1], &self.listeners[2], &login, &edge, &handed[1]]);
+        self.links = links.into();
     }
 
     pub fn ask(&mut self, request: Request) -> Reply {

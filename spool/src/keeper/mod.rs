@@ -167,7 +167,7 @@ impl Keeper {
                             self.edge(kind, fd, alive)?;
                         }
                     }
-                    Some((Control::Certificate(_) | Control::Signing { .. }, _)) => {}
+                    Some((Control::Certificate(_) | Control::Signing { .. } | Control::Pairings(_), _)) => {}
                     Some((Control::Drain, _)) | None => alive = None,
                 },
             }

@@ -1,0 +1,112 @@
+//! `postern pair CODE|list|revoke`: the proxies at clean addresses that this house is paired with.
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::{House, output};
+use crate::box_key::BoxKey;
+use crate::failure::Failure;
+use crate::pairings::{self, Pairing, Pairings};
+use crate::up;
+
+/// Pair this house with a proxy at a clean address.
+#[derive(Debug, clap::Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    arg_required_else_help = true,
+    after_help = "The proxy's operator runs `inbound-proxy invite --name mail.example.org`, and gives you the code that \
+    it prints. Examples:\n  postern pair clean.example:7025/g0v1-8hwk-...\n  postern pair list\n  \
+    postern pair revoke clean.example"
+)]
+pub struct Pair {
+    /// The code, as the operator gave it
+    code: Option<String>,
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Show all proxies
+    List,
+    /// Use a proxy no more
+    Revoke {
+        /// What `postern pair list` shows
+        proxy: String,
+    },
+}
+
+impl Pair {
+    /// Does it.
+    ///
+    /// # Errors
+    /// In words for the admin.
+    pub fn run(self, house: &House) -> Result<(), Failure> {
+        let key = BoxKey::find(&house.data, house.secrets.passphrase())?;
+        let kept = pairings::of(&house.data, &key)?;
+        match (self.code, self.what) {
+            (_, Some(What::List)) => list(house, &kept.read()?),
+            (_, Some(What::Revoke { proxy })) => revoke(house, &kept, &proxy),
+            (Some(code), None) => pair(house, &kept, &code),
+            (None, None) => Err(Failure::new("which code? The proxy's operator has it")),
+        }
+    }
+}
+
+fn pair(house: &House, kept: &Pairings, code: &str) -> Result<(), Failure> {
+    // Before the code is used up.
+    room(&kept.read()?)?;
+    let paired = pairings::pair(code, up::upstreams(&house.config))?;
+    let (name, called) = (paired.name.clone(), paired.called.clone());
+    let outbound = paired.proxy.outbound;
+    kept.change(|all| {
+        all.retain(|other| (&other.proxy.host, other.proxy.port) != (&paired.proxy.host, paired.proxy.port));
+        all.push(paired);
+        Ok(())
+    })?;
+    house.print(&json!({"proxy": called, "name": name, "outbound": outbound}), || {
+        let what = if outbound { "takes this house's mail out" } else { "brings this house its mail" };
+        format!("Paired: {called} {what}; its operator calls this house {name}.")
+    })
+}
+
+fn room(all: &[Pairing]) -> Result<(), Failure> {
+    let most = relay_link::limits::PROXIES;
+    if all.len() < most {
+        return Ok(());
+    }
+    Err(Failure::new(format!("this house is paired with {most} proxies already; revoke one first")))
+}
+
+fn list(house: &House, all: &[Pairing]) -> Result<(), Failure> {
+    let way = |pairing: &Pairing| if pairing.proxy.outbound { "out" } else { "in" };
+    let values: Vec<Value> = all
+        .iter()
+        .map(|pairing| {
+            json!({
+                "proxy": pairing.proxy.host, "port": pairing.proxy.port, "called": pairing.called, "way": way(pairing),
+                "name": pairing.name, "since": pairing.since,
+            })
+        })
+        .collect();
+    house.print(&values.into(), || {
+        let row = |pairing: &Pairing| {
+            [pairing.proxy.host.clone(), way(pairing).to_owned(), pairing.called.clone(), pairing.name.clone()]
+        };
+        output::table(["PROXY", "MAIL", "CALLS ITSELF", "CALLS US"], &all.iter().map(row).collect::<Vec<_>>())
+    })
+}
+
+fn revoke(house: &House, kept: &Pairings, proxy: &str) -> Result<(), Failure> {
+    let gone = kept.change(|all| {
+        let before = all.len();
+        all.retain(|pairing| pairing.proxy.host != proxy && pairing.called != proxy);
+        Ok(before - all.len())
+    })?;
+    if gone == 0 {
+        return Err(Failure::new(format!("this house is not paired with {proxy}; see `postern pair list`")));
+    }
+    house.print(&json!({"revoked": gone}), || {
+        format!("{proxy} is used no more. Tell its operator to revoke this house, too, and change your DNS records.")
+    })
+}

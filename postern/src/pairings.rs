@@ -1,0 +1,90 @@
+//! The proxies this house is paired with: one sealed file. `postern pair` writes it, `up` hands it to the `link` role.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+
+use filter_sandbox::launch::Launch;
+use filter_sandbox::role::Role;
+use relay_link::link::{Paired, Start};
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+use serde::{Deserialize, Serialize};
+use wire::control::PairedProxy;
+
+use crate::box_key::BoxKey;
+use crate::data::DataFolder;
+use crate::failure::{Doing, Failure};
+use crate::sealed::{Form, Sealed};
+
+/// One of them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Pairing {
+    /// What the `link` role needs of it.
+    pub proxy: PairedProxy,
+    /// What its operator calls this house.
+    pub name: String,
+    /// What it calls itself.
+    pub called: String,
+    /// Seconds since 1970.
+    pub since: i64,
+}
+
+/// The sealed file.
+pub type Pairings = Sealed<Vec<Pairing>>;
+
+const FORM: Form = Form {
+    file: "pairings",
+    lock: "pairings.lock",
+    context: "postern pairings",
+    what: "the pairings",
+    advice: "put it back from your backup, or remove it and pair anew",
+};
+
+/// That of a data folder.
+///
+/// # Errors
+/// The box key gives no secret.
+pub fn of(data: &DataFolder, key: &BoxKey) -> Result<Pairings, Failure> {
+    Ok(Sealed::of(data, FORM, key.pairings_key()?))
+}
+
+/// What the `link` role needs of all.
+#[must_use]
+pub fn proxies(all: &[Pairing]) -> Vec<PairedProxy> {
+    all.iter().map(|pairing| pairing.proxy.clone()).collect()
+}
+
+/// Pairs, in a process of its own that holds nothing but the code and the key it makes: what it talks to has proved
+/// nothing yet.
+///
+/// # Errors
+/// In words for the admin.
+pub fn pair(code: &str, upstreams: Vec<SocketAddr>) -> Result<Pairing, Failure> {
+    let failed = || "the pairing process".to_owned();
+    let (exe, stderr) = (File::open("/proc/self/exe").doing(failed)?, std::io::stderr());
+    let launch = Launch {
+        role: Role::Link,
+        exe: exe.as_fd(),
+        args: &[],
+        uid: rustix::process::geteuid().is_root().then(|| Role::Link.host_uid()),
+        directory: None,
+        stderr: stderr.as_fd(),
+    };
+    let running = launch.start().doing(failed)?;
+    let start = Start::Pair { code: code.to_owned(), upstreams };
+    let answer = running.control.send(&start, &[]).and_then(|()| running.control.recv::<Paired>());
+    let _ = pidfd_send_signal(&running.pidfd, Signal::KILL);
+    let _ = waitid(WaitId::PidFd(running.pidfd.as_fd()), WaitIdOptions::EXITED);
+    match answer {
+        Ok((Paired::With { proxy, name, called }, _)) => {
+            Ok(Pairing { proxy, name: harmless(&name), called: harmless(&called), since: wire::date::now() })
+        }
+        Ok((Paired::Failed(words), _)) => Err(Failure::new(words)),
+        Err(error) => Err(Failure::new(format!("{}: {error}", failed()))),
+    }
+}
+
+/// What a proxy says of itself and of us, as it may stand on a terminal.
+fn harmless(text: &str) -> String {
+    text.chars().filter(|c| c.is_ascii_graphic()).take(255).collect()
+}

@@ -1,0 +1,248 @@
+//! Questions to the resolvers that this machine uses: whom to dial, who is calling, where a domain's mail goes.
+//!
+//! Hostile input: every answer. It is compared with its question, of bounded size, and believed only for what costs
+//! little when it is wrong: a dialled proxy proves its key, and a wrong lesson costs a sender one more try.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
+use hickory_proto::rr::{Name, RData, RecordType};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use wire::limits::{DNS_ANSWER, DNS_MESSAGE, DNS_QUESTIONS, DNS_WAITS};
+
+use crate::{keys, limits};
+
+/// Aliases that one name may have behind one another.
+const ALIASES: usize = 8;
+
+/// The means to ask.
+#[derive(Debug)]
+pub struct Dns {
+    upstreams: Vec<SocketAddr>,
+    room: Semaphore,
+}
+
+impl Dns {
+    /// With these resolvers, in order.
+    #[must_use]
+    pub fn new(upstreams: Vec<SocketAddr>) -> Self {
+        Self { upstreams, room: Semaphore::new(DNS_QUESTIONS) }
+    }
+
+    /// The addresses of a host, in the order in which they are to be tried; an address is its own. Empty: it has none.
+    ///
+    /// # Errors
+    /// No resolver has answered.
+    pub async fn addresses(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+        if let Ok(address) = host.parse() {
+            return Ok(vec![address]);
+        }
+        let (six, four) = tokio::join!(self.six(host), self.four(host));
+        let mut found: Vec<IpAddr> = match (six, four) {
+            (Err(error), Err(_)) => return Err(error),
+            (six, four) => {
+                let four = four.unwrap_or_default().into_iter().map(IpAddr::from);
+                six.unwrap_or_default().into_iter().map(IpAddr::from).chain(four).collect()
+            }
+        };
+        found.truncate(limits::ADDRESSES);
+        Ok(found)
+    }
+
+    /// The hosts that take a domain's mail, best first; without MX records the domain itself (RFC 5321 §5.1).
+    ///
+    /// # Errors
+    /// No resolver has answered.
+    pub async fn mail_hosts(&self, domain: &str) -> io::Result<Vec<String>> {
+        let pick = |data: &RData| match data {
+            RData::MX(mx) => Some((mx.preference, text(&mx.exchange))),
+            _ => None,
+        };
+        let mut found = self.ask(domain, RecordType::MX, pick).await?;
+        found.sort_unstable();
+        if found.is_empty() {
+            return Ok(vec![domain.to_ascii_lowercase()]);
+        }
+        Ok(found.into_iter().map(|(_, host)| host).take(limits::ADDRESSES).collect())
+    }
+
+    async fn six(&self, host: &str) -> io::Result<Vec<Ipv6Addr>> {
+        let pick = |data: &RData| match data {
+            RData::AAAA(address) => Some(address.0),
+            _ => None,
+        };
+        self.ask(host, RecordType::AAAA, pick).await
+    }
+
+    async fn four(&self, host: &str) -> io::Result<Vec<Ipv4Addr>> {
+        let pick = |data: &RData| match data {
+            RData::A(address) => Some(address.0),
+            _ => None,
+        };
+        self.ask(host, RecordType::A, pick).await
+    }
+
+    async fn ask<T>(&self, name: &str, kind: RecordType, pick: fn(&RData) -> Option<T>) -> io::Result<Vec<T>> {
+        let mut asked = Name::from_utf8(name).map_err(io::Error::other)?;
+        asked.set_fqdn(true);
+        let _room = self.room.acquire().await.map_err(io::Error::other)?;
+        let message = self.exchange(&Query::query(asked.clone(), kind)).await?;
+        Ok(read(&asked, &message, pick))
+    }
+
+    /// The first answer of any resolver that is no failure of its own.
+    async fn exchange(&self, query: &Query) -> io::Result<Message> {
+        for wait in DNS_WAITS {
+            for upstream in &self.upstreams {
+                match timeout(wait, by_udp(*upstream, query)).await {
+                    Ok(Ok(message)) if is_failure(&message) => {}
+                    Ok(Ok(message)) if message.metadata.truncation => return by_tcp(*upstream, query).await,
+                    Ok(Ok(message)) => return Ok(message),
+                    Ok(Err(_)) | Err(_) => {}
+                }
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::TimedOut, "no DNS server has answered"))
+    }
+}
+
+fn is_failure(message: &Message) -> bool {
+    !matches!(message.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain)
+}
+
+/// A name in lower case, without the dot behind it.
+fn text(name: &Name) -> String {
+    name.to_ascii().trim_end_matches('.').to_ascii_lowercase()
+}
+
+/// The records of a name, or of what it stands for.
+fn read<T>(asked: &Name, message: &Message, pick: fn(&RData) -> Option<T>) -> Vec<T> {
+    let mut name = text(asked);
+    for _ in 0..ALIASES {
+        let alias = message.answers.iter().find_map(|record| match &record.data {
+            RData::CNAME(to) if text(&record.name) == name => Some(text(&to.0)),
+            _ => None,
+        });
+        match alias {
+            Some(to) => name = to,
+            None => break,
+        }
+    }
+    message.answers.iter().filter(|record| text(&record.name) == name).filter_map(|record| pick(&record.data)).collect()
+}
+
+/// A fresh socket and number for each question, so that neither can be guessed (RFC 5452 §9).
+async fn by_udp(upstream: SocketAddr, query: &Query) -> io::Result<Message> {
+    let any: SocketAddr = if upstream.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
+    let socket = UdpSocket::bind(any).await?;
+    socket.connect(upstream).await?;
+    let (id, bytes) = question(query)?;
+    socket.send(&bytes).await?;
+    let mut buffer = vec![0; DNS_MESSAGE];
+    loop {
+        let length = socket.recv(&mut buffer).await?;
+        if let Some(message) = answer(&buffer[..length], id, query) {
+            return Ok(message);
+        }
+    }
+}
+
+async fn by_tcp(upstream: SocketAddr, query: &Query) -> io::Result<Message> {
+    let exchange = async {
+        let mut stream = TcpStream::connect(upstream).await?;
+        let (id, bytes) = question(query)?;
+        let length = u16::try_from(bytes.len()).map_err(|_| io::ErrorKind::InvalidData)?;
+        stream.write_all(&[&length.to_be_bytes()[..], &bytes].concat()).await?;
+        let length = usize::from(stream.read_u16().await?);
+        let mut buffer = vec![0; length];
+        stream.read_exact(&mut buffer).await?;
+        answer(&buffer, id, query).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    };
+    timeout(DNS_ANSWER, exchange).await.map_err(|_| io::ErrorKind::TimedOut)?
+}
+
+fn question(query: &Query) -> io::Result<(u16, Vec<u8>)> {
+    let id = u16::from_be_bytes(keys::random().map_err(io::Error::other)?);
+    let mut message = Message::query();
+    message.metadata.id = id;
+    message.metadata.recursion_desired = true;
+    message.add_query(query.clone());
+    Ok((id, message.to_vec().map_err(io::Error::other)?))
+}
+
+fn answer(bytes: &[u8], id: u16, query: &Query) -> Option<Message> {
+    let message = Message::from_vec(bytes).ok()?;
+    let [asked] = message.queries.as_slice() else { return None };
+    let fits = message.metadata.message_type == MessageType::Response
+        && message.metadata.id == id
+        && asked.query_type == query.query_type
+        && asked.name == query.name;
+    fits.then_some(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hickory_proto::op::OpCode;
+    use hickory_proto::rr::{Record, rdata};
+
+    fn name(text: &str) -> Name {
+        let mut name = Name::from_utf8(text).unwrap();
+        name.set_fqdn(true);
+        name
+    }
+
+    /// Answers every question with these records.
+    async fn server(records: Vec<(&'static str, RData)>) -> Dns {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut buffer = [0; 1_000];
+            loop {
+                let (length, from) = socket.recv_from(&mut buffer).await.unwrap();
+                let asked = Message::from_vec(&buffer[..length]).unwrap();
+                let mut message = Message::new(asked.metadata.id, MessageType::Response, OpCode::Query);
+                message.add_query(asked.queries[0].clone());
+                for (owner, data) in &records {
+                    message.add_answer(Record::from_rdata(name(owner), 60, data.clone()));
+                }
+                // First one that answers another question: it is passed over.
+                let mut other = message.clone();
+                other.metadata.id ^= 1;
+                socket.send_to(&other.to_vec().unwrap(), from).await.unwrap();
+                socket.send_to(&message.to_vec().unwrap(), from).await.unwrap();
+            }
+        });
+        Dns::new(vec![address])
+    }
+
+    #[tokio::test]
+    async fn addresses_behind_an_alias_and_of_nobody_else() {
+        let a = |text: &str| RData::A(rdata::A(text.parse().unwrap()));
+        let alias = RData::CNAME(rdata::CNAME(name("real.example")));
+        let dns =
+            server(vec![("clean.example", alias), ("real.example", a("192.0.2.1")), ("x.example", a("192.0.2.9"))]);
+        let dns = dns.await;
+        let expected: Vec<IpAddr> = vec!["192.0.2.1".parse().unwrap()];
+        assert_eq!(dns.addresses("Clean.Example").await.unwrap(), expected);
+        assert_eq!(dns.addresses("2001:db8::1").await.unwrap(), ["2001:db8::1".parse::<IpAddr>().unwrap()]);
+    }
+
+    #[tokio::test]
+    async fn where_mail_goes() {
+        let mx = |preference, host: &str| RData::MX(rdata::MX::new(preference, name(host)));
+        let records = vec![("a.example", mx(20, "two.example")), ("a.example", mx(10, "One.Example"))];
+        let dns = server(records).await;
+        assert_eq!(dns.mail_hosts("a.example").await.unwrap(), ["one.example", "two.example"]);
+        assert_eq!(dns.mail_hosts("b.example").await.unwrap(), ["b.example"], "none: the domain itself");
+    }
+
+    #[tokio::test]
+    async fn nobody_answers() {
+        assert!(Dns::new(Vec::new()).addresses("clean.example").await.is_err());
+    }
+}

@@ -1,0 +1,88 @@
+//! One inbound proxy: its calls are answered, its streams fetched and relayed to the role that serves them.
+
+use std::sync::Arc;
+
+use tokio::io::copy_bidirectional_with_sizes;
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, info};
+use wire::control::PairedProxy;
+use wire::handed::Handed;
+
+use super::House;
+use crate::code::Place;
+use crate::control::{self, Speaker};
+use crate::home::{Proxy, State};
+use crate::inbound::{Call, FromHome, ToHome};
+use crate::keys::LinkKey;
+use crate::limits;
+
+/// The link with one of them.
+#[derive(Debug)]
+pub(super) struct Link {
+    house: Arc<House>,
+    proxy: Arc<Proxy>,
+}
+
+impl Link {
+    /// `None` when what is kept of the pairing cannot be read.
+    pub(super) fn new(house: Arc<House>, paired: &PairedProxy) -> Option<Self> {
+        let place = Place::new(&paired.host, paired.port)?;
+        let (key, own) = (paired.key.parse().ok()?, LinkKey::from_pkcs8(&paired.own).ok()?);
+        let proxy = Arc::new(Proxy { place, key, own, dns: house.dns.clone() });
+        Some(Self { house, proxy })
+    }
+
+    /// Dials, and dials again, for ever.
+    pub(super) async fn keep(self) {
+        let (speaker, script) = control::speaker();
+        let (heard, mut calls) = mpsc::channel(limits::QUEUE);
+        let (tell, _state) = watch::channel(State::Dialling("not yet".to_owned()));
+        let keeping = self.proxy.keep(script, heard, tell);
+        let answering = async {
+            while let Some(ToHome::Call(call)) = calls.recv().await {
+                self.answer(call, &speaker);
+            }
+        };
+        tokio::select! {
+            () = keeping => {}
+            () = answering => {}
+        }
+    }
+
+    fn answer(&self, call: Call, speaker: &Speaker<FromHome>) {
+        let (house, proxy, speaker) = (self.house.clone(), self.proxy.clone(), speaker.clone());
+        let Ok(permit) = house.streams.clone().try_acquire_owned() else {
+            info!("too many streams at once: one is declined");
+            let _ = speaker.say(FromHome::Declined(call.ticket.number));
+            return;
+        };
+        tokio::spawn(async move {
+            take(&house, &proxy, call, &speaker).await;
+            drop(permit);
+        });
+    }
+}
+
+/// First the role, then the stream: once it is fetched its proxy can no longer tell its sender to come again.
+async fn take(house: &House, proxy: &Proxy, call: Call, speaker: &Speaker<FromHome>) {
+    let number = call.ticket.number;
+    let handed = Handed {
+        number,
+        proxy: proxy.place.host().to_owned(),
+        client: call.client,
+        ehlo: call.ehlo.map(|name| name.as_str().to_owned()),
+        sni: call.sni.map(|name| name.as_str().to_owned()),
+    };
+    let Some((mut inside, given)) = house.hands.give(call.service, &handed, speaker).await else {
+        let _ = speaker.say(FromHome::Declined(number));
+        return;
+    };
+    match proxy.fetch(&call.ticket).await {
+        Ok(mut outside) => {
+            let copied = copy_bidirectional_with_sizes(&mut outside, &mut inside, limits::COPY, limits::COPY).await;
+            debug!(?copied, "a stream has ended");
+        }
+        Err(error) => info!(%error, proxy = handed.proxy, "a stream could not be fetched"),
+    }
+    drop(given);
+}

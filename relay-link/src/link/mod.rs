@@ -1,0 +1,172 @@
+//! `postern role link`: keeps the connections with the proxies this house is paired with, and hands what comes in
+//! through them to the roles that serve it.
+//!
+//! Hostile input: what the paired proxies say (bounded and typed, [`crate::frame`]); DNS answers; reports of roles
+//! that may have been taken over. The bytes of a stream are copied, unread: they are TLS between a stranger and a role
+//! that has the keys.
+//! Holds: the keys of its pairings; an edge to each role that serves; the host's network.
+//! Can never: see a letter, a file, or any other key. Taken over, it can cut the house off from its proxies, and lie
+//! about who calls.
+//! Speaks: the link's own protocol over TLS 1.3.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use filter_sandbox::edge::Edge;
+use filter_sandbox::{Role, confine};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+use wire::control::{Control, Controls, EdgeName, PairedProxy};
+
+use crate::code::{Kind, PairingCode};
+use crate::dns::Dns;
+use crate::home;
+use crate::keys::LinkKey;
+use crate::limits;
+
+mod hands;
+mod inbound;
+
+use hands::Hands;
+
+/// What `up` or `postern pair` sends first.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Start {
+    /// Serve. Descriptors: the edges to `mx`, `submission` and `imapd-login`.
+    Serve {
+        /// DNS servers.
+        upstreams: Vec<SocketAddr>,
+    },
+    /// Pair with the proxy of this code, say how it went ([`Paired`]), and end. No descriptors.
+    Pair {
+        /// As it was typed.
+        code: String,
+        /// DNS servers.
+        upstreams: Vec<SocketAddr>,
+    },
+}
+
+/// How pairing went.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Paired {
+    /// This box is known there from now on.
+    With {
+        /// To be kept under the box key.
+        proxy: PairedProxy,
+        /// What the operator calls this house.
+        name: String,
+        /// What the proxy calls itself.
+        called: String,
+    },
+    /// In words for the admin.
+    Failed(String),
+}
+
+/// The role, from its first instruction to its last.
+#[must_use]
+pub fn run() -> ExitCode {
+    match story() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!(role = %Role::Link, %error, "cannot go on");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn story() -> io::Result<()> {
+    let confined = confine(Role::Link).map_err(io::Error::other)?;
+    let (start, edges) = wire::control::start::<Start>(&confined.control).map_err(io::Error::other)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match start {
+        Start::Pair { code, upstreams } => {
+            let paired = runtime.block_on(pair(&code, upstreams)).unwrap_or_else(Paired::Failed);
+            confined.control.send(&paired, &[]).map_err(io::Error::other)
+        }
+        Start::Serve { upstreams } => runtime.block_on(serve(upstreams, edges, confined.control)),
+    }
+}
+
+async fn pair(code: &str, upstreams: Vec<SocketAddr>) -> Result<Paired, String> {
+    let code: PairingCode = code.parse().map_err(|bad: crate::code::BadCode| bad.to_string())?;
+    let own = LinkKey::generate().map_err(|error| error.to_string())?;
+    let paired = home::pair(&code, own, Arc::new(Dns::new(upstreams))).await;
+    let (proxy, welcome) = paired.map_err(|error| error.to_string())?;
+    let proxy = PairedProxy {
+        outbound: code.kind == Kind::Outbound,
+        host: proxy.place.host().to_owned(),
+        port: proxy.place.port(),
+        key: proxy.key.to_string(),
+        own: proxy.own.pkcs8().to_vec(),
+    };
+    Ok(Paired::With { proxy, name: welcome.name, called: welcome.proxy })
+}
+
+/// What all links share.
+#[derive(Debug)]
+struct House {
+    hands: Hands,
+    dns: Arc<Dns>,
+    /// One permit a stream.
+    streams: Arc<Semaphore>,
+}
+
+async fn serve(upstreams: Vec<SocketAddr>, edges: Vec<OwnedFd>, control: Edge) -> io::Result<()> {
+    let controls = Controls::new(control)?;
+    let house = Arc::new(House {
+        hands: Hands::new(edges)?,
+        dns: Arc::new(Dns::new(upstreams)),
+        streams: Arc::new(Semaphore::new(limits::STREAMS)),
+    });
+    let mut links = HashMap::<PairedProxy, JoinHandle<()>>::new();
+    while let Some((control, mut with)) = controls.next().await {
+        match (control, with.pop()) {
+            (Control::Edge(name), Some(edge)) => house.take_edge(name, edge),
+            (Control::Pairings(now), _) => follow(&house, &mut links, now),
+            (Control::Drain, _) => {
+                // No new calls; what flows may end. `up` does not wait for longer than it waits for those who serve.
+                links.drain().for_each(|(_, link)| link.abort());
+                let all = u32::try_from(limits::STREAMS).unwrap_or(u32::MAX);
+                let _ = house.streams.acquire_many(all).await;
+                return Ok(());
+            }
+            (other, _) => warn!(?other, "not for this role"),
+        }
+    }
+    Ok(())
+}
+
+/// Ends the links that are no more, and begins the new ones.
+fn follow(house: &Arc<House>, links: &mut HashMap<PairedProxy, JoinHandle<()>>, now: Vec<PairedProxy>) {
+    links.retain(|proxy, link| {
+        let stays = now.contains(proxy);
+        if !stays {
+            info!(proxy = proxy.host, "this house is no longer paired with it");
+            link.abort();
+        }
+        stays
+    });
+    for proxy in now.into_iter().take(limits::PROXIES).filter(|proxy| !proxy.outbound) {
+        if links.contains_key(&proxy) {
+            continue;
+        }
+        match inbound::Link::new(house.clone(), &proxy) {
+            Some(link) => drop(links.insert(proxy, tokio::spawn(link.keep()))),
+            None => error!(proxy = proxy.host, "what is kept of this pairing is damaged: pair anew"),
+        }
+    }
+}
+
+impl House {
+    fn take_edge(&self, name: EdgeName, edge: OwnedFd) {
+        if let Err(error) = self.hands.replace(name, edge) {
+            warn!(%error, ?name, "a new edge cannot be used");
+        }
+    }
+}
