@@ -1,5 +1,5 @@
-//! The gate of a clean address: takes connections for many homes and hands each, unread, to the right one. This crate
-//! is every decision of it; it opens no socket itself.
+//! The gate of a clean address: takes connections for many homes and hands each, unread, to the right one. Every decision
+//! is pure and has a module of its own; [`gate`] is their sockets, and [`operator`] the commands.
 //!
 //! **Reads from hostile hands:** the clear part of SMTP up to STARTTLS ([`session`]), one ClientHello
 //! ([`client_hello`]), and of a sender that does not say whom it wants, MAIL and RCPT under TLS ([`session`] again).
@@ -15,11 +15,18 @@
 
 pub mod client_hello;
 pub mod fuzz;
+pub mod gate;
 pub mod grant;
 pub mod limits;
 pub mod memory;
+pub mod operator;
 pub mod reply;
 pub mod route;
 pub mod sender;
 pub mod session;
 pub mod tickets;
+
+/// Sends log lines to stderr, where systemd adds the time.
+pub fn log_to_stderr() {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).without_time().with_target(false).init();
+}

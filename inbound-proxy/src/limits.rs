@@ -2,6 +2,34 @@
 
 use std::time::Duration;
 
+/// Bytes of the configuration, or of a certificate or key in PEM.
+pub const CONFIG: u64 = 64 * 1024;
+/// Bytes of the link's key.
+pub const KEY: u64 = 1_024;
+/// Addresses to listen on, five ports each: all of them must fit one packet of descriptors.
+pub const BIND: usize = 16;
+/// DNS servers.
+pub const DNS: usize = 4;
+/// Connections that wait to be accepted, a listener.
+pub const BACKLOG: i32 = 1_024;
+/// Silence after which the kernel asks a peer whether it is there; how often it asks again; how many times.
+pub const KEEPALIVE_AFTER: Duration = Duration::from_secs(120);
+/// See [`KEEPALIVE_AFTER`].
+pub const KEEPALIVE_AGAIN: Duration = Duration::from_secs(20);
+/// See [`KEEPALIVE_AFTER`].
+pub const KEEPALIVES: u32 = 4;
+/// Connections at once.
+pub const CONNECTIONS: usize = 16_000;
+/// Of them from one network (an IPv4 address, an IPv6 /64). Large senders come from few addresses, to many homes.
+pub const CONNECTIONS_OF_ONE: usize = 512;
+/// Connections to the link's port that have not said whose they are.
+pub const STRANGERS: usize = 1_024;
+/// Sessions that learn, or wait for a home that is away, at once: each shakes hands under TLS here.
+pub const LEARNING: usize = 256;
+/// Time a TLS handshake may take, and one write.
+pub const HANDSHAKE: Duration = Duration::from_secs(30);
+/// Octets of a request for metrics that are read.
+pub const METRICS_REQUEST: usize = 2_048;
 /// Octets of a command line, CRLF included (RFC 5321 §4.5.3.1.4 and its extensions, as in the home's `mx`).
 pub const COMMAND_LINE: usize = 2_048;
 /// Octets of a domain (RFC 5321 §4.5.3.1.2).

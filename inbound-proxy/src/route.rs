@@ -58,6 +58,24 @@ pub enum How {
     Learnt,
 }
 
+impl How {
+    /// Every one, in order.
+    pub const ALL: [Self; 6] = [Self::OwnAddress, Self::Sni, Self::Ticket, Self::Only, Self::Table, Self::Learnt];
+
+    /// For the metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OwnAddress => "own_address",
+            Self::Sni => "sni",
+            Self::Ticket => "ticket",
+            Self::Only => "only",
+            Self::Table => "table",
+            Self::Learnt => "learnt",
+        }
+    }
+}
+
 /// Where a connection goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
@@ -98,10 +116,16 @@ impl Map {
         found.map(|(home, _)| home.as_str())
     }
 
+    /// The one home that an address of the proxy belongs to.
+    #[must_use]
+    pub fn owner(&self, dialled: IpAddr) -> Option<&str> {
+        let found = self.homes.iter().find(|(_, grant)| grant.addresses.contains(&dialled));
+        found.map(|(home, _)| home.as_str())
+    }
+
     fn proof(&self, facts: &Facts<'_>, memory: &Memory, now: u64) -> Option<(String, How)> {
-        let own = self.homes.iter().find(|(_, grant)| grant.addresses.contains(&facts.dialled));
-        if let Some((home, _)) = own {
-            return Some((home.clone(), How::OwnAddress));
+        if let Some(home) = self.owner(facts.dialled) {
+            return Some((home.to_owned(), How::OwnAddress));
         }
         if let Some(home) = facts.sni.and_then(|name| self.by_name(name)) {
             return Some((home.to_owned(), How::Sni));

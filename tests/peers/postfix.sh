@@ -20,6 +20,18 @@ daemon_directory = /usr/lib/postfix/sbin
 alias_maps =
 alias_database =
 X
+if [ -n "${PEER_DNS:-}" ]; then
+  # As Debian has it, but for the waits: TLS where it is offered, and a cache of sessions.
+  sed -i -e '/^relayhost/d' -e '/^smtp_host_lookup/d' -e '/^smtp_tls_sec/d' "$root/etc/postfix/main.cf"
+  cat >> "$root/etc/postfix/main.cf" <<X
+smtp_tls_security_level = may
+smtp_tls_session_cache_database = btree:\${data_directory}/smtp_scache
+smtp_host_lookup = dns
+minimal_backoff_time = 4s
+maximal_backoff_time = 8s
+queue_run_delay = 4s
+X
+fi
 cp -n "$root/usr/share/postfix/master.cf.dist" "$root/etc/postfix/master.cf" 2>/dev/null || true
 # It sends only, and none of its services runs in a chroot of its own inside this one.
 sed -i -e '/^smtp  *inet/d' -e '/^[a-z0-9-]\+ \+\(unix\|unix-dgram\)/s/^\([^ ]\+ \+[^ ]\+ \+[^ ]\+ \+[^ ]\+ \+\)y/\1n/' "$root/etc/postfix/master.cf"

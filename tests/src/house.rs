@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::hosts::Host;
 use crate::{Authority, Scratch};
 
 /// The host name that certificates of a house carry.
@@ -26,6 +27,10 @@ pub struct Setup {
     pub data: Option<PathBuf>,
     /// Its own `postern.toml`, which then says the addresses and ports, too; only the certificate's files are added.
     pub config: Option<String>,
+    /// The host name of its certificate, when it is another than [`HOST`].
+    pub host: Option<String>,
+    /// The host of the test's network that it runs on: see [`crate::hosts`].
+    pub on: Option<Host>,
 }
 
 /// What `mailbox add --json` and the first start print.
@@ -99,7 +104,7 @@ impl House {
     #[must_use]
     pub fn start(setup: Setup) -> Self {
         let scratch = Scratch::new("house");
-        let authority = Authority::make(scratch.path(), HOST);
+        let authority = Authority::make(scratch.path(), setup.host.as_deref().unwrap_or(HOST));
         if setup.unprivileged {
             // Everything under the folder belongs to the user who runs it.
             let status = Command::new("chown").args(["-R", "65534:65534"]).arg(scratch.path()).status().unwrap();
@@ -143,7 +148,10 @@ impl House {
     }
 
     fn command(setup: &Setup, authority: &Authority) -> Command {
-        let mut command = as_user(setup.unprivileged);
+        let mut command = match &setup.on {
+            Some(host) => host.command(binary()),
+            None => as_user(setup.unprivileged),
+        };
         command.args(["up", "--json", "--data"]).arg(setup.data.as_ref().unwrap());
         if setup.config.is_none() {
             let offset = free_offset().to_string();

@@ -56,6 +56,14 @@ impl Imap {
     /// # Errors
     /// The connection's.
     pub fn connect_to(address: SocketAddr, authority: &Authority) -> io::Result<Self> {
+        Self::connect_as(address, HOST, authority)
+    }
+
+    /// The same to a server of any name: it is asked for (SNI) and compared with the certificate.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn connect_as(address: SocketAddr, host: &str, authority: &Authority) -> io::Result<Self> {
         let tcp = TcpStream::connect_timeout(&address, Duration::from_secs(10))?;
         tcp.set_read_timeout(Some(Duration::from_secs(60)))?;
         tcp.set_nodelay(true)?;
@@ -67,7 +75,7 @@ impl Imap {
             .map_err(io::Error::other)?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let name = ServerName::try_from(HOST).map_err(io::Error::other)?;
+        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let client = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
         let mut this = Self { stream: BufReader::new(StreamOwned::new(client, tcp)), next: 0 };
         this.line()?;

@@ -22,8 +22,17 @@ impl Names {
     /// Serves on [`DNS`] until the process ends; `secure`: with the AD bit.
     #[must_use]
     pub fn serve(secure: bool) -> Self {
-        let names = Self { secure, ..Self::default() };
-        let (served, socket) = (names.clone(), UdpSocket::bind((DNS, 53)).unwrap());
+        Self { secure, ..Self::default() }.serving(DNS)
+    }
+
+    /// Serves at another address.
+    #[must_use]
+    pub fn serve_at(address: &str) -> Self {
+        Self::default().serving(address)
+    }
+
+    fn serving(self, address: &str) -> Self {
+        let (served, socket) = (self.clone(), UdpSocket::bind((address, 53)).unwrap());
         std::thread::spawn(move || {
             let mut packet = [0; 2048];
             while let Ok((length, from)) = socket.recv_from(&mut packet) {
@@ -32,7 +41,7 @@ impl Names {
                 }
             }
         });
-        names
+        self
     }
 
     fn put(&self, name: &str, kind: u16, data: Vec<u8>) {

@@ -1,0 +1,94 @@
+//! Hands a connection on: the home is told, dials, and gets what the client has sent, from the first byte on.
+
+use std::io;
+use std::time::Instant;
+
+use relay_link::inbound::{Call, ClientName, Service, ToHome};
+use relay_link::limits::FETCH;
+use relay_link::relay::{Moved, relay};
+use relay_link::stream::Ticket;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tracing::info;
+
+use super::Gate;
+use super::reports::Passing;
+use crate::limits;
+use crate::route::How;
+
+/// What is known of a connection that is to be handed on.
+#[derive(Debug)]
+pub(super) struct Parcel {
+    /// The connection.
+    pub client: TcpStream,
+    /// What it has sent of its TLS.
+    pub sent: Vec<u8>,
+    /// For what it came.
+    pub service: Service,
+    /// What it called itself.
+    pub ehlo: Option<ClientName>,
+    /// Whom it asked for.
+    pub sni: Option<ClientName>,
+    /// What led to the home, should it turn out to be the wrong one.
+    pub passing: Passing,
+}
+
+/// Hands it on and relays it to its end. `Err(parcel)`: the home is away, and nothing of it has been sent there.
+pub(super) async fn hand_on(gate: &Gate, home: &str, how: How, parcel: Parcel) -> Result<io::Result<()>, Parcel> {
+    let Some((mut stream, number)) = fetch(gate, home, &parcel).await else {
+        gate.metrics.home_away.count();
+        return Err(parcel);
+    };
+    gate.metrics.handed[how as usize].count();
+    info!(sender = %parcel.passing.group, home, ?how, service = ?parcel.service, sni = parcel.sni.is_some(), "handed on");
+    let Parcel { client, sent, passing, .. } = parcel;
+    gate.passing().insert(number, passing);
+    let _passed = Passed { gate, number };
+    let begun = timeout(limits::HANDSHAKE, stream.write_all(&sent)).await;
+    drop(sent);
+    if let Err(error) = begun.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+        return Ok(Err(error));
+    }
+    let moved = Moved::default();
+    let relayed = relay(&client, &stream, &gate.pipes, &moved).await;
+    gate.metrics.add(&moved);
+    Ok(relayed)
+}
+
+/// Forgets what a home could report, however the relaying ends.
+struct Passed<'a> {
+    gate: &'a Gate,
+    number: u64,
+}
+
+impl Drop for Passed<'_> {
+    fn drop(&mut self) {
+        self.gate.passing().remove(&self.number);
+    }
+}
+
+/// The home's connection for it. A home that is not there is waited for: it may be waking.
+async fn fetch(gate: &Gate, home: &str, parcel: &Parcel) -> Option<(TcpStream, u64)> {
+    let connection = gate.hall.wait_for(home, limits::WAKE).await.ok()?;
+    let ticket = Ticket::generate().ok()?;
+    let call = Call {
+        ticket: ticket.clone(),
+        service: parcel.service,
+        client: parcel.client.peer_addr().ok()?,
+        dialled: parcel.client.local_addr().ok()?,
+        ehlo: parcel.ehlo.clone(),
+        sni: parcel.sni.clone(),
+    };
+    let (number, (send, fetched)) = (ticket.number, oneshot::channel());
+    gate.waiting().expect(ticket, connection.0, send, Instant::now()).ok()?;
+    let stream = match gate.hall.say(home, ToHome::Call(call)) {
+        Ok(_) => timeout(FETCH, fetched).await.ok().and_then(Result::ok),
+        Err(_) => None,
+    };
+    if stream.is_none() {
+        drop(gate.waiting().take_back(number, connection.0));
+    }
+    stream.map(|stream| (stream, number))
+}

@@ -1,0 +1,42 @@
+//! The link's port: homes, and the streams they fetch.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use relay_link::proxy::{self, Caller};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tracing::debug;
+
+use super::Gate;
+use crate::limits;
+
+pub(super) async fn serve(gate: &Arc<Gate>, stream: TcpStream) -> io::Result<()> {
+    let Some(stranger) = gate.doors.stranger() else {
+        gate.metrics.turned_away.count();
+        return Ok(());
+    };
+    match proxy::receive(stream, &gate.acceptor).await? {
+        Caller::Control(stream, key) => {
+            let arrival = proxy::greet(stream, key, &gate.homes, &gate.name).await?;
+            drop(stranger);
+            match arrival {
+                Some(arrival) => gate.hall.serve(arrival, &gate.homes).await,
+                None => Ok(()),
+            }
+        }
+        Caller::Data(mut home, opening) => {
+            let claimed = gate.waiting().claim(&opening, Instant::now());
+            let Ok((client, answer)) = claimed else {
+                debug!("somebody wanted a stream that nobody waits with");
+                return Ok(());
+            };
+            timeout(limits::HANDSHAKE, home.write_all(&answer)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+            // Who waited may have gone meanwhile: then both connections end.
+            let _ = client.send(home);
+            Ok(())
+        }
+    }
+}

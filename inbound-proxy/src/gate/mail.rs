@@ -1,0 +1,129 @@
+//! Port 25: the clear phase, the ClientHello, the choice, and what follows from it.
+
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use relay_link::inbound::{ClientName, Service};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::handing::{Parcel, hand_on};
+use super::learning::{self, Sender};
+use super::reports::Passing;
+use super::talk::{Step, Talk};
+use super::{Gate, now};
+use crate::client_hello::{ClientHello, Progress, examine};
+use crate::limits;
+use crate::reply::Reply;
+use crate::route::{Facts, Map, Route};
+use crate::sender::Group;
+use crate::session::Phase;
+
+/// Serves one sender to its end.
+///
+/// # Errors
+/// The peer's.
+pub(super) async fn serve(gate: &Gate, mut client: TcpStream) -> io::Result<()> {
+    let dialled = client.local_addr()?.ip().to_canonical();
+    let map = gate.maps.now(&gate.homes)?;
+    // A home with an address of its own is known before a word is said: where it does not wake, neither is a sender
+    // brought to STARTTLS in vain.
+    if let Some(home) = map.owner(dialled)
+        && gate.hall.wait_for(home, limits::WAKE).await.is_err()
+    {
+        gate.metrics.home_away.count();
+        let mut word = Vec::new();
+        Reply::Unavailable.write(&gate.name, &mut word);
+        client.write_all(&word).await?;
+        return client.shutdown().await;
+    }
+    drop(map);
+    let mut talk = Talk::new(client, Phase::Clear, &gate.name);
+    let Step::HandOver(ehlo) = talk.step().await? else { return Ok(()) };
+    let mut client = talk.into_stream();
+    let Some((sent, hello)) = client_hello(&mut client).await? else {
+        gate.metrics.no_tls.count();
+        return Ok(());
+    };
+    choose(gate, client, sent, hello, ehlo).await
+}
+
+/// Reads as much as the whole ClientHello; `None` when there is none.
+///
+/// # Errors
+/// The peer's, or a time-out.
+pub(super) async fn client_hello(client: &mut TcpStream) -> io::Result<Option<(Vec<u8>, ClientHello)>> {
+    let reading = async {
+        let mut sent = Vec::with_capacity(1_024);
+        loop {
+            match examine(&sent) {
+                Progress::Whole(hello) => return Ok(Some((sent, hello))),
+                Progress::NotTls | Progress::TooLong => return Ok(None),
+                Progress::Incomplete => {}
+            }
+            if client.read_buf(&mut sent).await? == 0 {
+                return Ok(None);
+            }
+        }
+    };
+    timeout(limits::CLIENT_HELLO_TIME, reading).await.map_err(|_| io::ErrorKind::TimedOut)?
+}
+
+async fn choose(
+    gate: &Gate,
+    client: TcpStream,
+    sent: Vec<u8>,
+    hello: ClientHello,
+    ehlo: Option<ClientName>,
+) -> io::Result<()> {
+    let map = gate.maps.now(&gate.homes)?;
+    let (from, dialled) = (client.peer_addr()?.ip().to_canonical(), client.local_addr()?.ip().to_canonical());
+    let confirmed = is_needed(&map, &hello, dialled) && is_confirmed(gate, ehlo.as_ref(), from).await;
+    let group = Group::of(from, ehlo.as_ref(), confirmed);
+    let facts = Facts {
+        dialled,
+        service: Service::Mail,
+        sni: hello.sni.as_deref(),
+        tickets: &hello.tickets,
+        ehlo: ehlo.as_ref(),
+        confirmed,
+        group: &group,
+    };
+    let route = map.route(&facts, &mut gate.memory(), now());
+    let street = map.street(dialled);
+    drop(map);
+    let sender = Sender { group: group.clone(), street: street.clone() };
+    let (home, how) = match route {
+        Route::Home(home, how) => (home, how),
+        Route::Learn => return learning::serve(gate, client, sent, &sender, Phase::Learning).await,
+        Route::Nowhere => return Ok(()),
+    };
+    let passing = Passing { home: home.clone(), street, group, tickets: hello.tickets };
+    let sni = hello.sni.as_deref().and_then(ClientName::new);
+    let parcel = Parcel { client, sent, service: Service::Mail, ehlo, sni, passing };
+    match hand_on(gate, &home, how, parcel).await {
+        Ok(relayed) => relayed,
+        // Found out after the ClientHello: a close now would bring some of them back in clear (measured).
+        Err(Parcel { client, sent, .. }) => learning::serve(gate, client, sent, &sender, Phase::Away).await,
+    }
+}
+
+/// Whether it matters who the sender is: only where the choice may rest on it.
+fn is_needed(map: &Map, hello: &ClientHello, dialled: IpAddr) -> bool {
+    let named = hello.sni.as_deref().is_some_and(|name| map.by_name(name).is_some());
+    !named && map.owner(dialled).is_none() && map.street(dialled).is_some()
+}
+
+/// Time the DNS gets to confirm an EHLO name. Without an answer the sender goes by its network.
+const CONFIRMATION: Duration = Duration::from_secs(4);
+
+/// Whether the name that a sender calls itself has the address that it comes from.
+async fn is_confirmed(gate: &Gate, ehlo: Option<&ClientName>, from: IpAddr) -> bool {
+    let Some(name) = ehlo.map(ClientName::as_str).filter(|name| crate::operator::config::is_host(name)) else {
+        return false;
+    };
+    let found = timeout(CONFIRMATION, gate.dns.addresses(name)).await;
+    matches!(found, Ok(Ok(addresses)) if addresses.iter().any(|address| address.to_canonical() == from))
+}

@@ -1,0 +1,73 @@
+//! What homes say: that they decline a stream, or that they got another's mail.
+
+use std::sync::Arc;
+
+use relay_link::inbound::{ClientName, FromHome};
+use relay_link::proxy::{Event, Heard};
+use tokio::sync::mpsc;
+use tracing::info;
+
+use super::{Gate, learning, now};
+use crate::sender::Group;
+use crate::session::Domain;
+
+/// What led a stream to its home.
+#[derive(Debug, Clone)]
+pub(super) struct Passing {
+    /// Which home.
+    pub home: String,
+    /// The street in which its sender's group is known, where one is.
+    pub street: Option<String>,
+    /// Who sends.
+    pub group: Group,
+    /// The tickets it showed.
+    pub tickets: Vec<Vec<u8>>,
+}
+
+/// Hears them until the gate ends.
+pub(super) async fn hear(gate: Arc<Gate>, mut events: mpsc::Receiver<Event<FromHome>>) {
+    while let Some(event) = events.recv().await {
+        match event {
+            Event::Heard(heard) => one(&gate, heard),
+            // Dropped, each wakes who waits for it.
+            Event::Left(_, connection) => drop(gate.waiting().of_home(connection.0)),
+        }
+    }
+}
+
+fn one(gate: &Arc<Gate>, heard: Heard<FromHome>) {
+    match heard.message {
+        FromHome::Declined(number) => drop(gate.waiting().take_back(number, heard.connection.0)),
+        FromHome::WrongHome { number, domain } => {
+            let passing = gate.passing().get(&number).filter(|passing| passing.home == heard.home).cloned();
+            if let Some(passing) = passing {
+                wrong_home(gate, &passing, domain);
+            }
+        }
+    }
+}
+
+/// Erases what led there. Where it was to go instead, a street's homes may say: the next connection goes there.
+fn wrong_home(gate: &Arc<Gate>, passing: &Passing, domain: Option<ClientName>) {
+    gate.metrics.wrong_home.count();
+    info!(sender = %passing.group, home = passing.home, "came to the wrong home");
+    {
+        let mut memory = gate.memory();
+        passing.tickets.iter().for_each(|ticket| memory.wrong_ticket(ticket));
+        if let Some(street) = &passing.street {
+            memory.wrong_home(street, &passing.group, &passing.home, now());
+        }
+    }
+    let domain = domain.and_then(|domain| Domain::new(domain.as_str()));
+    if let (Some(domain), Some(street)) = (domain, passing.street.clone()) {
+        let (gate, wrong, group) = (gate.clone(), passing.home.clone(), passing.group.clone());
+        tokio::spawn(async move {
+            match learning::home_of(&gate, &domain).await {
+                Some((home, its)) if home != wrong && its.as_deref() == Some(street.as_str()) => {
+                    gate.memory().learn(Some(&street), &group, &[], &home, now());
+                }
+                _ => {}
+            }
+        });
+    }
+}

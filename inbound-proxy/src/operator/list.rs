@@ -1,0 +1,50 @@
+//! `inbound-proxy list` and `revoke`.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use relay_link::homes::Home;
+
+use super::folder::Folder;
+use super::{Doing, Failure};
+use crate::grant::HomeGrant;
+
+pub(super) fn list(folder: &Folder) -> Result<(), Failure> {
+    let all = folder.homes()?.all().doing(|| "the homes".to_owned())?;
+    if all.is_empty() {
+        println!("No home yet: inbound-proxy invite --name mail.alice.example");
+    }
+    for (name, home) in all.iter() {
+        println!("{name}: {}", describe(home));
+    }
+    Ok(())
+}
+
+fn describe(home: &Home<HomeGrant>) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let state = match (&home.paired, &home.invitation) {
+        (Some(paired), _) => format!("paired with the box whose key is {}", paired.key),
+        (None, Some(code)) if code.expires > now => {
+            format!("invited for {} more hours", (code.expires - now) / 3_600 + 1)
+        }
+        _ => "its code has expired: invite it again".to_owned(),
+    };
+    let mut words = vec![state];
+    let grant = &home.grant;
+    words.push(format!("names {}", grant.names.iter().cloned().collect::<Vec<_>>().join(", ")));
+    words.extend(grant.street.as_ref().map(|street| format!("street {street}")));
+    words.extend(grant.addresses.iter().map(|address| format!("address {address} alone")));
+    words.extend(grant.senders.iter().map(|sender| format!("sender {sender}")));
+    words.join("; ")
+}
+
+pub(super) fn revoke(folder: &Folder, home: &str) -> Result<(), Failure> {
+    match folder.homes()?.revoke(home).doing(|| home.to_owned())? {
+        true => {
+            println!(
+                "{home} is revoked: its connection ends within seconds, and mail for its names waits at its senders"
+            );
+            Ok(())
+        }
+        false => Err(Failure::new(format!("there is no home {home}; see `inbound-proxy list`"))),
+    }
+}
