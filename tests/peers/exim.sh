@@ -1,6 +1,7 @@
 # Exim: relays everything to HOST with verified TLS; queue runs at once.
 account Debian-exim 103 /var/spool/exim4
 mkdir -p "$root/etc/exim4" "$root/var/log/exim4" "$root/var/spool/exim4"
+rm -rf "$root/var/spool/exim4/"*
 chown -R 103:103 "$root/var/log/exim4" "$root/var/spool/exim4"
 cat > "$root/etc/exim4/exim4.conf" <<X
 primary_hostname = sender.example.org

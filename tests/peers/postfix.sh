@@ -40,7 +40,10 @@ grep -q ^postlog "$root/etc/postfix/master.cf" || echo 'postlog unix-dgram n - n
 touch "$root/etc/postfix/dynamicmaps.cf" "$root/etc/postfix/postfix-files"
 # What the package's own installation script would have done.
 chown postfix "$root/var/lib/postfix" 2>/dev/null || chown 101 "$root/var/lib/postfix"
+# Nor is anything left of who used this folder before.
+rm -rf "$root/var/spool/postfix/"{pid,maildrop}
 for folder in active bounce corrupt defer deferred flush hold incoming private saved trace; do
+  rm -rf "${root:?}/var/spool/postfix/$folder"
   install -d -o 101 -m 700 "$root/var/spool/postfix/$folder"
 done
 install -d -o 101 -g 102 -m 730 "$root/var/spool/postfix/maildrop"
