@@ -13,6 +13,7 @@
 mod admission;
 mod dialogue;
 mod doors;
+mod ending;
 mod relay;
 mod sasl;
 

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 
@@ -77,14 +78,19 @@ impl Pool {
 
     /// A waiting worker, or one made now.
     pub(super) async fn take(self: &Arc<Self>) -> Result<Worker, Unfiltered> {
-        let ready = self.lock().ready.pop_front();
-        match ready {
+        match self.living() {
             Some(worker) => {
                 self.refill_behind();
                 Ok(worker)
             }
             None => self.make(READY_LARGEST, None).await,
         }
+    }
+
+    /// A waiting worker that is alive: one that was killed while it waited must not cost a letter.
+    fn living(&self) -> Option<Worker> {
+        let mut state = self.lock();
+        std::iter::from_fn(|| state.ready.pop_front()).find(|worker| !worker.is_dead())
     }
 
     /// A worker made now. Waits for a zygote if there is none, as long as the caller likes.
@@ -223,6 +229,11 @@ async fn watch_link(pool: std::sync::Weak<Pool>, link: std::sync::Weak<Link>, mu
 }
 
 impl Worker {
+    fn is_dead(&self) -> bool {
+        let mut died = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        rustix::event::poll(&mut died, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
+
     /// Whether its zygote is gone: its death then says nothing about its letter. One that was replaced waits for its
     /// workers.
     pub(super) async fn orphaned(&self) -> bool {

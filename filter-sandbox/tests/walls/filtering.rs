@@ -18,6 +18,7 @@ pub fn cases() -> Vec<Case> {
         Case { name: "a letter that comes in pieces, on a sheet", run: sheet },
         Case { name: "a search through many letters", run: search },
         Case { name: "a killed zygote costs nobody more than a wait (row 65)", run: zygote_killed },
+        Case { name: "workers killed while they wait cost no letter", run: waiting_killed },
         Case { name: "without a zygote letters fail in time", run: no_zygote },
         Case { name: "the filter serves threads of a larger runtime", run: threads },
         Case { name: "no core file, no core handler (row 64)", run: cores },
@@ -163,6 +164,35 @@ fn zygote_killed() {
         drop(filter);
         tokio::task::spawn_blocking(move || box_::end(second)).await.unwrap();
     });
+}
+
+fn waiting_killed() {
+    let (zygote, edge, _) = box_::zygote(false);
+    let children = || {
+        let list = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", zygote.pid)).unwrap();
+        list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<libc::pid_t>>()
+    };
+    let until = async |count: usize| {
+        let patience = Instant::now() + Duration::from_secs(20);
+        while children().len() != count {
+            assert!(Instant::now() < patience, "{} workers, not {count}", children().len());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let filter = Filter::new(edge, LIMITS).unwrap();
+        until(LIMITS.ready).await;
+        for worker in children() {
+            // SAFETY: the process is one of ours.
+            assert_eq!(unsafe { libc::kill(worker, libc::SIGKILL) }, 0);
+        }
+        until(0).await;
+        for _ in 0..=LIMITS.ready {
+            good(&filter, LETTER).await;
+        }
+    });
+    box_::end(zygote);
 }
 
 fn no_zygote() {

@@ -1,4 +1,5 @@
-//! After the login: plain bytes between the TLS connection and the owner's process, read by nobody here.
+//! After the login: plain bytes between the TLS connection and the owner's process. Of what the client says nothing is
+//! read here; of what the owner says, only where its lines end.
 //!
 //! A connection that waits (IDLE, most of a phone's day) must cost next to nothing, so a direction holds a
 //! buffer only while bytes are on their way through it.
@@ -14,7 +15,11 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
 
+use super::ending::Ending;
 use crate::limits;
+
+/// For an owner that was killed (RFC 3501 §7.1.5).
+const BYE: &[u8] = b"* BYE Something went wrong here; log in again\r\n";
 
 /// Relays until either side ends; who is silent for too long is the owner's to say. `ahead` is what the client had sent
 /// behind its login; a write that takes longer than `stalled` ends both; `kept` is dropped when the owner speaks, which it does after it has read its identities.
@@ -45,7 +50,11 @@ where
     let downward = async {
         from_owner.readable().await?;
         drop(kept);
-        let result = pour(&from_owner, &mut to_client, stalled).await;
+        let mut ending = Ending::default();
+        let mut result = pour(&from_owner, &mut to_client, &mut ending, stalled).await;
+        if ending.lacks_bye() && result.is_ok() {
+            result = give(&mut to_client, BYE, stalled).await;
+        }
         moving(to_client.shutdown(), stalled).await.and(result)
     };
     tokio::pin!(upward, downward);
@@ -72,7 +81,12 @@ async fn moving<T>(work: impl Future<Output = io::Result<T>>, stalled: Duration)
 }
 
 /// From the owner: a large buffer while letters stream, none while the owner is silent.
-async fn pour<W: AsyncWrite + Unpin>(from: &OwnedReadHalf, to: &mut W, stalled: Duration) -> io::Result<()> {
+async fn pour<W: AsyncWrite + Unpin>(
+    from: &OwnedReadHalf,
+    to: &mut W,
+    ending: &mut Ending,
+    stalled: Duration,
+) -> io::Result<()> {
     loop {
         from.readable().await?;
         let mut buffer = Vec::with_capacity(limits::POUR);
@@ -80,7 +94,10 @@ async fn pour<W: AsyncWrite + Unpin>(from: &OwnedReadHalf, to: &mut W, stalled: 
             buffer.clear();
             match from.try_read_buf(&mut buffer) {
                 Ok(0) => return Ok(()),
-                Ok(_) => give(to, &buffer, stalled).await?,
+                Ok(_) => {
+                    ending.hear(&buffer);
+                    give(to, &buffer, stalled).await?;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }

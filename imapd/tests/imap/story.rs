@@ -29,6 +29,7 @@ pub const ALL: &[(&str, Story)] = &[
     ("three_clients_agree_in_the_end", three_clients_agree_in_the_end),
     ("news_of_the_folder_before_is_not_of_this_one", news_of_the_folder_before_is_not_of_this_one),
     ("an_owner_ends_with_its_last_session", an_owner_ends_with_its_last_session),
+    ("who_loses_its_owner_is_told", who_loses_its_owner_is_told),
     ("a_new_letter_is_told_within_milliseconds", a_new_letter_is_told_within_milliseconds),
 ];
 
@@ -415,10 +416,30 @@ fn news_of_the_folder_before_is_not_of_this_one(house: &House) {
 }
 
 /// Processes below the owner zygote.
-fn owners(house: &House) -> usize {
+fn owner_processes(house: &House) -> Vec<String> {
     let zygote = house.processes()[2];
     let text = std::fs::read_to_string(format!("/proc/{zygote}/task/{zygote}/children")).unwrap();
-    text.split_whitespace().count()
+    text.split_whitespace().map(ToOwned::to_owned).collect()
+}
+
+fn owners(house: &House) -> usize {
+    owner_processes(house).len()
+}
+
+fn who_loses_its_owner_is_told(house: &House) {
+    let mailbox = house.mailbox("killed", None);
+    let (mut idle, mut other) = (house.session(&mailbox), house.session(&mailbox));
+    idle.ask("SELECT INBOX");
+    idle.send("x IDLE");
+    assert!(idle.line().starts_with('+'));
+    other.ask("NOOP");
+    let killed = std::process::Command::new("kill").arg("-9").args(owner_processes(house)).status();
+    assert!(killed.unwrap().success());
+    for client in [&mut idle, &mut other] {
+        assert!(client.line().starts_with("* BYE "));
+        assert_eq!(client.line(), "(end)");
+    }
+    house.session(&mailbox).ask("SELECT INBOX");
 }
 
 fn an_owner_ends_with_its_last_session(house: &House) {
