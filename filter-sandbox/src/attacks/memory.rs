@@ -90,8 +90,11 @@ pub(super) fn recurse(victim: &Victim) -> Result<(), i32> {
 }
 
 pub(super) fn write_to_nobody(_: &Victim) -> Result<(), i32> {
-    // Until its client has let go: the socket takes some bytes.
+    // Until its client has let go: the socket takes some bytes. What it had not read makes one write a reset.
     loop {
-        attempt!(libc::SYS_write, 1, [0u8; 4096].as_ptr(), 4096)?;
+        match attempt!(libc::SYS_write, 1, [0u8; 4096].as_ptr(), 4096) {
+            Ok(_) | Err(libc::ECONNRESET) => {}
+            Err(error) => return Err(error),
+        }
     }
 }
