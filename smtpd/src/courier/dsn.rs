@@ -92,7 +92,7 @@ pub fn notice(kind: Kind, facts: &Facts<'_>, about: &[About<'_>]) -> Option<Vec<
         out,
         "--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
     );
-    out.push_str(&words(kind, &about));
+    out.push_str(&words(kind, facts, &about));
     let global = if international { "global-" } else { "" };
     let _ = write!(out, "\r\n--{boundary}\r\nContent-Type: message/{global}delivery-status\r\n");
     if international {
@@ -139,7 +139,16 @@ fn in_answer_to(letter: &[u8]) -> String {
     id.filter(formed).map(|id| format!("In-Reply-To: {id}\r\nReferences: {id}\r\n")).unwrap_or_default()
 }
 
-fn words(kind: Kind, about: &[&About<'_>]) -> String {
+/// How long it was tried; a clock that was wrong may make that nothing.
+fn given_up(days: i64) -> String {
+    match days {
+        ..1 => "Given up after many attempts. The last answer: ".to_owned(),
+        1 => "Given up after a day. The last answer: ".to_owned(),
+        days => format!("Given up after {days} days. The last answer: "),
+    }
+}
+
+fn words(kind: Kind, facts: &Facts<'_>, about: &[&About<'_>]) -> String {
     let mut out = match kind {
         Kind::Failure => "Your message could not be delivered to:\r\n".to_owned(),
         Kind::Delay(_) => "Your message has not been delivered yet to:\r\n".to_owned(),
@@ -147,7 +156,8 @@ fn words(kind: Kind, about: &[&About<'_>]) -> String {
     };
     for one in about {
         let _ = write!(out, "\r\n    {}\r\n", one.address);
-        let given_up = if is_given_up(one.why) { "Given up after five days. The last answer: " } else { "" };
+        let days = one.at.saturating_sub(facts.queued) / 86_400;
+        let given_up = if is_given_up(one.why) { given_up(days) } else { String::new() };
         for line in wrapped(&format!("{given_up}{}", one.why), 68) {
             let _ = write!(out, "        {line}\r\n");
         }
@@ -364,6 +374,21 @@ mod tests {
         // After five days of 4yz it failed for good.
         let failed = text(Kind::Failure, &facts(LETTER), &[about(&why, None)]).unwrap();
         assert!(failed.contains("Status: 5.4.1"));
+    }
+
+    #[test]
+    fn given_up_after_as_long_as_it_was() {
+        let (class, subject, detail) = GIVEN_UP;
+        let why = Why::ours(Status::new(class, subject, detail), "mx.far.test does not answer");
+        let after = |seconds| {
+            let about = About { at: facts(LETTER).queued + seconds, ..about(&why, None) };
+            text(Kind::Failure, &facts(LETTER), &[about]).unwrap()
+        };
+        assert!(after(5 * 86_400 + 60).contains("Given up after 5 days. The last answer:"));
+        assert!(after(86_400).contains("Given up after a day."));
+        for nothing in [60, -86_400] {
+            assert!(after(nothing).contains("Given up after many attempts."), "{}", after(nothing));
+        }
     }
 
     #[test]
