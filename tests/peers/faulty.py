@@ -5,6 +5,7 @@ FOLDER/log what was said. FAULT:
   greylisting   each recipient is refused for now the first time (451)
   full          each letter is refused at its end (552)
   hang          the end of a letter is never answered
+  slow          the end of a letter is answered once there is a file FOLDER/go
   drop          the first letter's end is answered by closing the connection
   garbage       STARTTLS is agreed to, and no TLS follows
 """
@@ -86,6 +87,10 @@ class Session(socketserver.BaseRequestHandler):
             self.say('552 5.2.2 no room for it')
         elif fault == 'hang':
             time.sleep(3600)
+        elif fault == 'slow':
+            while not os.path.exists(os.path.join(folder, 'go')):
+                time.sleep(0.05)
+            self.say('250 2.0.0 taken')
         elif fault == 'drop' and first('drop'):
             return False
         else:

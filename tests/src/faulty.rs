@@ -42,6 +42,11 @@ impl Faulty {
         std::fs::read_to_string(self.folder.join("mail")).unwrap_or_default()
     }
 
+    /// The slow one answers from now on.
+    pub fn go(&self) {
+        std::fs::write(self.folder.join("go"), "").unwrap();
+    }
+
     /// All commands it heard.
     #[must_use]
     pub fn log(&self) -> String {

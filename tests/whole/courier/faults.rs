@@ -1,9 +1,13 @@
 //! Far servers that put off, refuse late, hang, or break off.
 
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
 use tests::Place;
 use tests::alone::{self, FAR, OTHER};
 use tests::far::Far;
 use tests::faulty::Faulty;
+use tests::house::signal;
 use tests::names::Names;
 use tests::place::LETTER;
 
@@ -82,4 +86,43 @@ fn a_server_that_drops_after_the_end_gets_it_again() {
     place.retried_until("nothing waits", || place.is_all_gone());
     assert_eq!(far.mail().matches(GOOD).count(), 2, "{}", far.mail());
     assert!(!place.inbox().contains("Action:"), "{}", place.inbox());
+}
+
+#[test]
+fn a_stop_waits_for_an_answer() {
+    if !alone::inside("faults::a_stop_waits_for_an_answer") {
+        return;
+    }
+    let (mut place, _names, far) = beside("slow");
+    place.submit(1, &["ben@fault.test"], LETTER);
+    place.eventually("it has all of it", || far.mail().contains(GOOD));
+    signal(place.house.pid(), "TERM");
+    let port = place.house.address("submission");
+    place.eventually("the stop has begun", || TcpStream::connect(port).is_err());
+    far.go();
+    place.house.wait();
+    place.house.start_again();
+    assert!(place.is_all_gone(), "{:?}", place.queue());
+    assert_eq!(far.mail().matches(GOOD).count(), 1, "{}", far.mail());
+}
+
+/// Beyond all that `up` grants to its roles together.
+const STOPPED: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_stop_does_not_wait_for_ever() {
+    if !alone::inside("faults::a_stop_does_not_wait_for_ever") {
+        return;
+    }
+    let (mut place, _names, far) = beside("slow");
+    place.submit(1, &["ben@fault.test"], LETTER);
+    place.eventually("it has all of it", || far.mail().contains(GOOD));
+    let began = Instant::now();
+    place.house.stop();
+    assert!(began.elapsed() < STOPPED, "{:?}", began.elapsed());
+    far.go();
+    place.house.start_again();
+    place.retried_until("nothing waits", || place.is_all_gone());
+    // Nobody knows what became of the first.
+    assert_eq!(far.mail().matches(GOOD).count(), 2, "{}", far.mail());
 }
