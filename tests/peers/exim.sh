@@ -23,9 +23,32 @@ tls:
   tls_verify_certificates = /authority.pem
   tls_verify_cert_hostnames = *
 X
+if [ -n "${PEER_DNS:-}" ]; then
+  # As Debian has it: TLS where it is offered, DANE where there is any, no certificate demanded.
+  cat > "$root/etc/exim4/exim4.conf" <<X
+primary_hostname = sender.example.org
+log_selector = +tls_cipher +tls_certificate_verified
+tls_advertise_hosts =
+local_interfaces = <; 127.0.0.1
+keep_environment =
+begin routers
+mx:
+  driver = dnslookup
+  transport = smtp
+  ignore_target_hosts = 127.0.0.0/8
+begin transports
+smtp:
+  driver = smtp
+  tls_verify_certificates = /authority.pem
+  tls_try_verify_hosts = *
+begin retry
+* * F,2h,4s
+X
+fi
 chmod 644 "$root/etc/exim4/exim4.conf"
 : > "$root/var/log/exim4/mainlog"; chown 103:103 "$root/var/log/exim4/mainlog"
 in_root sh -c 'exec exim4 -odf -oi -f "$0" "$@" < /message.eml' "$from" "$@"
+again in_root exim4 -qff
 status=0
 wait_empty in_root exim4 -bpr || status=$?
 cat "$root/var/log/exim4/mainlog"

@@ -9,6 +9,9 @@ listen on socket
 action "out" relay host "smtp+tls://$host:$port" tls helo sender.example.org
 match from any for any action "out"
 X
+if [ -n "${PEER_DNS:-}" ]; then
+  sed -i 's|^action.*|action "out" relay helo sender.example.org|' "$root/etc/smtpd.conf"
+fi
 # It trusts the system's authorities only.
 mkdir -p "$root/etc/ssl/certs"
 cp "$root/authority.pem" "$root/etc/ssl/certs/ca-certificates.crt"
@@ -22,6 +25,7 @@ chmod 711 "$root/var/spool/smtpd"
 in_root smtpd -d -v -f /etc/smtpd.conf > "$root/var/log/smtpd.log" 2>&1 &
 for _ in $(seq 50); do [ -S "$root/var/run/smtpd.sock" ] && break; sleep 0.1; done
 in_root sh -c 'exec /usr/sbin/sendmail -f "$0" "$@" < /message.eml' "$from" "$@"
+again in_root smtpctl schedule all
 status=0
 wait_empty in_root smtpctl show queue || status=$?
 cat "$root/var/log/smtpd.log"

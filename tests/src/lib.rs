@@ -10,6 +10,7 @@ pub mod faulty;
 pub mod hosts;
 pub mod house;
 pub mod imap;
+pub mod mallory;
 pub mod measure;
 pub mod names;
 pub mod peers;

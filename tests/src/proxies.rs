@@ -181,6 +181,37 @@ impl Home {
     }
 }
 
+/// All of a process's memory that can be read.
+#[must_use]
+pub fn memory(pid: u32) -> Vec<u8> {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let file = std::fs::File::open(format!("/proc/{pid}/mem")).unwrap();
+    let mut all = Vec::new();
+    for line in maps.lines().filter(|line| line.contains(" r") && !line.contains("[v")) {
+        let (from, to) = line.split(' ').next().and_then(|range| range.split_once('-')).unwrap();
+        let [from, to] = [from, to].map(|number| u64::from_str_radix(number, 16).unwrap());
+        let mut part = vec![0; usize::try_from(to - from).unwrap()];
+        if let Ok(read) = std::os::unix::fs::FileExt::read_at(&file, &mut part, from) {
+            all.extend_from_slice(&part[..read]);
+        }
+    }
+    all
+}
+
+/// The contents of all files below a folder.
+#[must_use]
+pub fn files(folder: &Path) -> Vec<u8> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().unwrap().is_dir() {
+            all.extend(files(&entry.path()));
+        } else {
+            all.extend(std::fs::read(entry.path()).unwrap());
+        }
+    }
+    all
+}
+
 /// Waits until it holds.
 ///
 /// # Panics
