@@ -8,6 +8,11 @@ mkdir -p "$root/run/opensmtpd" "$root/var/empty" "$root/var/spool/smtpd" "$root/
 chmod 711 "$root/var/spool/smtpd"
 chmod 600 "$root/far.key"
 install -d -o 5000 -g 5000 -m 700 "$root/vmail"
+# It does not start without authorities, although it asks nobody for a certificate here.
+mkdir -p "$root/etc/ssl/certs" "$root/usr/lib/ssl"
+cp "$root/far.crt" "$root/etc/ssl/certs/ca-certificates.crt"
+cp "$root/far.crt" "$root/etc/ssl/cert.pem"
+ln -sfn /etc/ssl/cert.pem "$root/usr/lib/ssl/cert.pem"
 cat > "$root/etc/smtpd.conf" <<X
 pki far cert "/far.crt"
 pki far key "/far.key"
