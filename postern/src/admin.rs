@@ -202,6 +202,7 @@ fn start(config: &Config, new_journal: bool) -> Start {
         index_key: [0; 32],
         domains: config.domains.clone(),
         default_quota: config.quota(),
+        allowance: config.allowance.limits(),
         new_journal,
         told: String::new(),
         outgoing: None,

@@ -26,6 +26,8 @@ pub mod limits {
     pub const SMALLEST_MESSAGE: u64 = 64 * 1024;
     /// Largest `max-message`: offsets into a message are 32 bits wide.
     pub const LARGEST_MESSAGE: u64 = 1024 * 1024 * 1024;
+    /// Largest number of `allowance`.
+    pub const ALLOWANCE: u32 = 1_000_000;
     /// Smallest `default-quota`.
     pub const SMALLEST_QUOTA: u64 = 1024 * 1024;
 }
@@ -73,9 +75,47 @@ pub struct Config {
     pub memory: Option<Bytes>,
     /// What a new mailbox may hold. Default: 10 GB.
     pub default_quota: Option<Bytes>,
+    /// What one mailbox may send elsewhere in 24 hours, so that a stolen password is of little use.
+    pub allowance: Allowance,
     /// A second opinion on mail from outside, by a program that is not ours. Default: none. Its walls are weaker than
     /// those of the workers that all mail passes, and it takes about a second a letter.
     pub scanner: Option<Scanner>,
+}
+
+/// A day's mail to elsewhere of one mailbox; what goes from one mailbox of this house to another is not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Allowance {
+    /// Messages. Default: 300.
+    pub messages: u32,
+    /// Recipients, of all messages together. Default: 1000.
+    pub recipients: u32,
+    /// Recipients to whom the mailbox never wrote before. Default: 150.
+    pub new_recipients: u32,
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        let spool::allowance::Limits { messages, recipients, strangers } = spool::allowance::Limits::default();
+        Self { messages, recipients, new_recipients: strangers }
+    }
+}
+
+impl Allowance {
+    /// For the keeper.
+    #[must_use]
+    pub const fn limits(self) -> spool::allowance::Limits {
+        let Self { messages, recipients, new_recipients: strangers } = self;
+        spool::allowance::Limits { messages, recipients, strangers }
+    }
+
+    fn check(self) -> Result<(), ConfigError> {
+        let sane = |number| (1..=limits::ALLOWANCE).contains(&number);
+        if [self.messages, self.recipients, self.new_recipients].into_iter().all(sane) {
+            return Ok(());
+        }
+        Err(ConfigError::Value(format!("the numbers of `allowance` are between 1 and {}", limits::ALLOWANCE)))
+    }
 }
 
 /// An external scanner. Each letter (of up to 1 MiB) gets a process of its own, which sees no network, no other letter
@@ -148,6 +188,7 @@ impl Default for Config {
             max_message: None,
             memory: None,
             default_quota: None,
+            allowance: Allowance::default(),
             scanner: None,
         }
     }
@@ -219,6 +260,7 @@ impl Config {
             return refuse(format!("`port-offset` is at most {}", u16::MAX - 993));
         }
         self.check_sizes()?;
+        self.allowance.check()?;
         Ok(self)
     }
 

@@ -9,7 +9,7 @@
 //!  │ ├─ Spawn ──► scanner-zygote │ │   (when the admin has switched it on)
 //!  └─ DNS ──► resolver           │ └── Admin ──── admin.sock
 //!  link ── Handed ──► mx, submission, imapd-login
-//!  courier ── Outbox, Deposit ──► keeper
+//!  courier ── Outbox, Notices ──► keeper
 //!  └─ Spawn ──► courier-zygote    └ Login ── imapd-login ── Owners ──► imapd-owner ── Spawn ──► imapd-zygote
 //! ```
 
@@ -28,6 +28,8 @@ pub enum Carries {
     Login,
     /// Lease what is due to leave, report its fate.
     Outbox,
+    /// Put sealed letters into the mailboxes of those who sent what waits to leave.
+    Notices,
     /// A logged-in stream, its mailbox socket and identity.
     Owners,
     /// Make single-use workers.
@@ -85,9 +87,9 @@ pub const EDGES: [EdgeRow; 14] = [
     EdgeRow {
         client: Role::Courier,
         server: Role::Keeper,
-        carries: Carries::Deposit,
-        at_client: EdgeName::CourierDeposit,
-        at_server: Some(EdgeName::CourierDeposit),
+        carries: Carries::Notices,
+        at_client: EdgeName::Notices,
+        at_server: Some(EdgeName::Notices),
     },
     EdgeRow {
         client: Role::Login,

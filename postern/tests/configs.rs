@@ -38,8 +38,7 @@ fn the_example_is_accepted_and_is_the_default() {
 
 /// `# key = value` and `# [section]` without its mark; prose stays a comment.
 fn uncommented(line: &str) -> String {
-    let key =
-        line.strip_prefix("# ").filter(|rest| rest.split(' ').nth(1) == Some("=") || rest.starts_with("[scanner]"));
+    let key = line.strip_prefix("# ").filter(|rest| rest.split(' ').nth(1) == Some("=") || rest.starts_with('['));
     key.unwrap_or(line).to_owned()
 }
 

@@ -223,8 +223,11 @@ impl Delivery<'_> {
         let Some(to) = self.origin.owner.as_ref().and_then(|owner| owner.addresses.first()) else { return };
         let rules = &self.desk.rules;
         let notice = spent::notice(to, &rules.host, &rules.domain, &self.envelope.id(), wire::date::now());
-        if let Err((why, _)) = self.deposit_notice(notice).await {
-            warn!(session = format_args!("{:08x}", self.origin.id), %why, "an owner could not be warned");
+        match self.deposit_notice(notice).await {
+            Ok(()) => self.keeper.told().await,
+            Err((why, _)) => {
+                warn!(session = format_args!("{:08x}", self.origin.id), %why, "an owner could not be warned")
+            }
         }
     }
 

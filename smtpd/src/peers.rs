@@ -1,5 +1,5 @@
 //! The handles these processes hold: one type a privilege. `mx` has a `Deposit`; a submission session has the
-//! `Login`, and once somebody proved who they are, that one's `Queue`.
+//! `Login`, and once somebody proved who they are, that one's `Queue`; `courier` has the `Notices`.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -7,9 +7,10 @@ use std::sync::Arc;
 use filter_sandbox::edge::Edge;
 use spool::edges::deposit::Deposit;
 use spool::edges::login::{Fields, Login};
+use spool::edges::notices::Notices;
 use spool::edges::queue::{Posted, Queue};
 use spool::edges::{Delivered, Down, NewLetter, Recipient, Size};
-use spool::names::{MailboxId, SlotId, TransactionId};
+use spool::names::{LetterId, MailboxId, SlotId, TransactionId};
 
 /// What a session may ask of the keeper. Bound to the keeper that ran when the session began: when that one is
 /// gone, so is the session.
@@ -21,6 +22,8 @@ pub enum Keeper {
     Login(Arc<Login>),
     /// `submission`, after one.
     Owner(Arc<Login>, Arc<Queue>),
+    /// `courier`: letters to those who sent what waits.
+    Courier(Arc<Notices>),
 }
 
 impl Keeper {
@@ -30,6 +33,25 @@ impl Keeper {
     /// The kernel's; needs a tokio runtime.
     pub fn stranger(edge: OwnedFd) -> std::io::Result<Self> {
         Deposit::new(edge.into()).map(|deposit| Self::Stranger(Arc::new(deposit)))
+    }
+
+    /// Takes a new end of `courier`'s edge.
+    ///
+    /// # Errors
+    /// The kernel's; needs a tokio runtime.
+    pub fn courier(edge: OwnedFd) -> std::io::Result<Self> {
+        Notices::new(edge.into()).map(|notices| Self::Courier(Arc::new(notices)))
+    }
+
+    /// Who hears of a letter that waits; only a courier may ask.
+    ///
+    /// # Errors
+    /// [`Down`].
+    pub async fn listener(&self, transaction: TransactionId, letter: LetterId, size: Size) -> Result<Recipient, Down> {
+        match self {
+            Self::Courier(notices) => notices.listener(transaction, letter, size).await,
+            _ => Err(Down),
+        }
     }
 
     /// Takes a new end of `submission`'s edge.
@@ -48,7 +70,7 @@ impl Keeper {
         match self {
             Self::Stranger(deposit) => deposit.recipient(transaction, address, size).await,
             Self::Owner(_, queue) => queue.recipient(transaction, address, size).await,
-            Self::Login(_) => Err(Down),
+            Self::Login(_) | Self::Courier(_) => Err(Down),
         }
     }
 
@@ -65,6 +87,7 @@ impl Keeper {
         match self {
             Self::Stranger(deposit) => deposit.deliver(transaction, letters, pipes).await,
             Self::Owner(_, queue) => queue.deliver(transaction, letters, pipes).await,
+            Self::Courier(notices) => notices.deliver(transaction, letters, pipes).await,
             Self::Login(_) => Err(Down),
         }
     }
@@ -83,7 +106,7 @@ impl Keeper {
         match self {
             Self::Owner(_, queue) => queue.post(transaction, letters, posted, pipes).await,
             Self::Stranger(deposit) => deposit.pass_on(transaction, letters, posted, pipes).await,
-            Self::Login(_) => Err(Down),
+            Self::Login(_) | Self::Courier(_) => Err(Down),
         }
     }
 
@@ -92,8 +115,17 @@ impl Keeper {
         let _ = match self {
             Self::Stranger(deposit) => deposit.abandon(transaction).await,
             Self::Owner(_, queue) => queue.abandon(transaction).await,
+            Self::Courier(notices) => notices.abandon(transaction).await,
             Self::Login(_) => Ok(()),
         };
+    }
+
+    /// The owner has been warned that its day's allowance is spent.
+    pub async fn told(&self) {
+        if let Self::Owner(_, queue) = self {
+            // A keeper that is gone asks again.
+            let _ = queue.told().await;
+        }
     }
 
     /// What SCRAM needs of a name.
@@ -103,7 +135,7 @@ impl Keeper {
     pub async fn fields(&self, name: &str) -> Result<Fields, Down> {
         match self {
             Self::Login(login) | Self::Owner(login, _) => login.fields(name).await,
-            Self::Stranger(_) => Err(Down),
+            Self::Stranger(_) | Self::Courier(_) => Err(Down),
         }
     }
 
@@ -129,6 +161,7 @@ impl Keeper {
     pub async fn closed(&self) {
         match self {
             Self::Stranger(deposit) => deposit.closed().await,
+            Self::Courier(notices) => notices.closed().await,
             Self::Login(login) => login.closed().await,
             Self::Owner(login, queue) => tokio::select! {
                 () = login.closed() => {}

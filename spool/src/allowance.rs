@@ -1,16 +1,22 @@
 //! How much one mailbox may send: far more than a family writes, far less than a thief of a password wants to. Counted
 //! over the last 24 hours; the clock is handed in.
+//!
+//! What has been queued the index counts ([`Sent`]), and the journal remembers; here stands what is on its way there.
 
 use std::collections::{HashMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
 
 use crate::names::MailboxId;
 
 const HOUR: i64 = 3_600;
 /// Hours that count.
 const HOURS: usize = 24;
+/// Seconds after which an owner who was to be told, and of whom nobody said that it was, is to be told again.
+const TELL_AGAIN: i64 = 300;
 
 /// What 24 hours may bring.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Messages.
     pub messages: u32,
@@ -26,13 +32,29 @@ impl Default for Limits {
     }
 }
 
-/// One message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Message {
-    /// Its recipients, each once.
+/// One message, or several together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Amount {
+    /// How many.
+    pub messages: u32,
+    /// Their recipients, each once a message.
     pub recipients: u32,
-    /// Those of them to whom the mailbox never wrote before ([`crate::index::Index::strangers`]).
+    /// Those of them to whom the mailbox never wrote before ([`crate::index::Index::amount`]).
     pub strangers: u32,
+}
+
+impl Amount {
+    fn add(&mut self, other: &Self) {
+        self.messages = self.messages.saturating_add(other.messages);
+        self.recipients = self.recipients.saturating_add(other.recipients);
+        self.strangers = self.strangers.saturating_add(other.strangers);
+    }
+
+    fn take(&mut self, other: &Self) {
+        self.messages = self.messages.saturating_sub(other.messages);
+        self.recipients = self.recipients.saturating_sub(other.recipients);
+        self.strangers = self.strangers.saturating_sub(other.strangers);
+    }
 }
 
 /// Which limit was reached.
@@ -46,121 +68,140 @@ pub enum Reached {
     Strangers,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
-struct Hour {
+/// One hour of one mailbox.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hour {
     /// Since 1970.
     number: i64,
-    messages: u32,
-    recipients: u32,
-    strangers: u32,
-}
-
-impl Hour {
-    fn add(&mut self, other: &Self) {
-        self.messages = self.messages.saturating_add(other.messages);
-        self.recipients = self.recipients.saturating_add(other.recipients);
-        self.strangers = self.strangers.saturating_add(other.strangers);
-    }
+    amount: Amount,
 }
 
 /// What one mailbox has sent.
-#[derive(Debug, Default)]
-struct Sent {
-    hours: VecDeque<Hour>,
-    /// When its owner was last told, so that it happens once.
-    told: Option<i64>,
-}
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Sent(VecDeque<Hour>);
 
-/// All mailboxes.
+/// What is under way of all mailboxes, and whose owners know.
 #[derive(Debug)]
 pub struct Allowance {
     limits: Limits,
-    sent: HashMap<MailboxId, Sent>,
+    under_way: HashMap<MailboxId, Amount>,
+    /// When its owner was last told.
+    told: HashMap<MailboxId, i64>,
+    /// When somebody was last asked to tell.
+    telling: HashMap<MailboxId, i64>,
 }
 
 impl Allowance {
-    /// Nothing was sent yet.
+    /// Nothing is under way yet.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { limits, sent: HashMap::new() }
+        Self { limits, under_way: HashMap::new(), told: HashMap::new(), telling: HashMap::new() }
     }
 
-    /// Whether a message may go; nothing is counted.
+    /// Counts a message beside what was sent before and all that is under way; [`Self::ended`] must follow.
     ///
     /// # Errors
-    /// What it would go beyond.
-    pub fn ask(&self, mailbox: MailboxId, message: Message, now: i64) -> Result<(), Reached> {
-        let so_far = self.sent.get(&mailbox).map(|sent| sent.so_far(now)).unwrap_or_default();
-        if so_far.messages >= self.limits.messages {
-            return Err(Reached::Messages);
+    /// What it would go beyond; then nothing is counted.
+    pub fn begin(&mut self, mailbox: MailboxId, sent: Option<&Sent>, message: Amount, now: i64) -> Result<(), Reached> {
+        let mut all = sent.map(|sent| sent.so_far(now)).unwrap_or_default();
+        let under_way = self.under_way.entry(mailbox).or_default();
+        all.add(under_way);
+        all.add(&message);
+        let reached = [
+            (all.messages > self.limits.messages, Reached::Messages),
+            (all.recipients > self.limits.recipients, Reached::Recipients),
+            // Who writes only to people it knows may, however many strangers there were.
+            (message.strangers > 0 && all.strangers > self.limits.strangers, Reached::Strangers),
+        ];
+        match reached.into_iter().find(|(is, _)| *is) {
+            Some((_, reached)) => Err(reached),
+            None => {
+                under_way.add(&message);
+                Ok(())
+            }
         }
-        if so_far.recipients.saturating_add(message.recipients) > self.limits.recipients {
-            return Err(Reached::Recipients);
-        }
-        if so_far.strangers.saturating_add(message.strangers) > self.limits.strangers {
-            return Err(Reached::Strangers);
-        }
-        Ok(())
     }
 
-    /// It went.
-    pub fn count(&mut self, mailbox: MailboxId, message: Message, now: i64) {
-        let hour = self.sent.entry(mailbox).or_default().hour(now);
-        hour.messages = hour.messages.saturating_add(1);
-        hour.recipients = hour.recipients.saturating_add(message.recipients);
-        hour.strangers = hour.strangers.saturating_add(message.strangers);
+    /// It has been queued, and is counted there; or it has not.
+    pub fn ended(&mut self, mailbox: MailboxId, message: Amount) {
+        if let Some(under_way) = self.under_way.get_mut(&mailbox) {
+            under_way.take(&message);
+            if *under_way == Amount::default() {
+                self.under_way.remove(&mailbox);
+            }
+        }
     }
 
-    /// Whether the owner is to be told now that a limit was reached: once in 24 hours.
+    /// Whether the owner is to be told now that a limit was reached: once in 24 hours, and by one at a time.
     pub fn is_to_tell(&mut self, mailbox: MailboxId, now: i64) -> bool {
-        let sent = self.sent.entry(mailbox).or_default();
-        let told = sent.told.is_some_and(|told| (0..HOURS as i64 * HOUR).contains(&(now - told)));
-        if !told {
-            sent.told = Some(now);
+        let within = |at: Option<&i64>, time: i64| at.is_some_and(|at| (0..time).contains(&(now - at)));
+        if within(self.told.get(&mailbox), HOURS as i64 * HOUR) || within(self.telling.get(&mailbox), TELL_AGAIN) {
+            return false;
         }
-        !told
+        self.telling.insert(mailbox, now);
+        true
+    }
+
+    /// The owner has it.
+    pub fn told(&mut self, mailbox: MailboxId, now: i64) {
+        self.told.insert(mailbox, now);
     }
 
     /// The mailbox is gone.
     pub fn forget(&mut self, mailbox: MailboxId) {
-        self.sent.remove(&mailbox);
+        self.told.remove(&mailbox);
+        self.telling.remove(&mailbox);
     }
 }
 
 impl Sent {
+    /// From a checkpoint.
+    #[must_use]
+    pub fn of(hours: Vec<Hour>) -> Self {
+        Self(hours.into_iter().take(HOURS).collect())
+    }
+
+    /// For a checkpoint.
+    #[must_use]
+    pub fn hours(&self) -> Vec<Hour> {
+        self.0.iter().copied().collect()
+    }
+
+    /// It was queued at that time.
+    pub fn count(&mut self, message: Amount, at: i64) {
+        self.hour(at).amount.add(&message);
+    }
+
     /// What a clock that was ahead has counted is counted to this hour: setting the clock gives nobody more, and stops
     /// nobody for longer than a day.
     fn hour(&mut self, now: i64) -> &mut Hour {
-        let number = now.div_euclid(HOUR);
-        let (mut ahead, before) = (Hour { number, ..Hour::default() }, self.hours.len());
-        self.hours.retain(|hour| {
+        let (number, hours) = (now.div_euclid(HOUR), &mut self.0);
+        let mut ahead = Amount::default();
+        hours.retain(|hour| {
             let is_past = hour.number <= number;
             if !is_past {
-                ahead.add(hour);
+                ahead.add(&hour.amount);
             }
             is_past
         });
-        if self.hours.len() < before {
-            match self.hours.back_mut().filter(|hour| hour.number == number) {
-                Some(this) => this.add(&ahead),
-                None => self.hours.push_back(ahead),
-            }
+        if hours.back().is_none_or(|hour| hour.number != number) {
+            hours.push_back(Hour { number, amount: Amount::default() });
         }
-        if self.hours.back().is_none_or(|hour| hour.number != number) {
-            self.hours.push_back(Hour { number, ..Hour::default() });
+        if let Some(this) = hours.back_mut() {
+            this.amount.add(&ahead);
         }
-        while self.hours.len() > HOURS {
-            self.hours.pop_front();
+        while hours.len() > HOURS {
+            hours.pop_front();
         }
-        let last = self.hours.len() - 1;
-        &mut self.hours[last]
+        let last = hours.len() - 1;
+        &mut hours[last]
     }
 
-    fn so_far(&self, now: i64) -> Hour {
+    fn so_far(&self, now: i64) -> Amount {
         let number = now.div_euclid(HOUR);
-        let count = self.hours.iter().filter(|hour| number.saturating_sub(hour.number) < HOURS as i64);
-        let mut all = Hour { number, ..Hour::default() };
-        count.for_each(|hour| all.add(hour));
+        let count = self.0.iter().filter(|hour| number.saturating_sub(hour.number) < HOURS as i64);
+        let mut all = Amount::default();
+        count.for_each(|hour| all.add(&hour.amount));
         all
     }
 }
@@ -174,16 +215,21 @@ mod tests {
     const BEN: MailboxId = MailboxId(2);
     const DAY: i64 = 24 * HOUR;
 
-    fn allowance() -> Allowance {
-        Allowance::new(Limits { messages: 3, recipients: 5, strangers: 2 })
+    struct Both(Allowance, Sent);
+
+    fn allowance() -> Both {
+        Both(Allowance::new(Limits { messages: 3, recipients: 5, strangers: 2 }), Sent::default())
     }
 
-    fn to(recipients: u32, strangers: u32) -> Message {
-        Message { recipients, strangers }
+    fn to(recipients: u32, strangers: u32) -> Amount {
+        Amount { messages: 1, recipients, strangers }
     }
 
-    fn send(allowance: &mut Allowance, message: Message, now: i64) -> Result<(), Reached> {
-        allowance.ask(ANNA, message, now).inspect(|()| allowance.count(ANNA, message, now))
+    fn send(all: &mut Both, message: Amount, now: i64) -> Result<(), Reached> {
+        all.0.begin(ANNA, Some(&all.1), message, now)?;
+        all.1.count(message, now);
+        all.0.ended(ANNA, message);
+        Ok(())
     }
 
     #[test]
@@ -203,7 +249,22 @@ mod tests {
         assert_eq!(send(&mut all, to(1, 1), 0), Err(Reached::Strangers));
         assert_eq!(send(&mut all, to(1, 0), 0), Ok(()));
         // Nobody pays for another.
-        assert_eq!(all.ask(BEN, to(1, 1), 0), Ok(()));
+        assert_eq!(all.0.begin(BEN, None, to(1, 1), 0), Ok(()));
+    }
+
+    #[test]
+    fn what_is_under_way_counts() {
+        let mut all = allowance();
+        assert_eq!(all.0.begin(ANNA, None, to(1, 1), 0), Ok(()));
+        assert_eq!(all.0.begin(ANNA, None, to(1, 1), 0), Ok(()));
+        assert_eq!(all.0.begin(ANNA, None, to(1, 1), 0), Err(Reached::Strangers));
+        assert_eq!(all.0.begin(ANNA, None, to(4, 0), 0), Err(Reached::Recipients));
+        // One of them was not queued after all.
+        all.0.ended(ANNA, to(1, 1));
+        assert_eq!(all.0.begin(ANNA, None, to(1, 1), 0), Ok(()));
+        all.0.ended(ANNA, to(1, 1));
+        all.0.ended(ANNA, to(1, 1));
+        assert!(all.0.under_way.is_empty());
     }
 
     #[test]
@@ -226,28 +287,32 @@ mod tests {
         assert_eq!(send(&mut all, to(1, 0), 0), Ok(()));
         assert_eq!(send(&mut all, to(1, 0), 0), Err(Reached::Messages), "all of it counts");
         assert_eq!(send(&mut all, to(1, 0), DAY), Ok(()));
-        assert!(all.sent[&ANNA].hours.len() == 2, "each hour once");
+        assert!(all.1.0.len() == 2, "each hour once");
     }
 
     #[test]
     fn the_owner_is_told_once() {
-        let mut all = allowance();
+        let mut all = allowance().0;
         assert!(all.is_to_tell(ANNA, 5));
-        assert!(!all.is_to_tell(ANNA, 5 + DAY - 1));
-        assert!(all.is_to_tell(ANNA, 5 + DAY));
+        assert!(!all.is_to_tell(ANNA, 6), "somebody is at it");
+        assert!(all.is_to_tell(ANNA, 5 + TELL_AGAIN), "it came to nothing");
+        all.told(ANNA, 400);
+        assert!(!all.is_to_tell(ANNA, 400 + DAY - 1));
+        assert!(all.is_to_tell(ANNA, 400 + DAY));
     }
 
     proptest! {
         #[test]
         fn never_more_than_a_day_allows(steps in prop::collection::vec((0i64..4_000, 1u32..3, 0u32..3), 1..300)) {
             let limits = Limits { messages: 40, recipients: 60, strangers: 20 };
-            let (mut all, mut now, mut went) = (Allowance::new(limits), 0, Vec::new());
+            let (mut all, mut now, mut went) = (Both(Allowance::new(limits), Sent::default()), 0, Vec::new());
             for (passed, recipients, strangers) in steps {
                 now += passed;
                 let message = to(recipients, strangers.min(recipients));
                 if send(&mut all, message, now).is_ok() {
                     went.push((now, message));
                 }
+                all.1 = Sent::of(all.1.hours());
                 // An hour is counted whole: what is within 23 hours is always counted.
                 let lately: Vec<_> = went.iter().filter(|(at, _)| now - at < DAY - HOUR).collect();
                 prop_assert!(lately.len() <= 40);

@@ -1,7 +1,7 @@
 //! One connection that talks in lines, in clear or over TLS, and says when nothing comes.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,16 +31,24 @@ impl Talk {
     /// # Errors
     /// The connection's.
     pub fn open(house: &House, service: &str) -> io::Result<Self> {
-        let tcp = TcpStream::connect_timeout(&house.address(service), PATIENCE)?;
-        tcp.set_read_timeout(Some(PATIENCE))?;
-        tcp.set_write_timeout(Some(PATIENCE))?;
-        tcp.set_nodelay(true)?;
-        let config = trusting(house.authority())?;
-        let mut talk = Self { tcp, tls: None, config, pending: Vec::new() };
+        let mut talk = Self::to(house.address(service), house.authority())?;
         if matches!(service, "imaps" | "submissions") {
             talk.handshake()?;
         }
         Ok(talk)
+    }
+
+    /// Connects to any server, in clear.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn to(address: SocketAddr, authority: &Authority) -> io::Result<Self> {
+        let tcp = TcpStream::connect_timeout(&address, PATIENCE)?;
+        tcp.set_read_timeout(Some(PATIENCE))?;
+        tcp.set_write_timeout(Some(PATIENCE))?;
+        tcp.set_nodelay(true)?;
+        let config = trusting(authority)?;
+        Ok(Self { tcp, tls: None, config, pending: Vec::new() })
     }
 
     /// TLS from here on, certificate checked. What came in clear before is lost, as it must be.

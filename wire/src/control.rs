@@ -28,8 +28,8 @@ pub enum EdgeName {
     ImapLogin,
     /// `courier`'s Outbox edge, at either end.
     Outbox,
-    /// `courier`'s Deposit edge, at either end.
-    CourierDeposit,
+    /// `courier`'s Notices edge, at either end.
+    Notices,
     /// Between `link` and `mx`, at either end: what came through a proxy.
     HandToMx,
     /// Between `link` and `submission`, at either end.

@@ -205,6 +205,7 @@ fn keeper(folder: &PathBuf, admins: Edge, asked: Edge) -> Running {
         index_key: [7; 32],
         domains: vec!["home.test".to_owned()],
         default_quota: 1 << 30,
+        allowance: spool::allowance::Limits::default(),
         new_journal: false,
         told: String::new(),
         outgoing: None,

@@ -71,6 +71,7 @@ impl Parts {
                     index_key: *self.index_key,
                     domains: self.config.domains.clone(),
                     default_quota: self.config.quota(),
+                    allowance: self.config.allowance.limits(),
                     new_journal: false,
                     told: self.told.to_text(),
                     outgoing: Some(Outgoing {
@@ -138,6 +139,7 @@ fn keepers_edges() -> impl Iterator<Item = EdgeKind> {
     EDGES.iter().filter(|edge| edge.server == Role::Keeper).map(|edge| match (edge.carries, edge.client) {
         (Carries::Deposit, _) => EdgeKind::Deposit,
         (Carries::Outbox, _) => EdgeKind::Outbox,
+        (Carries::Notices, _) => EdgeKind::Notices,
         (_, Role::Submission) => EdgeKind::SubmissionLogin,
         _ => EdgeKind::ImapLogin,
     })

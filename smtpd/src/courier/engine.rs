@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 use super::dkim::{Kind, Signers};
 use super::lanes::Lanes;
 use super::limits;
+use super::memory::Memory;
 use super::reach::{self, World};
 use super::trip::Trip;
 use crate::peers::Keeper;
@@ -39,7 +40,7 @@ pub struct Courier<W> {
     pub identity: Zeroizing<[u8; 32]>,
     /// The strangers that look at notices.
     pub filter: Arc<Filter>,
-    /// KiB of letters in memory.
+    /// Room for letters in memory.
     pub memory: Memory,
     signers: Mutex<HashMap<String, Arc<Signers>>>,
     lanes: Mutex<Lanes>,
@@ -52,28 +53,6 @@ pub struct Courier<W> {
 impl<W> std::fmt::Debug for Courier<W> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Courier").field("domain", &self.domain).finish_non_exhaustive()
-    }
-}
-
-/// Room for letters, in KiB.
-#[derive(Debug)]
-pub struct Memory {
-    room: Arc<Semaphore>,
-    all: u32,
-}
-
-impl Memory {
-    /// So many bytes.
-    #[must_use]
-    pub fn new(bytes: u64) -> Self {
-        let all = u32::try_from(bytes / 1024).unwrap_or(u32::MAX).clamp(1024, Semaphore::MAX_PERMITS as u32 >> 1);
-        Self { room: Arc::new(Semaphore::new(all as usize)), all }
-    }
-
-    /// Waits for room for a letter of that size, as it is and converted. One larger than all gets all.
-    pub async fn take(&self, bytes: u32) -> Option<tokio::sync::OwnedSemaphorePermit> {
-        let wanted = (bytes / 1024).saturating_mul(2).saturating_add(64).min(self.all);
-        self.room.clone().acquire_many_owned(wanted).await.ok()
     }
 }
 

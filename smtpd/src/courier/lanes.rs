@@ -1,6 +1,6 @@
 //! How much goes to one destination at a time: few connections at first, more while they go well, none for a while
-//! when they do not; and no more letters a minute than a stranger takes from a small house. Destinations know nothing
-//! of each other, so none can delay another.
+//! when they do not; and of a destination that says "not now", only so many letters a minute. Destinations know nothing of
+//! each other, so none can delay another.
 
 use std::collections::HashMap;
 
@@ -22,6 +22,17 @@ struct Lane {
     most: u32,
     failures: u32,
     rest_until: i64,
+    rate: Option<Rate>,
+    /// When anything last happened.
+    seen: i64,
+}
+
+/// Of a destination that has said "not now" of late.
+#[derive(Debug, Clone)]
+struct Rate {
+    per_minute: u32,
+    /// When it last changed.
+    since: i64,
     /// Letters that may go now, and when that was counted.
     tokens: u32,
     counted: i64,
@@ -55,20 +66,45 @@ pub enum Went {
 
 impl Lane {
     const fn new(now: i64) -> Self {
-        Self { running: 0, most: AT_FIRST, failures: 0, rest_until: 0, tokens: limits::RATE_PER_MINUTE, counted: now }
+        Self { running: 0, most: AT_FIRST, failures: 0, rest_until: 0, rate: None, seen: now }
+    }
+
+    fn is_idle(&self, now: i64) -> bool {
+        self.running == 0 && self.rest_until.max(self.seen).saturating_add(FORGOTTEN) < now
+    }
+}
+
+impl Rate {
+    /// All connections hear it at once: once a minute counts.
+    fn slower(before: Option<Self>, now: i64) -> Self {
+        match before {
+            Some(rate) if (0..60).contains(&(now - rate.since)) => rate,
+            before => {
+                let half = before.map_or(limits::RATE_PER_MINUTE, |rate| rate.per_minute / 2);
+                let per_minute = half.max(limits::LEAST_RATE);
+                Self { per_minute, since: now, tokens: (per_minute / 6).max(1), counted: now }
+            }
+        }
+    }
+
+    /// `None`: it has been well for long enough.
+    fn eased(mut self, now: i64) -> Option<Self> {
+        // A clock that was set back eases nothing, and holds nothing up for ever.
+        self.since = self.since.min(now);
+        while now - self.since >= 60 && self.per_minute < limits::NO_RATE {
+            self.per_minute *= 2;
+            self.since += 60;
+        }
+        (self.per_minute < limits::NO_RATE).then_some(self)
     }
 
     fn refill(&mut self, now: i64) {
         let seconds = now.saturating_sub(self.counted).clamp(0, 60);
-        let more = u64::from(limits::RATE_PER_MINUTE) * seconds.unsigned_abs() / 60;
+        let more = u64::from(self.per_minute) * seconds.unsigned_abs() / 60;
         if more > 0 || now < self.counted {
-            self.tokens = limits::RATE_PER_MINUTE.min(self.tokens + u32::try_from(more).unwrap_or(0));
+            self.tokens = self.per_minute.min(self.tokens + u32::try_from(more).unwrap_or(0));
             self.counted = now;
         }
-    }
-
-    fn is_idle(&self, now: i64) -> bool {
-        self.running == 0 && self.rest_until.max(self.counted).saturating_add(FORGOTTEN) < now
     }
 }
 
@@ -93,12 +129,26 @@ impl Lanes {
     /// May one more letter go over a connection that has begun?
     pub fn letter(&mut self, destination: &str, now: i64) -> Go {
         let Some(lane) = self.lanes.get_mut(destination) else { return Go::Now };
-        lane.refill(now);
-        if lane.tokens == 0 {
-            return Go::NotBefore(lane.counted.saturating_add(1));
+        lane.seen = now;
+        lane.rate = lane.rate.take().and_then(|rate| rate.eased(now));
+        let Some(rate) = &mut lane.rate else { return Go::Now };
+        rate.refill(now);
+        if rate.tokens == 0 {
+            // A slow rate gives one in several seconds.
+            return Go::NotBefore(rate.counted.saturating_add(i64::from((60 / rate.per_minute).max(1))));
         }
-        lane.tokens -= 1;
+        rate.tokens -= 1;
         Go::Now
+    }
+
+    /// A letter was answered: one that went well makes room for more connections, a "not now" for fewer letters.
+    pub fn answered(&mut self, destination: &str, slowed: bool, now: i64) {
+        let Some(lane) = self.lanes.get_mut(destination) else { return };
+        if slowed {
+            lane.rate = Some(Rate::slower(lane.rate.take(), now));
+        } else {
+            lane.most = limits::PER_DESTINATION.min(lane.most + 1);
+        }
     }
 
     /// A connection was broken off by ourselves: that says nothing about the far server.
@@ -115,7 +165,6 @@ impl Lanes {
         match went {
             Went::Well => {
                 lane.failures = 0;
-                lane.most = limits::PER_DESTINATION.min(lane.most + 1);
             }
             Went::Badly => {
                 lane.failures = lane.failures.saturating_add(1);
@@ -155,9 +204,10 @@ mod tests {
         // Another destination is not concerned.
         assert_eq!(lanes.begin("b", 0), Go::Now);
         for _ in 0..40 {
-            lanes.ended("a", Went::Well, 1);
-            assert_eq!(lanes.begin("a", 1), Go::Now);
+            lanes.answered("a", false, 1);
         }
+        lanes.ended("a", Went::Well, 1);
+        assert_eq!(lanes.begin("a", 1), Go::Now);
         let more = (0..100).filter(|_| lanes.begin("a", 1) == Go::Now).count();
         assert_eq!(more, limits::PER_DESTINATION as usize - 2);
     }
@@ -197,17 +247,38 @@ mod tests {
         assert_eq!(lanes.begin("a", 0), Go::Now);
     }
 
+    /// How many letters of a thousand may go.
+    fn go(lanes: &mut Lanes, now: i64) -> u32 {
+        (0..1_000).map(|_| u32::from(lanes.letter("a", now) == Go::Now)).sum()
+    }
+
     #[test]
-    fn letters_a_minute() {
+    fn as_many_letters_as_are_taken_until_it_says_not_now() {
         let mut lanes = Lanes::default();
         lanes.begin("a", 0);
-        let at_once = (0..1_000).filter(|_| lanes.letter("a", 0) == Go::Now).count();
-        assert_eq!(at_once, limits::RATE_PER_MINUTE as usize);
-        let in_ten_seconds = (0..1_000).filter(|_| lanes.letter("a", 10) == Go::Now).count();
-        assert_eq!(in_ten_seconds, limits::RATE_PER_MINUTE as usize / 6);
+        assert_eq!(go(&mut lanes, 0), 1_000);
+        (0..20).for_each(|_| lanes.answered("a", true, 0));
+        assert_eq!(go(&mut lanes, 0), limits::RATE_PER_MINUTE / 6, "all connections hear the same");
+        assert_eq!(go(&mut lanes, 10), limits::RATE_PER_MINUTE / 6);
+        lanes.answered("a", true, 60);
+        assert_eq!(go(&mut lanes, 60), limits::RATE_PER_MINUTE / 12, "again: half of it");
+        // Each minute without doubles it, until there is none.
+        assert_eq!(go(&mut lanes, 120), limits::RATE_PER_MINUTE);
+        assert_eq!(go(&mut lanes, 600), 1_000);
+    }
+
+    #[test]
+    fn never_slower_than_slow_nor_held_up_by_a_clock() {
+        let mut lanes = Lanes::default();
+        lanes.begin("a", 0);
+        (0..40).for_each(|minute| lanes.answered("a", true, minute * 60));
+        assert_eq!(go(&mut lanes, 2_340), 1);
+        assert_eq!(lanes.letter("a", 2_341), Go::NotBefore(2_346));
+        assert_eq!(go(&mut lanes, 2_346), 1);
         // A clock that was set back refills nothing, and locks nothing for ever.
         assert!(matches!(lanes.letter("a", -1_000), Go::NotBefore(_)));
         assert_eq!(lanes.letter("a", -990), Go::Now);
+        assert_eq!(go(&mut lanes, 0), 1_000);
     }
 
     proptest! {

@@ -36,6 +36,8 @@ pub const TRANSACTION: Duration = Duration::from_secs(900);
 /// Bytes a second that a far server takes at least.
 pub const SLOWEST: u64 = 1_000;
 
+/// Time after which no further host or address of a destination is tried in one attempt.
+pub const REACH: Duration = Duration::from_secs(600);
 /// Hosts of one destination that are tried in one attempt.
 pub const HOSTS: usize = 10;
 /// Addresses of one host that are tried in one attempt.
@@ -80,8 +82,13 @@ pub const DELAYED: i64 = 4 * 3_600;
 pub const DESTINATIONS: usize = 2_000;
 /// Connections to one destination at a time.
 pub const PER_DESTINATION: u32 = 10;
-/// Letters a minute to one destination, at most.
+/// Letters a minute to a destination that has said "not now": halved each time it says so again, doubled with each
+/// minute in which it does not. Before, and after that, it takes as many as it takes.
 pub const RATE_PER_MINUTE: u32 = 300;
+/// The least of that.
+pub const LEAST_RATE: u32 = 10;
+/// From here on there is no rate any more.
+pub const NO_RATE: u32 = 2_400;
 
 /// Levels of parts that are looked into when a letter is converted.
 pub const LEVELS: usize = 50;
@@ -93,6 +100,8 @@ pub const RETURNED_HEADER: usize = 32 * 1024;
 /// Bytes of the original that go into a notice of failure when the whole was asked for.
 pub const RETURNED_WHOLE: usize = 256 * 1024;
 
+/// Bytes of a letter that is held in memory until a far server has it; larger ones leave from their files.
+pub const SMALL: u32 = 128 * 1024;
 /// Connections at a time, all destinations together.
 pub const CONNECTIONS: usize = 64;
 /// Letters that share the fate of one that could not be brought anywhere, at a time.

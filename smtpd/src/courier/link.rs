@@ -16,12 +16,10 @@ use wire::lines::{Line, Lines};
 
 use super::fate::{Fate, Status, Why};
 use super::limits;
+use super::pieces::Pieces;
 use super::session::{Awaits, Effect, Event, Extensions, Letter, Rules, Session};
 use super::text::Stuffing;
 use crate::stream::Stream;
-
-/// Bytes of a letter written at once.
-const PIECE: usize = 64 * 1024;
 
 /// A connected, ready session.
 pub struct Link<S> {
@@ -78,7 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             broken: None,
             begun: false,
         };
-        match link.run(None, &[], limits::OPENING).await.unusable {
+        match link.run(None, &mut Pieces::none(), limits::OPENING).await.unusable {
             Some(why) => Err(why),
             None => Ok(link),
         }
@@ -103,7 +101,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     }
 
     /// Sends a letter whose bytes are these, one after another; a fate for each recipient.
-    pub async fn send(&mut self, letter: Letter, bytes: &[&[u8]]) -> Vec<Fate> {
+    pub async fn send(&mut self, letter: Letter, mut bytes: Pieces<'_>) -> Vec<Fate> {
         self.begun = false;
         let count = letter.recipients.len();
         let slowest = letter.size / limits::SLOWEST;
@@ -114,7 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             return vec![lost(); count];
         }
         let patience = limits::TRANSACTION + Duration::from_secs(slowest);
-        let came = self.run(Some(Event::Letter(letter)), bytes, patience).await;
+        let came = self.run(Some(Event::Letter(letter)), &mut bytes, patience).await;
         came.fates.unwrap_or_else(|| vec![lost(); count])
     }
 
@@ -133,14 +131,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// Says goodbye.
     pub async fn close(mut self) {
         if self.is_ready() {
-            self.run(Some(Event::NoMore), &[], limits::QUIT).await;
+            self.run(Some(Event::NoMore), &mut Pieces::none(), limits::QUIT).await;
         }
         let _ = timeout(limits::QUIT, self.lines.stream_mut().shutdown()).await;
     }
 
     /// Steps until the session wants a letter or nothing. All of it but the wait for the letter's outcome has so much
     /// time: what follows the end of a letter may have been a delivery, and deserves the patience the RFC names.
-    async fn run(&mut self, first: Option<Event<'static>>, bytes: &[&[u8]], patience: Duration) -> Came {
+    async fn run(&mut self, first: Option<Event<'static>>, bytes: &mut Pieces<'_>, patience: Duration) -> Came {
         let mut came = Came::default();
         let mut event = first;
         let end = Instant::now() + patience;
@@ -175,7 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             let (session, effects) = std::mem::replace(&mut self.session, placeholder).handle(next);
             self.session = session;
             for effect in effects {
-                self.perform(effect, (bytes, end), &mut came).await;
+                self.perform(effect, (&mut *bytes, end), &mut came).await;
             }
             event = came.event.take();
         }
@@ -214,7 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         written
     }
 
-    async fn perform(&mut self, effect: Effect, (bytes, end): (&[&[u8]], Instant), came: &mut Came) {
+    async fn perform(&mut self, effect: Effect, (bytes, end): (&mut Pieces<'_>, Instant), came: &mut Came) {
         match effect {
             Effect::Send(command) => self.unwritten.extend_from_slice(&command),
             Effect::StartTls => came.event = Some(self.start_tls().await),
@@ -254,7 +252,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 
     /// A far server that refuses in the middle and closes has often said why: [`Self::run`] reads that.
     /// One that says yes before it has all of the letter must not have the rest: its next yes would be taken for it.
-    async fn written(&mut self, bytes: &[&[u8]], end: Instant, text: bool) -> Option<Event<'static>> {
+    async fn written(&mut self, bytes: &mut Pieces<'_>, end: Instant, text: bool) -> Option<Event<'static>> {
         self.begun = true;
         let outcome = if text { self.write_text(bytes, end).await } else { self.write_bytes(bytes, end).await };
         self.broken = outcome.err().map(|error| error.to_string());
@@ -264,23 +262,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         self.broken.is_none().then_some(Event::Written)
     }
 
-    async fn write_text(&mut self, bytes: &[&[u8]], end: Instant) -> io::Result<()> {
+    async fn write_text(&mut self, bytes: &mut Pieces<'_>, end: Instant) -> io::Result<()> {
         let mut stuffing = Stuffing::default();
         let bare = |_| io::Error::new(io::ErrorKind::InvalidData, "a bare CR or LF");
-        for piece in bytes.iter().flat_map(|slice| slice.chunks(PIECE)) {
-            stuffing.piece(piece, &mut self.unwritten).map_err(bare)?;
+        while let Some(piece) = bytes.next()? {
+            stuffing.piece(&piece, &mut self.unwritten).map_err(bare)?;
             self.flush(end.min(Instant::now() + limits::DATA_BLOCK)).await?;
         }
         self.still_silent().await?;
         stuffing.end(&mut self.unwritten).map_err(bare)
     }
 
-    async fn write_bytes(&mut self, bytes: &[&[u8]], end: Instant) -> io::Result<()> {
-        let mut left: usize = bytes.iter().map(|slice| slice.len()).sum();
-        for piece in bytes.iter().flat_map(|slice| slice.chunks(PIECE)) {
-            self.unwritten.extend_from_slice(piece);
-            left -= piece.len();
-            if left == 0 {
+    async fn write_bytes(&mut self, bytes: &mut Pieces<'_>, end: Instant) -> io::Result<()> {
+        while let Some(piece) = bytes.next()? {
+            self.unwritten.extend_from_slice(&piece);
+            if bytes.is_at_end() {
                 self.still_silent().await?;
             }
             self.flush(end.min(Instant::now() + limits::DATA_BLOCK)).await?;

@@ -10,8 +10,8 @@
 //! | [`dkim`], [`arc`], [`convert`], [`spool::srs`], [`text`] | what is changed about a letter on its way out |
 //! | [`outcome`], [`dsn`] | what becomes of each recipient, and what the sender hears |
 //!
-//! [`link`] speaks one session over a connection, [`reach`] finds the host for it. [`role`] is the process, [`engine`]
-//! takes what is due, [`trip`] is one connection's work, [`passing`] is about what aliases pass on, [`record`] has the
+//! [`link`] speaks one session over a connection, [`pieces`] are what it writes, [`reach`] finds the host for it. [`role`] is the process, [`engine`]
+//! takes what is due, [`trip`] is one connection's work, [`memory`] what it may hold, [`passing`] is about what aliases pass on, [`record`] has the
 //! keeper write it down, [`tell`] puts notices into mailboxes; [`outside`] is the world: [`dns`], [`https`].
 
 pub mod arc;
@@ -27,12 +27,15 @@ pub mod fate;
 pub mod https;
 pub mod key_maker;
 pub mod lanes;
+pub mod letter;
 pub mod limits;
 pub mod link;
+pub mod memory;
 pub mod mta_sts;
 pub mod outcome;
 pub mod outside;
 pub mod passing;
+pub mod pieces;
 pub mod reach;
 pub mod record;
 pub mod reply;

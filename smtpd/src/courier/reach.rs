@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustls::RootCertStore;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::dane::{self, Dane, Tlsa};
 use super::destination::{self, Answer, Host, Mx, Own, Reach};
@@ -72,9 +72,13 @@ pub async fn reach<W: World>(world: &W, house: &House, domain: &str, wish: Wish)
     destination::is_name(domain)?;
     let (mx, policy) = tokio::join!(world.mx(domain), world.policy(domain));
     let hosts = destination::hosts(domain, &mx, &house.own, wish.seed)?;
-    let attempt = Attempt { world, house, domain, wish, policy: policy.as_ref(), mx_secure: mx.is_secure() };
+    let until = Instant::now() + limits::REACH;
+    let attempt = Attempt { world, house, domain, wish, policy: policy.as_ref(), mx_secure: mx.is_secure(), until };
     let mut whys = Vec::new();
     for host in &hosts {
+        if Instant::now() >= until {
+            break;
+        }
         match attempt.host(host).await {
             Outcome::Ready(link) => return Ok(*link),
             Outcome::Not(missed) => whys.push(missed),
@@ -154,6 +158,8 @@ struct Attempt<'a, W> {
     wish: Wish,
     policy: Option<&'a Policy>,
     mx_secure: bool,
+    /// Hosts that let us wait must not use up a day: then it is another attempt's turn.
+    until: Instant,
 }
 
 impl<W: World> Attempt<'_, W> {
@@ -178,6 +184,9 @@ impl<W: World> Attempt<'_, W> {
             let hopeless = |before: &Missed| before.got == Got::NoRoute && address.is_ipv6();
             if missed.iter().any(hopeless) {
                 continue;
+            }
+            if !missed.is_empty() && Instant::now() >= self.until {
+                break;
             }
             match self.address(host, address, &proof).await {
                 Ok(link) => return Outcome::Ready(Box::new(link)),

@@ -1,8 +1,8 @@
 //! `postern role courier`: sends what leaves.
 //!
 //! Hostile input: far servers' replies and certificates, DNS answers, MTA-STS policies; its workers' reports.
-//! Holds: an `Outbox` (what waits to leave, and nothing else of the spool), a `Deposit` for notices to senders here, its
-//! zygote's edge, the outgoing identity, the DKIM keys.
+//! Holds: an `Outbox` (what waits to leave, and nothing else of the spool), `Notices` to senders here, its zygote's
+//! edge, the outgoing identity, the DKIM keys.
 //! Can never: read a letter that was delivered here, open a mailbox, accept a connection, write a file; send a letter in
 //! clear where the configuration does not allow it.
 //! Speaks: RFC 5321 as a client with RFC 1652, 1870, 2920, 3030, 3207, 3461, 6531, 8689; RFC 7672, 8461; RFC 6376, 8463,
@@ -32,7 +32,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::destination::Own;
 use super::dns::Dns;
-use super::engine::{Courier, Memory};
+use super::engine::Courier;
+use super::memory::Memory;
 use super::outside::Outside;
 use super::reach::House;
 use crate::peers::Keeper;
@@ -45,7 +46,7 @@ const NOTICE: usize = 1024 * 1024;
 /// SMTP between servers.
 const PORT: u16 = 25;
 
-/// The start packet; the DKIM keys follow it ([`Control::signing`]). Its descriptors, in order: the `Outbox` edge, the `Deposit` edge, the zygote's edge, and if there
+/// The start packet; the DKIM keys follow it ([`Control::signing`]). Its descriptors, in order: the `Outbox` edge, the `Notices` edge, the zygote's edge, and if there
 /// is one the file of the authorities that are believed.
 #[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 pub struct Start {
@@ -97,14 +98,14 @@ fn story() -> Result<(), Fault> {
     let (start, fds) = wire::control::start::<Start>(&confined.control).map_err(Fault::Start)?;
     let mut fds = fds.into_iter();
     let outbox = fds.next().ok_or(Fault::Missing("outbox"))?;
-    let deposit = fds.next().ok_or(Fault::Missing("deposit"))?;
+    let notices = fds.next().ok_or(Fault::Missing("notices"))?;
     let zygote = fds.next().ok_or(Fault::Missing("zygote"))?;
     let roots = Arc::new(fds.next().map_or_else(RootCertStore::empty, authorities));
     role::runtime()?.block_on(async {
         let controls = Controls::new(confined.control)?;
         let courier = courier(&start, roots, zygote)?;
         drop(start);
-        follow(&courier, &controls, (outbox, deposit)).await
+        follow(&courier, &controls, (outbox, notices)).await
     })
 }
 
@@ -140,10 +141,10 @@ fn authorities(file: OwnedFd) -> RootCertStore {
 async fn follow(
     courier: &Arc<Courier<Outside>>,
     controls: &Controls,
-    (outbox, deposit): (OwnedFd, OwnedFd),
+    (outbox, notices): (OwnedFd, OwnedFd),
 ) -> Result<(), Fault> {
     let drain = watch::Sender::new(false);
-    let mut ends = (Some(outbox), Some(deposit));
+    let mut ends = (Some(outbox), Some(notices));
     let mut serving = tokio::task::JoinSet::new();
     let mut given_up: Option<Instant> = None;
     // Nothing leaves before the keys have come: they follow the start packet.
@@ -151,12 +152,12 @@ async fn follow(
     loop {
         if is_signing
             && let (Some(_), Some(_)) = &ends
-            && let (Some(outbox), Some(deposit)) = std::mem::take(&mut ends)
+            && let (Some(outbox), Some(notices)) = std::mem::take(&mut ends)
         {
             // The keeper before is gone, and with it what was on the way.
             serving.shutdown().await;
             let (heard, news) = mpsc::channel(4);
-            let (outbox, keeper) = (Outbox::new(outbox.into(), heard)?, Keeper::stranger(deposit)?);
+            let (outbox, keeper) = (Outbox::new(outbox.into(), heard)?, Keeper::courier(notices)?);
             let (courier, drained) = (courier.clone(), drain.subscribe());
             given_up = None;
             serving.spawn(async move {
@@ -183,7 +184,7 @@ async fn follow(
         let Some((control, mut with)) = news else { return Ok(()) };
         match (control, with.pop()) {
             (Control::Edge(EdgeName::Outbox), Some(fd)) => ends.0 = Some(fd),
-            (Control::Edge(EdgeName::CourierDeposit), Some(fd)) => ends.1 = Some(fd),
+            (Control::Edge(EdgeName::Notices), Some(fd)) => ends.1 = Some(fd),
             (Control::Edge(EdgeName::Zygote), Some(fd)) => {
                 if let Err(error) = courier.filter.replace(fd.into()) {
                     warn!(%error, "the new zygote's socket is of no use");

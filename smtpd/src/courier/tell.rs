@@ -1,4 +1,5 @@
-//! Notices to senders: made, looked at by a stranger like any letter, and put into their own mailbox.
+//! Notices to senders: made, looked at by a stranger like any letter, and put into their own mailbox, which the keeper
+//! knows.
 
 use filter_sandbox::report::Facts as Envelope;
 use spool::edges::outbox::{Leased, Outgoing, State};
@@ -68,8 +69,7 @@ pub async fn deposit<W: World + Send + 'static>(
     text: &[u8],
 ) -> Told {
     let Some(notice) = notice(trip, outgoing, due, text) else { return Told::Nobody };
-    let Some(to) = passing::listener(outgoing, &trip.courier.domain) else { return Told::Nobody };
-    let targets = match trip.keeper.recipient(due.transaction, &to, Size::Said(notice.len() as u64)).await {
+    let targets = match trip.keeper.listener(due.transaction, letter, Size::Said(notice.len() as u64)).await {
         Ok(Recipient::Known(targets)) => targets,
         Ok(Recipient::Unknown | Recipient::NotLocal | Recipient::Remote { .. } | Recipient::Forwarded { .. }) => {
             return Told::Nobody;

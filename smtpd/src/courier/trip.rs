@@ -1,15 +1,12 @@
 //! One lease, and what else goes the same way: opens the letter, connects, sends, reports, takes the next.
 
-use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use spool::edges::Down;
 use spool::edges::outbox::{Leased, Outbox, Outgoing, State};
-use spool::keys::{Identities, Identity};
-use spool::letter::{Expect, LetterError, Opened};
-use tokio::sync::{OwnedSemaphorePermit, watch};
-use tracing::{error, info, warn};
+use tokio::sync::watch;
+use tracing::{info, warn};
 
 use super::arc;
 use super::convert;
@@ -17,13 +14,15 @@ use super::engine::Courier;
 use super::envelope;
 use super::fate::{Fate, Status, Why};
 use super::lanes::{Go, Went};
+use super::letter::{self, Sealed};
 use super::limits;
 use super::link::Link;
+use super::memory::{self, Room};
 use super::outcome::{self, Attempt};
 use super::passing;
+use super::pieces::{Pieces, Text};
 use super::reach::{self, Wish, World};
 use super::record::{self, Ends};
-use super::schedule;
 use super::session::Extensions;
 use super::tell;
 use crate::peers::Keeper;
@@ -65,12 +64,22 @@ impl<W: World + Send + 'static> Drop for Place<'_, W> {
     }
 }
 
-/// A letter that is leased, and open.
+/// A letter that is leased, and its file.
 struct Open {
     leased: Leased,
-    /// What became of all who are leased, where it cannot be read.
-    bytes: Result<Vec<u8>, Fate>,
-    _room: Option<OwnedSemaphorePermit>,
+    file: Sealed,
+}
+
+/// What of a letter is made for one far server.
+struct Prepared {
+    /// In front of it.
+    signatures: String,
+    /// MAIL FROM.
+    sender: Option<String>,
+    eight_bit: bool,
+    /// Its bytes, where they are in memory; else they come from its file.
+    text: Option<Vec<u8>>,
+    _room: Room,
 }
 
 /// A connection, and what it is good for.
@@ -87,8 +96,8 @@ impl<W: World + Send + 'static> Trip<W> {
     /// [`Down`].
     pub async fn run(self, leased: Leased, file: OwnedFd) -> Result<(), Down> {
         if leased.destination.is_empty() {
-            let open = self.open(leased, file).await;
-            return tell::told(&self, &open.leased, open.bytes.as_deref().unwrap_or_default()).await;
+            let text = self.open(leased.clone(), file).file.beginning();
+            return tell::told(&self, &leased, &text).await;
         }
         let destination = leased.destination.clone();
         let begun = self.courier.lanes().begin(&destination, wire::date::now());
@@ -126,9 +135,9 @@ impl<W: World + Send + 'static> Trip<W> {
                 self.outbox.report(leased.lease, Vec::new()).await?;
                 break;
             }
-            let open = self.open(leased, file).await;
-            let (fates, notifies, nowhere) = self.attempt(&open, &mut ready, &mut went).await;
-            self.conclude(&open, fates, notifies).await?;
+            let mut open = self.open(leased, file);
+            let (fates, notifies, nowhere) = self.attempt(&mut open, &mut ready, &mut went).await;
+            self.conclude(&mut open, fates, notifies).await?;
             drop(open);
             if let Some(fate) = nowhere {
                 self.the_same_for_all(&destination, &fate).await?;
@@ -154,40 +163,26 @@ impl<W: World + Send + 'static> Trip<W> {
             }
             let next = self.outbox.lease(Some(destination.to_owned()), per_destination).await?;
             let Some((leased, file)) = next else { break };
-            // Its text is of use in a notice only.
-            let open = match schedule::is_delayed(leased.outgoing.queued, wire::date::now()) {
-                true => self.open(leased, file).await,
-                false => Open { leased, bytes: Ok(Vec::new()), _room: None },
-            };
-            self.conclude(&open, all(&open.leased, fate), false).await?;
+            let fates = all(&leased, fate);
+            self.conclude(&mut self.open(leased, file), fates, false).await?;
         }
         Ok(())
     }
 
-    async fn open(&self, leased: Leased, file: OwnedFd) -> Open {
-        let room = self.courier.memory.take(leased.outgoing.size).await;
-        let (identity, facts) = (self.courier.identity.clone(), leased.clone());
-        let bytes = tokio::task::spawn_blocking(move || read(&facts, file, &identity)).await;
-        let bytes = bytes.unwrap_or_else(|_| Err(LetterError::Io(std::io::Error::other("its reader failed"))));
-        let bytes = bytes.map_err(|error| {
-            error!(letter = %leased.letter, %error, "a letter that is to leave cannot be opened; run `postern spool check`");
-            unreadable(&error)
-        });
-        Open { leased, bytes, _room: room }
+    fn open(&self, leased: Leased, file: OwnedFd) -> Open {
+        let file = Sealed::new(&leased, file, self.courier.identity.clone());
+        Open { leased, file }
     }
 
     /// The fates of the leased recipients; whether the far server makes notices of success; the fate that is everybody's
     /// there now, when no host could be reached.
     async fn attempt(
         &self,
-        open: &Open,
+        open: &mut Open,
         ready: &mut Option<Ready<W::Stream>>,
         went: &mut Went,
     ) -> (Vec<(u16, Fate)>, bool, Option<Fate>) {
-        let (leased, bytes) = match &open.bytes {
-            Ok(bytes) => (&open.leased, bytes),
-            Err(fate) => return (all(&open.leased, fate), false, None),
-        };
+        let leased = open.leased.clone();
         let require_tls = leased.outgoing.require_tls;
         if let Some(other) = ready.take_if(|ready| require_tls && !ready.require_tls) {
             other.link.close().await;
@@ -201,7 +196,7 @@ impl<W: World + Send + 'static> Trip<W> {
                 _ = drain.wait_for(|drain| *drain) => return (Vec::new(), false, None),
             };
             if let Err(fate) = connected {
-                let fates = all(leased, &fate);
+                let fates = all(&leased, &fate);
                 let later = matches!(fate, Fate::Deferred(_));
                 if later {
                     *went = Went::Badly;
@@ -213,7 +208,7 @@ impl<W: World + Send + 'static> Trip<W> {
                 return (Vec::new(), false, None);
             };
             let notifies = current.link.extensions().notifications;
-            let fates = self.send(current, leased, bytes).await;
+            let fates = self.send(current, open).await;
             // A far server ends a connection that was idle or much used when it likes: no failure of this letter's.
             if reused && current.link.is_lost_unbegun() {
                 *ready = None;
@@ -221,6 +216,7 @@ impl<W: World + Send + 'static> Trip<W> {
             }
             let lost = fates.iter().any(|(_, fate)| matches!(fate, Fate::Deferred(why) if why.status.subject == 4));
             *went = if lost { Went::Badly } else { Went::Well };
+            self.courier.lanes().answered(&leased.destination, is_slowed(&fates), wire::date::now());
             return (fates, notifies, None);
         }
     }
@@ -242,28 +238,49 @@ impl<W: World + Send + 'static> Trip<W> {
         Ok(())
     }
 
-    async fn send(&self, ready: &mut Ready<W::Stream>, leased: &Leased, bytes: &[u8]) -> Vec<(u16, Fate)> {
+    async fn send(&self, ready: &mut Ready<W::Stream>, open: &mut Open) -> Vec<(u16, Fate)> {
         ready.sent += 1;
-        let outgoing = &leased.outgoing;
-        let converted = match seven_bit(outgoing, ready.link.extensions(), bytes) {
-            Ok(converted) => converted,
-            Err(why) => return all(leased, &Fate::Failed(why)),
+        let prepared = match self.prepare(open, ready.link.extensions()).await {
+            Ok(prepared) => prepared,
+            Err(fate) => return all(&open.leased, &fate),
         };
-        let text = converted.as_deref().unwrap_or(bytes);
-        let signatures = if outgoing.passed_on { self.seal(text) } else { self.signatures(outgoing, text).await };
-        let size = (signatures.len() + text.len()) as u64;
-        let eight_bit = converted.is_none() && outgoing.eight_bit;
-        let sender = self.sender(outgoing, text);
-        let made = match envelope::addressed(leased, sender.as_deref(), (size, eight_bit), ready.link.extensions()) {
+        let text = match (&prepared.text, open.file.opened()) {
+            (Some(text), _) => Text::Here(text),
+            (None, Ok(opened)) => Text::Sealed(opened),
+            (None, Err(error)) => return all(&open.leased, &letter::fate(open.leased.letter, &error)),
+        };
+        let bytes = Pieces::new(prepared.signatures.as_bytes(), text);
+        let size = (bytes.size(), prepared.eight_bit);
+        let far = ready.link.extensions();
+        let made = match envelope::addressed(&open.leased, prepared.sender.as_deref(), size, far) {
             Ok(made) => made,
-            Err(why) => return all(leased, &Fate::Failed(why)),
+            Err(why) => return all(&open.leased, &Fate::Failed(why)),
         };
         let mut all = made.refused;
         if !made.numbers.is_empty() {
-            let fates = ready.link.send(made.letter, &[signatures.as_bytes(), text]).await;
+            let fates = ready.link.send(made.letter, bytes).await;
             all.extend(made.numbers.into_iter().zip(fates));
         }
         all
+    }
+
+    /// Reads all of it, converts it if it must be, and signs it. No far server waits meanwhile for longer than that takes.
+    async fn prepare(&self, open: &mut Open, far: &Extensions) -> Result<Prepared, Fate> {
+        let (outgoing, name) = (&open.leased.outgoing, open.leased.letter);
+        let convert = must_convert(outgoing, far);
+        let memory = &self.courier.memory;
+        let room = if convert { memory.to_convert(outgoing.size).await } else { memory.to_sign(outgoing.size).await };
+        // Opening, hashing and RSA take milliseconds, on a small board and of a large letter many.
+        tokio::task::block_in_place(|| {
+            let whole = open.file.whole().map_err(|error| letter::fate(name, &error))?;
+            let text = if convert { seven_bit(&whole).map_err(Fate::Failed)? } else { whole };
+            let signatures = if outgoing.passed_on { self.seal(&text) } else { self.signatures(outgoing, &text) };
+            let sender = self.sender(outgoing, &text);
+            let eight_bit = outgoing.eight_bit && !convert;
+            let stays = convert || memory::is_small(outgoing.size);
+            let (text, room) = if stays { (Some(text), room) } else { (None, None) };
+            Ok(Prepared { signatures, sender, eight_bit, text, _room: room })
+        })
     }
 
     fn sender(&self, outgoing: &Outgoing, text: &[u8]) -> Option<String> {
@@ -272,15 +289,13 @@ impl<W: World + Send + 'static> Trip<W> {
     }
 
     /// DKIM. Without a key, or of what no signature fits, a letter leaves as it is.
-    async fn signatures(&self, outgoing: &Outgoing, text: &[u8]) -> String {
+    fn signatures(&self, outgoing: &Outgoing, text: &[u8]) -> String {
         let Some(domain) = passing::signing_domain(outgoing, text) else { return String::new() };
         let Some(signers) = self.courier.signers(&domain) else {
             warn!(domain, "a letter leaves unsigned: `domains` in the configuration does not name its domain");
             return String::new();
         };
-        // Hashing a large letter and RSA take milliseconds, on a small board tens of them.
-        let signed = tokio::task::block_in_place(|| signers.sign(text));
-        signed.unwrap_or_else(|error| {
+        signers.sign(text).unwrap_or_else(|error| {
             warn!(domain, error, "a letter could not be signed");
             String::new()
         })
@@ -291,15 +306,14 @@ impl<W: World + Send + 'static> Trip<W> {
         let domain = &self.courier.domain;
         let Some(signers) = self.courier.signers(domain) else { return String::new() };
         let host = &self.courier.house.hello;
-        let sealed = tokio::task::block_in_place(|| arc::seal(text, host, &signers, wire::date::now()));
-        sealed.unwrap_or_else(|error| {
+        arc::seal(text, host, &signers, wire::date::now()).unwrap_or_else(|error| {
             warn!(domain, error, "a letter that is passed on could not be sealed");
             String::new()
         })
     }
 
     /// Writes down what became of it; then its sender hears that it waits.
-    async fn conclude(&self, open: &Open, fates: Vec<(u16, Fate)>, far_notifies: bool) -> Result<(), Down> {
+    async fn conclude(&self, open: &mut Open, fates: Vec<(u16, Fate)>, far_notifies: bool) -> Result<(), Down> {
         let (leased, now) = (&open.leased, wire::date::now());
         log(leased, &fates);
         let states = outcome::states(&leased.outgoing, &fates, Attempt { now, jitter: random(), far_notifies });
@@ -313,9 +327,9 @@ impl<W: World + Send + 'static> Trip<W> {
         }
         // A notice takes its time, and a delivery without a record is made again.
         record::record(&self.outbox, (leased.lease, Ends::Not), states, || self.courier.hold()).await?;
-        let (text, mut told) = (open.bytes.as_deref().unwrap_or_default(), Vec::new());
+        let (text, mut told) = (open.file.beginning(), Vec::new());
         for due in late {
-            if tell::deposit(self, leased.letter, &after, &due, text).await == tell::Told::Yes {
+            if tell::deposit(self, leased.letter, &after, &due, &text).await == tell::Told::Yes {
                 told.extend(due.then);
             }
         }
@@ -354,37 +368,21 @@ fn all(leased: &Leased, fate: &Fate) -> Vec<(u16, Fate)> {
     leased.recipients.iter().map(|number| (*number, fate.clone())).collect()
 }
 
-/// In a thread: the message.
-fn read(leased: &Leased, file: OwnedFd, identity: &[u8; 32]) -> Result<Vec<u8>, LetterError> {
-    let mailbox = leased.outgoing.mailbox;
-    let identity = Identity::from_bytes(identity).map_err(|_| LetterError::NoIdentity(leased.outgoing.generation))?;
-    let expect = Expect { mailbox, letter: leased.letter, size: Some(leased.outgoing.size) };
-    let mut opened = Opened::open(File::from(file), &expect, &Identities::first(mailbox, identity))?;
-    let size = opened.size();
-    opened.read_range(0, size)
+/// Whether it takes seven bits only. Of a header beyond ASCII no other form is the same letter.
+const fn must_convert(outgoing: &Outgoing, far: &Extensions) -> bool {
+    outgoing.eight_bit && !far.eight_bit && !outgoing.international
 }
 
-/// Only what is damaged stays so: a disk, memory or a key that is missing may come back.
-fn unreadable(error: &LetterError) -> Fate {
-    match error {
-        LetterError::Damaged(_) | LetterError::Misplaced | LetterError::OutOfRange => {
-            Fate::Failed(Why::ours(Status::new(5, 3, 0), "the mail server's own copy of the letter is damaged"))
-        }
-        LetterError::Io(_) | LetterError::NoIdentity(_) => Fate::Deferred(Why::ours(
-            Status::new(4, 3, 0),
-            "the mail server cannot open its own copy of the letter now",
-        )),
-    }
-}
-
-/// For a server that takes seven bits only; `None`: it goes as it is.
-fn seven_bit(outgoing: &Outgoing, far: &Extensions, bytes: &[u8]) -> Result<Option<Vec<u8>>, Why> {
-    if !outgoing.eight_bit || far.eight_bit || outgoing.international {
-        return Ok(None);
-    }
-    convert::to_seven_bit(bytes).map(Some).map_err(|_| {
+fn seven_bit(bytes: &[u8]) -> Result<Vec<u8>, Why> {
+    convert::to_seven_bit(bytes).map_err(|_| {
         Why::ours(Status::new(5, 6, 3), "the far server takes 7-bit mail only, and this letter cannot be made so")
     })
+}
+
+/// Whether a far server has said "not now".
+fn is_slowed(fates: &[(u16, Fate)]) -> bool {
+    let slowed = |why: &Why| why.said.is_some() && !why.is_too_many_recipients();
+    fates.iter().any(|(_, fate)| matches!(fate, Fate::Deferred(why) if slowed(why)))
 }
 
 /// One line a recipient: its number, its fate, in whose words; never an address.
@@ -409,19 +407,4 @@ fn random() -> u64 {
     let mut bytes = [0; 8];
     let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes);
     u64::from_le_bytes(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_is_damaged_is_given_up() {
-        for error in [LetterError::Damaged("cut short"), LetterError::Misplaced, LetterError::OutOfRange] {
-            assert!(matches!(unreadable(&error), Fate::Failed(why) if why.status == Status::new(5, 3, 0)), "{error}");
-        }
-        for error in [LetterError::Io(std::io::ErrorKind::OutOfMemory.into()), LetterError::NoIdentity(1)] {
-            assert!(matches!(unreadable(&error), Fate::Deferred(why) if why.status == Status::new(4, 3, 0)), "{error}");
-        }
-    }
 }

@@ -176,6 +176,7 @@ impl House {
             index_key: [7; 32],
             domains: vec!["home.test".into()],
             default_quota: 1 << 30,
+            allowance: spool::allowance::Limits::default(),
             new_journal: false,
             told: String::new(),
             outgoing: None,

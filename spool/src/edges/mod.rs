@@ -6,6 +6,7 @@ pub mod deposit;
 pub mod facts;
 pub mod login;
 pub mod mailbox;
+pub mod notices;
 pub mod outbox;
 pub mod pipe;
 pub mod queue;
@@ -224,7 +225,7 @@ pub enum Delivered {
     Failed,
     /// The mailbox has sent as much as it may in a day: 452 4.7.1.
     Spent {
-        /// Its owner has not heard of it yet.
+        /// Its owner has not heard of it yet: to be told, and the keeper to be told so.
         tell: bool,
     },
 }

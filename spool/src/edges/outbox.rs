@@ -5,6 +5,7 @@
 //! down: when the courier dies, what it had leased is due again. What it reports is durable before it is answered, so a
 //! delivery is repeated only when somebody died between the far server's 250 and the record of it.
 
+use std::collections::BTreeSet;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use filter_sandbox::edge::{Caller, Down, Edge};
@@ -181,6 +182,13 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
+    /// Its recipients in lower case, each once.
+    #[must_use]
+    pub fn each_recipient(&self) -> Vec<String> {
+        let all: BTreeSet<String> = self.recipients.iter().map(|one| one.address.to_lowercase()).collect();
+        all.into_iter().collect()
+    }
+
     /// Whether everything about it is within its bounds.
     #[must_use]
     pub fn is_bounded(&self) -> bool {

@@ -57,6 +57,8 @@ pub enum Request {
     Abandon { transaction: TransactionId },
     /// As `Deliver`, and in the same transaction a letter that is to leave; its pipe is the last.
     Post { transaction: TransactionId, begun: Moment, letters: Vec<NewLetter>, posted: Box<Posted> },
+    /// The owner has the warning that [`Delivered::Spent`] asks for.
+    Told,
 }
 
 /// From the keeper to `submission`.
@@ -70,6 +72,8 @@ pub enum Reply {
     Delivered(Delivered),
     /// To `Abandon`.
     Abandoned,
+    /// To `Told`.
+    Noted,
 }
 
 /// There are none; the socket's end is the news (device revoked, mailbox suspended, keeper gone).
@@ -165,6 +169,14 @@ impl Queue {
     /// [`Down`].
     pub async fn abandon(&self, transaction: TransactionId) -> Result<(), Down> {
         self.0.call(Request::Abandon { transaction }, &[]).await.map(drop)
+    }
+
+    /// The owner has been warned that its day's allowance is spent.
+    ///
+    /// # Errors
+    /// [`Down`].
+    pub async fn told(&self) -> Result<(), Down> {
+        self.0.call(Request::Told, &[]).await.map(drop)
     }
 
     /// Returns once the socket is closed: the session ends with 421.

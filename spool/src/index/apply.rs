@@ -3,6 +3,7 @@
 //! What does not fit (a folder that is not there, because an entry before was damaged) is left out or
 //! put where it cannot be lost: a letter for a missing folder goes to the inbox.
 
+use crate::allowance::Sent;
 use crate::edges::mailbox::{Change, Event, UidSet};
 use crate::journal::record::{Device, Placed, Profile, Record};
 use crate::names::{FolderId, LetterId, MailboxId, SlotId};
@@ -71,6 +72,7 @@ impl Index {
                 let met = self.met.entry(mailbox).or_default();
                 recipients.into_iter().for_each(|recipient| met.meet(recipient));
             }
+            Record::Sent { mailbox, hours } => drop(self.sent.insert(mailbox, Sent::of(hours))),
             Record::Policy { domain, until, policy } => self.policies.keep(domain, until, policy),
             Record::PolicyKept { domain, until, policy } if sequence > self.as_of => {
                 self.policies.keep(domain, until, policy);
@@ -82,7 +84,7 @@ impl Index {
             | Record::Hurried { .. }
             | Record::Dropped { .. } => {
                 if sequence > self.as_of {
-                    self.meet(&record);
+                    self.count(&record);
                     self.waiting.apply(record).into_iter().for_each(|gone| news.left(gone));
                     news.outgoing();
                 }
@@ -142,16 +144,20 @@ impl Index {
             self.aliases.values_mut().for_each(|targets| targets.retain(|target| *target != id));
             self.aliases.retain(|_, targets| !targets.is_empty());
             self.met.remove(&id);
+            self.sent.remove(&id);
         }
     }
 
-    /// What is passed on was not written here: nobody has met its recipients.
-    fn meet(&mut self, record: &Record) {
+    /// What is passed on was not written here: it takes from nobody's allowance, and nobody has met its recipients.
+    fn count(&mut self, record: &Record) {
         if let Record::Queued { outgoing, .. } = record
             && !outgoing.passed_on
         {
+            let recipients = outgoing.each_recipient();
+            let message = self.amount(outgoing.mailbox, &recipients);
+            self.sent.entry(outgoing.mailbox).or_default().count(message, outgoing.queued);
             let met = self.met.entry(outgoing.mailbox).or_default();
-            outgoing.recipients.iter().for_each(|one| met.meet(one.address.to_lowercase()));
+            recipients.into_iter().for_each(|recipient| met.meet(recipient));
         }
     }
 

@@ -17,6 +17,7 @@ pub mod uids;
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::allowance::{Amount, Sent};
 use crate::edges::mailbox::Event;
 use crate::names::{FolderId, LetterId, MailboxId};
 
@@ -38,6 +39,7 @@ pub struct Index {
     transactions: Transactions,
     waiting: Waiting,
     met: BTreeMap<MailboxId, Met>,
+    sent: BTreeMap<MailboxId, Sent>,
     policies: Policies,
     /// Mailboxes ever made.
     made: u64,
@@ -124,11 +126,19 @@ impl Index {
         self.aliases.iter().map(|(alias, targets)| (alias.as_str(), targets.as_slice()))
     }
 
-    /// How many of these (lower-case) that mailbox writes to for the first time.
+    /// What a message to these (lower-case, each once) is of that mailbox's day.
     #[must_use]
-    pub fn strangers(&self, mailbox: MailboxId, recipients: &[String]) -> usize {
+    pub fn amount(&self, mailbox: MailboxId, recipients: &[String]) -> Amount {
         let met = self.met.get(&mailbox);
-        recipients.iter().filter(|recipient| !met.is_some_and(|met| met.knows(recipient))).count()
+        let strangers = recipients.iter().filter(|recipient| !met.is_some_and(|met| met.knows(recipient))).count();
+        let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
+        Amount { messages: 1, recipients: number(recipients.len()), strangers: number(strangers) }
+    }
+
+    /// What a mailbox has sent of late.
+    #[must_use]
+    pub fn sent(&self, mailbox: MailboxId) -> Option<&Sent> {
+        self.sent.get(&mailbox)
     }
 
     /// MTA-STS policies.

@@ -52,7 +52,7 @@ impl Index {
         })
     }
 
-    /// What else belongs to the house: to whom mailboxes have written, and policies.
+    /// What else belongs to the house: to whom and how much mailboxes have written, and policies.
     pub fn house_records(&self) -> impl Iterator<Item = Record> {
         let met = self.met.iter().flat_map(|(mailbox, met)| {
             let all: Vec<String> = met.all().map(ToOwned::to_owned).collect();
@@ -64,7 +64,8 @@ impl Index {
             until,
             policy: policy.to_vec(),
         });
-        met.chain(policies)
+        let sent = self.sent.iter().map(|(mailbox, sent)| Record::Sent { mailbox: *mailbox, hours: sent.hours() });
+        met.chain(sent).chain(policies)
     }
 
     /// The letters that wait to leave, as they are now.

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::allowance::Hour;
 use crate::edges::mailbox::{Change, SpecialUse, UidSet};
 use crate::edges::outbox::{Outgoing, State};
 use crate::names::{FolderId, LetterId, MailboxId, SlotId, TransactionId};
@@ -234,6 +235,8 @@ pub enum Record {
     PolicyKept { domain: String, until: i64, policy: Vec<u8> },
     /// Checkpoint: the same, as [`Record::Outgoing`].
     Policy { domain: String, until: i64, policy: Vec<u8> },
+    /// Checkpoint: how much a mailbox has sent of late; as [`Record::Outgoing`].
+    Sent { mailbox: MailboxId, hours: Vec<Hour> },
 }
 
 /// Facts that hold together or not at all: what one sealed entry of a segment holds.
@@ -269,6 +272,7 @@ mod tests {
             (34, Record::Forwards { all: Vec::new() }),
             (35, Record::Met { mailbox, recipients: Vec::new() }),
             (37, Record::Policy { domain: String::new(), until: 0, policy: Vec::new() }),
+            (38, Record::Sent { mailbox, hours: Vec::new() }),
         ] {
             let bytes = postcard::to_stdvec(&record).unwrap();
             assert_eq!(bytes[0], number, "{record:?}");

@@ -74,16 +74,30 @@ impl Delivering {
             let core = self.house.committer.lock();
             self.find(&core.index, transaction, address, size)
         };
-        let (Recipient::Known(targets) | Recipient::Forwarded { targets, .. }) = &found else { return Ok(found) };
+        Ok(self.with_room(transaction, (found, ample), size))
+    }
+
+    /// Who hears of a letter that waits to leave.
+    pub fn listener(&mut self, transaction: TransactionId, letter: LetterId, size: Size) -> Recipient {
+        let found = {
+            let core = self.house.committer.lock();
+            let listeners = posting::listeners(&self.house, &core.index, letter);
+            self.choose(&core.index, transaction, &listeners, size)
+        };
+        self.with_room(transaction, found, size)
+    }
+
+    fn with_room(&mut self, transaction: TransactionId, (found, ample): (Recipient, bool), size: Size) -> Recipient {
+        let (Recipient::Known(targets) | Recipient::Forwarded { targets, .. }) = &found else { return found };
         if targets.is_empty() {
-            return Ok(found);
+            return found;
         }
         let mailboxes: Vec<_> = targets.iter().map(|target| target.mailbox).collect();
-        Ok(match self.open.reserve(transaction, &mailboxes, size.reserved(), ample) {
+        match self.open.reserve(transaction, &mailboxes, size.reserved(), ample) {
             reserve::Asked::Reserved => found,
             reserve::Asked::Separately => Recipient::Separately,
             reserve::Asked::TooMuch => Recipient::NotNow,
-        })
+        }
     }
 
     /// What is said of a recipient, unless a letter would leave for more than one may have, with all that aliases lead to.
@@ -260,13 +274,11 @@ fn run(house: &House, work: Work) -> (Delivered, u64) {
     };
     left_out.iter().copied().for_each(told_full);
     let at = now();
-    let counted = leaving.as_ref().and_then(|(leaving, _)| leaving.counted());
-    let sent = counted.map(|(mailbox, recipients)| (mailbox, posting::message(house, mailbox, &recipients)));
-    if let Some((mailbox, message)) = sent
-        && let Err(spent) = posting::allowed(house, mailbox, message, at)
-    {
-        return (spent, 0);
-    }
+    // Until it is in the journal, which counts it then, or is not after all.
+    let _counted = match leaving.as_ref().map(|(leaving, _)| posting::allowed(house, leaving, at)).transpose() {
+        Ok(counted) => counted.flatten(),
+        Err(spent) => return (spent, 0),
+    };
     let mut arrivals = Vec::with_capacity(letters.len());
     let mut placed = Vec::with_capacity(letters.len());
     for (letter, pipe) in letters {
@@ -295,9 +307,7 @@ fn run(house: &House, work: Work) -> (Delivered, u64) {
     };
     let file = queued.as_ref().map(|(letter, _)| store::outgoing_path(&house.root, *letter));
     let (outcome, after) = commit(house, (transaction, until), at, &placed, queued);
-    if outcome == Delivered::Durable {
-        sent.into_iter().for_each(|(mailbox, message)| posting::count(house, mailbox, message, at));
-    } else {
+    if outcome != Delivered::Durable {
         intake::discard(house, &arrivals);
         file.into_iter().for_each(|file| drop(house.disk.remove(&file)));
     }

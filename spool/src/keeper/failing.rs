@@ -1,7 +1,7 @@
 //! What each edge answers when the disk has failed between a request and its answer: whether the request
 //! was done is not known, so whoever asked must ask again, later. Never a silence, never "done".
 
-use crate::edges::{Delivered, Recipient, admin, deposit, login, mailbox, outbox, queue};
+use crate::edges::{Delivered, Recipient, admin, deposit, login, mailbox, notices, outbox, queue};
 
 /// A reply that has a counterpart for a disk that failed.
 pub trait Failing {
@@ -26,13 +26,23 @@ impl Failing for deposit::Reply {
     }
 }
 
+impl Failing for notices::Reply {
+    fn failed(self) -> Self {
+        match self {
+            Self::Listener(recipient) => Self::Listener(recipient.failed()),
+            Self::Delivered(_) => Self::Delivered(Delivered::Failed),
+            Self::Abandoned => self,
+        }
+    }
+}
+
 impl Failing for queue::Reply {
     fn failed(self) -> Self {
         match self {
             Self::Recipient(recipient) => Self::Recipient(recipient.failed()),
             Self::Delivered(_) => Self::Delivered(Delivered::Failed),
             // Nothing was asked to be done.
-            Self::Addresses(_) | Self::Abandoned => self,
+            Self::Addresses(_) | Self::Abandoned | Self::Noted => self,
         }
     }
 }

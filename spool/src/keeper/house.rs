@@ -57,7 +57,7 @@ pub struct House {
     pub outgoing: Option<super::start::Outgoing>,
     /// How often the admin has said "now" to what waits to leave.
     pub hurried: AtomicU64,
-    /// What each mailbox has sent of late.
+    /// What each mailbox is sending, and whose owners know that it is too much.
     pub allowance: Mutex<crate::allowance::Allowance>,
     /// For the fields of names nobody has.
     pub fake_secret: zeroize::Zeroizing<[u8; 32]>,
@@ -111,7 +111,7 @@ impl House {
             default_quota: start.default_quota,
             outgoing: start.outgoing.clone(),
             hurried: AtomicU64::new(0),
-            allowance: Mutex::new(crate::allowance::Allowance::new(crate::allowance::Limits::default())),
+            allowance: Mutex::new(crate::allowance::Allowance::new(start.allowance)),
             fake_secret,
             reserved: Arc::default(),
             hands: Hands {

@@ -2,7 +2,7 @@
 //!
 //! - **Hostile input:** none from the net. What `mx`, submission, login and owner processes ask; each may
 //!   have been taken over, so each edge has a table of what may be asked ([`deposit`], [`queue`],
-//!   [`login`], [`mailbox`], [`admin`]), and who asks anything else is dropped.
+//!   [`outbox`], [`notices`], [`login`], [`mailbox`], [`admin`]), and who asks anything else is dropped.
 //! - **Holds:** `spool/` as its only file tree; the index key; public keys and login verifiers of the mailboxes.
 //! - **Can never:** open a letter, a slot or a summary; reach any network; write over a letter.
 //! - **Speaks:** the edges of [`crate::edges`], nothing else.
@@ -18,6 +18,7 @@ pub mod line;
 pub mod login;
 pub mod mailbox;
 mod memory_file;
+pub mod notices;
 pub mod outbox;
 pub mod posting;
 pub mod queue;
@@ -202,6 +203,7 @@ impl Keeper {
                 EdgeKind::ImapLogin => {
                     line::serve(edge, durable, "login", login::Login::new(house, Purpose::Imap)).await;
                 }
+                EdgeKind::Notices => line::serve(edge, durable, "notices", notices::Notices::new(house)).await,
                 EdgeKind::Outbox => line::serve(edge, durable, "outbox", outbox::Outbox::new(house)).await,
                 EdgeKind::Admin | EdgeKind::AdminListener => {
                     line::serve(edge, durable, "admin", admin::Admin::new(house)).await;
@@ -240,7 +242,8 @@ async fn next(controls: Option<&Controls>) -> Option<(Control, Vec<OwnedFd>)> {
 
 const fn kind_of(name: EdgeName) -> Option<EdgeKind> {
     match name {
-        EdgeName::Deposit | EdgeName::CourierDeposit | EdgeName::Keeper => Some(EdgeKind::Deposit),
+        EdgeName::Deposit | EdgeName::Keeper => Some(EdgeKind::Deposit),
+        EdgeName::Notices => Some(EdgeKind::Notices),
         EdgeName::Outbox => Some(EdgeKind::Outbox),
         EdgeName::SubmissionLogin => Some(EdgeKind::SubmissionLogin),
         EdgeName::ImapLogin => Some(EdgeKind::ImapLogin),

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
-use std::sync::PoisonError;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::allowance::Message;
+use crate::allowance::{Allowance, Amount};
 use crate::edges::outbox::{self, Outgoing, OutgoingRecipient, State};
 use crate::edges::queue::{Posted, PostedTo};
 use crate::edges::{Delivered, Into, NewLetter, Recipient, Target, limits};
@@ -27,13 +27,6 @@ pub struct Leaving {
 }
 
 impl Leaving {
-    /// Whose day's allowance it takes from, and the recipients in lower case; what is passed on takes from nobody's.
-    #[must_use]
-    pub fn counted(&self) -> Option<(MailboxId, Vec<String>)> {
-        let all: BTreeSet<String> = self.posted.recipients.iter().map(|one| one.address.to_lowercase()).collect();
-        (!self.passed_on).then(|| (self.mailbox, all.into_iter().collect()))
-    }
-
     fn outgoing(self, queued: i64, digest: [u8; 32]) -> Outgoing {
         let posted = self.posted;
         let recipients = posted.recipients.into_iter().map(|one| OutgoingRecipient {
@@ -178,28 +171,64 @@ pub fn forwarded(outgoing: &start::Outgoing, targets: Vec<Target>) -> Recipient 
     Recipient::Forwarded { targets, generation: outgoing.generation, public_key: outgoing.public_key.clone() }
 }
 
-/// What a letter to these (lower-case, each once) costs of a day's allowance.
-pub fn message(house: &House, mailbox: MailboxId, recipients: &[String]) -> Message {
-    let strangers = house.committer.lock().index.strangers(mailbox, recipients);
-    let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
-    Message { recipients: number(recipients.len()), strangers: number(strangers) }
+/// Who hears of a letter that waits: whose login sent it, whatever its addresses are by now. A stranger is never told of
+/// what was passed on; and nobody of a letter that has no sender (RFC 5321 §4.5.5).
+pub fn listeners(house: &House, index: &Index, letter: LetterId) -> Vec<MailboxId> {
+    let Some(outgoing) = index.waiting().get(letter).filter(|outgoing| outgoing.sender.is_some()) else {
+        return Vec::new();
+    };
+    if !outgoing.passed_on {
+        return vec![outgoing.mailbox];
+    }
+    let postmaster = house.domains.first().map(|domain| index.targets(&format!("postmaster@{domain}")));
+    let named = postmaster.filter(|named| !named.is_empty());
+    named.unwrap_or_else(|| index.oldest().into_iter().collect())
 }
 
-/// Whether a day's allowance still has room for it.
+/// A message that counts until this goes.
+#[derive(Debug)]
+pub struct Counted<'a>(&'a House, MailboxId, Amount);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.allowance).ended(self.1, self.2);
+    }
+}
+
+/// Counts a letter, if a day's allowance still has room for it. What is passed on takes from nobody's.
 ///
 /// # Errors
 /// What to answer.
-pub fn allowed(house: &House, mailbox: MailboxId, message: Message, at: i64) -> Result<(), Delivered> {
-    let mut allowance = house.allowance.lock().unwrap_or_else(PoisonError::into_inner);
-    allowance.ask(mailbox, message, at).map_err(|reached| {
-        tracing::warn!(%mailbox, ?reached, "a mailbox has sent as much as it may in a day");
-        Delivered::Spent { tell: allowance.is_to_tell(mailbox, at) }
-    })
+pub fn allowed<'a>(house: &'a House, leaving: &Leaving, at: i64) -> Result<Option<Counted<'a>>, Delivered> {
+    let mailbox = leaving.mailbox;
+    if leaving.passed_on {
+        return Ok(None);
+    }
+    let all: BTreeSet<String> = leaving.posted.recipients.iter().map(|one| one.address.to_lowercase()).collect();
+    let core = house.committer.lock();
+    let message = core.index.amount(mailbox, &all.into_iter().collect::<Vec<_>>());
+    let mut allowance = lock(&house.allowance);
+    match allowance.begin(mailbox, core.index.sent(mailbox), message, at) {
+        Ok(()) => Ok(Some(Counted(house, mailbox, message))),
+        Err(reached) => {
+            tracing::warn!(%mailbox, ?reached, "a mailbox has sent as much as it may in a day");
+            Err(Delivered::Spent { tell: allowance.is_to_tell(mailbox, at) })
+        }
+    }
 }
 
-/// It went.
-pub fn count(house: &House, mailbox: MailboxId, message: Message, at: i64) {
-    house.allowance.lock().unwrap_or_else(PoisonError::into_inner).count(mailbox, message, at);
+/// The owner knows that its allowance is spent.
+pub fn told(house: &House, mailbox: MailboxId, at: i64) {
+    lock(&house.allowance).told(mailbox, at);
+}
+
+/// The mailbox is gone.
+pub fn forget(house: &House, mailbox: MailboxId) {
+    lock(&house.allowance).forget(mailbox);
+}
+
+fn lock(allowance: &Mutex<Allowance>) -> MutexGuard<'_, Allowance> {
+    allowance.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// In a thread: from the pipe to a file in its place, and what is to be said of it.

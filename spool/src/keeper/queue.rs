@@ -8,6 +8,7 @@ use crate::edges::queue::{Event, Reply, Request};
 use crate::names::TransactionId;
 
 use super::delivering::Delivering;
+use super::house::now;
 use super::line::{Asked, Breach, Service};
 use super::posting;
 use super::seat::Seat;
@@ -74,7 +75,11 @@ impl Service for Queue {
                 let (asked, letters) = (asked.holding(share), (letters, Some(leaving)));
                 self.delivering.deliver_and_post(asked, (transaction, begun), letters, with, Reply::Delivered)?;
             }
-            Request::Addresses | Request::Recipient { .. } | Request::Abandon { .. } => {
+            Request::Told if with.is_empty() => {
+                posting::told(self.seat.house(), self.seat.mailbox(), now());
+                asked.reply(0, Reply::Noted);
+            }
+            Request::Addresses | Request::Recipient { .. } | Request::Abandon { .. } | Request::Told => {
                 return Err(Breach("descriptors where none belong"));
             }
         }

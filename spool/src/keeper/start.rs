@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use crate::allowance::Limits;
+
 /// What a descriptor given to the keeper is. `up` sends one packet with the [`Start`], and the
 /// descriptors of [`Start::edges`] ride along in the same order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +24,8 @@ pub enum EdgeKind {
     ImapLogin,
     /// [`crate::edges::outbox`], held by `courier`.
     Outbox,
+    /// [`crate::edges::notices`], held by `courier`.
+    Notices,
 }
 
 /// What letters that leave are sealed to, so that the courier alone opens them.
@@ -65,6 +69,9 @@ pub struct Start {
     /// What `up` has to say to admin commands, as text; the keeper hands it out unread. Empty from others than `up`.
     #[zeroize(skip)]
     pub told: String,
+    /// What one mailbox may send elsewhere in a day.
+    #[zeroize(skip)]
+    pub allowance: Limits,
     /// With it, submission may send elsewhere.
     #[zeroize(skip)]
     pub outgoing: Option<Outgoing>,

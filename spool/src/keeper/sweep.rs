@@ -130,7 +130,17 @@ pub fn outgoing(house: &super::house::House) -> io::Result<()> {
         std::fs::create_dir_all(&to)?;
         std::fs::File::open(entry.path())?.set_modified(SystemTime::now())?;
         std::fs::rename(entry.path(), to.join(letter.to_string()))?;
-        tracing::warn!(%letter, "a letter that was never acknowledged was set aside for 30 days");
+        if house.damaged {
+            tracing::error!(%letter, "nothing is known of a letter that was to leave: it was set aside for 30 days");
+            let what = "the journal lost what was known of it: it will not leave; tell whoever wrote lately";
+            house.tell(
+                format!("outgoing/{letter}"),
+                what.to_owned(),
+                Fate::SetAside(format!("{}/{}/{letter}", store::SET_ASIDE, store::OUTGOING)),
+            );
+        } else {
+            tracing::warn!(%letter, "a letter that was never acknowledged was set aside for 30 days");
+        }
     }
     for letter in known {
         house.tell(format!("outgoing/{letter}"), "is gone: this letter will not leave".to_owned(), Fate::Open);
@@ -138,7 +148,6 @@ pub fn outgoing(house: &super::house::House) -> io::Result<()> {
     Ok(())
 }
 
-/// Moves a letter without a record out of the way.
 /// Where a letter is set aside, relative to the spool.
 #[must_use]
 pub fn aside(mailbox: MailboxId, letter: LetterId) -> String {

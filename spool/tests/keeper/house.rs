@@ -50,6 +50,7 @@ pub fn start(edges: Vec<EdgeKind>) -> Start {
         index_key: KEY,
         domains: vec!["home.test".into(), "other.test".into()],
         default_quota: 1 << 30,
+        allowance: spool::allowance::Limits::default(),
         new_journal: false,
         told: String::new(),
         outgoing: None,
@@ -63,16 +64,24 @@ pub struct Running {
     pub deposit: Deposit,
     pub submission: Login,
     pub login: Login,
-    /// For the one test that takes it.
+    /// For tests that take it.
     pub outbox: Option<Edge>,
+    /// The same.
+    pub notices: Option<Edge>,
     admin: std::sync::Mutex<Admin>,
     control: Edge,
     thread: Option<std::thread::JoinHandle<bool>>,
     house: Option<Arc<House>>,
 }
 
-pub const EDGES: [EdgeKind; 5] =
-    [EdgeKind::Deposit, EdgeKind::SubmissionLogin, EdgeKind::ImapLogin, EdgeKind::Admin, EdgeKind::Outbox];
+pub const EDGES: [EdgeKind; 6] = [
+    EdgeKind::Deposit,
+    EdgeKind::SubmissionLogin,
+    EdgeKind::ImapLogin,
+    EdgeKind::Admin,
+    EdgeKind::Outbox,
+    EdgeKind::Notices,
+];
 
 /// Client ends, control end, and what the keeper gets.
 pub fn ends() -> (Vec<Edge>, Vec<OwnedFd>, Edge, Edge) {
@@ -127,7 +136,7 @@ impl Running {
         [&syncs.letters, &syncs.folders, &syncs.journal].map(|count| count.load(Ordering::Relaxed))
     }
 
-    /// Of a keeper in a child process that got `EDGES`, or all of them but the last.
+    /// Of a keeper in a child process that got `EDGES`.
     pub fn clients(ours: Vec<Edge>, control: Edge, thread: Option<std::thread::JoinHandle<bool>>) -> Self {
         let mut ours = ours.into_iter();
         let mut next = || ours.next().unwrap();
@@ -137,6 +146,7 @@ impl Running {
             login: Login::new(next()).unwrap(),
             admin: std::sync::Mutex::new(Admin::new(next())),
             outbox: ours.next(),
+            notices: ours.next(),
             control,
             thread,
             house: None,

@@ -6,10 +6,11 @@ use std::time::Duration;
 use filter_sandbox::edge::Edge;
 use spool::disk::Disk;
 use spool::edges::admin;
+use spool::edges::notices::Notices;
 use spool::edges::outbox::{Event, Leased, Outbox, Said, State};
 use spool::edges::pipe::LetterPipe;
 use spool::edges::queue::{Posted, PostedTo, Queue};
-use spool::edges::{Delivered, Down, Recipient};
+use spool::edges::{Delivered, Down, Recipient, Size, Target};
 use spool::keeper::start::Outgoing;
 use spool::names::TransactionId;
 use tokio::sync::mpsc::Receiver;
@@ -448,6 +449,54 @@ fn what_no_alias_leads_to_is_not_passed_on() {
             assert_eq!(outcome == Delivered::Durable, taken, "{to:?}");
         }
         assert_eq!(files_below(&folder.0.join("outgoing")).len(), 1);
+    });
+}
+
+/// The courier names letters, never mailboxes: it can reach nobody who did not send one of those that wait.
+#[test]
+fn notices_reach_who_sent_and_nobody_else() {
+    run(async {
+        let folder = Folder::new();
+        let mut house = Running::start(&folder.0);
+        let (outbox, _news) = courier(&mut house);
+        let notices = Notices::new(house.notices.take().unwrap()).unwrap();
+        let anna = house.add("anna@home.test");
+        let ben = house.add("ben@home.test");
+        let add = |alias: &str, target: &str| {
+            house.ask(admin::Request::AliasAdd { alias: alias.into(), target: target.into() })
+        };
+        for (alias, target) in [("us@home.test", "anna@home.test"), ("us@home.test", "ben@home.test")] {
+            assert!(matches!(add(alias, target), admin::Reply::Done));
+        }
+        assert!(matches!(add("us@home.test", "aunt@far.test"), admin::Reply::Done));
+        let queue = queue(&house, &anna).await;
+        let size = Size::Said(10);
+        let post_as = async |sender: Option<&str>| {
+            let letter = Posted { sender: sender.map(ToOwned::to_owned), ..posted("", &["ben@far.test"]) };
+            assert_eq!(post(&house, &queue, transaction(), letter).await.unwrap(), Delivered::Durable);
+            lease(&outbox).await.unwrap().letter
+        };
+        // Under a name that is several people's, and passes mail on besides: it was Anna's login.
+        let shared = post_as(Some("us@home.test")).await;
+        let name = transaction();
+        let Recipient::Known(targets) = notices.listener(name, shared, size).await.unwrap() else { panic!() };
+        assert_eq!(targets.iter().map(|target| target.mailbox).collect::<Vec<_>>(), [anna.id]);
+        let (end, writing) = sealing(&targets[0], MESSAGE);
+        let letters = vec![new_letter(&targets[0], MESSAGE)];
+        assert_eq!(notices.deliver(name, letters, &[end.as_fd()]).await.unwrap(), Delivered::Durable);
+        drop(end);
+        let _ = writing.await;
+        // Never to the null sender, nor about what nobody sent.
+        let bounce = post_as(None).await;
+        assert_eq!(notices.listener(transaction(), bounce, size).await.unwrap(), Recipient::Unknown);
+        let nothing = spool::names::LetterId([9; 16]);
+        assert_eq!(notices.listener(transaction(), nothing, size).await.unwrap(), Recipient::Unknown);
+        // A mailbox that it was not told of is out of its reach.
+        let bens = Target { mailbox: ben.id, ..targets[0].clone() };
+        let (end, _writing) = sealing(&bens, MESSAGE);
+        let letters = vec![new_letter(&bens, MESSAGE)];
+        assert!(notices.deliver(transaction(), letters, &[end.as_fd()]).await.is_err());
+        assert!(house.stop());
     });
 }
 

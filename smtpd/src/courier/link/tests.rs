@@ -1,6 +1,7 @@
 //! Letters over real streams in memory: what a far server may do, and what its words then mean.
 
 use super::*;
+use crate::courier::pieces::Text;
 use crate::courier::session::{Recipient, Tls};
 use crate::courier::tls_rule::Rule;
 use crate::courier::verifier;
@@ -67,6 +68,10 @@ async fn far<T: AsyncRead + AsyncWrite + Unpin>(stream: T, talk: &[(&str, &str)]
     text
 }
 
+fn here(bytes: &[u8]) -> Pieces<'_> {
+    Pieces::new(&[], Text::Here(bytes))
+}
+
 fn pair() -> (DuplexStream, DuplexStream) {
     tokio::io::duplex(100_000)
 }
@@ -86,7 +91,7 @@ fn a_letter_in_clear_where_that_is_allowed() {
         ];
         let sending = async {
             let mut link = Link::open(ours, rules(Tls::IfOffered), handshake()).await.unwrap();
-            let fates = link.send(letter(10), &[b"A: b\r\n", b"\r\n.c\r\n"]).await;
+            let fates = link.send(letter(10), Pieces::new(b"A: b\r\n", Text::Here(b"\r\n.c\r\n"))).await;
             assert!(matches!(&fates[..], [Fate::Delivered(why)] if why.words == "taken"), "{fates:?}");
             assert!(link.is_ready());
             link.close().await;
@@ -131,7 +136,7 @@ fn a_letter_over_tls_in_one_chunk() {
         let sending = async {
             let mut link = Link::open(ours, rules(Tls::Required), handshake()).await.unwrap();
             assert!(link.extensions().chunking);
-            let fates = link.send(letter(300_000), &[&big]).await;
+            let fates = link.send(letter(300_000), here(&big)).await;
             assert!(matches!(&fates[..], [Fate::Delivered(_)]), "{fates:?}");
             link.close().await;
         };
@@ -152,7 +157,7 @@ fn a_server_that_goes_away_or_has_no_tls() {
         let talk = [("", "220 hi\r\n"), ("EHLO", "250 mx\r\n"), ("MAIL", "250 ok\r\n"), ("RCPT", "")];
         let sending = async {
             let mut link = Link::open(ours, rules(Tls::Without), handshake()).await.unwrap();
-            let fates = link.send(letter(10), &[b"x"]).await;
+            let fates = link.send(letter(10), here(b"x")).await;
             assert!(matches!(&fates[..], [Fate::Deferred(why)] if why.status == Status::new(4, 4, 2)), "{fates:?}");
             assert!(!link.is_ready());
             link.close().await;
@@ -174,7 +179,7 @@ fn a_refusal_in_the_middle_of_the_letter_is_heard() {
         ];
         let sending = async {
             let mut link = Link::open(ours, rules(Tls::Without), handshake()).await.unwrap();
-            let fates = link.send(letter(500_000), &[&[b'x'; 500_000]]).await;
+            let fates = link.send(letter(500_000), here(&[b'x'; 500_000])).await;
             assert!(matches!(&fates[..], [Fate::Failed(why)] if why.words == "far too large"), "{fates:?}");
             link.close().await;
         };
@@ -197,7 +202,7 @@ fn a_yes_too_many_is_not_the_letters() {
             ];
             let sending = async {
                 let mut link = Link::open(ours, rules(Tls::Without), handshake()).await.unwrap();
-                let fates = link.send(letter(3), &[b"x\r\n"]).await;
+                let fates = link.send(letter(3), here(b"x\r\n")).await;
                 assert!(matches!(&fates[..], [Fate::Deferred(_)]), "{fates:?}");
                 assert!(!link.is_ready());
             };
@@ -222,9 +227,9 @@ fn who_speaks_unasked_between_two_letters_gets_no_more() {
         ];
         let sending = async {
             let mut link = Link::open(ours, rules(Tls::Without), handshake()).await.unwrap();
-            assert!(matches!(&link.send(letter(3), &[b"x\r\n"]).await[..], [Fate::Delivered(_)]));
+            assert!(matches!(&link.send(letter(3), here(b"x\r\n")).await[..], [Fate::Delivered(_)]));
             assert!(!link.is_lost_unbegun());
-            let fates = link.send(letter(3), &[b"x\r\n"]).await;
+            let fates = link.send(letter(3), here(b"x\r\n")).await;
             assert!(matches!(&fates[..], [Fate::Deferred(why)] if why.status == Status::new(4, 4, 2)), "{fates:?}");
             assert!(link.is_lost_unbegun());
         };
@@ -253,7 +258,7 @@ fn patience_is_for_a_reply_and_for_a_letter_as_a_whole() {
         let mut letter = letter(3);
         letter.recipients = vec![letter.recipients[0].clone(); 100];
         let begun = Instant::now();
-        let came = link.run(Some(Event::Letter(letter)), &[b"x\r\n"], short).await;
+        let came = link.run(Some(Event::Letter(letter)), &mut here(b"x\r\n"), short).await;
         let fates = came.fates.unwrap();
         assert!(fates.iter().all(|fate| matches!(fate, Fate::Deferred(_))) && fates.len() == 100);
         assert!((short..short * 8).contains(&begun.elapsed()), "{:?}", begun.elapsed());
@@ -267,7 +272,7 @@ fn patience_is_for_a_reply_and_for_a_letter_as_a_whole() {
         let until = Link::<DuplexStream>::until(limits::END_OF_DATA, Instant::now() + short);
         assert!(until > Instant::now() + limits::END_OF_DATA - short);
         assert!(Link::<DuplexStream>::until(limits::COMMAND, Instant::now() + short) < Instant::now() + short);
-        let fates = link.send(letter(3), &[b"x\r\n"]).await;
+        let fates = link.send(letter(3), here(b"x\r\n")).await;
         assert!(matches!(&fates[..], [Fate::Deferred(_)]), "a reply without end: {fates:?}");
     });
 }

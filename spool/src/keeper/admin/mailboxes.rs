@@ -7,7 +7,7 @@ use crate::edges::admin::Reply;
 use crate::index::normal_address;
 use crate::journal::record::{Device, Profile, Record};
 use crate::keeper::house::{House, now};
-use crate::keeper::removal;
+use crate::keeper::{posting, removal};
 use crate::names::{MailboxId, SlotId};
 use crate::slots::{self, SlotsFile};
 use crate::store;
@@ -100,6 +100,7 @@ pub(super) fn remove(house: &House, address: &str) -> Outcome {
     house.committer.lock().hub.hang_up(id, |_| true);
     house.set_slots(id, None);
     house.forget_folders(id);
+    posting::forget(house, id);
     let finished = removal::finish(house, id);
     finished.map_err(|error| format!("the mailbox is removed; files of it are left until the next start: {error}"))?;
     Ok(Reply::Done)

@@ -1,0 +1,95 @@
+//! `Notices`: what `courier` holds beside its `Outbox`. Put a sealed letter into the mailbox of who sent one that waits to
+//! leave, and into no other: no address is ever named.
+
+use std::os::fd::BorrowedFd;
+
+use filter_sandbox::edge::{Caller, Down, Edge};
+use serde::{Deserialize, Serialize};
+
+use super::{Delivered, Moment, NewLetter, Recipient, Size};
+use crate::names::{LetterId, TransactionId};
+
+/// From `courier` to the keeper.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// Who hears of a letter that waits, and is there room for a notice of that size? It is who sent it; of what an alias
+    /// passes on, the postmaster; of a letter without a sender, nobody.
+    Listener { transaction: TransactionId, letter: LetterId, size: Size },
+    /// One pipe a letter rides along, in the same order. The sender waits for [`super::limits::DELIVERY`] from `begun` on.
+    Deliver { transaction: TransactionId, begun: Moment, letters: Vec<NewLetter> },
+    /// Reserved room is given back.
+    Abandon { transaction: TransactionId },
+}
+
+/// From the keeper to `courier`.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Reply {
+    /// To `Listener`; `Unknown` is nobody.
+    Listener(Recipient),
+    /// To `Deliver`.
+    Delivered(Delivered),
+    /// To `Abandon`.
+    Abandoned,
+}
+
+/// There are none on this edge.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Event {}
+
+/// The right to tell senders here what became of their letters.
+#[derive(Debug)]
+pub struct Notices(Caller<Request, Reply, Event>);
+
+impl Notices {
+    /// Takes the client end of the edge.
+    ///
+    /// # Errors
+    /// The kernel's; needs a tokio runtime.
+    pub fn new(edge: Edge) -> std::io::Result<Self> {
+        Ok(Self(Caller::start(edge, tokio::sync::mpsc::channel(1).0)?))
+    }
+
+    /// Who hears of a letter.
+    ///
+    /// # Errors
+    /// [`Down`] when the keeper is gone.
+    pub async fn listener(&self, transaction: TransactionId, letter: LetterId, size: Size) -> Result<Recipient, Down> {
+        match self.0.call(Request::Listener { transaction, letter, size }, &[]).await? {
+            (Reply::Listener(recipient), _) => Ok(recipient),
+            _ => Err(Down),
+        }
+    }
+
+    /// As [`super::deposit::Deposit::deliver`].
+    ///
+    /// # Errors
+    /// [`Down`] when the keeper is gone: the outcome is unknown.
+    pub async fn deliver(
+        &self,
+        transaction: TransactionId,
+        letters: Vec<NewLetter>,
+        pipes: &[BorrowedFd<'_>],
+    ) -> Result<Delivered, Down> {
+        let request = Request::Deliver { transaction, begun: Moment::now(), letters };
+        super::in_time(async {
+            match self.0.call(request, pipes).await? {
+                (Reply::Delivered(outcome), _) => Ok(outcome),
+                _ => Err(Down),
+            }
+        })
+        .await
+    }
+
+    /// Gives reserved room back.
+    ///
+    /// # Errors
+    /// [`Down`] when the keeper is gone (and with it the reservation).
+    pub async fn abandon(&self, transaction: TransactionId) -> Result<(), Down> {
+        self.0.call(Request::Abandon { transaction }, &[]).await.map(drop)
+    }
+
+    /// Returns once the keeper is gone.
+    pub async fn closed(&self) {
+        self.0.closed().await;
+    }
+}
