@@ -9,6 +9,7 @@ pub mod data;
 pub mod edges;
 pub mod failure;
 pub mod house_addresses;
+pub mod local_time;
 pub mod names;
 pub mod pairings;
 pub mod records;

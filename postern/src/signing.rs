@@ -202,9 +202,9 @@ impl Maker {
     /// # Errors
     /// It ended without one.
     pub fn wait(self) -> Result<Vec<u8>, EdgeError> {
-        let (made, _) = self.running.control.recv::<key_maker::Made>()?;
+        let made = self.running.control.recv::<key_maker::Made>();
         self.reap();
-        Ok(made.der.clone())
+        made.map(|(made, _)| made.der.clone())
     }
 
     /// The key, when it is made; `None`: not yet.

@@ -76,6 +76,20 @@ pub fn summary(data: &[u8]) {
     }
 }
 
+/// A local part that may be the way back to a sender: nobody but us makes one.
+pub fn ways_back(data: &[u8]) {
+    use crate::srs::Rewriter;
+    let text = String::from_utf8_lossy(data);
+    let rewriter = Rewriter::new(&[7; 32], "home.test");
+    assert!(rewriter.back(&text, 20_000).is_err(), "made by a stranger");
+    let (local, domain) = text.rsplit_once('@').unwrap_or((&text, "far.test"));
+    if let Some(made) = rewriter.forward(local, domain, 20_000) {
+        let ours = made.strip_suffix("@home.test").unwrap_or_default();
+        assert!(!ours.is_empty() && ours.len() <= 64, "no local part: {made}");
+        assert!(rewriter.back(ours, 20_001).is_ok(), "no way back from {made}");
+    }
+}
+
 /// A journal's segment, behind a true header; and entries, as if their seals had held.
 pub fn journal(data: &[u8]) {
     use crate::journal::record::{Record, decode};

@@ -3,7 +3,8 @@
 //! Postfix's, and speaks no TLS: neither side does to it. Ours examines, seals and signs each letter besides.
 //!
 //! Then a queue of 20,000 letters whose destinations do not answer: memory of all processes, and the time of a start.
-//! `POSTERN_LETTERS=2000` for a smaller one; none of the first part with `POSTERN_ROUNDS=0`.
+//! `POSTERN_LETTERS=2000` for a smaller one; none of the first part with `POSTERN_ROUNDS=0`; `POSTERN_CONNECTIONS=1` for
+//! what one letter takes.
 //!
 //! `POSTERN_PEERS=target/peers cargo bench --profile release -p tests --bench outgoing`
 
@@ -24,7 +25,6 @@ use tests::talk::Talk;
 use tests::{Authority, House, Setup, smtp};
 
 const LETTERS: usize = 1_000;
-const CONNECTIONS: usize = 10;
 const DOMAINS: usize = 100;
 const PORT: u16 = 31_465;
 
@@ -107,7 +107,7 @@ impl Server<'_> {
     fn submit(&self, recipients: &[String], bytes: usize) {
         let text = smtp::letter("bench", bytes).replace("aunt@example.org", self.from).replace('\n', "\r\n");
         std::thread::scope(|scope| {
-            for some in recipients.chunks(recipients.len().div_ceil(CONNECTIONS)) {
+            for some in recipients.chunks(recipients.len().div_ceil(number("POSTERN_CONNECTIONS", 10))) {
                 let text = &text;
                 scope.spawn(move || {
                     // A connection takes so many letters and no more.

@@ -49,10 +49,15 @@ impl Dns {
                 let values: Vec<Value> = records.iter().map(value).collect();
                 let later: Vec<&str> = records::LATER.iter().map(|(name, _)| *name).collect();
                 let following = following(house)?;
-                let print = json!({"records": values, "later": later, "following": following});
+                let renewal = renewal(&house.config);
+                let print = json!({"records": values, "later": later, "following": following, "renewal": renewal});
+                let notes = |comment: &str| {
+                    let renewal = renewal.map(|words| format!("\n{comment}{words}")).unwrap_or_default();
+                    still_made(&following, comment) + &renewal
+                };
                 house.print(&print, || match self.zone {
-                    true => records::zone_file(&records) + &still_made(&following, "; "),
-                    false => records::table(&records) + &still_made(&following, ""),
+                    true => records::zone_file(&records) + &notes("; "),
+                    false => records::table(&records) + &notes(""),
                 })?;
                 Ok(ExitCode::SUCCESS)
             }
@@ -75,6 +80,14 @@ fn still_made(following: &[String], comment: &str) -> String {
         format!("\n{comment}One more record follows, {name}: its key is being made while `postern up` runs. Ask again.")
     };
     following.iter().map(line).collect()
+}
+
+/// A certificate that somebody else renews, and how DANE outlives that: who checks the record and finds another key sends
+/// nothing.
+fn renewal(config: &Config) -> Option<&'static str> {
+    config.tls_cert.as_ref().map(|_| {
+        "The TLSA record is the key of `tls-cert`: renew that with the same key (certbot: --reuse-key), or mail from those who check will wait."
+    })
 }
 
 /// What this box serves, as the configuration and its keys say.
@@ -220,6 +233,13 @@ mod tests {
         assert_eq!((listed(90_000), listed(90_000 + smtpd::courier::dkim::KEPT)), (2, 1));
         signing::prune(&mut keys, 90_000 + smtpd::courier::dkim::KEPT);
         assert_eq!(keys.len(), 1);
+    }
+
+    #[test]
+    fn a_certificate_of_somebody_else_s_needs_its_key() {
+        assert_eq!(renewal(&Config::default()), None);
+        let own = Config { tls_cert: Some("/x".into()), ..Config::default() };
+        assert!(renewal(&own).unwrap().contains("--reuse-key"));
     }
 
     #[test]

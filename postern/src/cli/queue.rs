@@ -8,6 +8,7 @@ use spool::names::LetterId;
 
 use super::{House, output};
 use crate::failure::Failure;
+use crate::local_time::Zone;
 
 /// Letters of a name that are shown, and that are enough to type.
 const SHOWN: usize = 8;
@@ -117,15 +118,19 @@ fn list(house: &House) -> Result<(), Failure> {
         if all.is_empty() {
             return "Nothing waits to leave.".to_owned();
         }
-        all.iter().map(|info| block(info, now)).collect::<Vec<_>>().join("\n")
+        let when = When { now, zone: Zone::here() };
+        all.iter().map(|info| block(info, &when)).collect::<Vec<_>>().join("\n")
     })
 }
 
 fn show(house: &House, typed: &str) -> Result<(), Failure> {
     let (info, now) = (find(house, typed)?, wire::date::now());
     house.print(&value(&info), || {
-        let rows: Vec<[String; 2]> =
-            info.recipients.iter().map(|(to, state)| [to.clone(), words(state, now)]).collect();
+        let rows: Vec<[String; 2]> = info
+            .recipients
+            .iter()
+            .map(|(to, state)| [to.clone(), words(to, state, &When { now, zone: Zone::here() })])
+            .collect();
         format!(
             "Letter {} from {}, {}, written {} ago{}.\n\n{}",
             info.letter,
@@ -139,12 +144,12 @@ fn show(house: &House, typed: &str) -> Result<(), Failure> {
 }
 
 /// A letter in a list: one line, then one for each recipient that is not done.
-fn block(info: &QueuedInfo, now: i64) -> String {
+fn block(info: &QueuedInfo, when: &When) -> String {
     let name: String = info.letter.to_string().chars().take(SHOWN).collect();
     let held = if info.held { "  KEPT BACK" } else { "" };
-    let mut out = format!("{name}  from {}, {} ago{held}\n", sender(info), span(now - info.queued));
+    let mut out = format!("{name}  from {}, {} ago{held}\n", sender(info), span(when.now - info.queued));
     for (to, state) in info.recipients.iter().filter(|(_, state)| !matches!(state, State::Done { .. })) {
-        out.push_str(&format!("    {to}: {}\n", words(state, now)));
+        out.push_str(&format!("    {to}: {}\n", words(to, state, when)));
     }
     out
 }
@@ -153,14 +158,21 @@ fn sender(info: &QueuedInfo) -> &str {
     info.sender.as_deref().unwrap_or(&info.mailbox)
 }
 
-fn words(state: &State, now: i64) -> String {
+/// Now, on this box's clock.
+struct When {
+    now: i64,
+    zone: Zone,
+}
+
+fn words(to: &str, state: &State, when: &When) -> String {
+    let (now, said) = (when.now, |last: &Said| said(to, last));
     match state {
         State::Waiting { due, last: None, .. } if *due <= now => "on its way".to_owned(),
         State::Waiting { due, last: Some(last), .. } if *due <= now => format!("{} Trying again now.", said(last)),
         State::Waiting { due, last: Some(last), .. } => {
-            format!("{} Trying again in {}.", said(last), span(due - now))
+            format!("{} Trying again at {}.", said(last), when.zone.at(*due, now))
         }
-        State::Waiting { due, last: None, .. } => format!("Trying in {}.", span(due - now)),
+        State::Waiting { due, last: None, .. } => format!("Trying at {}.", when.zone.at(*due, now)),
         State::Untold { delivered: true, .. } => "delivered; its sender is being told".to_owned(),
         State::Untold { delivered: false, last } => format!("failed: {} Its sender is being told.", said(last)),
         State::Done { delivered: true } => "delivered".to_owned(),
@@ -168,10 +180,12 @@ fn words(state: &State, now: i64) -> String {
     }
 }
 
-fn said(last: &Said) -> String {
+/// People know the domain that they wrote to; which of its hosts it was, `--json` says.
+fn said(to: &str, last: &Said) -> String {
+    let domain = to.rsplit_once('@').map_or(to, |(_, domain)| domain);
     let stop = if last.words.ends_with(['.', '!', '?']) { "" } else { "." };
     match &last.by {
-        Some((host, code)) => format!("{host} says: {code} {}{stop}", last.words),
+        Some((_, code)) => format!("{domain} says: {code} {}{stop}", last.words),
         None => format!("{}{stop}", last.words),
     }
 }
@@ -232,13 +246,15 @@ mod tests {
     fn in_words_a_parent_understands() {
         let waits = |due, last| State::Waiting { failures: 1, due, delay_told: false, last };
         let greylisted = last(Some(("mx.far.test", 451)), "greylisted, come back");
+        let words = |state: &State| words("ben@far.test", state, &When { now: 0, zone: Zone::default() });
         assert_eq!(
-            words(&waits(240, Some(greylisted)), 0),
-            "mx.far.test says: 451 greylisted, come back. Trying again in 4 minutes."
+            words(&waits(240, Some(greylisted))),
+            "far.test says: 451 greylisted, come back. Trying again at 00:04."
         );
-        assert_eq!(words(&waits(0, None), 0), "on its way");
+        assert_eq!(words(&waits(90_000, None)), "Trying at 01:00 on Friday.");
+        assert_eq!(words(&waits(0, None)), "on its way");
         let failed = State::Untold { delivered: false, last: last(None, "there is no domain far.test") };
-        assert_eq!(words(&failed, 0), "failed: there is no domain far.test. Its sender is being told.");
+        assert_eq!(words(&failed), "failed: there is no domain far.test. Its sender is being told.");
     }
 
     #[test]

@@ -17,15 +17,16 @@ use wire::control::SigningKey;
 use zeroize::Zeroizing;
 
 use super::dkim::{Kind, Signers};
+use super::idle::Idle;
 use super::lanes::Lanes;
 use super::limits;
 use super::memory::Memory;
 use super::reach::{self, World};
-use super::trip::Trip;
+use super::trip::{Ready, Trip};
 use crate::peers::Keeper;
 
 /// What the whole role shares.
-pub struct Courier<W> {
+pub struct Courier<W: World> {
     /// The outside.
     pub world: W,
     /// What is ours.
@@ -46,11 +47,12 @@ pub struct Courier<W> {
     lanes: Mutex<Lanes>,
     rests: Mutex<BTreeSet<i64>>,
     connections: Arc<Semaphore>,
+    idle: Idle<Ready<W::Stream>>,
     /// One is held by each trip whose report the disk does not take.
     unrecorded: Arc<()>,
 }
 
-impl<W> std::fmt::Debug for Courier<W> {
+impl<W: World> std::fmt::Debug for Courier<W> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Courier").field("domain", &self.domain).finish_non_exhaustive()
     }
@@ -81,6 +83,7 @@ impl<W: World + Send + 'static> Courier<W> {
             lanes: Mutex::default(),
             rests: Mutex::default(),
             connections: Arc::new(Semaphore::new(limits::CONNECTIONS)),
+            idle: Idle::default(),
             unrecorded: Arc::default(),
         })
     }
@@ -115,6 +118,27 @@ impl<W: World + Send + 'static> Courier<W> {
     /// How the destinations behave.
     pub fn lanes(&self) -> MutexGuard<'_, Lanes> {
         lock(&self.lanes)
+    }
+
+    /// A connection to that destination that has just been of use.
+    pub fn reuse(&self, destination: &str) -> Option<Ready<W::Stream>> {
+        self.idle.take(destination)
+    }
+
+    /// Keeps one for the next letter, and ends it when none comes.
+    pub async fn keep_for_the_next(self: &Arc<Self>, destination: String, ready: Ready<W::Stream>) {
+        match self.idle.keep(&destination, ready) {
+            Err(ready) => ready.close().await,
+            Ok(number) => {
+                let courier = self.clone();
+                tokio::spawn(async move {
+                    sleep(limits::LINGER).await;
+                    if let Some(ready) = courier.idle.end(&destination, number) {
+                        ready.close().await;
+                    }
+                });
+            }
+        }
     }
 
     /// Something may be due again then.

@@ -42,7 +42,7 @@ pub async fn get<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// The body of an answer: 200, text, whole.
-fn body(answer: &[u8]) -> Result<Vec<u8>, String> {
+pub(super) fn body(answer: &[u8]) -> Result<Vec<u8>, String> {
     let end = answer.windows(4).take(HEAD).position(|ends| ends == b"\r\n\r\n").ok_or("no HTTP answer")?;
     let head = std::str::from_utf8(&answer[..end]).map_err(|_| "no HTTP answer")?;
     let (first, fields) = head.split_once("\r\n").unwrap_or((head, ""));

@@ -265,7 +265,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     async fn write_text(&mut self, bytes: &mut Pieces<'_>, end: Instant) -> io::Result<()> {
         let mut stuffing = Stuffing::default();
         let bare = |_| io::Error::new(io::ErrorKind::InvalidData, "a bare CR or LF");
-        while let Some(piece) = bytes.next()? {
+        while let Some(piece) = bytes.piece()? {
             stuffing.piece(&piece, &mut self.unwritten).map_err(bare)?;
             self.flush(end.min(Instant::now() + limits::DATA_BLOCK)).await?;
         }
@@ -274,7 +274,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     }
 
     async fn write_bytes(&mut self, bytes: &mut Pieces<'_>, end: Instant) -> io::Result<()> {
-        while let Some(piece) = bytes.next()? {
+        while let Some(piece) = bytes.piece()? {
             self.unwritten.extend_from_slice(&piece);
             if bytes.is_at_end() {
                 self.still_silent().await?;

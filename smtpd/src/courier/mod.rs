@@ -11,7 +11,8 @@
 //! | [`outcome`], [`dsn`] | what becomes of each recipient, and what the sender hears |
 //!
 //! [`link`] speaks one session over a connection, [`pieces`] are what it writes, [`reach`] finds the host for it. [`role`] is the process, [`engine`]
-//! takes what is due, [`trip`] is one connection's work, [`memory`] what it may hold, [`passing`] is about what aliases pass on, [`record`] has the
+//! takes what is due, [`trip`] is one connection's work, [`memory`] what it may hold, [`idle`] are connections for the
+//! next, [`passing`] is about what aliases pass on, [`record`] has the
 //! keeper write it down, [`tell`] puts notices into mailboxes; [`outside`] is the world: [`dns`], [`https`].
 
 pub mod arc;
@@ -24,7 +25,10 @@ pub mod dsn;
 pub mod engine;
 pub mod envelope;
 pub mod fate;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod https;
+pub mod idle;
 pub mod key_maker;
 pub mod lanes;
 pub mod letter;

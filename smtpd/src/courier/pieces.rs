@@ -69,7 +69,7 @@ impl<'a> Pieces<'a> {
     ///
     /// # Errors
     /// The disk's, or the letter is damaged there: what was sent of it must not be ended.
-    pub fn next(&mut self) -> io::Result<Option<Cow<'a, [u8]>>> {
+    pub fn piece(&mut self) -> io::Result<Option<Cow<'a, [u8]>>> {
         let first = usize::try_from(self.at).ok().and_then(|at| self.before.get(at..)).filter(|rest| !rest.is_empty());
         let piece = match first {
             Some(rest) => Cow::Borrowed(head(rest)),
@@ -107,12 +107,12 @@ mod tests {
         for before in [&b""[..], b"DKIM-Signature: x\r\n"] {
             let mut pieces = Pieces::new(before, Text::Here(&text));
             let mut all = Vec::new();
-            while let Some(piece) = pieces.next().unwrap() {
+            while let Some(piece) = pieces.piece().unwrap() {
                 assert!(!pieces.is_at_end() || all.len() + piece.len() == pieces.size() as usize);
                 all.extend_from_slice(&piece);
             }
             assert!(pieces.is_at_end() && all == [before, &text].concat());
         }
-        assert!(Pieces::none().next().unwrap().is_none());
+        assert!(Pieces::none().piece().unwrap().is_none());
     }
 }

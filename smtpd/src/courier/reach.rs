@@ -75,16 +75,26 @@ pub async fn reach<W: World>(world: &W, house: &House, domain: &str, wish: Wish)
     let until = Instant::now() + limits::REACH;
     let attempt = Attempt { world, house, domain, wish, policy: policy.as_ref(), mx_secure: mx.is_secure(), until };
     let mut whys = Vec::new();
-    for host in &hosts {
-        if Instant::now() >= until {
+    for equals in hosts.chunk_by(|one, other| one.preference == other.preference) {
+        let mut places = Vec::with_capacity(equals.len());
+        for host in equals {
+            places.push(attempt.place(host).await);
+        }
+        // RFC 5321 §5.1: what is not better than we are is left out, all of our own preference too.
+        if places.iter().any(|place| place.reach == Reach::Us) {
+            if whys.is_empty() {
+                return Err(Fate::Failed(destination::back_to_us(domain)));
+            }
             break;
         }
-        match attempt.host(host).await {
-            Outcome::Ready(link) => return Ok(*link),
-            Outcome::Not(missed) => whys.push(missed),
-            // RFC 5321 §5.1: what is not better than we are is left out.
-            Outcome::Us if whys.is_empty() => return Err(Fate::Failed(destination::back_to_us(domain))),
-            Outcome::Us => break,
+        for (host, place) in equals.iter().zip(places) {
+            match attempt.host(host, place).await {
+                Ok(link) => return Ok(link),
+                Err(missed) => whys.push(missed),
+            }
+            if Instant::now() >= until {
+                return Err(summed_up(whys));
+            }
         }
     }
     Err(summed_up(whys))
@@ -145,10 +155,13 @@ fn furthest(whys: Vec<Missed>) -> Option<Missed> {
     whys.into_iter().reduce(|best, other| if other.got > best.got { other } else { best })
 }
 
-enum Outcome<S> {
-    Ready(Box<Link<S>>),
-    Not(Missed),
-    Us,
+/// Where a host is, as DNS says.
+struct Place {
+    reach: Reach,
+    /// An answer failed.
+    doubtful: bool,
+    /// Both are proven.
+    secure: bool,
 }
 
 struct Attempt<'a, W> {
@@ -163,22 +176,27 @@ struct Attempt<'a, W> {
 }
 
 impl<W: World> Attempt<'_, W> {
-    async fn host(&self, host: &Host) -> Outcome<W::Stream> {
+    async fn place(&self, host: &Host) -> Place {
         let (six, four) = tokio::join!(self.world.six(&host.name), self.world.four(&host.name));
-        let addresses = match destination::addresses(&host.name, &six, &four, &self.house.own) {
+        Place {
+            reach: destination::addresses(&host.name, &six, &four, &self.house.own),
+            doubtful: matches!(six, Answer::Failed) || matches!(four, Answer::Failed),
+            secure: six.is_secure() && four.is_secure(),
+        }
+    }
+
+    async fn host(&self, host: &Host, place: Place) -> Result<Link<W::Stream>, Missed> {
+        let addresses = match place.reach {
             Reach::At(addresses) => addresses,
-            Reach::Us => return Outcome::Us,
-            Reach::Nowhere(why) => return Outcome::Not(Missed::known(why)),
+            Reach::Us => return Err(Missed::known(destination::back_to_us(self.domain))),
+            Reach::Nowhere(why) => return Err(Missed::known(why)),
         };
         // RFC 7672 §2.1.2, 2.2.2: an attacker who spoils one answer must not make the host one without DANE.
-        if self.mx_secure && (matches!(six, Answer::Failed) || matches!(four, Answer::Failed)) {
+        if self.mx_secure && place.doubtful {
             let words = format!("DNS does not say for certain where {} is", host.name);
-            return Outcome::Not(Missed::known(Why::ours(Status::new(4, 4, 3), words)));
+            return Err(Missed::known(Why::ours(Status::new(4, 4, 3), words)));
         }
-        let proof = match self.proof(host, six.is_secure() && four.is_secure()).await {
-            Ok(proof) => proof,
-            Err(why) => return Outcome::Not(Missed::known(why)),
-        };
+        let proof = self.proof(host, place.secure).await.map_err(Missed::known)?;
         let mut missed: Vec<Missed> = Vec::new();
         for address in addresses {
             let hopeless = |before: &Missed| before.got == Got::NoRoute && address.is_ipv6();
@@ -189,12 +207,12 @@ impl<W: World> Attempt<'_, W> {
                 break;
             }
             match self.address(host, address, &proof).await {
-                Ok(link) => return Outcome::Ready(Box::new(link)),
+                Ok(link) => return Ok(link),
                 Err(why) => missed.push(why),
             }
         }
         let nothing = || Missed::known(Why::ours(Status::new(4, 4, 1), format!("{} has no address", host.name)));
-        Outcome::Not(furthest(missed).unwrap_or_else(nothing))
+        Err(furthest(missed).unwrap_or_else(nothing))
     }
 
     async fn proof(&self, host: &Host, addresses_secure: bool) -> Result<Proof, Why> {
@@ -561,6 +579,14 @@ mod tests {
         let mut second = zone(&[Server::Down, Server::Tls, Server::Tls]);
         second.four.insert("2.far.test".into(), vec![address(99)]);
         assert_eq!(tried(second, PLAIN), ("4.4.1".into(), vec![1]), "what is after us is left out");
+        // One of our own preference is no better than we are, whichever of us the draw puts first.
+        for seed in 0..8 {
+            let mut equal = zone(&[Server::Tls, Server::Tls]);
+            let both = [1, 2].map(|n| Mx { preference: 5, host: format!("{n}.far.test") });
+            equal.mx.insert("far.test".into(), Answer::Found { records: both.to_vec(), secure: false });
+            equal.four.insert("2.far.test".into(), vec![address(99)]);
+            assert_eq!(tried(equal, Wish { seed, ..PLAIN }), ("5.4.6".into(), vec![]), "{seed}");
+        }
         let mut nowhere = zone(&[Server::Tls]);
         nowhere.four.clear();
         assert_eq!(tried(nowhere, PLAIN), ("5.4.4".into(), vec![]));

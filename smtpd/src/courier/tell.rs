@@ -102,7 +102,7 @@ async fn examined<W: World + Send + 'static>(trip: &Trip<W>, notice: Vec<u8>) ->
     }
 }
 
-fn notice<W>(trip: &Trip<W>, outgoing: &Outgoing, due: &Due, text: &[u8]) -> Option<Vec<u8>> {
+fn notice<W: World>(trip: &Trip<W>, outgoing: &Outgoing, due: &Due, text: &[u8]) -> Option<Vec<u8>> {
     let said: Vec<_> = due
         .recipients
         .iter()

@@ -29,7 +29,7 @@ use crate::peers::Keeper;
 
 /// The means of one trip.
 #[derive(Debug)]
-pub struct Trip<W> {
+pub struct Trip<W: World> {
     /// What the role shares.
     pub courier: Arc<Courier<W>>,
     /// Where the lease came from.
@@ -83,7 +83,8 @@ struct Prepared {
 }
 
 /// A connection, and what it is good for.
-struct Ready<S> {
+#[derive(Debug)]
+pub struct Ready<S> {
     link: Link<S>,
     require_tls: bool,
     sent: usize,
@@ -121,7 +122,8 @@ impl<W: World + Send + 'static> Trip<W> {
     /// One letter after another over one connection, while it goes well.
     async fn letters(&self, leased: Leased, file: OwnedFd) -> Result<Went, Down> {
         let destination = leased.destination.clone();
-        let (mut next, mut ready, mut went) = (Some((leased, file)), None, Went::Well);
+        let (mut next, mut went) = (Some((leased, file)), Went::Well);
+        let mut ready = self.courier.reuse(&destination);
         while let Some((leased, file)) = next.take() {
             if *self.drain.borrow() {
                 // It is due again with the next courier.
@@ -147,8 +149,12 @@ impl<W: World + Send + 'static> Trip<W> {
                 next = self.outbox.lease(Some(destination.clone()), per_destination).await?;
             }
         }
-        if let Some(ready) = ready {
-            ready.link.close().await;
+        match ready {
+            Some(ready) if ready.is_good() && !*self.drain.borrow() => {
+                self.courier.keep_for_the_next(destination, ready).await;
+            }
+            Some(ready) => ready.close().await,
+            None => {}
         }
         Ok(went)
     }
@@ -353,6 +359,11 @@ where
         let most = self.link.extensions().letters.unwrap_or(limits::LETTERS).min(limits::LETTERS);
         self.link.is_ready() && self.sent < most
     }
+
+    /// Says goodbye.
+    pub async fn close(self) {
+        self.link.close().await;
+    }
 }
 
 /// Puts states in.
@@ -408,3 +419,6 @@ fn random() -> u64 {
     let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes);
     u64::from_le_bytes(bytes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,238 @@
+//! Whole trips: a keeper and far servers of the test's own, real sealed letters.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::io::Write;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use filter_sandbox::edge::{Answer as Answered, AsyncEdge, Edge, Numbered};
+use filter_sandbox::filter::{Filter, FilterLimits};
+use rustls::RootCertStore;
+use spool::edges::outbox::{Event, OutgoingRecipient, Reply, Request};
+use spool::keys::Identity;
+use spool::letter::{Frame, seal};
+use spool::names::LetterId;
+use spool::srs::Rewriter;
+use tokio::io::{AsyncWriteExt, DuplexStream};
+use wire::lines::{Line, Lines};
+use zeroize::Zeroizing;
+
+use super::*;
+use crate::courier::dane::Tlsa;
+use crate::courier::destination::{Answer, Mx, Own};
+use crate::courier::memory::Memory;
+use crate::courier::mta_sts::Policy;
+use crate::courier::reach::House;
+use crate::courier::samples;
+
+/// Servers that take so many letters, one a connection, and then close without a word.
+#[derive(Debug, Default)]
+struct Far {
+    patience: Mutex<VecDeque<usize>>,
+    connections: Mutex<usize>,
+    texts: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl World for Far {
+    type Stream = DuplexStream;
+    async fn mx(&self, _: &str) -> Answer<Mx> {
+        Answer::Nothing { secure: false }
+    }
+    async fn six(&self, _: &str) -> Answer<Ipv6Addr> {
+        Answer::Nothing { secure: false }
+    }
+    async fn four(&self, _: &str) -> Answer<Ipv4Addr> {
+        Answer::Found { records: vec![Ipv4Addr::new(8, 8, 8, 8)], secure: false }
+    }
+    async fn alias(&self, _: &str) -> Answer<String> {
+        Answer::Nothing { secure: false }
+    }
+    async fn tlsa(&self, _: &str) -> Answer<Tlsa> {
+        Answer::Nothing { secure: false }
+    }
+    async fn policy(&self, _: &str) -> Option<Policy> {
+        None
+    }
+    async fn connect(&self, _: SocketAddr) -> io::Result<DuplexStream> {
+        let letters = self.patience.lock().unwrap().pop_front().ok_or(io::ErrorKind::ConnectionRefused)?;
+        *self.connections.lock().unwrap() += 1;
+        let (ours, theirs) = tokio::io::duplex(50_000);
+        tokio::spawn(serve(theirs, letters, self.texts.clone()));
+        Ok(ours)
+    }
+}
+
+async fn serve(stream: DuplexStream, letters: usize, texts: Arc<Mutex<Vec<Vec<u8>>>>) {
+    let mut lines = Lines::new(stream);
+    lines.stream_mut().write_all(b"220 hi\r\n").await.unwrap();
+    let mut taken = 0;
+    while taken < letters {
+        let Ok(Line::Whole(line)) = lines.next(1_000).await else { return };
+        let answer = if line == b"DATA" { "354 go\r\n" } else { "250 ok\r\n" };
+        lines.stream_mut().write_all(answer.as_bytes()).await.unwrap();
+        if line == b"DATA" {
+            let mut text = Vec::new();
+            while let Ok(Line::Whole(line)) = lines.next(1_000_000).await {
+                if line == b"." {
+                    break;
+                }
+                text.extend_from_slice(&line);
+                text.extend_from_slice(b"\r\n");
+            }
+            texts.lock().unwrap().push(text);
+            taken += 1;
+            lines.stream_mut().write_all(b"250 taken\r\n").await.unwrap();
+        }
+    }
+}
+
+/// A courier, and a keeper that writes down what is reported.
+struct Set {
+    courier: Arc<Courier<Far>>,
+    identity: Identity,
+    outbox: Arc<Outbox>,
+    leases: Arc<Mutex<VecDeque<(Leased, OwnedFd)>>>,
+    reports: Arc<Mutex<Vec<(u16, State)>>>,
+    _other_ends: [Edge; 2],
+    keeper: Keeper,
+}
+
+impl Set {
+    fn new(patience: &[usize]) -> Self {
+        let identity = Identity::generate().unwrap();
+        let (zygote, zygotes) = Edge::pair().unwrap();
+        let (notices, keepers) = Edge::pair().unwrap();
+        let limits = FilterLimits { ready: 0, concurrent: 1, deadline: Duration::from_secs(1), largest: 1_000 };
+        let world = Far { patience: Mutex::new(patience.iter().copied().collect()), ..Far::default() };
+        let own = Own { names: vec!["mx.home.test".into()], ..Own::default() };
+        let roots = Arc::new(RootCertStore::empty());
+        let courier = Courier::new(
+            world,
+            House { hello: "mx.home.test".into(), own, roots, port: 25 },
+            ("home.test".into(), vec!["*".into()]),
+            Rewriter::new(&[7; 32], "home.test"),
+            Zeroizing::new(*identity.to_bytes()),
+            Filter::new(zygote, limits).unwrap(),
+            Memory::new(1 << 20),
+        );
+        let (ours, theirs) = Edge::pair().unwrap();
+        let leases: Arc<Mutex<VecDeque<(Leased, OwnedFd)>>> = Arc::default();
+        let reports: Arc<Mutex<Vec<(u16, State)>>> = Arc::default();
+        tokio::spawn(keep(theirs, leases.clone(), reports.clone()));
+        let outbox = Arc::new(Outbox::new(ours, tokio::sync::mpsc::channel(1).0).unwrap());
+        let keeper = Keeper::courier(notices.into()).unwrap();
+        Self { courier, identity, outbox, leases, reports, _other_ends: [zygotes, keepers], keeper }
+    }
+
+    fn letter(&self, number: u8, text: &[u8]) -> (Leased, OwnedFd) {
+        let (letter, size) = (LetterId([number; 16]), u32::try_from(text.len()).unwrap());
+        let to =
+            OutgoingRecipient { address: "ben@far.test".into(), original: None, notify: None, state: State::new(0) };
+        let outgoing = Outgoing { size, ..samples::outgoing(Some("anna@home.test"), [to].into_iter()) };
+        let frame = Frame { mailbox: outgoing.mailbox, letter, generation: 1, arrived: 0, size };
+        let path = std::env::temp_dir().join(format!("postern-trip-{}-{number}-{size}", std::process::id()));
+        let mut file =
+            std::fs::OpenOptions::new().create(true).truncate(true).read(true).write(true).open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        file.write_all(&frame.encode()).unwrap();
+        let file = seal(self.identity.public(), &[], [text], file).unwrap();
+        (
+            Leased { lease: number.into(), letter, destination: "far.test".into(), recipients: vec![0], outgoing },
+            file.into(),
+        )
+    }
+
+    async fn trip(&self, (leased, file): (Leased, OwnedFd)) {
+        let drain = watch::channel(false);
+        let trip = Trip {
+            courier: self.courier.clone(),
+            outbox: self.outbox.clone(),
+            keeper: self.keeper.clone(),
+            drain: drain.1,
+        };
+        trip.run(leased, file).await.unwrap();
+    }
+
+    /// How many were delivered, nobody having been deferred, and over how many connections.
+    fn came(&self) -> (usize, usize) {
+        let reports = self.reports.lock().unwrap();
+        assert!(reports.iter().all(|(_, state)| *state == State::Done { delivered: true }), "{reports:?}");
+        (reports.len(), *self.courier.world.connections.lock().unwrap())
+    }
+}
+
+async fn keep(edge: Edge, leases: Arc<Mutex<VecDeque<(Leased, OwnedFd)>>>, reports: Arc<Mutex<Vec<(u16, State)>>>) {
+    use std::os::fd::AsFd;
+    let edge = AsyncEdge::new(edge).unwrap();
+    while let Ok((asked, _)) = edge.recv::<Numbered<Request>>().await {
+        let (mut with, reply) = (
+            None,
+            match asked.body {
+                Request::Lease { .. } => Reply::Leased(None),
+                Request::Report { states, .. } => {
+                    reports.lock().unwrap().extend(states);
+                    Reply::Recorded
+                }
+                _ => Reply::Resting,
+            },
+        );
+        let next = matches!(reply, Reply::Leased(_)).then(|| leases.lock().unwrap().pop_front()).flatten();
+        let reply = match next {
+            Some((leased, file)) => {
+                with = Some(file);
+                Reply::Leased(Some(Box::new(leased)))
+            }
+            None => reply,
+        };
+        let with: Vec<_> = with.iter().map(AsFd::as_fd).collect();
+        edge.send(&Answered::<Reply, Event>::Reply(asked.number, reply), &with).await.unwrap();
+    }
+}
+
+const SMALL: &[u8] = b"From: anna@home.test\r\n\r\nhello\r\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_was_closed_is_no_failure_of_the_next_letter() {
+    let set = Set::new(&[1, 1, 9]);
+    for number in 2..5 {
+        let letter = set.letter(number, SMALL);
+        set.leases.lock().unwrap().push_back(letter);
+    }
+    set.trip(set.letter(1, SMALL)).await;
+    assert_eq!(set.came(), (4, 3), "each that was closed was made anew, once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_is_kept_for_the_next_letter() {
+    let set = Set::new(&[9]);
+    for number in 1..4 {
+        set.trip(set.letter(number, SMALL)).await;
+    }
+    assert_eq!(set.came(), (3, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_letter_leaves_from_its_file_whole() {
+    let set = Set::new(&[9]);
+    let line = "0123456789 abcdefghij 0123456789 abcdefghij 0123456789\r\n";
+    let text = format!("From: anna@home.test\r\n\r\n{}", line.repeat(10_000));
+    assert!(text.len() > limits::SMALL as usize * 4);
+    set.trip(set.letter(1, text.as_bytes())).await;
+    assert_eq!(set.came(), (1, 1));
+    assert!(set.courier.world.texts.lock().unwrap()[..] == [text.into_bytes()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_is_damaged_further_on_is_never_ended() {
+    let set = Set::new(&[9]);
+    let text = vec![b'x'; 400_000];
+    let (leased, file) = set.letter(1, &text);
+    let file = File::from(file);
+    std::os::unix::fs::FileExt::write_all_at(&file, b"damage", 300_000).unwrap();
+    set.trip((leased, file.into())).await;
+    assert!(set.courier.world.texts.lock().unwrap().is_empty(), "nothing of it was taken");
+    assert!(!set.reports.lock().unwrap().iter().any(|(_, state)| *state == State::Done { delivered: true }));
+}
