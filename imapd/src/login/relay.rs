@@ -51,9 +51,10 @@ where
         from_owner.readable().await?;
         drop(kept);
         let mut ending = Ending::default();
-        let mut result = pour(&from_owner, &mut to_client, &mut ending, stalled).await;
+        let result = pour(&from_owner, &mut to_client, &mut ending, stalled).await;
         if ending.lacks_bye() && result.is_ok() {
-            result = give(&mut to_client, BYE, stalled).await;
+            // Most who are gone by now have left of their own accord.
+            let _ = give(&mut to_client, BYE, stalled).await;
         }
         moving(to_client.shutdown(), stalled).await.and(result)
     };
