@@ -57,6 +57,8 @@ pub const STS_MAX_AGE: u64 = 31_557_600;
 pub const STS_POLICIES: usize = 2_000;
 /// Seconds after which a policy is fetched again although its id is the same (RFC 8461 §10.2 advises so daily).
 pub const STS_REFRESH: i64 = 86_400;
+/// Between two looks for policies that will soon hold no longer.
+pub const STS_LOOK: Duration = Duration::from_secs(3_600);
 /// Seconds after a fetch that failed before the next (RFC 8461 §3.3 suggests five minutes or more).
 pub const STS_RETRY: i64 = 300;
 

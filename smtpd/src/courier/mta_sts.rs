@@ -186,6 +186,17 @@ impl Policies {
         }
     }
 
+    /// Domains whose policies have held for half of their time: to be asked for again, whether anybody writes there or
+    /// not. Else who waits until they have expired, and then spoils DNS, takes them away (§10.2).
+    #[must_use]
+    pub fn aging(&self, now: i64) -> Vec<String> {
+        let is_aging = |kept: &Kept| {
+            let half = kept.until.saturating_sub(kept.fetched) / 2;
+            kept.policy.is_some() && now < kept.until && now.saturating_sub(kept.fetched) >= half
+        };
+        self.kept.iter().filter(|(_, kept)| is_aging(kept)).map(|(domain, _)| domain.clone()).collect()
+    }
+
     /// A domain's policy as bytes to be kept, and until when it holds.
     #[must_use]
     pub fn to_keep(&self, domain: &str) -> Option<(i64, Vec<u8>)> {
@@ -228,6 +239,18 @@ mod tests {
 
     fn policy() -> Policy {
         Policy::parse(FILE.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn what_has_held_for_half_of_its_time_is_asked_for_again() {
+        let mut policies = Policies::default();
+        policies.fetched("far.test", "1", Ok(policy()), 0);
+        policies.fetched("none.test", "1", Err(BadPolicy("none")), 0);
+        let aging = |now| policies.aging(now);
+        assert_eq!(
+            (aging(499), aging(500), aging(999), aging(1_000)),
+            (vec![], vec!["far.test".to_owned()], vec!["far.test".to_owned()], vec![])
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use spool::edges::Down;
 use spool::edges::outbox::{self, Outbox};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::info;
 
 use super::dane::Tlsa;
@@ -72,6 +72,17 @@ impl Outside {
                 outbox.keep_policy(domain.clone(), until, policy).await?;
             }
             lock(&self.unkept).remove(&domain);
+        }
+    }
+
+    /// Fetches again what will soon hold no longer.
+    pub async fn refresh(&self) -> Infallible {
+        loop {
+            sleep(limits::STS_LOOK).await;
+            let aging = self.policies().aging(wire::date::now());
+            for domain in aging {
+                self.policy(&domain).await;
+            }
         }
     }
 

@@ -168,6 +168,7 @@ async fn follow(
                 tokio::select! {
                     () = courier.serve(outbox.clone(), news, keeper, drained) => {}
                     Err(_) = courier.world.keep(&outbox) => {}
+                    never = courier.world.refresh() => match never {},
                 }
             });
         }
