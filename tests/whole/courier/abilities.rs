@@ -4,6 +4,7 @@ use tests::Place;
 use tests::alone::{self, FAR, HOME, OTHER};
 use tests::far::Far;
 use tests::names::Names;
+use tests::place::digest;
 use tests::programs::python_ok;
 
 use crate::verified;
@@ -41,7 +42,7 @@ fn seven_bits_where_there_are_no_more() {
     let sink = Far::start("smtp-sink", FAR, "sink.test", &place.certificate);
     let to = ["ben@sink.test", "j\u{fc}rgen@sink.test"];
     submit(&place, ("SMTPUTF8 BODY=8BITMIME", ""), &to, UMLAUTS);
-    place.eventually("nothing waits", || place.is_all_gone());
+    place.eventually("delivered", || place.is_all_gone() && sink.mail("everybody").contains("Viele"));
     let mail = sink.mail("everybody");
     assert!(mail.is_ascii() && mail.contains("Viele Gr=C3=BC=C3=9Fe"), "{mail}");
     assert!(mail.contains("Content-Transfer-Encoding: quoted-printable"), "{mail}");
@@ -96,4 +97,25 @@ fn who_asks_hears_of_success() {
     let inbox = place.inbox();
     assert!(inbox.contains("Reporting-MTA: dns; mx.far.test"), "{inbox}");
     assert_eq!(inbox.matches("Original-Envelope-Id: first").count(), 2, "{inbox}");
+}
+
+#[test]
+fn who_insists_on_tls_all_the_way_is_kept_to() {
+    if !alone::inside("abilities::who_insists_on_tls_all_the_way_is_kept_to") {
+        return;
+    }
+    let names = Names::serve(true);
+    let place = Place::new(true, "");
+    names.host("far.test", FAR);
+    names.tlsa("mx.far.test", &digest(&place.certificate));
+    // It proves who it is, but promises nothing of what comes after it.
+    let exim = Far::start("exim", FAR, "far.test", &place.certificate);
+    let letter = |subject: &str| format!("From: you@home.test\nSubject: {subject}\n\nGood day.\n");
+    submit(&place, ("REQUIRETLS", ""), &["ben@far.test"], &letter("secret"));
+    submit(&place, ("", ""), &["ben@far.test"], &letter("open"));
+    place.eventually("nothing waits", || place.is_all_gone());
+    place.eventually("the other came", || exim.mail("ben").contains("Subject: open"));
+    assert!(!exim.mail("ben").contains("Subject: secret"), "{}", exim.mail("ben"));
+    let inbox = place.inbox();
+    assert!(inbox.contains("Status: 5.7.30") && inbox.contains("Subject: secret"), "{inbox}");
 }
