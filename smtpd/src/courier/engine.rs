@@ -126,7 +126,8 @@ impl<W: World + Send + 'static> Courier<W> {
     }
 
     /// Keeps one for the next letter, and ends it when none comes.
-    pub async fn keep_for_the_next(self: &Arc<Self>, destination: String, ready: Ready<W::Stream>) {
+    pub async fn keep_for_the_next(self: &Arc<Self>, destination: String, mut ready: Ready<W::Stream>) {
+        ready.shrink();
         match self.idle.keep(&destination, ready) {
             Err(ready) => ready.close().await,
             Ok(number) => {

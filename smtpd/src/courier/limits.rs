@@ -107,7 +107,7 @@ pub const SMALL: u32 = 128 * 1024;
 /// Connections at a time, all destinations together.
 pub const CONNECTIONS: usize = 64;
 /// Connections that are kept for the next letter, all destinations together.
-pub const IDLE: usize = 128;
+pub const IDLE: usize = 64;
 /// For how long. Far servers do not mind a moment (RFC 5321 §4.5.3.2.7 has them wait five minutes).
 pub const LINGER: Duration = Duration::from_secs(2);
 /// Letters that share the fate of one that could not be brought anywhere, at a time.

@@ -128,6 +128,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         }
     }
 
+    /// Holds no more memory than it must while nothing is sent.
+    pub fn shrink(&mut self) {
+        if self.unwritten.is_empty() {
+            self.unwritten = Vec::new();
+        }
+        self.lines.shrink();
+    }
+
     /// Says goodbye.
     pub async fn close(mut self) {
         if self.is_ready() {

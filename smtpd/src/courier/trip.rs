@@ -360,6 +360,11 @@ where
         self.link.is_ready() && self.sent < most
     }
 
+    /// Holds no more memory than it must.
+    pub fn shrink(&mut self) {
+        self.link.shrink();
+    }
+
     /// Says goodbye.
     pub async fn close(self) {
         self.link.close().await;

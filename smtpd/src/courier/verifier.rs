@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{
     CryptoProvider, verify_tls12_signature, verify_tls13_signature, verify_tls13_signature_with_raw_key,
 };
@@ -33,7 +33,10 @@ pub fn config(rule: Rule, domain: &str, roots: Arc<RootCertStore>) -> Result<Cli
     let also = ServerName::try_from(domain.to_owned()).into_iter().collect();
     let verifier = Verifier { rule, roots, provider: provider.clone(), also };
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
+    let mut config = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth();
+    // One connection each: nobody comes back to what would be remembered, and every one proves itself anew.
+    config.resumption = Resumption::disabled();
+    Ok(config)
 }
 
 impl Verifier {

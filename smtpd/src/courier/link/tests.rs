@@ -228,6 +228,8 @@ fn who_speaks_unasked_between_two_letters_gets_no_more() {
         let sending = async {
             let mut link = Link::open(ours, rules(Tls::Without), handshake()).await.unwrap();
             assert!(matches!(&link.send(letter(3), here(b"x\r\n")).await[..], [Fate::Delivered(_)]));
+            link.shrink();
+            assert_eq!(link.unwritten.capacity(), 0, "nothing is held meanwhile");
             assert!(!link.is_lost_unbegun());
             let fates = link.send(letter(3), here(b"x\r\n")).await;
             assert!(matches!(&fates[..], [Fate::Deferred(why)] if why.status == Status::new(4, 4, 2)), "{fates:?}");
