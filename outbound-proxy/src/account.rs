@@ -120,7 +120,11 @@ impl Account {
         Some(missing.div_ceil(u64::from(allowance.hourly).max(1)))
     }
 
-    fn visit(&mut self, allowance: &Allowance, network: [u8; 7], now: u64) -> Result<(), Refusal> {
+    /// Notes a further network of a session that has begun: another address of the same host.
+    ///
+    /// # Errors
+    /// [`Refusal::Networks`], and nothing is noted.
+    pub fn visit(&mut self, allowance: &Allowance, network: [u8; 7], now: u64) -> Result<(), Refusal> {
         if let Some((_, seen)) = self.networks.iter_mut().find(|(known, _)| *known == network) {
             *seen = now;
             return Ok(());

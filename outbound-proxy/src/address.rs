@@ -2,7 +2,7 @@
 //! very addresses that are then dialled.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 use relay_link::outbound::Refusal;
 
@@ -96,6 +96,19 @@ fn is_public6(address: Ipv6Addr) -> bool {
 fn same6(address: Ipv6Addr, prefix: [u16; 3], bits: u32) -> bool {
     let prefix = Ipv6Addr::new(prefix[0], prefix[1], prefix[2], 0, 0, 0, 0, 0);
     u128::from(address) >> (128 - bits) == u128::from(prefix) >> (128 - bits)
+}
+
+/// Whether an address is this machine's own, on any of its interfaces, just now: what the kernel would send there leaves
+/// from the address itself. Nothing is sent.
+#[must_use]
+pub fn is_own(address: IpAddr) -> bool {
+    let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let source = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((address, limits::PORT))?;
+        socket.local_addr()
+    });
+    // Without a way there it cannot be its own; connecting says why it is of no use.
+    source.is_ok_and(|source| source.ip() == address)
 }
 
 /// How far two far servers are one: a /24 or a /48. What an hour's spread is counted in.
@@ -197,6 +210,12 @@ mod tests {
         ] {
             assert!(!policy.allows(address(other)), "{other}");
         }
+    }
+
+    #[test]
+    fn what_this_machine_has_is_its_own() {
+        assert!(is_own(address("127.0.0.1")) && is_own(address("127.1.2.3")));
+        assert!(!is_own(address("8.8.8.8")));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Lets homes send from a clean address, so little of a stranger's harm that it stays clean. This crate is every
-//! decision of it; it opens no socket itself.
+//! Lets homes send from a clean address, so little of a stranger's harm that it stays clean. The decisions are pure;
+//! [`service`] is the process that performs them, [`operator`] what the operator types.
 //!
 //! **Reads from hostile hands:** what a home asks for; the clear part of SMTP both ways ([`clear`]); the headers of TLS
 //! records both ways ([`records`]).
@@ -20,4 +20,11 @@ pub mod grant;
 pub mod ledger;
 pub mod limits;
 pub mod meter;
+pub mod operator;
 pub mod records;
+pub mod service;
+
+/// Log lines go to stderr, where the service manager reads them.
+pub fn log_to_stderr() {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).without_time().with_target(false).init();
+}

@@ -2,6 +2,41 @@
 
 use std::time::Duration;
 
+/// Bytes of the configuration.
+pub const CONFIG: u64 = 64 * 1024;
+/// Bytes of the link's key.
+pub const KEY: u64 = 1_024;
+/// Addresses to listen on: all of them must fit one packet of descriptors.
+pub const BIND: usize = 16;
+/// DNS servers.
+pub const DNS: usize = 4;
+/// Connections that wait to be accepted, a listener.
+pub const BACKLOG: i32 = 1_024;
+/// Silence after which the kernel asks a home whether it is there; how often it asks again; how many times.
+pub const KEEPALIVE_AFTER: Duration = Duration::from_secs(120);
+/// See [`KEEPALIVE_AFTER`].
+pub const KEEPALIVE_AGAIN: Duration = Duration::from_secs(20);
+/// See [`KEEPALIVE_AFTER`].
+pub const KEEPALIVES: u32 = 4;
+/// Connections to the link's port that have not said whose they are.
+pub const STRANGERS: usize = 1_024;
+/// Sessions of all homes at once.
+pub const SESSIONS: usize = 4_096;
+/// Octets of one direction of a session that are held at once. A session that waits for more holds none.
+pub const PIECE: usize = 16 * 1024;
+/// Such pieces of memory kept for the next session that needs one.
+pub const SPARE_PIECES: usize = 64;
+/// Accounts whose files stay open though nobody sends.
+pub const OPEN_BOOKS: usize = 1_000;
+/// Longest sleep of a session that is slowed, before it looks again whether it may go on.
+pub const SLOWED: Duration = Duration::from_secs(30);
+/// Connections that ask for metrics, at once.
+pub const SCRAPES: usize = 8;
+/// Octets of a request for metrics that are read, and the time it has.
+pub const METRICS_REQUEST: usize = 2_048;
+/// See [`METRICS_REQUEST`].
+pub const METRICS_TIME: Duration = Duration::from_secs(5);
+
 /// The one port (RFC 5321 §2.3.4, by use).
 pub const PORT: u16 = 25;
 /// Octets of a command line in clear, CRLF included (RFC 5321 §4.5.3.1.4).

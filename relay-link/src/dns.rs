@@ -70,6 +70,21 @@ impl Dns {
         Ok(found.into_iter().map(|(_, host)| host).take(limits::ADDRESSES).collect())
     }
 
+    /// What an address is called (PTR), unconfirmed.
+    ///
+    /// # Errors
+    /// No resolver has answered.
+    pub async fn names(&self, address: IpAddr) -> io::Result<Vec<String>> {
+        let pick = |data: &RData| match data {
+            RData::PTR(name) => Some(text(&name.0)),
+            _ => None,
+        };
+        let name = text(&Name::from(address));
+        let mut found = self.ask(&name, RecordType::PTR, pick).await?;
+        found.truncate(limits::ADDRESSES);
+        Ok(found)
+    }
+
     async fn six(&self, host: &str) -> io::Result<Vec<Ipv6Addr>> {
         let pick = |data: &RData| match data {
             RData::AAAA(address) => Some(address.0),

@@ -102,6 +102,8 @@ pub enum Refusal {
     Unresolved,
     /// Nobody answers at port 25 of any of its addresses.
     Unreachable,
+    /// The proxy cannot write down what would be spent, or is full.
+    Busy,
 }
 
 impl Refusal {
@@ -136,6 +138,7 @@ impl fmt::Display for Refusal {
             Self::NoSuchHost => f.write_str("there is no such host"),
             Self::Unresolved => f.write_str("the outbound proxy could not resolve the host"),
             Self::Unreachable => f.write_str("port 25 of the host does not answer the outbound proxy"),
+            Self::Busy => f.write_str("the outbound proxy cannot serve anybody just now"),
         }
     }
 }

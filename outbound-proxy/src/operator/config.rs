@@ -1,0 +1,127 @@
+//! `outbound-proxy.toml`: one struct; its doc comments are the manual; unknown keys are refused. An empty file is a good
+//! one, and so is none.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::folder::Folder;
+use super::{Doing, Failure};
+use crate::grant::Allowance;
+use crate::limits;
+
+/// What the operator may choose.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Config {
+    /// What the proxy calls itself: the name of its address in the PTR record, and so the EHLO name of all mail that
+    /// leaves through it. Default: the machine's own name.
+    pub name: Option<String>,
+    /// Addresses to listen on for homes. Default: all of them, IPv6 and IPv4.
+    pub bind: Vec<IpAddr>,
+    /// DNS servers to ask, as address:port. Default: those of `/etc/resolv.conf`.
+    pub dns: Vec<SocketAddr>,
+    /// Addresses that lead back to this machine though no interface has them (the outside of a NAT); its interfaces'
+    /// are known. Default: none.
+    pub own: Vec<IpAddr>,
+    /// What `invite` grants where it is not told otherwise: `bucket`, `hourly`, `daily`, `sessions`, `networks`,
+    /// `concurrent`. Default: 1500, 200, 5000, 300, 60, 10; half of it in a home's first two weeks.
+    pub allowance: Allowance,
+    /// Where Prometheus may fetch metrics, as address:port; best one of the loopback. Default: nowhere.
+    pub metrics: Option<SocketAddr>,
+}
+
+impl Config {
+    /// The file that was named, else the folder's, else none.
+    ///
+    /// # Errors
+    /// In words for the operator.
+    pub fn find(named: Option<&Path>, folder: &Folder) -> Result<Self, Failure> {
+        let own: PathBuf = folder.entry("outbound-proxy.toml");
+        match named {
+            Some(path) => Self::read(path),
+            None if own.exists() => Self::read(&own),
+            None => Ok(Self::default()),
+        }
+    }
+
+    fn read(path: &Path) -> Result<Self, Failure> {
+        let what = || path.display().to_string();
+        let bytes = relay_link::durable::read(path, limits::CONFIG).doing(what)?;
+        let bytes = bytes.ok_or_else(|| Failure::new(format!("{} is not there", path.display())))?;
+        let text = String::from_utf8(bytes).doing(what)?;
+        Self::parse(&text).doing(what)
+    }
+
+    /// Understands a file.
+    ///
+    /// # Errors
+    /// In words for the operator.
+    pub fn parse(text: &str) -> Result<Self, Failure> {
+        let config: Self = toml::from_str(text).map_err(|error| Failure::new(error.to_string()))?;
+        let problem = if !config.name.as_deref().is_none_or(is_host) {
+            "name: a host name has letters, digits, dots and hyphens, and at least one dot"
+        } else if config.bind.len() > limits::BIND {
+            "bind: too many addresses"
+        } else if config.dns.len() > limits::DNS {
+            "dns: too many servers"
+        } else {
+            return Ok(config);
+        };
+        Err(Failure::new(problem))
+    }
+
+    /// What the proxy calls itself.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let machine = || rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
+        self.name.clone().map_or_else(machine, |name| name.to_ascii_lowercase())
+    }
+
+    /// DNS servers.
+    #[must_use]
+    pub fn upstreams(&self) -> Vec<SocketAddr> {
+        if !self.dns.is_empty() {
+            return self.dns.clone();
+        }
+        let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        let servers = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
+        let addresses = servers.filter_map(|rest| rest.trim().parse::<IpAddr>().ok());
+        addresses.take(limits::DNS).map(|address| (address, 53).into()).collect()
+    }
+}
+
+/// A host name of at least two labels, no address.
+#[must_use]
+pub fn is_host(name: &str) -> bool {
+    relay_link::outbound::Host::new(name).is_some() && name.parse::<IpAddr>().is_err()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_understood_and_what_is_not() {
+        assert_eq!(Config::parse("").unwrap(), Config::default());
+        let example = include_str!("../../outbound-proxy.example.toml");
+        assert_eq!(Config::parse(example).unwrap(), Config::default(), "what is shipped says the defaults");
+        let lines = example.lines().filter_map(|line| line.strip_prefix("# ").filter(|line| line.contains(" = ")));
+        let whole: String = lines.map(|line| format!("{line}\n")).collect();
+        let config = Config::parse(&whole).unwrap();
+        assert!(config.metrics.is_some() && config.allowance.daily == 800, "and every line of it can be used");
+        for bad in [
+            "nane = 'x'",
+            "name = 'nodots'",
+            "name = '192.0.2.1'",
+            "dns = ['1.1.1.1']",
+            "own = ['x']",
+            "allowance = { dayly = 5 }",
+            "allowance = { daily = -1 }",
+            "metrics = 9125",
+        ] {
+            assert!(Config::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! `outbound-proxy doctor`: what works, what does not, and what to do about it.
+
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use relay_link::dns::Dns;
+use relay_link::limits::OUTBOUND_PORT;
+
+use super::config::{Config, is_host};
+use super::folder::Folder;
+use super::{Doing, Failure};
+use crate::address::{self, Policy};
+
+/// A time-out for what the operator waits for.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Whose mail hosts are asked whether port 25 is open to this machine; they have many, and always answer.
+const REACHED: [&str; 2] = ["gmail.com", "outlook.com"];
+
+/// Looks at everything; fails when something is wrong.
+pub(super) fn doctor(folder: &Folder, config: &Config) -> Result<ExitCode, Failure> {
+    folder.link_key()?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().doing(|| "a runtime".to_owned())?;
+    let dns = Arc::new(Dns::new(config.upstreams()));
+    let own = config.name();
+    let here = addresses(&own);
+    let mut findings = vec![link(), name(&own, &here)];
+    findings.extend(here.iter().map(|address| runtime.block_on(pointer(&dns, &own, *address))));
+    findings.push(runtime.block_on(port_25(&dns)));
+    findings.iter().for_each(Finding::print);
+    Ok(if findings.iter().any(|finding| finding.state == "BAD") { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+struct Finding {
+    state: &'static str,
+    words: String,
+    advice: String,
+}
+
+impl Finding {
+    fn good(words: impl Into<String>) -> Self {
+        Self { state: "good", words: words.into(), advice: String::new() }
+    }
+
+    fn bad(words: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { state: "BAD", words: words.into(), advice: advice.into() }
+    }
+
+    fn print(&self) {
+        println!("{:4}  {}", self.state, self.words);
+        if !self.advice.is_empty() {
+            println!("      -> {}", self.advice);
+        }
+    }
+}
+
+/// Whether the proxy answers on this machine.
+fn link() -> Finding {
+    let address = SocketAddr::from(([127, 0, 0, 1], OUTBOUND_PORT));
+    match TcpStream::connect_timeout(&address, PATIENCE) {
+        Ok(_) => Finding::good(format!("link: port {OUTBOUND_PORT} answers")),
+        Err(error) => Finding::bad(format!("link: port {OUTBOUND_PORT}: {error}"), "is `outbound-proxy run` running?"),
+    }
+}
+
+fn addresses(host: &str) -> Vec<IpAddr> {
+    let found = (host, OUTBOUND_PORT).to_socket_addrs();
+    found.map(|found| found.map(|address| address.ip().to_canonical()).collect()).unwrap_or_default()
+}
+
+fn name(own: &str, here: &[IpAddr]) -> Finding {
+    if !is_host(own) {
+        return Finding::bad(format!("`{own}` is no name for the world"), "say `name = ...` in the configuration");
+    }
+    match here.iter().find(|address| !Policy::default().allows(**address)) {
+        _ if here.is_empty() => {
+            Finding::bad(format!("{own} has no address in DNS"), "homes dial that name: give it an A or AAAA record")
+        }
+        Some(inner) => Finding::bad(
+            format!("{own} is {inner}, which is no public address"),
+            "far servers compare that name with the address mail comes from",
+        ),
+        None => Finding::good(format!("{own} is {here:?}")),
+    }
+}
+
+/// Far servers distrust an address whose PTR record does not say the EHLO name.
+async fn pointer(dns: &Dns, own: &str, address: IpAddr) -> Finding {
+    let advice = format!("the provider of the address can set it: {address} must be called {own}");
+    match dns.names(address).await {
+        Ok(names) if names.iter().any(|name| name == own) => Finding::good(format!("PTR: {address} is called {own}")),
+        Ok(names) if names.is_empty() => Finding::bad(format!("PTR: {address} has no name"), advice),
+        Ok(names) => Finding::bad(format!("PTR: {address} is called {}", names.join(", ")), advice),
+        Err(error) => Finding::bad(format!("PTR of {address}: {error}"), "is `dns` in the configuration right?"),
+    }
+}
+
+/// Many providers close port 25 until they are asked.
+async fn port_25(dns: &Dns) -> Finding {
+    let mut last = "DNS knows no mail host".to_owned();
+    for domain in REACHED {
+        for host in dns.mail_hosts(domain).await.unwrap_or_default().iter().take(2) {
+            for address in dns.addresses(host).await.unwrap_or_default() {
+                match TcpStream::connect_timeout(&SocketAddr::new(address, crate::limits::PORT), PATIENCE) {
+                    Ok(_) => return Finding::good(format!("port 25 is open from here: {host} answers")),
+                    Err(error) if address::is_own(address) => last = format!("{host} is this machine: {error}"),
+                    Err(error) => last = format!("{host} ({address}): {error}"),
+                }
+            }
+        }
+    }
+    Finding::bad(format!("port 25 seems closed from here: {last}"), "ask the provider of this machine to open it")
+}

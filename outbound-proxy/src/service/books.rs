@@ -1,0 +1,170 @@
+//! What every home has spent: accounts in memory, each with its file, and a tab for each session.
+
+use std::collections::HashMap;
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use relay_link::homes::{Home, Homes};
+use relay_link::outbound::{Budget, Refusal};
+use tracing::{error, warn};
+
+use super::lock;
+use crate::account::Account;
+use crate::grant::{Allowance, HomeGrant};
+use crate::ledger::Ledger;
+use crate::limits;
+use crate::meter::Units;
+
+/// Seconds since 1970.
+#[must_use]
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// What a home may, being as old as it is.
+#[must_use]
+pub fn allowance(home: &Home<HomeGrant>, now: u64) -> Allowance {
+    let since = home.paired.as_ref().map_or(now, |paired| paired.since);
+    home.grant.allowance.at_age(Duration::from_secs(now.saturating_sub(since)))
+}
+
+/// The file of a home. One that is revoked and invited again finds what it had spent.
+#[must_use]
+pub fn file(folder: &Path, home: &str) -> PathBuf {
+    folder.join(home)
+}
+
+/// All accounts.
+#[derive(Debug)]
+pub struct Books {
+    folder: PathBuf,
+    open: Mutex<HashMap<String, Arc<Book>>>,
+}
+
+#[derive(Debug)]
+struct Book {
+    kept: Mutex<(Ledger, Account)>,
+    running: AtomicU32,
+}
+
+impl Books {
+    /// Opens the folder, or makes it.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn open(folder: &Path) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        Ok(Self { folder: folder.to_path_buf(), open: Mutex::default() })
+    }
+
+    /// A home's, for one session.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`]: it is not known (any more), or its file cannot be used.
+    pub fn tab(&self, homes: &Homes<HomeGrant>, home: &str) -> Result<Tab, Refusal> {
+        let now = now();
+        let busy = |error: io::Error| {
+            error!(home, %error, "its account cannot be used");
+            Refusal::Busy
+        };
+        let all = homes.all().map_err(busy)?;
+        let allowance = allowance(all.get(home).ok_or(Refusal::Busy)?, now);
+        let mut open = lock(&self.open);
+        if open.len() >= limits::OPEN_BOOKS {
+            open.retain(|_, book| Arc::strong_count(book) > 1);
+        }
+        if let Some(book) = open.get(home) {
+            return Ok(Tab::new(book.clone(), allowance));
+        }
+        let damaged = || {
+            warn!(home, "its account is damaged: it begins with nothing");
+            Account::empty(now)
+        };
+        let kept = Ledger::open(&file(&self.folder, home), || Account::new(&allowance, now), damaged).map_err(busy)?;
+        let book = Arc::new(Book { kept: Mutex::new(kept), running: AtomicU32::new(0) });
+        open.insert(home.to_owned(), book.clone());
+        Ok(Tab::new(book, allowance))
+    }
+}
+
+/// One session's hold of its home's account.
+#[derive(Debug)]
+pub struct Tab {
+    book: Arc<Book>,
+    allowance: Allowance,
+    /// Sessions there were when this one was asked for.
+    others: u32,
+}
+
+impl Drop for Tab {
+    fn drop(&mut self) {
+        self.book.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Tab {
+    fn new(book: Arc<Book>, allowance: Allowance) -> Self {
+        let others = book.running.fetch_add(1, Ordering::Relaxed);
+        Self { book, allowance, others }
+    }
+
+    /// Whether there is room for it beside the home's other sessions.
+    ///
+    /// # Errors
+    /// [`Refusal::Concurrent`].
+    pub const fn room(&self) -> Result<(), Refusal> {
+        if self.others < self.allowance.concurrent { Ok(()) } else { Err(Refusal::Concurrent) }
+    }
+
+    /// The session begins, and its minimum is spent, on the disk too, before anybody is connected with.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn open(&self, network: [u8; 7]) -> Result<(), Refusal> {
+        let mut kept = lock(&self.book.kept);
+        let (ledger, account) = &mut *kept;
+        account.open(&self.allowance, self.others, network, now())?;
+        ledger.write(account).and_then(|()| ledger.sync()).map_err(|error| {
+            error!(%error, "nothing can be written down, so nothing is sent");
+            Refusal::Busy
+        })
+    }
+
+    /// It goes on with another address of its host.
+    ///
+    /// # Errors
+    /// [`Refusal::Networks`].
+    pub fn visit(&self, network: [u8; 7]) -> Result<(), Refusal> {
+        lock(&self.book.kept).1.visit(&self.allowance, network, now())
+    }
+
+    /// Takes what has come due, and writes it down. A disk that takes nothing more stops new sessions, not this one.
+    pub fn charge(&self, units: Units) {
+        if units == 0 {
+            return;
+        }
+        let mut kept = lock(&self.book.kept);
+        let (ledger, account) = &mut *kept;
+        account.charge(&self.allowance, units, now());
+        if let Err(error) = ledger.write(account) {
+            error!(%error, "what is spent cannot be written down");
+        }
+    }
+
+    /// How long the home's octets must wait now.
+    #[must_use]
+    pub fn pace(&self) -> Duration {
+        lock(&self.book.kept).1.pace(&self.allowance, now())
+    }
+
+    /// For the home.
+    #[must_use]
+    pub fn budget(&self) -> Budget {
+        lock(&self.book.kept).1.budget(&self.allowance, now())
+    }
+}

@@ -1,0 +1,107 @@
+//! A home asks for a host: what it resolves to is looked at, the account asked, the host connected with, and the home told
+//! to fetch the stream.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use relay_link::outbound::{Host, Refusal, ToHome};
+use relay_link::seats::Connection;
+use relay_link::stream::Ticket;
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+use tracing::{debug, info};
+
+use super::books::Tab;
+use super::session::{self, Session};
+use super::{Service, lock, write_all};
+use crate::{address, limits};
+
+/// A far server that is connected and waits for its home.
+#[derive(Debug)]
+pub struct Call {
+    home: String,
+    server: TcpStream,
+    tab: Tab,
+    _room: OwnedSemaphorePermit,
+}
+
+/// A home has asked for `host`.
+pub fn asked(service: &Arc<Service>, home: String, connection: Connection, request: u32, host: Host) {
+    let tab = service.books.tab(&service.homes, &home).and_then(|tab| tab.room().map(|()| tab));
+    let room = service.sessions.clone().try_acquire_owned().map_err(|_| Refusal::Busy);
+    match tab.and_then(|tab| room.map(|room| (tab, room))) {
+        Ok((tab, room)) => {
+            let service = service.clone();
+            tokio::spawn(async move {
+                match service.connect(&tab, &host).await {
+                    Ok((server, address)) => {
+                        let call = Call { home: home.clone(), server, tab, _room: room };
+                        service.offer(&home, connection, call, (request, address));
+                    }
+                    Err(why) => service.refuse(&home, request, why),
+                }
+            });
+        }
+        Err(why) => service.refuse(&home, request, why),
+    }
+}
+
+impl Service {
+    fn refuse(&self, home: &str, request: u32, why: Refusal) {
+        // Which host it was is the home's business.
+        info!(home, %why, "refused");
+        self.counters.refused(why);
+        let _ = self.hall.say(home, ToHome::Refused { request, why });
+    }
+
+    async fn connect(&self, tab: &Tab, host: &Host) -> Result<(TcpStream, IpAddr), Refusal> {
+        let resolved = self.dns.addresses(host.as_str()).await.map_err(|_| Refusal::Unresolved)?;
+        let mut chosen = self.policy.choose(&resolved)?;
+        chosen.retain(|address| !address::is_own(*address));
+        let first = *chosen.first().ok_or(Refusal::NotPublic)?;
+        tab.open(address::network(first))?;
+        self.counters.begun();
+        for address in chosen {
+            if tab.visit(address::network(address)).is_err() {
+                continue;
+            }
+            match timeout(limits::CONNECT, TcpStream::connect(SocketAddr::new(address, limits::PORT))).await {
+                Ok(Ok(server)) if server.set_nodelay(true).is_ok() => return Ok((server, address)),
+                failed => debug!(?failed, "no connection"),
+            }
+        }
+        Err(Refusal::Unreachable)
+    }
+
+    /// Tells the home to fetch it.
+    fn offer(&self, home: &str, connection: Connection, call: Call, (request, address): (u32, IpAddr)) {
+        let ticket = Ticket::generate();
+        let put_by = ticket.map_err(|_| Refusal::Busy).and_then(|ticket| {
+            let expected = lock(&self.waiting).expect(ticket.clone(), connection.0, call, Instant::now());
+            expected.map(|()| ticket).map_err(|_| Refusal::Concurrent)
+        });
+        match put_by {
+            // A home that is gone meanwhile fetches nothing; the far server is let go.
+            Ok(ticket) => drop(self.hall.say(home, ToHome::Connected { request, ticket, address })),
+            Err(why) => self.refuse(home, request, why),
+        }
+    }
+}
+
+impl Call {
+    /// The home has fetched it.
+    pub async fn carry(self, service: &Service, home: TcpStream, answer: &[u8]) {
+        if write_all(&home, answer).await.is_err() {
+            return;
+        }
+        let _running = service.counters.running();
+        let session = Session::new(&home, &self.server, &self.tab, &service.pieces);
+        let ended = session.run().await;
+        let facts = session.facts();
+        service.counters.ended(&facts, matches!(ended, Err(session::Cut::Broken(_) | session::Cut::NotTls)));
+        let how = ended.map_or_else(|cut| cut.to_string(), |()| "closed".to_owned());
+        info!(home = self.home, units = facts.units, out = facts.out, back = facts.back, how, "a session has ended");
+    }
+}

@@ -1,0 +1,124 @@
+//! Numbers for Prometheus: how much, never who with whom.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use relay_link::outbound::Refusal;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+
+use super::Service;
+use super::session::Facts;
+use crate::limits;
+
+/// What a refusal counts as.
+const REASONS: [&str; 6] = ["spent", "sessions", "networks", "concurrent", "address", "other"];
+
+/// The numbers.
+#[derive(Debug, Default)]
+pub struct Counters {
+    begun: AtomicU64,
+    running: AtomicI64,
+    cut: AtomicU64,
+    units: AtomicU64,
+    out: AtomicU64,
+    back: AtomicU64,
+    refused: [AtomicU64; REASONS.len()],
+}
+
+/// A session that runs.
+#[derive(Debug)]
+pub struct Running<'a>(&'a Counters);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Counters {
+    /// A session was charged.
+    pub fn begun(&self) {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One was fetched.
+    pub fn running(&self) -> Running<'_> {
+        self.running.fetch_add(1, Ordering::Relaxed);
+        Running(self)
+    }
+
+    /// One has ended; `cut`: it was not what it must be.
+    pub fn ended(&self, facts: &Facts, cut: bool) {
+        self.units.fetch_add(facts.units, Ordering::Relaxed);
+        self.out.fetch_add(facts.out, Ordering::Relaxed);
+        self.back.fetch_add(facts.back, Ordering::Relaxed);
+        self.cut.fetch_add(cut.into(), Ordering::Relaxed);
+    }
+
+    /// One was refused.
+    pub fn refused(&self, why: Refusal) {
+        let reason = match why {
+            Refusal::Spent(_) => 0,
+            Refusal::Sessions(_) => 1,
+            Refusal::Networks(_) => 2,
+            Refusal::Concurrent => 3,
+            Refusal::NotPublic => 4,
+            _ => 5,
+        };
+        self.refused[reason].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn text(&self, homes: usize) -> String {
+        let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        let mut text = String::new();
+        let mut say = |name: &str, kind: &str, value: &dyn std::fmt::Display| {
+            let _ = write!(text, "# TYPE outbound_proxy_{name} {kind}\noutbound_proxy_{name} {value}\n");
+        };
+        say("homes_connected", "gauge", &homes);
+        say("sessions_running", "gauge", &self.running.load(Ordering::Relaxed));
+        say("sessions_total", "counter", &read(&self.begun));
+        say("sessions_cut_total", "counter", &read(&self.cut));
+        say("units_total", "counter", &read(&self.units));
+        say("bytes_out_total", "counter", &read(&self.out));
+        say("bytes_back_total", "counter", &read(&self.back));
+        let _ = writeln!(text, "# TYPE outbound_proxy_refused_total counter");
+        for (reason, count) in REASONS.iter().zip(&self.refused) {
+            let _ = writeln!(text, "outbound_proxy_refused_total{{reason=\"{reason}\"}} {}", read(count));
+        }
+        text
+    }
+}
+
+/// Answers whoever asks, whatever it asks for.
+pub async fn serve(service: Arc<Service>, listener: TcpListener) {
+    let room = Arc::new(Semaphore::new(limits::SCRAPES));
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            sleep(limits::METRICS_TIME).await;
+            continue;
+        };
+        let (service, Ok(permit)) = (service.clone(), room.clone().try_acquire_owned()) else { continue };
+        tokio::spawn(async move {
+            let _ = timeout(limits::METRICS_TIME, answer(&service, stream)).await;
+            drop(permit);
+        });
+    }
+}
+
+async fn answer(service: &Service, mut stream: TcpStream) -> std::io::Result<()> {
+    let (mut request, mut have) = ([0; limits::METRICS_REQUEST], 0);
+    while have < request.len() && !request[..have].windows(4).any(|four| four == b"\r\n\r\n") {
+        match stream.read(&mut request[have..]).await? {
+            0 => break,
+            read => have += read,
+        }
+    }
+    let text = service.counters.text(service.hall.present().len());
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nConnection: close\r\n";
+    stream.write_all(format!("{head}Content-Length: {}\r\n\r\n{text}", text.len()).as_bytes()).await?;
+    stream.shutdown().await
+}

@@ -1,0 +1,247 @@
+//! The service: takes homes' connections, connects for them, relays and measures, writes down what is spent.
+//!
+//! Hostile input: see the library's page; DNS answers; strangers at the link's port.
+//! Holds: its listeners, the link's key, its one folder (`/spool` inside its walls).
+//! Can never: see another file; execute; connect to a port other than 25 and 53; run as root.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use filter_sandbox::{Role, confine};
+use relay_link::dns::Dns;
+use relay_link::homes::Homes;
+use relay_link::keys::LinkKey;
+use relay_link::outbound::{FromHome, ToHome};
+use relay_link::proxy::{self, Caller, Event, Hall};
+use relay_link::stream::Waiting;
+use relay_link::tls::Acceptor;
+use serde::{Deserialize, Serialize};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{interval, sleep};
+use tracing::{debug, error, info};
+use wire::control::Controls;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::address::Policy;
+use crate::grant::HomeGrant;
+use crate::limits;
+
+pub mod books;
+mod calls;
+mod metrics;
+mod pieces;
+mod session;
+
+use books::Books;
+use calls::Call;
+use metrics::Counters;
+use pieces::Pieces;
+
+/// Of the homes, in the service's folder.
+pub const HOMES: &str = "homes";
+/// Of what they have spent.
+pub const SPENT: &str = "spent";
+/// Where the folder is inside the walls.
+const STATE: &str = "/spool";
+
+/// What a listener is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Entrance {
+    /// Homes dial it.
+    Link,
+    /// Prometheus does.
+    Metrics,
+}
+
+/// What the parent sends first. Descriptors: the listeners, in the order of `entrances`.
+#[derive(Debug, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+pub struct Start {
+    /// What the proxy calls itself.
+    #[zeroize(skip)]
+    pub name: String,
+    /// The link's, PKCS#8.
+    pub key: Vec<u8>,
+    /// DNS servers.
+    #[zeroize(skip)]
+    pub upstreams: Vec<SocketAddr>,
+    /// Addresses that lead back here and are on no interface.
+    #[zeroize(skip)]
+    pub own: Vec<IpAddr>,
+    /// What each listener is for.
+    #[zeroize(skip)]
+    pub entrances: Vec<Entrance>,
+}
+
+/// The service, from its first instruction to its last.
+#[must_use]
+pub fn run() -> ExitCode {
+    match story() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!(%error, "cannot go on");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn story() -> io::Result<()> {
+    let confined = confine(Role::OutboundProxy).map_err(io::Error::other)?;
+    let (start, listeners) = wire::control::start::<Start>(&confined.control).map_err(io::Error::other)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let controls = Controls::new(confined.control)?;
+        let (tell, events) = mpsc::channel(relay_link::limits::QUEUE);
+        let service = Arc::new(Service::new(&start, tell)?);
+        for (entrance, listener) in start.entrances.iter().zip(listeners) {
+            let listener = TcpListener::from_std(std::net::TcpListener::from(listener))?;
+            match entrance {
+                Entrance::Link => tokio::spawn(service.clone().accept(listener)),
+                Entrance::Metrics => tokio::spawn(metrics::serve(service.clone(), listener)),
+            };
+        }
+        info!(name = start.name, "homes may dial");
+        drop(start);
+        tokio::select! {
+            () = service.clone().answer(events) => {}
+            () = service.sweep() => {}
+            // The parent is gone; it says nothing else.
+            _ = controls.next() => {}
+        }
+        Ok(())
+    })
+}
+
+/// All that its tasks share.
+struct Service {
+    name: String,
+    acceptor: Acceptor,
+    homes: Homes<HomeGrant>,
+    hall: Hall<HomeGrant, FromHome, ToHome>,
+    books: Books,
+    waiting: Mutex<Waiting<Call>>,
+    dns: Dns,
+    policy: Policy,
+    pieces: Pieces,
+    counters: Counters,
+    sessions: Arc<Semaphore>,
+    strangers: Arc<Semaphore>,
+}
+
+impl Service {
+    fn new(start: &Start, tell: mpsc::Sender<Event<FromHome>>) -> io::Result<Self> {
+        let key = LinkKey::from_pkcs8(&start.key).map_err(io::Error::other)?;
+        let state = Path::new(STATE);
+        Ok(Self {
+            name: start.name.clone(),
+            acceptor: Acceptor::new(&key).map_err(io::Error::other)?,
+            homes: Homes::open(&state.join(HOMES))?,
+            hall: Hall::new(&start.name, tell),
+            books: Books::open(&state.join(SPENT))?,
+            waiting: Mutex::default(),
+            dns: Dns::new(start.upstreams.clone()),
+            policy: Policy::new(start.own.iter().copied()),
+            pieces: Pieces::default(),
+            counters: Counters::default(),
+            sessions: Arc::new(Semaphore::new(limits::SESSIONS)),
+            strangers: Arc::new(Semaphore::new(limits::STRANGERS)),
+        })
+    }
+
+    /// Whoever dials the link's port.
+    async fn accept(self: Arc<Self>, listener: TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let Ok(room) = self.strangers.clone().try_acquire_owned() else { continue };
+                    let service = self.clone();
+                    tokio::spawn(async move {
+                        let caller = proxy::receive(stream, &service.acceptor).await;
+                        match caller {
+                            Ok(Caller::Control(stream, key)) => {
+                                let greeted = proxy::greet(stream, key, &service.homes, &service.name).await;
+                                drop(room);
+                                service.seat(greeted).await;
+                            }
+                            Ok(Caller::Data(stream, opening)) => {
+                                drop(room);
+                                let claimed = lock(&service.waiting).claim(&opening, Instant::now());
+                                if let Ok((call, answer)) = claimed {
+                                    call.carry(&service, stream, &answer).await;
+                                }
+                            }
+                            Err(error) => debug!(%error, "a stranger at the link's port"),
+                        }
+                    });
+                }
+                // Out of descriptors, most likely: others must end first.
+                Err(error) => {
+                    error!(%error, "cannot take a connection");
+                    sleep(Duration::from_millis(200)).await;
+                }
+            }
+        }
+    }
+
+    async fn seat(&self, greeted: io::Result<Option<proxy::Arrival<HomeGrant>>>) {
+        match greeted {
+            Ok(Some(arrival)) => {
+                if let Err(error) = self.hall.serve(arrival, &self.homes).await {
+                    debug!(%error, "a home's connection");
+                }
+            }
+            Ok(None) => {}
+            Err(error) => debug!(%error, "a stranger at the link's port"),
+        }
+    }
+
+    /// Does what homes ask for.
+    async fn answer(self: Arc<Self>, mut events: mpsc::Receiver<Event<FromHome>>) {
+        while let Some(event) = events.recv().await {
+            match event {
+                Event::Heard(heard) => match heard.message {
+                    FromHome::Connect { request, host } => {
+                        calls::asked(&self, heard.home, heard.connection, request, host);
+                    }
+                    FromHome::AskBudget => {
+                        if let Ok(tab) = self.books.tab(&self.homes, &heard.home) {
+                            let _ = self.hall.say(&heard.home, ToHome::Budget(tab.budget()));
+                        }
+                    }
+                },
+                Event::Left(_, connection) => drop(lock(&self.waiting).of_home(connection.0)),
+            }
+        }
+    }
+
+    /// Far servers whose homes do not fetch them are let go.
+    async fn sweep(&self) {
+        let mut ticks = interval(Duration::from_secs(1));
+        loop {
+            ticks.tick().await;
+            drop(lock(&self.waiting).expired(Instant::now()));
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes all of it; a peer that takes nothing blocks only its own session.
+async fn write_all(to: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        to.writable().await?;
+        match to.try_write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,260 @@
+//! One session between a home and a far server: the clear part is checked and passed on, then TLS records are measured as
+//! they go by.
+//!
+//! What is slowed is the home alone. The far server's replies are passed on at once, whatever has been spent: a 250 that
+//! waited would make a letter twice.
+
+use std::fmt;
+use std::io;
+use std::pin::pin;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::books::Tab;
+use super::pieces::Pieces;
+use super::{lock, write_all};
+use crate::clear::{Broken, Clear, Side, Step};
+use crate::limits;
+use crate::meter::{Meter, Units};
+use crate::records::NotTls;
+
+/// Why a session was ended by this side.
+#[derive(Debug)]
+pub enum Cut {
+    /// The clear part was not what it must be.
+    Broken(Broken),
+    /// What came after STARTTLS was no TLS.
+    NotTls,
+    /// The far server has spoken last, and the home has been silent for too long since.
+    Silent,
+    /// A connection failed.
+    Failed(io::Error),
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken(broken) => broken.fmt(f),
+            Self::NotTls => NotTls.fmt(f),
+            Self::Silent => f.write_str("the home was silent"),
+            Self::Failed(error) => write!(f, "{}", error.kind()),
+        }
+    }
+}
+
+impl From<io::Error> for Cut {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// What there is to say of a session.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts {
+    /// Units it cost, its minimum included.
+    pub units: Units,
+    /// Octets from the home.
+    pub out: u64,
+    /// Octets from the far server.
+    pub back: u64,
+}
+
+/// A session.
+#[derive(Debug)]
+pub struct Session<'a> {
+    home: &'a TcpStream,
+    server: &'a TcpStream,
+    tab: &'a Tab,
+    pieces: &'a Pieces,
+    meter: Mutex<Meter>,
+    /// Since when the far server waits for the home; `None`: it is the home that waits.
+    idle: Mutex<Option<Instant>>,
+    units: AtomicU64,
+    out: AtomicU64,
+    back: AtomicU64,
+}
+
+impl<'a> Session<'a> {
+    /// Of two connections; its minimum is spent already.
+    #[must_use]
+    pub fn new(home: &'a TcpStream, server: &'a TcpStream, tab: &'a Tab, pieces: &'a Pieces) -> Self {
+        Self {
+            home,
+            server,
+            tab,
+            pieces,
+            meter: Mutex::default(),
+            idle: Mutex::new(None),
+            units: AtomicU64::new(limits::SESSION_UNITS),
+            out: AtomicU64::new(0),
+            back: AtomicU64::new(0),
+        }
+    }
+
+    /// From the greeting to the end. Both connections are to be dropped after it.
+    ///
+    /// # Errors
+    /// [`Cut`].
+    pub async fn run(&self) -> Result<(), Cut> {
+        if !self.clear().await? {
+            return Ok(());
+        }
+        let (mut out, mut back) = (pin!(self.out()), pin!(self.back()));
+        tokio::select! {
+            ended = &mut out => { ended?; last(back, &self.back).await }
+            ended = &mut back => { ended?; last(out, &self.out).await }
+        }
+    }
+
+    /// What it was.
+    #[must_use]
+    pub fn facts(&self) -> Facts {
+        let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        Facts { units: read(&self.units), out: read(&self.out), back: read(&self.back) }
+    }
+
+    /// The part before TLS; whether TLS follows.
+    async fn clear(&self) -> Result<bool, Cut> {
+        let mut clear = Clear::default();
+        loop {
+            let side = self.first_to_speak().await?;
+            let (from, to) = match side {
+                Side::Home => (self.home, self.server),
+                Side::Server => (self.server, self.home),
+            };
+            let mut piece = self.pieces.lend();
+            let count = match from.try_read(piece.bytes()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                other => other?,
+            };
+            if count == 0 {
+                return Ok(false);
+            }
+            self.spoke(side, count);
+            match clear.came(side, &piece.bytes()[..count]).map_err(Cut::Broken)? {
+                Step::Pass(bytes) => write_all(to, &bytes).await?,
+                Step::TlsBegins(bytes) => return Ok(write_all(to, &bytes).await.map(|()| true)?),
+                Step::Ends(bytes) => return Ok(write_all(to, &bytes).await.map(|()| false)?),
+            }
+        }
+    }
+
+    async fn first_to_speak(&self) -> Result<Side, Cut> {
+        tokio::select! {
+            ready = self.home_speaks() => ready.map(|()| Side::Home),
+            ready = self.server.readable() => Ok(ready.map(|()| Side::Server)?),
+        }
+    }
+
+    /// Waits for the home, while the far server waits for it: not for ever.
+    async fn home_speaks(&self) -> Result<(), Cut> {
+        loop {
+            let since = *lock(&self.idle);
+            let until = since.unwrap_or_else(Instant::now) + limits::SILENT;
+            tokio::select! {
+                biased;
+                ready = self.home.readable() => return Ok(ready?),
+                () = sleep_until(until) => {
+                    // The server may have spoken since, or begun to owe a reply.
+                    if since.is_some() && *lock(&self.idle) == since {
+                        return Err(Cut::Silent);
+                    }
+                }
+            }
+        }
+    }
+
+    fn spoke(&self, side: Side, count: usize) {
+        let (idle, moved) = match side {
+            Side::Home => (None, &self.out),
+            Side::Server => (Some(Instant::now()), &self.back),
+        };
+        *lock(&self.idle) = idle;
+        moved.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// The home's octets: slowed, measured, passed on.
+    async fn out(&self) -> Result<(), Cut> {
+        loop {
+            self.slowed().await;
+            self.home_speaks().await?;
+            let count = self.move_on(Side::Home).await?;
+            if count == Some(0) {
+                return shut(self.server);
+            }
+        }
+    }
+
+    /// The far server's: measured, passed on at once.
+    async fn back(&self) -> Result<(), Cut> {
+        loop {
+            self.server.readable().await?;
+            let count = self.move_on(Side::Server).await?;
+            if count == Some(0) {
+                return shut(self.home);
+            }
+        }
+    }
+
+    /// Moves what is there; `None` when nothing is, 0 at the end.
+    async fn move_on(&self, side: Side) -> Result<Option<usize>, Cut> {
+        let (from, to) = match side {
+            Side::Home => (self.home, self.server),
+            Side::Server => (self.server, self.home),
+        };
+        let mut piece = self.pieces.lend();
+        let count = match from.try_read(piece.bytes()) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            other => other?,
+        };
+        let bytes = &piece.bytes()[..count];
+        if count > 0 {
+            let due = match side {
+                Side::Home => lock(&self.meter).home(bytes),
+                Side::Server => lock(&self.meter).server(bytes),
+            };
+            let due = due.map_err(|NotTls| Cut::NotTls)?;
+            self.tab.charge(due);
+            self.units.fetch_add(due, Ordering::Relaxed);
+            self.spoke(side, count);
+            write_all(to, bytes).await?;
+        }
+        Ok(Some(count))
+    }
+
+    /// Waits until the home may go on. What it has sent waits in the kernel, and then in its own.
+    async fn slowed(&self) {
+        loop {
+            let pace = self.tab.pace();
+            if pace.is_zero() {
+                return;
+            }
+            sleep(pace.min(limits::SLOWED)).await;
+        }
+    }
+}
+
+/// The end of one direction is passed on as such. A peer that has closed already needs not be told.
+fn shut(to: &TcpStream) -> Result<(), Cut> {
+    match rustix::net::shutdown(to, rustix::net::Shutdown::Write) {
+        Ok(()) | Err(rustix::io::Errno::NOTCONN) => Ok(()),
+        Err(error) => Err(Cut::Failed(error.into())),
+    }
+}
+
+/// The direction that is left may go on for as long as something comes.
+async fn last(mut direction: impl Future<Output = Result<(), Cut>> + Unpin, moved: &AtomicU64) -> Result<(), Cut> {
+    loop {
+        let before = moved.load(Ordering::Relaxed);
+        match timeout(relay_link::limits::HALF_OPEN, &mut direction).await {
+            Ok(ended) => return ended,
+            Err(_) if moved.load(Ordering::Relaxed) == before => {
+                return Err(io::Error::from(io::ErrorKind::TimedOut).into());
+            }
+            Err(_) => {}
+        }
+    }
+}
