@@ -67,8 +67,10 @@ pub const UNCOUNTED: u64 = 725;
 pub const SILENT: Duration = Duration::from_secs(60);
 /// Addresses of one host that are tried.
 pub const ADDRESSES: usize = 8;
-/// Time to connect with one of them (RFC 5321 §4.5.3.2 says nothing of it; others take 30 s).
-pub const CONNECT: Duration = Duration::from_secs(30);
+/// Time to connect with one of them.
+pub const CONNECT: Duration = Duration::from_secs(15);
+/// Time to connect with any of them: the home waits for five seconds longer.
+pub const CONNECT_ALL: Duration = Duration::from_secs(30);
 /// Bytes of one of the two halves of a ledger file.
 pub const LEDGER_HALF: usize = 4_096;
 /// Most networks an allowance can have in an hour, so that they fit the ledger.

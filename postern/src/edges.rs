@@ -9,6 +9,7 @@
 //!  │ ├─ Spawn ──► scanner-zygote │ │   (when the admin has switched it on)
 //!  └─ DNS ──► resolver           │ └── Admin ──── admin.sock
 //!  link ── Handed ──► mx, submission, imapd-login
+//!  courier ── Dials ──► link
 //!  courier ── Outbox, Notices ──► keeper
 //!  └─ Spawn ──► courier-zygote    └ Login ── imapd-login ── Owners ──► imapd-owner ── Spawn ──► imapd-zygote
 //! ```
@@ -36,6 +37,8 @@ pub enum Carries {
     Spawn,
     /// Connections that came through a proxy; back, which of them went to the wrong house.
     Handed,
+    /// Which hosts to connect with through a proxy; back, the connections.
+    Dials,
 }
 
 /// One edge: a pair of packet sockets that `up` makes.
@@ -55,7 +58,7 @@ pub struct EdgeRow {
 }
 
 /// All edges. A role's start packet carries its ends in this order.
-pub const EDGES: [EdgeRow; 14] = [
+pub const EDGES: [EdgeRow; 15] = [
     EdgeRow {
         client: Role::Mx,
         server: Role::Keeper,
@@ -147,6 +150,13 @@ pub const EDGES: [EdgeRow; 14] = [
         at_client: EdgeName::HandToLogin,
         at_server: Some(EdgeName::HandToLogin),
     },
+    EdgeRow {
+        client: Role::Courier,
+        server: Role::Link,
+        carries: Carries::Dials,
+        at_client: EdgeName::Dials,
+        at_server: Some(EdgeName::Dials),
+    },
     // The last of mx's: it has it only when there is a scanner.
     EdgeRow {
         client: Role::Mx,
@@ -202,8 +212,8 @@ pub const ROLES: [RoleRow; 13] = [
         runtime: true,
     },
     RoleRow { role: Role::Login, serves: &[Service::Imaps], given: Given::Nothing, runtime: true },
-    RoleRow { role: Role::Courier, serves: &[], given: Given::Nothing, runtime: true },
     RoleRow { role: Role::Link, serves: &[], given: Given::Nothing, runtime: true },
+    RoleRow { role: Role::Courier, serves: &[], given: Given::Nothing, runtime: true },
 ];
 
 /// The namespaces of `/proc/PID/ns` that must be a role's own. All have these but for `net`.
@@ -304,6 +314,6 @@ mod tests {
     #[test]
     fn nobody_but_who_asks_who_sends_and_who_links_has_the_hosts_network() {
         let host: Vec<_> = ROLES.iter().filter(|row| !row.own_network()).map(|row| row.role).collect();
-        assert_eq!(host, [Role::Resolver, Role::Courier, Role::Link]);
+        assert_eq!(host, [Role::Resolver, Role::Link, Role::Courier]);
     }
 }

@@ -14,6 +14,12 @@ pub const ADDRESSES: usize = 8;
 pub const STREAMS: usize = 1_024;
 /// Bytes held of one direction while they move between a proxy and a role of the box.
 pub const COPY: usize = 8 * 1024;
+/// Connections through outbound proxies that are being made at once.
+pub const DIALS: usize = 256;
+/// Time an outbound proxy has to connect with a host.
+pub const DIAL: Duration = Duration::from_secs(35);
+/// Time a question waits for a link that is not up yet.
+pub const UP: Duration = Duration::from_secs(10);
 /// Bytes of one message on a control connection. The largest is a stream's opening: a key, two addresses, two names.
 pub const MESSAGE: usize = 4 * 1024;
 /// Bytes of a host name (RFC 1035 §2.3.4), or of what a client gave for one (RFC 5321 §4.5.3.1.2).

@@ -36,6 +36,8 @@ pub enum EdgeName {
     HandToSubmission,
     /// Between `link` and `imapd-login`, at either end.
     HandToLogin,
+    /// Between the courier and `link`, at either end: what leaves through a proxy.
+    Dials,
     /// The DNS sockets of a restarted `mx`, for the resolver: UDP then TCP.
     Dns,
 }
@@ -119,6 +121,8 @@ pub enum Control {
     },
     /// For `link`: the proxies this house is paired with from now on.
     Pairings(Vec<PairedProxy>),
+    /// For `courier`: whether mail leaves through a proxy from now on, and not otherwise.
+    ThroughProxy(bool),
     /// Finish what is under way and end; no new work.
     Drain,
 }

@@ -4,6 +4,7 @@
 pub mod base64;
 pub mod control;
 pub mod date;
+pub mod dialled;
 pub mod fuzz;
 pub mod handed;
 pub mod limits;

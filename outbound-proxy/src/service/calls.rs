@@ -57,6 +57,11 @@ impl Service {
     }
 
     async fn connect(&self, tab: &Tab, host: &Host) -> Result<(TcpStream, IpAddr), Refusal> {
+        let connecting = self.connect_with_any(tab, host);
+        timeout(limits::CONNECT_ALL, connecting).await.unwrap_or(Err(Refusal::Unreachable))
+    }
+
+    async fn connect_with_any(&self, tab: &Tab, host: &Host) -> Result<(TcpStream, IpAddr), Refusal> {
         let resolved = self.dns.addresses(host.as_str()).await.map_err(|_| Refusal::Unresolved)?;
         let mut chosen = self.policy.choose(&resolved)?;
         chosen.retain(|address| !address::is_own(*address));

@@ -92,6 +92,9 @@ impl Parts {
             Role::Courier => {
                 let authorities = self.authorities();
                 send(control, &self.courier(), ends.chain(authorities.iter().map(AsFd::as_fd)))?;
+                // Before the keys, without which nothing leaves.
+                let through = self.pairings.iter().any(|proxy| proxy.outbound);
+                send(control, &Control::ThroughProxy(through), std::iter::empty())?;
                 Control::signing(&self.signing).try_for_each(|some| send(control, &some, std::iter::empty()))
             }
             Role::Login => send(control, &self.login(), self.listeners(Service::Imaps).chain(ends)),

@@ -246,6 +246,7 @@ impl Roles {
     /// Hands out the pairings, also to a `link` started from now on.
     pub fn pair(&mut self, proxies: Vec<PairedProxy>) {
         self.tell(Role::Link, &Control::Pairings(proxies.clone()), &[]);
+        self.tell(Role::Courier, &Control::ThroughProxy(proxies.iter().any(|proxy| proxy.outbound)), &[]);
         self.parts.pairings = proxies;
     }
 

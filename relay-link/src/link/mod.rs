@@ -14,7 +14,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use filter_sandbox::edge::Edge;
 use filter_sandbox::{Role, confine};
@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 use wire::control::{Control, Controls, EdgeName, PairedProxy};
+use wire::dialled::Exchange;
 
 use crate::code::{Kind, PairingCode};
 use crate::dns::Dns;
@@ -32,13 +33,14 @@ use crate::limits;
 
 mod hands;
 mod inbound;
+mod outbound;
 
 use hands::Hands;
 
 /// What `up` or `postern pair` sends first.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Start {
-    /// Serve. Descriptors: the edges to `mx`, `submission` and `imapd-login`.
+    /// Serve. Descriptors: the edges to `mx`, `submission` and `imapd-login`, and the courier's.
     Serve {
         /// DNS servers.
         upstreams: Vec<SocketAddr>,
@@ -115,23 +117,39 @@ struct House {
     dns: Arc<Dns>,
     /// One permit a stream.
     streams: Arc<Semaphore>,
+    /// One permit a connection that the courier waits for.
+    dials: Semaphore,
+    /// The outbound proxies, in the order of their pairing.
+    outbound: Mutex<Vec<Arc<outbound::Link>>>,
 }
 
-async fn serve(upstreams: Vec<SocketAddr>, edges: Vec<OwnedFd>, control: Edge) -> io::Result<()> {
+/// The link with one proxy.
+#[derive(Debug)]
+struct Kept {
+    task: JoinHandle<()>,
+    /// Of an outbound one.
+    outbound: Option<Arc<outbound::Link>>,
+}
+
+async fn serve(upstreams: Vec<SocketAddr>, mut edges: Vec<OwnedFd>, control: Edge) -> io::Result<()> {
     let controls = Controls::new(control)?;
+    let dials = edges.pop().ok_or(io::ErrorKind::InvalidInput)?;
     let house = Arc::new(House {
         hands: Hands::new(edges)?,
         dns: Arc::new(Dns::new(upstreams)),
         streams: Arc::new(Semaphore::new(limits::STREAMS)),
+        dials: Semaphore::new(limits::DIALS),
+        outbound: Mutex::default(),
     });
-    let mut links = HashMap::<PairedProxy, JoinHandle<()>>::new();
+    house.take_edge(EdgeName::Dials, dials);
+    let mut links = HashMap::<PairedProxy, Kept>::new();
     while let Some((control, mut with)) = controls.next().await {
         match (control, with.pop()) {
             (Control::Edge(name), Some(edge)) => house.take_edge(name, edge),
             (Control::Pairings(now), _) => follow(&house, &mut links, now),
             (Control::Drain, _) => {
                 // No new calls; what flows may end. `up` does not wait for longer than it waits for those who serve.
-                links.drain().for_each(|(_, link)| link.abort());
+                links.drain().for_each(|(_, link)| link.task.abort());
                 let all = u32::try_from(limits::STREAMS).unwrap_or(u32::MAX);
                 let _ = house.streams.acquire_many(all).await;
                 return Ok(());
@@ -143,29 +161,51 @@ async fn serve(upstreams: Vec<SocketAddr>, edges: Vec<OwnedFd>, control: Edge) -
 }
 
 /// Ends the links that are no more, and begins the new ones.
-fn follow(house: &Arc<House>, links: &mut HashMap<PairedProxy, JoinHandle<()>>, now: Vec<PairedProxy>) {
+fn follow(house: &Arc<House>, links: &mut HashMap<PairedProxy, Kept>, now: Vec<PairedProxy>) {
     links.retain(|proxy, link| {
         let stays = now.contains(proxy);
         if !stays {
             info!(proxy = proxy.host, "this house is no longer paired with it");
-            link.abort();
+            link.task.abort();
         }
         stays
     });
-    for proxy in now.into_iter().take(limits::PROXIES).filter(|proxy| !proxy.outbound) {
-        if links.contains_key(&proxy) {
+    for proxy in now.iter().take(limits::PROXIES) {
+        if links.contains_key(proxy) {
             continue;
         }
-        match inbound::Link::new(house.clone(), &proxy) {
-            Some(link) => drop(links.insert(proxy, tokio::spawn(link.keep()))),
+        match begin(house, proxy) {
+            Some(kept) => drop(links.insert(proxy.clone(), kept)),
             None => error!(proxy = proxy.host, "what is kept of this pairing is damaged: pair anew"),
         }
     }
+    let outbound = now.iter().filter_map(|proxy| links.get(proxy)?.outbound.clone()).collect();
+    *house.outbound.lock().unwrap_or_else(PoisonError::into_inner) = outbound;
+}
+
+fn begin(house: &Arc<House>, proxy: &PairedProxy) -> Option<Kept> {
+    if proxy.outbound {
+        let (link, keeping) = outbound::Link::new(house, proxy)?;
+        return Some(Kept { task: tokio::spawn(keeping.keep()), outbound: Some(link) });
+    }
+    let link = inbound::Link::new(house.clone(), proxy)?;
+    Some(Kept { task: tokio::spawn(link.keep()), outbound: None })
 }
 
 impl House {
-    fn take_edge(&self, name: EdgeName, edge: OwnedFd) {
-        if let Err(error) = self.hands.replace(name, edge) {
+    /// The links with outbound proxies.
+    fn outbound(&self) -> Vec<Arc<outbound::Link>> {
+        self.outbound.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn take_edge(self: &Arc<Self>, name: EdgeName, edge: OwnedFd) {
+        let taken = match name {
+            EdgeName::Dials => Exchange::new(edge).map(|exchange| {
+                tokio::spawn(outbound::answer(self.clone(), exchange));
+            }),
+            name => self.hands.replace(name, edge),
+        };
+        if let Err(error) = taken {
             warn!(%error, ?name, "a new edge cannot be used");
         }
     }

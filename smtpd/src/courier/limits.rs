@@ -15,6 +15,8 @@ pub const RECIPIENTS: usize = 100;
 
 /// Time for a connection to be made.
 pub const CONNECT: Duration = Duration::from_secs(30);
+/// The same through a proxy, which tries a host's addresses in turn, and must itself be dialled for what it opens.
+pub const CONNECT_THROUGH: Duration = Duration::from_secs(60);
 /// Time for the greeting (RFC 5321 §4.5.3.2.1).
 pub const GREETING: Duration = Duration::from_secs(300);
 /// Time for the answer to EHLO, STARTTLS, MAIL, RCPT and RSET (§4.5.3.2.2, 4.5.3.2.3).

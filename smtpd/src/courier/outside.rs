@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::RootCertStore;
@@ -13,13 +14,14 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tracing::info;
+use wire::dialled::Dialler;
 
 use super::dane::Tlsa;
 use super::destination::{self, Answer, Mx, Own, Reach};
 use super::dns::Dns;
 use super::limits;
 use super::mta_sts::{self, Ask, BadPolicy, Policies, Policy, Record};
-use super::reach::World;
+use super::reach::{Connected, World};
 use super::{https, mta_sts::host_and_path};
 
 /// The real world.
@@ -32,13 +34,31 @@ pub struct Outside {
     /// Domains whose policies the keeper has not yet.
     unkept: Mutex<BTreeSet<String>>,
     fetched: Notify,
+    /// To the `link` role.
+    pub dialler: Dialler,
+    through_proxy: AtomicBool,
 }
 
 impl Outside {
     /// With these means.
     #[must_use]
-    pub fn new(dns: Dns, own: Own, roots: Arc<RootCertStore>) -> Self {
-        Self { dns, own, roots, policies: Mutex::default(), unkept: Mutex::default(), fetched: Notify::new() }
+    pub fn new(dns: Dns, own: Own, roots: Arc<RootCertStore>, dialler: Dialler) -> Self {
+        Self {
+            dns,
+            own,
+            roots,
+            policies: Mutex::default(),
+            unkept: Mutex::default(),
+            fetched: Notify::new(),
+            dialler,
+            through_proxy: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether letters leave through an outbound proxy from now on. Then they leave in no other way: a letter that came
+    /// from the house's own address would be taken for spam there, and its sender with it.
+    pub fn leave_through_proxy(&self, through: bool) {
+        self.through_proxy.store(through, Ordering::Relaxed);
     }
 
     fn policies(&self) -> MutexGuard<'_, Policies> {
@@ -95,7 +115,7 @@ impl Outside {
         let mut last = format!("{host} has no address");
         for address in addresses {
             let fetched = async {
-                let stream = self.connect(SocketAddr::new(address, 443)).await.map_err(|error| error.to_string())?;
+                let stream = directly(SocketAddr::new(address, 443)).await.map_err(|error| error.to_string())?;
                 https::get(stream, self.roots.clone(), &host, path).await
             };
             match timeout(limits::STS_FETCH, fetched).await {
@@ -158,11 +178,23 @@ impl World for Outside {
         }
     }
 
-    async fn connect(&self, to: SocketAddr) -> io::Result<TcpStream> {
-        let stream = TcpStream::connect(to).await?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
+    fn is_through_proxy(&self) -> bool {
+        self.through_proxy.load(Ordering::Relaxed)
     }
+
+    async fn connect(&self, host: &str, to: SocketAddr) -> io::Result<Connected<TcpStream>> {
+        if !self.is_through_proxy() {
+            return Ok(Connected { stream: directly(to).await?, hello: None });
+        }
+        let (stream, hello) = self.dialler.dial(host).await?;
+        Ok(Connected { stream, hello: Some(hello) })
+    }
+}
+
+async fn directly(to: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(to).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -36,8 +36,21 @@ pub trait World: Sync {
     fn tlsa(&self, host: &str) -> impl Future<Output = Answer<Tlsa>> + Send;
     /// The MTA-STS policy that holds for a domain.
     fn policy(&self, domain: &str) -> impl Future<Output = Option<Policy>> + Send;
-    /// Connects.
-    fn connect(&self, to: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+    /// Whether the host's addresses are tried by whoever connects for us; else they are tried here, one by one.
+    fn is_through_proxy(&self) -> bool {
+        false
+    }
+    /// Connects with a host, at that address of it; through a proxy at any.
+    fn connect(&self, host: &str, to: SocketAddr) -> impl Future<Output = io::Result<Connected<Self::Stream>>> + Send;
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Connected<S> {
+    /// Its bytes.
+    pub stream: S,
+    /// What the address that the far server sees is called, where that is not this house's name.
+    pub hello: Option<String>,
 }
 
 /// What is the same for all attempts.
@@ -198,7 +211,8 @@ impl<W: World> Attempt<'_, W> {
         }
         let proof = self.proof(host, place.secure).await.map_err(Missed::known)?;
         let mut missed: Vec<Missed> = Vec::new();
-        for address in addresses {
+        let most = if self.world.is_through_proxy() { 1 } else { usize::MAX };
+        for address in addresses.into_iter().take(most) {
             let hopeless = |before: &Missed| before.got == Got::NoRoute && address.is_ipv6();
             if missed.iter().any(hopeless) {
                 continue;
@@ -288,19 +302,21 @@ impl<W: World> Attempt<'_, W> {
         let name = &host.name;
         let config = verifier::config(proof.rule.clone(), self.domain, self.house.roots.clone())
             .map_err(|error| Missed::known(Why::ours(Status::new(4, 3, 0), format!("no TLS here: {error}"))))?;
-        let connecting = self.world.connect(SocketAddr::new(address, self.house.port));
+        let connecting = self.world.connect(name, SocketAddr::new(address, self.house.port));
+        let patience = if self.world.is_through_proxy() { limits::CONNECT_THROUGH } else { limits::CONNECT };
         let nowhere = |got, words| Missed { got, why: Why::ours(Status::new(4, 4, 1), words) };
-        let stream = match timeout(limits::CONNECT, connecting).await {
-            Ok(Ok(stream)) => stream,
+        let connected = match timeout(patience, connecting).await {
+            Ok(Ok(connected)) => connected,
             Ok(Err(error)) => {
                 let got = if error.kind() == io::ErrorKind::NetworkUnreachable { Got::NoRoute } else { Got::Nowhere };
                 return Err(nowhere(got, format!("no connection to {name} ({address}): {error}")));
             }
             Err(_) => return Err(nowhere(Got::Nowhere, format!("{name} ({address}) does not answer"))),
         };
-        let rules = Rules { hello: self.house.hello.clone(), far: name.clone(), tls };
+        let hello = connected.hello.unwrap_or_else(|| self.house.hello.clone());
+        let rules = Rules { hello, far: name.clone(), tls };
         let handshake = Handshake { config: Arc::new(config), host: proof.name.clone() };
-        Link::open(stream, rules, handshake).await.map_err(Missed::there)
+        Link::open(connected.stream, rules, handshake).await.map_err(Missed::there)
     }
 }
 
@@ -367,7 +383,7 @@ mod tests {
         async fn policy(&self, _: &str) -> Option<Policy> {
             self.policy.clone()
         }
-        async fn connect(&self, to: SocketAddr) -> io::Result<DuplexStream> {
+        async fn connect(&self, _: &str, to: SocketAddr) -> io::Result<Connected<DuplexStream>> {
             self.tried.lock().unwrap().push(to.ip());
             let server = self.servers.get(&to.ip()).copied().unwrap_or(Server::Down);
             if to.is_ipv6() {
@@ -378,7 +394,7 @@ mod tests {
             }
             let (ours, theirs) = tokio::io::duplex(50_000);
             tokio::spawn(serve(theirs, server));
-            Ok(ours)
+            Ok(Connected { stream: ours, hello: None })
         }
     }
 

@@ -28,6 +28,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 use wire::control::{Control, Controls, EdgeName, NEW_EDGE};
+use wire::dialled::Dialler;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::destination::Own;
@@ -46,7 +47,7 @@ const NOTICE: usize = 1024 * 1024;
 /// SMTP between servers.
 const PORT: u16 = 25;
 
-/// The start packet; the DKIM keys follow it ([`Control::signing`]). Its descriptors, in order: the `Outbox` edge, the `Notices` edge, the zygote's edge, and if there
+/// The start packet; the DKIM keys follow it ([`Control::signing`]). Its descriptors, in order: the `Outbox` edge, the `Notices` edge, the zygote's edge, the edge to `link`, and if there
 /// is one the file of the authorities that are believed.
 #[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 pub struct Start {
@@ -100,16 +101,21 @@ fn story() -> Result<(), Fault> {
     let outbox = fds.next().ok_or(Fault::Missing("outbox"))?;
     let notices = fds.next().ok_or(Fault::Missing("notices"))?;
     let zygote = fds.next().ok_or(Fault::Missing("zygote"))?;
+    let dials = fds.next().ok_or(Fault::Missing("link"))?;
     let roots = Arc::new(fds.next().map_or_else(RootCertStore::empty, authorities));
     role::runtime()?.block_on(async {
         let controls = Controls::new(confined.control)?;
-        let courier = courier(&start, roots, zygote)?;
+        let courier = courier(&start, roots, (zygote, dials))?;
         drop(start);
         follow(&courier, &controls, (outbox, notices)).await
     })
 }
 
-fn courier(start: &Start, roots: Arc<RootCertStore>, zygote: OwnedFd) -> Result<Arc<Courier<Outside>>, Fault> {
+fn courier(
+    start: &Start,
+    roots: Arc<RootCertStore>,
+    (zygote, dials): (OwnedFd, OwnedFd),
+) -> Result<Arc<Courier<Outside>>, Fault> {
     let filter =
         FilterLimits { ready: 0, concurrent: 2, deadline: Duration::from_secs(start.worker_seconds), largest: NOTICE };
     let own =
@@ -117,7 +123,7 @@ fn courier(start: &Start, roots: Arc<RootCertStore>, zygote: OwnedFd) -> Result<
     let dns = Dns::new(start.upstreams.clone(), start.dns_validates);
     let house = House { hello: start.host.clone(), own: own.clone(), roots: roots.clone(), port: PORT };
     Ok(Courier::new(
-        Outside::new(dns, own, roots),
+        Outside::new(dns, own, roots, Dialler::new(dials)?),
         house,
         (start.domain.clone(), start.clear_text.clone()),
         Rewriter::new(&start.srs_key, &start.domain),
@@ -191,6 +197,12 @@ async fn follow(
                     warn!(%error, "the new zygote's socket is of no use");
                 }
             }
+            (Control::Edge(EdgeName::Dials), Some(fd)) => {
+                if let Err(error) = courier.world.dialler.replace(fd) {
+                    warn!(%error, "the new edge to `link` is of no use");
+                }
+            }
+            (Control::ThroughProxy(through), _) => courier.world.leave_through_proxy(through),
             (Control::Signing { keys: some, more }, _) => {
                 keys.extend(some);
                 if !more {

@@ -168,7 +168,7 @@ impl Keeper {
                             self.edge(kind, fd, alive)?;
                         }
                     }
-                    Some((Control::Certificate(_) | Control::Signing { .. } | Control::Pairings(_), _)) => {}
+                    Some((Control::Certificate(_) | Control::Signing { .. } | Control::Pairings(_) | Control::ThroughProxy(_), _)) => {}
                     Some((Control::Drain, _)) | None => alive = None,
                 },
             }

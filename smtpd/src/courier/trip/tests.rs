@@ -25,7 +25,7 @@ use crate::courier::dane::Tlsa;
 use crate::courier::destination::{Answer, Mx, Own};
 use crate::courier::memory::Memory;
 use crate::courier::mta_sts::Policy;
-use crate::courier::reach::House;
+use crate::courier::reach::{Connected, House};
 use crate::courier::samples;
 
 /// Servers that take so many letters, one a connection, and then close without a word.
@@ -56,12 +56,12 @@ impl World for Far {
     async fn policy(&self, _: &str) -> Option<Policy> {
         None
     }
-    async fn connect(&self, _: SocketAddr) -> io::Result<DuplexStream> {
+    async fn connect(&self, _: &str, _: SocketAddr) -> io::Result<Connected<DuplexStream>> {
         let letters = self.patience.lock().unwrap().pop_front().ok_or(io::ErrorKind::ConnectionRefused)?;
         *self.connections.lock().unwrap() += 1;
         let (ours, theirs) = tokio::io::duplex(50_000);
         tokio::spawn(serve(theirs, letters, self.texts.clone()));
-        Ok(ours)
+        Ok(Connected { stream: ours, hello: None })
     }
 }
 
