@@ -107,8 +107,9 @@ pub fn is_own(address: IpAddr) -> bool {
         socket.connect((address, limits::PORT))?;
         socket.local_addr()
     });
-    // Without a way there it cannot be its own; connecting says why it is of no use.
-    source.is_ok_and(|source| source.ip() == address)
+    // Without a way there it cannot be its own; connecting says why it is of no use. What leaves from the loopback does
+    // not leave.
+    source.is_ok_and(|source| source.ip() == address || source.ip().is_loopback())
 }
 
 /// How far two far servers are one: a /24 or a /48. What an hour's spread is counted in.

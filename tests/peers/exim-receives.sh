@@ -25,12 +25,14 @@ queue_run_max = 0
 begin acl
 people:
   accept domains = $domain
-         local_parts = ben : cleo
+         local_parts = ben : cleo : ^ben[+]
   deny message = no such person here
 begin routers
 people:
   driver = accept
   domains = $domain
+  local_part_suffix = +*
+  local_part_suffix_optional
   local_parts = ben : cleo
   transport = box
 begin transports

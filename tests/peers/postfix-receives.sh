@@ -25,6 +25,8 @@ smtp_dns_support_level = dnssec
 smtp_tls_security_level = dane
 smtp_tls_loglevel = 1
 smtpd_client_connection_count_limit = 0
+# ben+anything is ben.
+recipient_delimiter = +
 local_recipient_maps =
 in_flow_delay = 0
 # A loop is ours to end.

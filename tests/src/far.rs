@@ -8,7 +8,10 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use crate::hosts::Host;
 use crate::{Authority, peers, programs};
+
+const RECEIVE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/receive");
 
 /// A running server for `ben@DOMAIN` and `cleo@DOMAIN`.
 #[derive(Debug)]
@@ -22,12 +25,21 @@ impl Far {
     /// Starts it and waits until it answers. A peer's root serves one test at a time: others wait here.
     #[must_use]
     pub fn start(peer: &str, address: &str, domain: &str, certificate: &Authority) -> Self {
+        Self::begin(Command::new(RECEIVE), peer, address, domain, certificate)
+    }
+
+    /// The same on another host of the test's network.
+    #[must_use]
+    pub fn start_on(host: &Host, peer: &str, address: &str, domain: &str, certificate: &Authority) -> Self {
+        Self::begin(host.command(RECEIVE), peer, address, domain, certificate)
+    }
+
+    fn begin(mut command: Command, peer: &str, address: &str, domain: &str, certificate: &Authority) -> Self {
         // smtp-sink comes with Postfix.
         let root = peers::folder().join(if peer == "smtp-sink" { "postfix" } else { peer });
         let alone = File::create(root.with_extension("lock")).unwrap();
         rustix::fs::flock(&alone, rustix::fs::FlockOperation::LockExclusive).unwrap();
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/receive");
-        let child = Command::new(script)
+        let child = command
             .arg(peer)
             .arg(&root)
             .args([address, domain])

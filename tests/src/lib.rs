@@ -13,6 +13,7 @@ pub mod imap;
 pub mod mallory;
 pub mod measure;
 pub mod names;
+pub mod outbound;
 pub mod peers;
 pub mod place;
 pub mod programs;

@@ -1,0 +1,155 @@
+//! The ways to cheat of PROXIES.md 2.4, against the running proxy and a real Postfix.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use relay_link::outbound::Refusal;
+use tests::far::Far;
+use tests::hosts;
+use tests::outbound::{Session, Stranger};
+
+use crate::place::Place;
+
+/// Reads until a line that ends a reply.
+fn heard(stream: &mut TcpStream) -> String {
+    let (mut text, mut byte) = (String::new(), [0]);
+    while !text.lines().last().is_some_and(|line| line.len() > 3 && line.as_bytes()[3] == b' ' && text.ends_with('\n'))
+    {
+        match stream.read(&mut byte) {
+            Ok(1) => text.push(char::from(byte[0])),
+            _ => return text,
+        }
+    }
+    text
+}
+
+/// Says something, and whether it is cut off for it: nothing more is heard.
+fn cut_off(stream: &mut TcpStream, bytes: &[u8]) -> bool {
+    let _ = stream.write_all(bytes);
+    let mut rest = Vec::new();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    match stream.read_to_end(&mut rest) {
+        Ok(_) => rest.is_empty(),
+        Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+    }
+}
+
+struct Run {
+    place: Place,
+    far: Far,
+    home: Stranger,
+}
+
+impl Run {
+    fn new(allowance: &[&str]) -> Self {
+        let place = Place::new();
+        let far = place.far("postfix", 0, "far.test");
+        let home = Stranger::pair(&place.proxy.invite("alice", allowance));
+        Self { place, far, home }
+    }
+
+    /// A connection with Postfix, greeted.
+    fn greeted(&mut self) -> TcpStream {
+        let mut stream = self.home.connect("mx.far.test").unwrap();
+        assert!(heard(&mut stream).starts_with("220 mx.far.test"));
+        stream
+    }
+
+    /// The same, at the point where TLS should begin.
+    fn at_tls(&mut self) -> TcpStream {
+        let mut stream = self.greeted();
+        for command in ["EHLO away.test\r\n", "STARTTLS\r\n"] {
+            stream.write_all(command.as_bytes()).unwrap();
+            assert!(heard(&mut stream).starts_with('2'));
+        }
+        stream
+    }
+}
+
+#[test]
+fn nothing_but_tls_goes_through() {
+    if !hosts::inside("cheats::nothing_but_tls_goes_through") {
+        return;
+    }
+    let mut run = Run::new(&["--concurrent", "50", "--bucket", "5000"]);
+    for command in ["MAIL FROM:<you@home.test>\r\n", "HELO away.test\r\n", "EHLO a\r\nMAIL FROM:<>\r\n", "VRFY ben\r\n"]
+    {
+        let mut stream = run.greeted();
+        assert!(cut_off(&mut stream, command.as_bytes()), "{command}");
+    }
+    let mut stream = run.greeted();
+    stream.write_all(b"EHLO away.test\r\n").unwrap();
+    assert!(heard(&mut stream).contains("STARTTLS"));
+    assert!(cut_off(&mut stream, b"MAIL FROM:<you@home.test>\r\n"), "after EHLO");
+    let clear = b"MAIL FROM:<you@home.test>\r\nRCPT TO:<ben@far.test>\r\nDATA\r\n";
+    for bytes in [&clear[..], &[22, 3, 1, 0, 0], &[23, 3, 3, 0, 5, 1, 2, 3, 4, 5], &[22, 3, 1, 0xff, 0xff]] {
+        let mut stream = run.at_tls();
+        assert!(cut_off(&mut stream, bytes), "{bytes:02x?}");
+    }
+    let log = run.far.log();
+    assert!(!log.contains("from=<you@home.test>") && !log.contains("non-SMTP"), "Postfix never heard of it: {log}");
+    assert_eq!(run.place.proxy.metric("sessions_cut_total"), 9, "{}", run.place.proxy.metrics());
+}
+
+#[test]
+fn every_session_is_paid_for() {
+    if !hosts::inside("cheats::every_session_is_paid_for") {
+        return;
+    }
+    let mut run = Run::new(&["--bucket", "400", "--hourly", "1", "--concurrent", "6"]);
+    // Half of it in a home's first two weeks: ten sessions of 20 units, and three at once.
+    let held: Vec<_> = (0..3).map(|_| run.greeted()).collect();
+    assert_eq!(run.home.connect("mx.far.test").unwrap_err(), Refusal::Concurrent);
+    drop(held);
+    // Many short sessions, dropped after RCPT: addresses are probed.
+    let mut opened = 3;
+    loop {
+        match run.home.connect("mx.far.test") {
+            Ok(stream) => {
+                opened += 1;
+                let Ok(mut session) = Session::open(stream, "mx.far.test", &run.place.certificate) else { continue };
+                // The bucket may run dry in the middle: then the rest of the session only waits.
+                let _ = session.say("MAIL FROM:<you@home.test>\r\nRCPT TO:<nobody@far.test>\r\n");
+                let _ = session.reply("2");
+            }
+            Err(Refusal::Concurrent) => std::thread::sleep(Duration::from_millis(100)),
+            Err(why) => {
+                let seconds = why.seconds().expect("it says when");
+                assert!(matches!(why, Refusal::Spent(_)) && seconds > 600, "{why}");
+                break;
+            }
+        }
+        assert!(opened < 20, "no end");
+    }
+    assert!((4..=10).contains(&opened), "{opened}");
+    let before = run.place.proxy.metric("sessions_total");
+    for _ in 0..20 {
+        assert!(matches!(run.home.connect("mx.far.test"), Err(Refusal::Spent(_))));
+    }
+    assert_eq!(run.place.proxy.metric("sessions_total"), before, "refused before anybody is connected with");
+}
+
+#[test]
+fn sessions_and_networks_have_bounds_of_their_own() {
+    if !hosts::inside("cheats::sessions_and_networks_have_bounds_of_their_own") {
+        return;
+    }
+    let place = Place::new();
+    let mut home = Stranger::pair(&place.proxy.invite("alice", &["--networks", "8", "--sessions", "12"]));
+    for number in 0..4 {
+        place.names.a(&format!("mx{number}.test"), &format!("44.0.{}.9", 100 + number));
+    }
+    place.proxy.host().run("ip route add unreachable 44.0.0.0/8");
+    for number in 0..4 {
+        assert_eq!(home.connect(&format!("mx{number}.test")).unwrap_err(), Refusal::Unreachable);
+    }
+    place.names.a("fifth.test", "44.0.200.9");
+    assert!(matches!(home.connect("fifth.test"), Err(Refusal::Networks(seconds)) if seconds > 3_000));
+    for _ in 0..2 {
+        assert_eq!(home.connect("mx0.test").unwrap_err(), Refusal::Unreachable);
+    }
+    assert!(matches!(home.connect("mx0.test"), Err(Refusal::Sessions(_))));
+    assert_eq!(place.proxy.status("alice", "networks"), 4);
+    assert_eq!(place.proxy.status("alice", "sessions"), 6);
+}

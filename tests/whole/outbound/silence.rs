@@ -1,0 +1,53 @@
+//! When a session is closed: the far server has spoken last, and the home is silent. Never while the home waits: between
+//! the end of data and its 250 that would make a second letter.
+
+use std::io::{Read, Write};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use tests::hosts::{self, Host};
+use tests::outbound::Stranger;
+
+use crate::place::{FAR, Place};
+
+/// Greets at once, and thinks about every command for 75 seconds.
+const SLOW: &str = "
+import socket, threading, time
+def serve(peer):
+    peer.sendall(b'220 slow.test\\r\\n')
+    while peer.recv(1000):
+        time.sleep(75)
+        peer.sendall(b'250 slow.test\\r\\n')
+listener = socket.create_server(('0.0.0.0', 25))
+print('up', flush=True)
+while True:
+    threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+";
+
+#[test]
+fn who_is_silent_is_closed_and_who_waits_is_not() {
+    if !hosts::inside("silence::who_is_silent_is_closed_and_who_waits_is_not") {
+        return;
+    }
+    let place = Place::new();
+    place.names.host("slow.test", FAR[0]);
+    let far = Host::public("far", &[FAR[0]]);
+    let mut child = far.command("python3").args(["-c", SLOW]).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdout.as_mut().unwrap().read_exact(&mut [0; 3]).unwrap();
+    let mut home = Stranger::pair(&place.proxy.invite("alice", &[]));
+    let [mut silent, mut waiting] = [(), ()].map(|()| home.connect("mx.slow.test").unwrap());
+    let mut greeting = [0; 15];
+    for stream in [&mut silent, &mut waiting] {
+        stream.set_read_timeout(Some(Duration::from_secs(150))).unwrap();
+        stream.read_exact(&mut greeting).unwrap();
+    }
+    waiting.write_all(b"EHLO home.test\r\n").unwrap();
+    let began = Instant::now();
+    assert_eq!(silent.read(&mut greeting).unwrap_or(0), 0, "closed");
+    let took = began.elapsed().as_secs();
+    assert!((55..75).contains(&took), "after {took} s");
+    waiting.read_exact(&mut greeting).unwrap();
+    assert_eq!(&greeting, b"250 slow.test\r\n", "the answer came, however late");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
