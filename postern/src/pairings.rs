@@ -6,9 +6,10 @@ use std::os::fd::AsFd;
 
 use filter_sandbox::launch::Launch;
 use filter_sandbox::role::Role;
-use relay_link::link::{Paired, Start};
+use relay_link::link::{Asked, Paired, Start};
+use relay_link::outbound::Budget;
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use wire::control::PairedProxy;
 
 use crate::box_key::BoxKey;
@@ -60,7 +61,28 @@ pub fn proxies(all: &[Pairing]) -> Vec<PairedProxy> {
 /// # Errors
 /// In words for the admin.
 pub fn pair(code: &str, upstreams: Vec<SocketAddr>) -> Result<Pairing, Failure> {
-    let failed = || "the pairing process".to_owned();
+    match ask(&Start::Pair { code: code.to_owned(), upstreams })? {
+        Paired::With { proxy, name, called } => {
+            Ok(Pairing { proxy, name: harmless(&name), called: harmless(&called), since: wire::date::now() })
+        }
+        Paired::Failed(words) => Err(Failure::new(words)),
+    }
+}
+
+/// What this house may still send through an outbound proxy, as that says.
+///
+/// # Errors
+/// In words for the admin.
+pub fn budget(proxy: &PairedProxy, upstreams: Vec<SocketAddr>) -> Result<Budget, Failure> {
+    match ask(&Start::Budget { proxy: proxy.clone(), upstreams })? {
+        Asked::Budget(budget) => Ok(budget),
+        Asked::Failed(words) => Err(Failure::new(words)),
+    }
+}
+
+/// Has a `link` process of its own do one thing.
+fn ask<T: DeserializeOwned>(start: &Start) -> Result<T, Failure> {
+    let failed = || "the process that talks to the proxy".to_owned();
     let (exe, stderr) = (File::open("/proc/self/exe").doing(failed)?, std::io::stderr());
     let launch = Launch {
         role: Role::Link,
@@ -71,17 +93,10 @@ pub fn pair(code: &str, upstreams: Vec<SocketAddr>) -> Result<Pairing, Failure> 
         stderr: stderr.as_fd(),
     };
     let running = launch.start().doing(failed)?;
-    let start = Start::Pair { code: code.to_owned(), upstreams };
-    let answer = running.control.send(&start, &[]).and_then(|()| running.control.recv::<Paired>());
+    let answer = running.control.send(start, &[]).and_then(|()| running.control.recv::<T>());
     let _ = pidfd_send_signal(&running.pidfd, Signal::KILL);
     let _ = waitid(WaitId::PidFd(running.pidfd.as_fd()), WaitIdOptions::EXITED);
-    match answer {
-        Ok((Paired::With { proxy, name, called }, _)) => {
-            Ok(Pairing { proxy, name: harmless(&name), called: harmless(&called), since: wire::date::now() })
-        }
-        Ok((Paired::Failed(words), _)) => Err(Failure::new(words)),
-        Err(error) => Err(Failure::new(format!("{}: {error}", failed()))),
-    }
+    answer.map(|(answer, _)| answer).doing(failed)
 }
 
 /// What a proxy says of itself and of us, as it may stand on a terminal.

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::keys::OneTimeSecret;
+use crate::outbound::Budget;
 
 /// Version of everything said on control connections. It is also in the ALPN name, so that two versions part in the
 /// handshake; here it is for the message that says which.
@@ -33,6 +34,8 @@ pub enum Want {
     Pair(OneTimeSecret),
     /// To be served: it is known.
     Serve,
+    /// To hear what it may still send; beside its link, which goes on. The connection ends after the answer.
+    Budget,
 }
 
 /// The proxy's answer.
@@ -47,6 +50,8 @@ pub enum Answer {
     },
     /// Not so.
     Refused(Refusal),
+    /// What it may still send.
+    Budget(Budget),
 }
 
 /// Why a home is not served.

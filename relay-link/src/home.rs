@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{interval, sleep, timeout};
 use tokio_rustls::client::TlsStream;
+use wire::control::PairedProxy;
 
 use crate::backoff::Backoff;
 use crate::code::{PairingCode, Place};
@@ -19,6 +20,7 @@ use crate::dns::Dns;
 use crate::frame::{self, Frames};
 use crate::hello::{Answer, Hello, Refusal, Run, VERSION, Want};
 use crate::keys::{self, LinkKey, Pin, PublicKey};
+use crate::outbound::Budget;
 use crate::{limits, liveness, stream, tls};
 
 /// How often it is looked whether the way to the proxy has another source address.
@@ -106,22 +108,28 @@ struct Dialled {
 }
 
 async fn dial(connection: TcpStream, own: &LinkKey, pin: Pin, run: Run, want: Want) -> Result<Dialled, DialError> {
+    match greet(connection, own, pin, Hello { version: VERSION, run, want }).await? {
+        (stream, frames, key, Answer::Welcome { name, proxy }) => {
+            Ok(Dialled { stream, frames, key, welcome: Welcome { name, proxy } })
+        }
+        (.., Answer::Refused(refusal)) => Err(DialError::Refused(refusal)),
+        (.., Answer::Budget(_)) => Err(io::Error::from(io::ErrorKind::InvalidData).into()),
+    }
+}
+
+type Greeted = (TlsStream<TcpStream>, Frames, PublicKey, Answer);
+
+async fn greet(connection: TcpStream, own: &LinkKey, pin: Pin, hello: Hello) -> io::Result<Greeted> {
     let talk = async {
         connection.set_nodelay(true)?;
         let (mut stream, key) = tls::connect(connection, own, pin).await?;
-        frame::write(&mut stream, &Hello { version: VERSION, run, want }).await?;
+        frame::write(&mut stream, &hello).await?;
         let mut frames = Frames::default();
         let answer = frames.read::<Answer, _>(&mut stream).await?;
         io::Result::Ok((stream, frames, key, answer.ok_or(io::ErrorKind::UnexpectedEof)?))
     };
     // Twice: the handshake, and the words after it, among which a copy of this box may be asked for a sign of life.
-    let talked = timeout(limits::GREETING * 2, talk).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
-    match talked? {
-        (stream, frames, key, Answer::Welcome { name, proxy }) => {
-            Ok(Dialled { stream, frames, key, welcome: Welcome { name, proxy } })
-        }
-        (.., Answer::Refused(refusal)) => Err(DialError::Refused(refusal)),
-    }
+    timeout(limits::GREETING * 2, talk).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
 /// How the link is.
@@ -134,6 +142,14 @@ pub enum State {
 }
 
 impl Proxy {
+    /// As a pairing is kept; `None` when it cannot be read.
+    #[must_use]
+    pub fn paired(kept: &PairedProxy, dns: Arc<Dns>) -> Option<Self> {
+        let place = Place::new(&kept.host, kept.port)?;
+        let (key, own) = (kept.key.parse().ok()?, LinkKey::from_pkcs8(&kept.own).ok()?);
+        Some(Self { place, key, own, dns })
+    }
+
     /// Dials, and dials again, until the speaker of `script` is gone. What the proxy says goes to `heard`, how the
     /// link is to `state`.
     pub async fn keep<In, Out>(&self, mut script: Script<Out>, heard: mpsc::Sender<In>, state: watch::Sender<State>)
@@ -185,6 +201,20 @@ impl Proxy {
                 Over::Ended(ended)
             }
             () = moved(ends) => Over::Moved,
+        }
+    }
+
+    /// What this home may still send, asked beside its link.
+    ///
+    /// # Errors
+    /// [`DialError`].
+    pub async fn budget(&self) -> Result<Budget, DialError> {
+        let connection = connect(&self.place, &self.dns).await?;
+        let hello = Hello { version: VERSION, run: Run([0; 16]), want: Want::Budget };
+        match greet(connection, &self.own, Pin::Key(self.key), hello).await? {
+            (.., Answer::Budget(budget)) => Ok(budget),
+            (.., Answer::Refused(refusal)) => Err(DialError::Refused(refusal)),
+            (.., Answer::Welcome { .. }) => Err(io::Error::from(io::ErrorKind::InvalidData).into()),
         }
     }
 

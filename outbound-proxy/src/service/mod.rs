@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use filter_sandbox::{Role, confine};
 use relay_link::dns::Dns;
 use relay_link::homes::Homes;
-use relay_link::keys::LinkKey;
+use relay_link::keys::{LinkKey, PublicKey};
 use relay_link::outbound::{FromHome, ToHome};
 use relay_link::proxy::{self, Caller, Event, Hall};
 use relay_link::stream::Waiting;
@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{interval, sleep};
+use tokio_rustls::server::TlsStream;
 use tracing::{debug, error, info};
 use wire::control::Controls;
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -34,8 +35,8 @@ use crate::limits;
 pub mod books;
 mod calls;
 mod metrics;
-mod pieces;
-mod session;
+pub mod pieces;
+pub mod session;
 
 use books::Books;
 use calls::Call;
@@ -116,6 +117,8 @@ fn story() -> io::Result<()> {
     })
 }
 
+type Arrival = proxy::Arrival<HomeGrant>;
+
 /// All that its tasks share.
 struct Service {
     name: String,
@@ -163,7 +166,7 @@ impl Service {
                         let caller = proxy::receive(stream, &service.acceptor).await;
                         match caller {
                             Ok(Caller::Control(stream, key)) => {
-                                let greeted = proxy::greet(stream, key, &service.homes, &service.name).await;
+                                let greeted = service.greet(stream, key).await;
                                 drop(room);
                                 service.seat(greeted).await;
                             }
@@ -187,7 +190,12 @@ impl Service {
         }
     }
 
-    async fn seat(&self, greeted: io::Result<Option<proxy::Arrival<HomeGrant>>>) {
+    async fn greet(&self, stream: Box<TlsStream<TcpStream>>, key: PublicKey) -> io::Result<Option<Arrival>> {
+        let budget = |home: &str| self.books.tab(&self.homes, home).ok().map(|tab| tab.budget());
+        proxy::greet_or_tell(stream, key, (&self.homes, &self.name), budget).await
+    }
+
+    async fn seat(&self, greeted: io::Result<Option<Arrival>>) {
         match greeted {
             Ok(Some(arrival)) => {
                 if let Err(error) = self.hall.serve(arrival, &self.homes).await {

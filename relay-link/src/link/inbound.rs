@@ -9,11 +9,9 @@ use wire::control::PairedProxy;
 use wire::handed::Handed;
 
 use super::House;
-use crate::code::Place;
 use crate::control::{self, Speaker};
 use crate::home::{Proxy, State};
 use crate::inbound::{Call, FromHome, ToHome};
-use crate::keys::LinkKey;
 use crate::limits;
 
 /// The link with one of them.
@@ -26,9 +24,7 @@ pub(super) struct Link {
 impl Link {
     /// `None` when what is kept of the pairing cannot be read.
     pub(super) fn new(house: Arc<House>, paired: &PairedProxy) -> Option<Self> {
-        let place = Place::new(&paired.host, paired.port)?;
-        let (key, own) = (paired.key.parse().ok()?, LinkKey::from_pkcs8(&paired.own).ok()?);
-        let proxy = Arc::new(Proxy { place, key, own, dns: house.dns.clone() });
+        let proxy = Arc::new(Proxy::paired(paired, house.dns.clone())?);
         Some(Self { house, proxy })
     }
 

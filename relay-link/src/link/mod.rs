@@ -30,6 +30,7 @@ use crate::dns::Dns;
 use crate::home;
 use crate::keys::LinkKey;
 use crate::limits;
+use crate::outbound::Budget;
 
 mod hands;
 mod inbound;
@@ -42,6 +43,13 @@ use hands::Hands;
 pub enum Start {
     /// Serve. Descriptors: the edges to `mx`, `submission` and `imapd-login`, and the courier's.
     Serve {
+        /// DNS servers.
+        upstreams: Vec<SocketAddr>,
+    },
+    /// Ask an outbound proxy what this house may still send, say it ([`Asked`]), and end. No descriptors.
+    Budget {
+        /// Which.
+        proxy: PairedProxy,
         /// DNS servers.
         upstreams: Vec<SocketAddr>,
     },
@@ -70,6 +78,15 @@ pub enum Paired {
     Failed(String),
 }
 
+/// What a proxy said of this house's budget.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Asked {
+    /// This.
+    Budget(Budget),
+    /// In words for the admin.
+    Failed(String),
+}
+
 /// The role, from its first instruction to its last.
 #[must_use]
 pub fn run() -> ExitCode {
@@ -91,6 +108,10 @@ fn story() -> io::Result<()> {
             let paired = runtime.block_on(pair(&code, upstreams)).unwrap_or_else(Paired::Failed);
             confined.control.send(&paired, &[]).map_err(io::Error::other)
         }
+        Start::Budget { proxy, upstreams } => {
+            let asked = runtime.block_on(budget(&proxy, upstreams)).map_or_else(Asked::Failed, Asked::Budget);
+            confined.control.send(&asked, &[]).map_err(io::Error::other)
+        }
         Start::Serve { upstreams } => runtime.block_on(serve(upstreams, edges, confined.control)),
     }
 }
@@ -108,6 +129,11 @@ async fn pair(code: &str, upstreams: Vec<SocketAddr>) -> Result<Paired, String> 
         own: proxy.own.pkcs8().to_vec(),
     };
     Ok(Paired::With { proxy, name: welcome.name, called: welcome.proxy })
+}
+
+async fn budget(proxy: &PairedProxy, upstreams: Vec<SocketAddr>) -> Result<Budget, String> {
+    let proxy = home::Proxy::paired(proxy, Arc::new(Dns::new(upstreams))).ok_or("this pairing is damaged")?;
+    proxy.budget().await.map_err(|error| error.to_string())
 }
 
 /// What all links share.

@@ -11,10 +11,8 @@ use wire::control::PairedProxy;
 use wire::dialled::{Asked, Exchange};
 
 use super::House;
-use crate::code::Place;
 use crate::control::{self, Script, Speaker};
 use crate::home::{Proxy, State};
-use crate::keys::LinkKey;
 use crate::limits;
 use crate::outbound::{FromHome, Host, ToHome};
 
@@ -50,11 +48,9 @@ impl Drop for Question<'_> {
 impl Link {
     /// `None` when what is kept of the pairing cannot be read.
     pub(super) fn new(house: &House, paired: &PairedProxy) -> Option<(Arc<Self>, Keeping)> {
-        let place = Place::new(&paired.host, paired.port)?;
-        let (key, own) = (paired.key.parse().ok()?, LinkKey::from_pkcs8(&paired.own).ok()?);
+        let proxy = Proxy::paired(paired, house.dns.clone())?;
         let (speaker, script) = control::speaker();
         let (tell, state) = watch::channel(State::Dialling("it is being dialled".to_owned()));
-        let proxy = Proxy { place, key, own, dns: house.dns.clone() };
         let link = Self { proxy, speaker, state, numbers: AtomicU32::new(1), asked: Mutex::default() };
         let link = Arc::new(link);
         Some((link.clone(), Keeping { link, script, tell }))

@@ -13,6 +13,7 @@ use crate::hello::{Answer, Hello, Refusal, Run, VERSION, Want};
 use crate::homes::{Grant, Homes};
 use crate::keys::PublicKey;
 use crate::limits;
+use crate::outbound::Budget;
 use crate::stream::{MARK, OPENING, Opening};
 use crate::tls::Acceptor;
 
@@ -71,10 +72,23 @@ pub struct Arrival<G> {
 /// # Errors
 /// The peer's, or the disk's.
 pub async fn greet<G: Grant>(
-    mut stream: Box<TlsStream<TcpStream>>,
+    stream: Box<TlsStream<TcpStream>>,
     key: PublicKey,
     homes: &Homes<G>,
     proxy: &str,
+) -> io::Result<Option<Arrival<G>>> {
+    greet_or_tell(stream, key, (homes, proxy), |_| None).await
+}
+
+/// The same where homes have budgets: what a home of that name may still send is told here, too.
+///
+/// # Errors
+/// The peer's, or the disk's.
+pub async fn greet_or_tell<G: Grant>(
+    mut stream: Box<TlsStream<TcpStream>>,
+    key: PublicKey,
+    (homes, proxy): (&Homes<G>, &str),
+    budget: impl Fn(&str) -> Option<Budget>,
 ) -> io::Result<Option<Arrival<G>>> {
     let mut frames = Frames::default();
     let hearing = frames.read::<Hello, _>(&mut stream);
@@ -91,6 +105,10 @@ pub async fn greet<G: Grant>(
         },
         Want::Serve => match homes.find(&key)? {
             Some((name, grant)) => return Ok(Some(Arrival { name, grant, run: hello.run, key, stream, frames })),
+            None => Answer::Refused(Refusal::Unknown),
+        },
+        Want::Budget => match homes.find(&key)? {
+            Some((name, _)) => budget(&name).map_or(Answer::Refused(Refusal::Busy), Answer::Budget),
             None => Answer::Refused(Refusal::Unknown),
         },
     };

@@ -84,6 +84,8 @@ fn mail_leaves_through_a_paired_proxy() {
     }
     assert!(place.proxy.status("alice", "today") >= 3 * 20);
     assert_eq!(place.proxy.status("alice", "sessions"), 3);
+    let doctor = String::from_utf8(home.postern(&["doctor"]).stdout).unwrap();
+    assert!(doctor.contains("through away.test: ") && doctor.contains("of 750 units are left"), "{doctor}");
     // The proxy is gone: nothing leaves in another way.
     place.proxy.kill();
     submit(&home, &anna.password, &["cleo@far.test"]);

@@ -6,6 +6,7 @@ mod dns;
 mod letter;
 mod memory;
 mod ports;
+mod proxies;
 mod roles;
 mod store;
 mod tls;
@@ -110,6 +111,7 @@ impl Doctor {
         findings.extend(certificate::look(&patient));
         findings.extend(roles::look(&patient));
         findings.extend(store::look(&patient));
+        findings.extend(proxies::look(&patient));
         findings.extend(self.send(&patient)?);
         tell(shared.json, &findings)?;
         let bad = findings.iter().any(|finding| finding.state == State::Bad);

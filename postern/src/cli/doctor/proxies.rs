@@ -1,0 +1,53 @@
+//! The outbound proxies: whether they know this house, and what it may still send.
+
+use relay_link::outbound::Budget;
+
+use super::{Finding, Patient};
+use crate::box_key::BoxKey;
+use crate::cli::secret::Secrets;
+use crate::pairings;
+use crate::up::upstreams;
+
+const ABOUT: &str = "mail out";
+/// Units below which a letter or two may be all that leaves now.
+const LITTLE: u64 = 60;
+
+/// Nothing where the house sends by itself.
+pub fn look(patient: &Patient) -> Vec<Finding> {
+    let Some(data) = &patient.data else { return Vec::new() };
+    if !data.entry("pairings").exists() {
+        return Vec::new();
+    }
+    let kept = Secrets::new(false)
+        .and_then(|secrets| BoxKey::find(data, secrets.passphrase()))
+        .and_then(|key| pairings::of(data, &key)?.read());
+    let all = match kept {
+        Ok(all) => all,
+        Err(failure) => return vec![Finding::bad(ABOUT, format!("the pairings: {failure}"), "")],
+    };
+    let outbound = all.iter().filter(|pairing| pairing.proxy.outbound);
+    outbound
+        .map(|pairing| match pairings::budget(&pairing.proxy, upstreams(&patient.config)) {
+            Ok(budget) => judged(&pairing.called, &budget),
+            Err(failure) => Finding::bad(
+                ABOUT,
+                format!("{}: {failure}", pairing.called),
+                "until it answers, mail waits; `postern pair revoke` lets it leave from here again",
+            ),
+        })
+        .collect()
+}
+
+fn judged(called: &str, budget: &Budget) -> Finding {
+    let Budget { left, bucket, hourly, today, sessions, networks } = budget;
+    let words = format!(
+        "through {called}: {left} of {bucket} units are left ({hourly} come back in an hour), {} of {} for today are spent; \
+         {} of {} sessions today, {} of {} networks this hour",
+        today.0, today.1, sessions.0, sessions.1, networks.0, networks.1
+    );
+    let dry = *left < LITTLE || today.0 + LITTLE > today.1 || sessions.0 >= sessions.1 || networks.0 >= networks.1;
+    match dry {
+        true => Finding::weak(ABOUT, words, "mail waits meanwhile; the proxy's operator can grant more"),
+        false => Finding::good(ABOUT, words),
+    }
+}
