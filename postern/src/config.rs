@@ -68,6 +68,9 @@ pub struct Config {
     /// Whether mail may go to servers with private addresses, inside this house. Default: no, since whoever owns a
     /// domain could then make this box knock at the house's own doors.
     pub private_destinations: bool,
+    /// Whether mail leaves from this box itself when the outbound proxy it is paired with gives no connection. Default: no,
+    /// it waits: from an address that far servers distrust it would end in their spam folders.
+    pub send_past_proxy: bool,
     /// The largest message taken. Default: 50 MB, 35 MB on a machine with less than 1 GB of memory.
     pub max_message: Option<Bytes>,
     /// Memory for mail on its way in or out, all connections together. Default: an eighth of the machine's, and at
@@ -185,6 +188,7 @@ impl Default for Config {
             dns_validates: false,
             authorities: None,
             private_destinations: false,
+            send_past_proxy: false,
             max_message: None,
             memory: None,
             default_quota: None,

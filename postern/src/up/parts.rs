@@ -184,6 +184,7 @@ impl Parts {
             domain: self.config.default_domain().to_owned(),
             own_addresses: own_addresses(&bound),
             inner: self.config.private_destinations,
+            past_proxy: self.config.send_past_proxy,
             upstreams: self.dns.clone(),
             dns_validates: self.config.dns_validates,
             clear_text: self.config.clear_text.clone(),

@@ -37,12 +37,14 @@ pub struct Outside {
     /// To the `link` role.
     pub dialler: Dialler,
     through_proxy: AtomicBool,
+    /// What it gives no connection with is connected with from here.
+    past_proxy: bool,
 }
 
 impl Outside {
     /// With these means.
     #[must_use]
-    pub fn new(dns: Dns, own: Own, roots: Arc<RootCertStore>, dialler: Dialler) -> Self {
+    pub fn new(dns: Dns, own: Own, roots: Arc<RootCertStore>, (dialler, past_proxy): (Dialler, bool)) -> Self {
         Self {
             dns,
             own,
@@ -52,11 +54,12 @@ impl Outside {
             fetched: Notify::new(),
             dialler,
             through_proxy: AtomicBool::new(false),
+            past_proxy,
         }
     }
 
-    /// Whether letters leave through an outbound proxy from now on. Then they leave in no other way: a letter that came
-    /// from the house's own address would be taken for spam there, and its sender with it.
+    /// Whether letters leave through an outbound proxy from now on. Then, unless the admin said otherwise, they leave in no
+    /// other way: a letter that came from the house's own address would be taken for spam there, and its sender with it.
     pub fn leave_through_proxy(&self, through: bool) {
         self.through_proxy.store(through, Ordering::Relaxed);
     }
@@ -186,8 +189,14 @@ impl World for Outside {
         if !self.is_through_proxy() {
             return Ok(Connected { stream: directly(to).await?, hello: None });
         }
-        let (stream, hello) = self.dialler.dial(host).await?;
-        Ok(Connected { stream, hello: Some(hello) })
+        match self.dialler.dial(host).await {
+            Ok((stream, hello)) => Ok(Connected { stream, hello: Some(hello) }),
+            Err(error) if self.past_proxy => {
+                info!(host, %error, "past the outbound proxy");
+                Ok(Connected { stream: directly(to).await?, hello: None })
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -63,6 +63,9 @@ pub struct Start {
     /// Addresses inside houses are connected to.
     #[zeroize(skip)]
     pub inner: bool,
+    /// When an outbound proxy gives no connection, letters leave from here.
+    #[zeroize(skip)]
+    pub past_proxy: bool,
     /// Resolvers to ask, in order.
     #[zeroize(skip)]
     pub upstreams: Vec<SocketAddr>,
@@ -123,7 +126,7 @@ fn courier(
     let dns = Dns::new(start.upstreams.clone(), start.dns_validates);
     let house = House { hello: start.host.clone(), own: own.clone(), roots: roots.clone(), port: PORT };
     Ok(Courier::new(
-        Outside::new(dns, own, roots, Dialler::new(dials)?),
+        Outside::new(dns, own, roots, (Dialler::new(dials)?, start.past_proxy)),
         house,
         (start.domain.clone(), start.clear_text.clone()),
         Rewriter::new(&start.srs_key, &start.domain),

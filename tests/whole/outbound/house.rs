@@ -3,10 +3,11 @@
 use std::process::Command;
 
 use serde_json::Value;
-use tests::hosts;
+use tests::hosts::{self, HERE, Host};
 use tests::outbound::AWAY;
 use tests::programs::python_ok;
 use tests::proxies::{Home, eventually};
+use tests::{House, Setup};
 
 use crate::place::{PROXY, Place};
 
@@ -108,4 +109,27 @@ fn mail_leaves_through_a_paired_proxy() {
         assert!(found.stdout.is_empty(), "{phrase}: {}", String::from_utf8_lossy(&found.stdout));
     }
     assert!(remembers(*place.proxy.processes().last().unwrap(), AWAY), "the search finds what is there");
+}
+
+#[test]
+fn past_the_proxy_only_when_told() {
+    if !hosts::inside("house::past_the_proxy_only_when_told") {
+        return;
+    }
+    let mut place = Place::new();
+    let far = place.far("postfix", 0, "far.test");
+    let host = Host::behind_nat("bob", "44.0.0.72");
+    let config = format!(
+        "domains = [\"alice.test\"]\nhostname = \"mail.alice.test\"\nbind = [\"127.0.0.1\"]\nport-offset = 2000\n\
+         dns = [\"{HERE}:53\"]\nsend-past-proxy = true\n"
+    );
+    let name = "mail.alice.test".to_owned();
+    let setup = Setup { config: Some(config), host: Some(name.clone()), on: Some(host.clone()), ..Setup::default() };
+    let home = Home { house: House::start(setup), host, name };
+    let anna = home.house.add_mailbox(PHRASES[2]);
+    assert!(home.try_pair(&place.proxy.invite("alice", &[])).status.success());
+    eventually("the link is up", || place.proxy.metric("homes_connected") == 1);
+    place.proxy.kill();
+    submit(&home, &anna.password, &["ben@far.test"]);
+    eventually("it leaves from the house's own address", || far.mail("ben").contains("44.0.0.72"));
 }
