@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use spool::edges::mailbox::{Event, Fact, Folder};
+use spool::edges::mailbox::{Event, Fact, Folder, flag};
 
 use crate::facts::FolderFacts;
 
@@ -147,6 +147,13 @@ impl View {
     #[must_use]
     pub fn number(&self, uid: u32) -> Option<u32> {
         self.uids.binary_search(&uid).ok().map(|place| count(place) + 1)
+    }
+
+    /// The first letter without \Seen, by this session's own numbers: others may have heard of later changes.
+    #[must_use]
+    pub fn first_unseen(&self) -> Option<u32> {
+        let facts = self.facts.borrow();
+        facts.letters().iter().filter(|fact| fact.flags & flag::SEEN == 0).find_map(|fact| self.number(fact.uid))
     }
 
     /// The highest modseq this session has heard of.

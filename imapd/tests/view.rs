@@ -257,3 +257,17 @@ proptest! {
         prop_assert_eq!(facts.letters(), truth.letters.as_slice());
     }
 }
+
+#[test]
+fn the_first_unseen_letter_is_told_by_the_session_s_own_numbers() {
+    let facts = Rc::default();
+    let mut truth = Truth::new(3);
+    let _ = truth.flag(1);
+    let before = truth.open(&facts);
+    assert_eq!(before.first_unseen(), Some(1));
+    // Another session has heard of it, this one not yet.
+    let mut other = truth.open(&facts);
+    other.absorb(truth.expunge(0).unwrap());
+    assert_eq!((before.exists(), before.first_unseen()), (3, Some(3)));
+    assert_eq!(truth.open(&facts).first_unseen(), Some(2));
+}

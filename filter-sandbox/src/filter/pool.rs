@@ -83,7 +83,11 @@ impl Pool {
                 self.refill_behind();
                 Ok(worker)
             }
-            None => self.make(READY_LARGEST, None).await,
+            None => {
+                let made = self.make(READY_LARGEST, None).await;
+                self.refill_behind();
+                made
+            }
         }
     }
 

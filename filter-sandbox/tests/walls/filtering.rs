@@ -191,6 +191,8 @@ fn waiting_killed() {
         for _ in 0..=LIMITS.ready {
             good(&filter, LETTER).await;
         }
+        // And others wait again.
+        until(LIMITS.ready).await;
     });
     box_::end(zygote);
 }

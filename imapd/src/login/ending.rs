@@ -49,13 +49,15 @@ impl Ending {
     }
 
     fn line_end(&mut self) {
-        self.literal = announced(&self.tail).unwrap_or(0);
-        self.tail.clear();
-        // The line goes on behind its literal.
-        if self.literal == 0 {
-            self.bye |= self.head == BYE;
-            self.head.clear();
+        match announced(&self.tail) {
+            // The line goes on behind it.
+            Some(bytes) => self.literal = bytes,
+            None => {
+                self.bye |= self.head == BYE;
+                self.head.clear();
+            }
         }
+        self.tail.clear();
     }
 
     /// Whether the replies ended between two lines, and none was a BYE.
@@ -64,7 +66,7 @@ impl Ending {
     }
 }
 
-/// The literal that a line announces at its end (RFC 3501 §4.3). Of no bytes is as good as none.
+/// The literal that a line announces at its end (RFC 3501 §4.3).
 fn announced(line: &[u8]) -> Option<u64> {
     let digits = line.strip_suffix(b"}\r\n")?;
     let begin = digits.iter().rposition(|byte| *byte == b'{')?;
@@ -101,6 +103,7 @@ mod tests {
         assert!(!heard(&[fetch, b"a: {3}\r\n\r\n* BYE"]).lacks_bye());
         assert!(!heard(&[fetch, b"Subject: x\r\n\r\nab"]).lacks_bye(), "the line goes on");
         assert!(heard(&[fetch, b"Subject: x\r\n\r\nab", b")\r\n"]).lacks_bye());
+        assert!(!heard(&[b"* 1 FETCH (BODY[] {0}\r\n"]).lacks_bye());
         assert!(heard(&[b"* 1 FETCH (BODY[] {0}\r\n)\r\n"]).lacks_bye());
     }
 

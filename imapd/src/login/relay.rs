@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -42,8 +43,10 @@ where
         give(&mut to_owner, &ahead, stalled).await?;
         drop(ahead);
     }
+    let left = AtomicBool::new(false);
     let upward = async {
         let result = copy(&mut from_client, &mut to_owner, stalled).await;
+        left.store(result.is_ok(), Ordering::Relaxed);
         // The owner ends its session when it reads the end; what it still says goes down.
         moving(to_owner.shutdown(), stalled).await.and(result)
     };
@@ -52,8 +55,8 @@ where
         drop(kept);
         let mut ending = Ending::default();
         let result = pour(&from_owner, &mut to_client, &mut ending, stalled).await;
-        if ending.lacks_bye() && result.is_ok() {
-            // Most who are gone by now have left of their own accord.
+        if ending.lacks_bye() && result.is_ok() && !left.load(Ordering::Relaxed) {
+            // Who is gone by now hears nothing any more.
             let _ = give(&mut to_client, BYE, stalled).await;
         }
         moving(to_client.shutdown(), stalled).await.and(result)
@@ -100,6 +103,8 @@ async fn pour<W: AsyncWrite + Unpin>(
                     give(to, &buffer, stalled).await?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // It was killed before it had read all that came for it.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
@@ -166,6 +171,38 @@ mod tests {
         owner.read_to_end(&mut all).await.unwrap();
         drop(owner);
         relaying.await.unwrap().unwrap();
+    }
+
+    /// What the client hears of an owner that ends while so much is unread, having said that.
+    async fn heard(said: &[u8], unread: bool, leaves: bool) -> Vec<u8> {
+        let (mut client, theirs) = tokio::io::duplex(1024);
+        let (ours, mut owner) = UnixStream::pair().unwrap();
+        let relaying = tokio::spawn(relay(theirs, ours, Vec::new(), None, limits::STALLED));
+        client.write_all(b"a NOOP\r\n").await.unwrap();
+        owner.readable().await.unwrap();
+        if !unread {
+            owner.read_exact(&mut [0; 8]).await.unwrap();
+        }
+        owner.write_all(said).await.unwrap();
+        if leaves {
+            client.shutdown().await.unwrap();
+            assert_eq!(owner.read(&mut [0; 8]).await.unwrap(), 0);
+        }
+        drop(owner);
+        let mut all = Vec::new();
+        client.read_to_end(&mut all).await.unwrap();
+        relaying.await.unwrap().unwrap();
+        all.split_off(said.len())
+    }
+
+    #[tokio::test]
+    async fn an_owner_that_dies_is_spoken_for() {
+        assert_eq!(heard(b"a OK Done\r\n", false, false).await, BYE);
+        assert_eq!(heard(b"a OK Done\r\n", true, false).await, BYE);
+        assert_eq!(heard(b"", true, false).await, BYE);
+        assert_eq!(heard(b"* BYE You are revoked\r\n", true, false).await, b"");
+        assert_eq!(heard(b"a OK Do", false, false).await, b"");
+        assert_eq!(heard(b"a OK Done\r\n", false, true).await, b"", "it left by itself");
     }
 
     const SHORT: Duration = Duration::from_millis(50);

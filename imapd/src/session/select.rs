@@ -1,6 +1,6 @@
 //! SELECT (RFC 3501 §6.3.1).
 
-use spool::edges::mailbox::{Folder, flag};
+use spool::edges::mailbox::Folder;
 
 use super::{Done, Session};
 use crate::answer::Answer;
@@ -32,10 +32,9 @@ pub(super) async fn run(session: &mut Session, name: String, read_only: bool) ->
 fn tell(session: &mut Session, view: &View, folder: &Folder) {
     let out = &mut session.client.out;
     super::news::flags(out, view);
-    let unseen = view.facts().letters().iter().position(|fact| fact.flags & flag::SEEN == 0);
     let mut text = format!("* {} EXISTS\r\n* {} RECENT\r\n", view.exists(), view.recent());
-    if let Some(place) = unseen {
-        text += &format!("* OK [UNSEEN {}] The first letter not yet read\r\n", place + 1);
+    if let Some(number) = view.first_unseen() {
+        text += &format!("* OK [UNSEEN {number}] The first letter not yet read\r\n");
     }
     text += &format!("* OK [UIDVALIDITY {}] UIDs are valid\r\n", folder.uid_validity);
     text += &format!("* OK [UIDNEXT {}] The next UID\r\n", folder.uid_next);

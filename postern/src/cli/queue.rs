@@ -129,7 +129,7 @@ fn show(house: &House, typed: &str) -> Result<(), Failure> {
         let rows: Vec<[String; 2]> = info
             .recipients
             .iter()
-            .map(|(to, state)| [to.clone(), words(to, state, &When { now, zone: Zone::here() })])
+            .map(|(to, state)| [to.clone(), words(to, info.held, state, &When { now, zone: Zone::here() })])
             .collect();
         format!(
             "Letter {} from {}, {}, written {} ago{}.\n\n{}",
@@ -149,7 +149,7 @@ fn block(info: &QueuedInfo, when: &When) -> String {
     let held = if info.held { "  KEPT BACK" } else { "" };
     let mut out = format!("{name}  from {}, {} ago{held}\n", sender(info), span(when.now - info.queued));
     for (to, state) in info.recipients.iter().filter(|(_, state)| !matches!(state, State::Done { .. })) {
-        out.push_str(&format!("    {to}: {}\n", words(to, state, when)));
+        out.push_str(&format!("    {to}: {}\n", words(to, info.held, state, when)));
     }
     out
 }
@@ -164,9 +164,11 @@ struct When {
     zone: Zone,
 }
 
-fn words(to: &str, state: &State, when: &When) -> String {
+fn words(to: &str, held: bool, state: &State, when: &When) -> String {
     let (now, said) = (when.now, |last: &Said| said(to, last));
     match state {
+        State::Waiting { last: None, .. } if held => "not tried yet".to_owned(),
+        State::Waiting { last: Some(last), .. } if held => said(last),
         State::Waiting { due, last: None, .. } if *due <= now => "on its way".to_owned(),
         State::Waiting { due, last: Some(last), .. } if *due <= now => format!("{} Trying again now.", said(last)),
         State::Waiting { due, last: Some(last), .. } => {
@@ -246,13 +248,15 @@ mod tests {
     fn in_words_a_parent_understands() {
         let waits = |due, last| State::Waiting { failures: 1, due, delay_told: false, last };
         let greylisted = last(Some(("mx.far.test", 451)), "greylisted, come back");
-        let words = |state: &State| words("ben@far.test", state, &When { now: 0, zone: Zone::default() });
+        let held = |state: &State| words("ben@far.test", true, state, &When { now: 0, zone: Zone::default() });
+        let words = |state: &State| words("ben@far.test", false, state, &When { now: 0, zone: Zone::default() });
         assert_eq!(
             words(&waits(240, Some(greylisted))),
             "far.test says: 451 greylisted, come back. Trying again at 00:04."
         );
         assert_eq!(words(&waits(90_000, None)), "Trying at 01:00 on Friday.");
         assert_eq!(words(&waits(0, None)), "on its way");
+        assert_eq!(held(&waits(0, None)), "not tried yet");
         let failed = State::Untold { delivered: false, last: last(None, "there is no domain far.test") };
         assert_eq!(words(&failed), "failed: there is no domain far.test. Its sender is being told.");
     }

@@ -119,11 +119,9 @@ impl SigningKeys {
             self.wanted = signing::wanted(&all);
             self.seen = written;
         }
-        if self.maker.is_none()
-            && let Some(next) = self.wanted.pop()
-        {
+        if self.maker.is_none() && !self.wanted.is_empty() {
             let failed = |error| Failure::new(format!("no key maker could be started: {error}"));
-            self.maker = Some(Maker::start(next).map_err(failed)?);
+            self.maker = Some(Maker::start(self.wanted.remove(0)).map_err(failed)?);
         }
         Ok(())
     }

@@ -199,7 +199,7 @@ fn dispatch(context: &mut Context, state: State, line: &[u8], out: &mut Vec<Effe
         Verb::Noop => noop::noop(state, out),
         Verb::Vrfy => vrfy::vrfy(state, out),
         Verb::Expn => vrfy::expn(state, out),
-        Verb::Help => help::help(state, out),
+        Verb::Help => help::help(context, state, out),
         Verb::Quit => quit::quit(context, state, out),
         Verb::Http => close_after(state, Reply::new(502, "5.7.0", "this is a mail server"), context, out),
         Verb::Unknown => {

@@ -232,7 +232,11 @@ impl Index {
 impl Mailbox {
     fn apply(&mut self, id: MailboxId, record: Record, news: &mut dyn News) {
         match record {
-            Record::Suspended { on, .. } => self.profile.suspended = on,
+            Record::Suspended { on, .. } => {
+                self.profile.suspended = on;
+                // What waited with it may go.
+                news.outgoing();
+            }
             Record::Quota { bytes, .. } => self.profile.quota = bytes,
             Record::Slots { revision, devices, at, audit, .. } => {
                 self.profile.audit = audit;

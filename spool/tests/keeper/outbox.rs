@@ -542,7 +542,7 @@ fn what_a_suspended_mailbox_has_written_waits_with_it() {
     run(async {
         let folder = Folder::new();
         let mut house = Running::start(&folder.0);
-        let (outbox, _news) = courier(&mut house);
+        let (outbox, mut news) = courier(&mut house);
         let anna = house.add("anna@home.test");
         let queue = queue(&house, &anna).await;
         post(&house, &queue, transaction(), posted("anna@home.test", &["ben@far.test"])).await.unwrap();
@@ -554,8 +554,20 @@ fn what_a_suspended_mailbox_has_written_waits_with_it() {
         let retry = admin::Request::QueueRetry { letter: Some(some[0].letter) };
         let admin::Reply::Refused(why) = house.ask(retry) else { panic!("tried") };
         assert!(why.contains("suspend --lift anna@home.test"), "{why}");
+        let release = admin::Request::QueueHold { letter: some[0].letter, on: false };
+        assert!(matches!(house.ask(release), admin::Reply::Refused(why) if why.contains("--lift anna@home.test")));
+        while news.try_recv().is_ok() {}
+        assert_eq!(lease(&outbox).await, None);
         suspend(false);
-        assert_eq!(lease(&outbox).await.unwrap().letter, some[0].letter);
+        // Sooner than it would look again by itself.
+        tokio::time::timeout(Duration::from_secs(20), news.recv()).await.unwrap().unwrap();
+        let leased = lease(&outbox).await.unwrap();
+        assert_eq!(leased.letter, some[0].letter);
+        assert!(outbox.report(leased.lease, vec![(0, later(wire::date::now() + 1_000))]).await.unwrap());
+        suspend(true);
+        house.done(admin::Request::MailboxRemove { address: anna.address.clone() });
+        let admin::Reply::Queue { some, .. } = house.ask(admin::Request::QueueList) else { panic!("no list") };
+        assert!(some.is_empty(), "what was kept back goes with the mailbox");
         assert!(house.stop());
     });
 }

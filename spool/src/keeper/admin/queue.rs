@@ -8,7 +8,7 @@ use crate::edges::outbox::{Outgoing, Said, State};
 use crate::index::Index;
 use crate::journal::record::Record;
 use crate::keeper::house::{House, now};
-use crate::names::LetterId;
+use crate::names::{LetterId, MailboxId};
 
 use super::lists::shares;
 use super::{Asked, Outcome, commit};
@@ -79,7 +79,23 @@ pub(super) fn retry(house: &House, letter: Option<LetterId>) -> Outcome {
 pub(super) fn hold(house: &House, letter: LetterId, on: bool) -> Outcome {
     let letter = known(house, letter)?;
     commit(house, vec![Record::Held { letter, on }], false)?;
+    if !on {
+        free(house, letter)?;
+    }
     Ok(Reply::Done)
+}
+
+/// Gives up all that a mailbox has written.
+pub(super) fn give_up_all(house: &House, mailbox: MailboxId) -> Result<(), String> {
+    let letters: Vec<_> = {
+        let core = house.committer.lock();
+        let its = core.index.waiting().all().filter(|(_, outgoing)| outgoing.mailbox == mailbox);
+        its.map(|(letter, _)| letter).collect()
+    };
+    for some in letters.chunks(AT_ONCE) {
+        commit(house, some.iter().map(|letter| Record::Dropped { letter: *letter }).collect(), true)?;
+    }
+    Ok(())
 }
 
 pub(super) fn give_up(house: &House, letter: LetterId) -> Outcome {
