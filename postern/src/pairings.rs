@@ -1,13 +1,13 @@
 //! The proxies this house is paired with: one sealed file. `postern pair` writes it, `up` hands it to the `link` role.
 
 use std::fs::File;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 
 use filter_sandbox::launch::Launch;
 use filter_sandbox::role::Role;
 use relay_link::link::{Asked, Paired, Start};
-use relay_link::outbound::Budget;
+use relay_link::outbound::{Budget, Host};
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use wire::control::PairedProxy;
@@ -63,7 +63,7 @@ pub fn proxies(all: &[Pairing]) -> Vec<PairedProxy> {
 pub fn pair(code: &str, upstreams: Vec<SocketAddr>) -> Result<Pairing, Failure> {
     match ask(&Start::Pair { code: code.to_owned(), upstreams })? {
         Paired::With { proxy, name, called } => {
-            Ok(Pairing { proxy, name: harmless(&name), called: harmless(&called), since: wire::date::now() })
+            Ok(Pairing { proxy, name: harmless(&name), called: host(&called)?, since: wire::date::now() })
         }
         Paired::Failed(words) => Err(Failure::new(words)),
     }
@@ -99,7 +99,31 @@ fn ask<T: DeserializeOwned>(start: &Start) -> Result<T, Failure> {
     answer.map(|(answer, _)| answer).doing(failed)
 }
 
-/// What a proxy says of itself and of us, as it may stand on a terminal.
+/// What a proxy calls itself goes into DNS records that the world believes: `a:NAME/0` in one would let anybody send.
+fn host(called: &str) -> Result<String, Failure> {
+    let host = Host::new(called).filter(|host| host.as_str().parse::<IpAddr>().is_err());
+    host.map(|host| host.as_str().to_owned()).ok_or_else(|| {
+        let called = harmless(called);
+        Failure::new(format!("the proxy calls itself `{called}`, which is no host name: its operator must give it one"))
+    })
+}
+
+/// What a proxy says, as it may stand on a terminal.
 fn harmless(text: &str) -> String {
     text.chars().filter(|c| c.is_ascii_graphic()).take(255).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_proxy_calls_itself_is_a_host_name() {
+        assert_eq!(host("Clean.Example").unwrap(), "clean.example");
+        for bad in
+            ["", "clean", "clean.example/0", "clean.example ?all", "192.0.2.1", "clean.example\"", "%{i}.example"]
+        {
+            assert!(host(bad).is_err(), "{bad}");
+        }
+    }
 }
