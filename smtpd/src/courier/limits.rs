@@ -108,6 +108,8 @@ pub const RETURNED_WHOLE: usize = 256 * 1024;
 pub const SMALL: u32 = 128 * 1024;
 /// Connections at a time, all destinations together.
 pub const CONNECTIONS: usize = 64;
+/// Letters that are opened and signed at a time.
+pub const HANDS: usize = 3;
 /// Connections that are kept for the next letter, all destinations together.
 pub const IDLE: usize = 64;
 /// For how long. Far servers do not mind a moment (RFC 5321 §4.5.3.2.7 has them wait five minutes).

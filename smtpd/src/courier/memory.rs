@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::limits;
 
@@ -13,6 +13,7 @@ use super::limits;
 pub struct Memory {
     signing: Share,
     converting: Share,
+    hands: Semaphore,
 }
 
 #[derive(Debug)]
@@ -41,7 +42,13 @@ impl Memory {
     /// So many bytes.
     #[must_use]
     pub fn new(bytes: u64) -> Self {
-        Self { signing: Share::new(bytes / 2), converting: Share::new(bytes / 2) }
+        Self { signing: Share::new(bytes / 2), converting: Share::new(bytes / 2), hands: Semaphore::new(limits::HANDS) }
+    }
+
+    /// To open and sign one: more at a time than there are processors bring nothing, and each takes a thread with memory
+    /// of its own.
+    pub async fn hand(&self) -> Option<SemaphorePermit<'_>> {
+        self.hands.acquire().await.ok()
     }
 
     /// To read a letter of that size.

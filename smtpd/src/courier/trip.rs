@@ -276,6 +276,7 @@ impl<W: World + Send + 'static> Trip<W> {
         let convert = must_convert(outgoing, far);
         let memory = &self.courier.memory;
         let room = if convert { memory.to_convert(outgoing.size).await } else { memory.to_sign(outgoing.size).await };
+        let _hand = memory.hand().await;
         // Opening, hashing and RSA take milliseconds, on a small board and of a large letter many.
         tokio::task::block_in_place(|| {
             let whole = open.file.whole().map_err(|error| letter::fate(name, &error))?;
