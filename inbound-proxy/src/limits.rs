@@ -40,6 +40,10 @@ pub const COMMANDS: u32 = 500;
 pub const ERRORS: u32 = 10;
 /// Recipients whose domains are looked up in one session; all of one session are for one home.
 pub const LESSONS: usize = 4;
+/// MAIL commands of one session that learns: a sender with letters for several homes may ask for some of them.
+pub const MAILS_LEARNING: u32 = 4;
+/// MAIL commands of one session for a home that is away.
+pub const MAILS_AWAY: u32 = 1;
 /// Octets of a ClientHello with the records round it. Real ones have 200 to 2,000.
 pub const CLIENT_HELLO: usize = 16 * 1024;
 /// Octets of what one TLS record carries in clear (RFC 8446 §5.1).

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -63,6 +63,8 @@ pub struct Proxy {
     pub own: LinkKey,
     /// Finds its address.
     pub dns: Arc<Dns>,
+    /// Where it was when the link last came up: streams are fetched there, so that none waits for the DNS.
+    pub found: Mutex<Option<SocketAddr>>,
 }
 
 /// What the proxy said on being greeted.
@@ -82,7 +84,7 @@ pub async fn pair(code: &PairingCode, own: LinkKey, dns: Arc<Dns>) -> Result<(Pr
     let want = Want::Pair(code.secret.clone());
     let connection = connect(&code.place, &dns).await?;
     let dialled = dial(connection, &own, Pin::Fingerprint(code.proxy), Run([0; 16]), want).await?;
-    Ok((Proxy { place: code.place.clone(), key: dialled.key, own, dns }, dialled.welcome))
+    Ok((Proxy::new(code.place.clone(), dialled.key, own, dns), dialled.welcome))
 }
 
 /// Connects with the first of its addresses that answers, within [`limits::FETCH`] in all.
@@ -105,6 +107,10 @@ struct Dialled {
     frames: Frames,
     key: PublicKey,
     welcome: Welcome,
+}
+
+async fn to(address: SocketAddr) -> io::Result<TcpStream> {
+    timeout(limits::FETCH, TcpStream::connect(address)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
 async fn dial(connection: TcpStream, own: &LinkKey, pin: Pin, run: Run, want: Want) -> Result<Dialled, DialError> {
@@ -147,7 +153,13 @@ impl Proxy {
     pub fn paired(kept: &PairedProxy, dns: Arc<Dns>) -> Option<Self> {
         let place = Place::new(&kept.host, kept.port)?;
         let (key, own) = (kept.key.parse().ok()?, LinkKey::from_pkcs8(&kept.own).ok()?);
-        Some(Self { place, key, own, dns })
+        Some(Self::new(place, key, own, dns))
+    }
+
+    /// One that has not been dialled yet.
+    #[must_use]
+    pub const fn new(place: Place, key: PublicKey, own: LinkKey, dns: Arc<Dns>) -> Self {
+        Self { place, key, own, dns, found: Mutex::new(None) }
     }
 
     /// Dials, and dials again, until the speaker of `script` is gone. What the proxy says goes to `heard`, how the
@@ -181,8 +193,20 @@ impl Proxy {
     }
 
     async fn dial(&self, run: Run) -> Result<Dialled, DialError> {
-        let connection = connect(&self.place, &self.dns).await?;
-        dial(connection, &self.own, Pin::Key(self.key), run, Want::Serve).await
+        let connection = match (connect(&self.place, &self.dns).await, self.found()) {
+            (Ok(connection), _) => connection,
+            // A DNS that is silent for a while must not keep the house apart from a proxy that is where it was.
+            (Err(_), Some(address)) => to(address).await?,
+            (Err(error), None) => return Err(error.into()),
+        };
+        let address = connection.peer_addr()?;
+        let dialled = dial(connection, &self.own, Pin::Key(self.key), run, Want::Serve).await?;
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
+        Ok(dialled)
+    }
+
+    fn found(&self) -> Option<SocketAddr> {
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn serve<In: DeserializeOwned, Out: Serialize>(
@@ -223,7 +247,11 @@ impl Proxy {
     /// # Errors
     /// As [`stream::fetch`].
     pub async fn fetch(&self, ticket: &stream::Ticket) -> io::Result<TcpStream> {
-        stream::fetch(connect(&self.place, &self.dns).await?, ticket).await
+        let connection = match self.found() {
+            Some(address) => to(address).await?,
+            None => connect(&self.place, &self.dns).await?,
+        };
+        stream::fetch(connection, ticket).await
     }
 }
 

@@ -216,12 +216,7 @@ async fn a_code_works_once_and_only_at_its_proxy() {
 #[tokio::test]
 async fn a_key_that_was_never_paired_is_refused() {
     let proxy = Proxy::start().await;
-    let stranger = home::Proxy {
-        place: proxy.place.clone(),
-        key: proxy.key.public(),
-        own: LinkKey::generate().unwrap(),
-        dns: nobody(),
-    };
+    let stranger = home::Proxy::new(proxy.place.clone(), proxy.key.public(), LinkKey::generate().unwrap(), nobody());
     let mut home = Home::start(stranger);
     let told = home.state.wait_for(|state| matches!(state, State::Dialling(why) if why.contains("does not know")));
     tokio::time::timeout(Duration::from_secs(5), told).await.expect("told why").unwrap();
@@ -231,12 +226,8 @@ async fn a_key_that_was_never_paired_is_refused() {
 async fn the_newer_of_two_boxes_is_refused_and_told_why() {
     let proxy = Proxy::start().await;
     let first = proxy.pair("alice").await;
-    let copy = home::Proxy {
-        place: first.place.clone(),
-        key: first.key,
-        own: LinkKey::from_pkcs8(first.own.pkcs8()).unwrap(),
-        dns: nobody(),
-    };
+    let copy =
+        home::Proxy::new(first.place.clone(), first.key, LinkKey::from_pkcs8(first.own.pkcs8()).unwrap(), nobody());
     let mut first = Home::start(first);
     first.connected().await;
     let mut copy = Home::start(copy);
@@ -283,6 +274,22 @@ async fn a_stream_is_fetched_once() {
     home.proxy.fetch(&ticket).await.unwrap();
     assert!(home.proxy.fetch(&ticket).await.is_err(), "single use");
     assert!(home.proxy.fetch(&Ticket::generate().unwrap()).await.is_err(), "a number that was never said");
+}
+
+/// A DNS that has fallen silent since the link came up costs no stream.
+#[tokio::test]
+async fn streams_do_not_wait_for_the_dns() {
+    let proxy = Proxy::start().await;
+    let paired = proxy.pair("alice").await;
+    let named = Place::new("clean.example", proxy.place.port()).unwrap();
+    let own = LinkKey::from_pkcs8(paired.own.pkcs8()).unwrap();
+    let named = home::Proxy::new(named, paired.key, own, nobody());
+    *named.found.lock().unwrap() = Some(([127, 0, 0, 1], proxy.place.port()).into());
+    let mut home = Home::start(named);
+    home.connected().await;
+    let (_client, at_proxy) = pair_of_sockets().await;
+    let ticket = proxy.offer("alice", at_proxy);
+    home.proxy.fetch(&ticket).await.unwrap();
 }
 
 #[tokio::test]

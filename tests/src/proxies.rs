@@ -98,6 +98,12 @@ impl Inbound {
         line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {metrics}"))
     }
 
+    /// Where it runs.
+    #[must_use]
+    pub const fn host(&self) -> &Host {
+        &self.host
+    }
+
     /// Everything it has on its disk.
     #[must_use]
     pub fn folder(&self) -> &Path {

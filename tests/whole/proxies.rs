@@ -15,6 +15,8 @@ use tests::proxies::{self, CLEAN, Home, Inbound, eventually};
 use tests::{Authority, Scratch};
 
 const PROXY: &str = "44.0.0.25";
+/// Another address of the proxy, one home's alone.
+const OWN: &str = "44.0.0.26";
 const SENDER: &str = "44.0.0.40";
 
 /// The Internet as it is before anybody is paired. One at a time: the real servers' folders serve one test each, and two
@@ -400,4 +402,38 @@ fn what_the_gate_says() {
     attempt("awake");
     alice.house.kill();
     attempt("asleep");
+}
+
+/// Homes of different streets: a sender that says whom it wants, one that shows its ticket, and an address of one's own.
+#[test]
+fn homes_of_different_streets() {
+    if !hosts::inside("homes_of_different_streets") {
+        return;
+    }
+    let place = Place::new();
+    place.proxy.host().run(&format!("ip address add {OWN}/24 dev wan"));
+    let alice = place.home("alice", "44.0.0.71", &["--street", "lane"]);
+    let bob = place.home("bob", "44.0.0.72", &["--street", "road"]);
+    let carol = place.home("carol", "44.0.0.73", &["--address", OWN]);
+    place.names.forget(&carol.name);
+    place.names.a(&carol.name, OWN);
+    let boxes = [(&alice, "anna"), (&bob, "ben"), (&carol, "cleo")].map(|(home, name)| home.house.add_mailbox(name));
+    let homes = [&alice, &bob, &carol];
+    let to = ["anna@alice.test", "ben@bob.test", "cleo@carol.test"];
+    for peer in ["opensmtpd", "postfix"] {
+        let log = place.send(peer, &homes, &to, &format!("by-{peer}"), 150).log();
+        for (home, mailbox) in homes.iter().zip(&boxes) {
+            let proxy = if home.name == carol.name { OWN } else { PROXY };
+            assert_eq!(count(&home.mail_of(mailbox, proxy), &format!("by-{peer}")), 1, "{}: {log}", home.name);
+        }
+        let own = log.lines().filter(|line| line.contains("mail.carol.test") && line.contains("status=deferred"));
+        assert_eq!(own.count(), 0, "who has an address is never asked for: {log}");
+    }
+    let metrics = place.proxy.metrics();
+    for how in ["sni", "ticket", "own_address"] {
+        assert!(!metrics.contains(&format!("{{how=\"{how}\"}} 0\n")), "{how}: {metrics}");
+    }
+    for how in ["only", "table", "learnt"] {
+        assert!(metrics.contains(&format!("{{how=\"{how}\"}} 0\n")), "{how}: {metrics}");
+    }
 }

@@ -67,6 +67,7 @@ pub struct Session {
     phase: Phase,
     hello: Option<ClientName>,
     lessons: usize,
+    mails: u32,
     commands: u32,
     errors: u32,
     over: bool,
@@ -76,7 +77,7 @@ impl Session {
     /// Greets; under TLS the client speaks first.
     #[must_use]
     pub fn new(phase: Phase) -> (Self, Vec<Effect>) {
-        let session = Self { phase, hello: None, lessons: 0, commands: 0, errors: 0, over: false };
+        let session = Self { phase, hello: None, lessons: 0, mails: 0, commands: 0, errors: 0, over: false };
         let effects = match phase {
             Phase::Clear => vec![Effect::Say(Reply::Greeting)],
             Phase::Learning | Phase::Away => Vec::new(),

@@ -78,7 +78,11 @@ async fn take(house: &House, proxy: &Proxy, call: Call, speaker: &Speaker<FromHo
             let copied = copy_bidirectional_with_sizes(&mut outside, &mut inside, limits::COPY, limits::COPY).await;
             debug!(?copied, "a stream has ended");
         }
-        Err(error) => info!(%error, proxy = handed.proxy, "a stream could not be fetched"),
+        Err(error) => {
+            info!(%error, proxy = handed.proxy, "a stream could not be fetched");
+            // Its sender is told to come again at once, not when the proxy has waited in vain.
+            let _ = speaker.say(FromHome::Declined(number));
+        }
     }
     drop(given);
 }
