@@ -22,6 +22,8 @@ pub struct Facts {
     pub host: String,
     /// Its addresses as the Internet sees them, where they are known.
     pub addresses: Vec<IpAddr>,
+    /// The names of the proxies through which its mail leaves.
+    pub leaves_through: Vec<String>,
     /// Its domains.
     pub domains: Vec<Domain>,
     /// SHA-256 of the public keys of its certificate: the present one's, and the next one's while it changes.
@@ -116,25 +118,32 @@ fn quoted(text: &str) -> String {
 #[must_use]
 pub fn records(facts: &Facts) -> Vec<Record> {
     let host = facts.host.to_lowercase();
-    let mut records: Vec<Record> =
-        facts.domains.iter().flat_map(|domain| of_domain(domain, &host, &facts.ports)).collect();
+    let mut records: Vec<Record> = facts.domains.iter().flat_map(|domain| of_domain(domain, &host, facts)).collect();
     let addresses = facts.addresses.iter().map(|address| (Kind::Address(*address), "where this box is"));
     let keys = facts.keys.iter().map(|key| (Kind::Tlsa(*key), "its certificate, for senders that check it (DANE)"));
     records.extend(addresses.map(|(kind, purpose)| Record { name: host.clone(), kind, purpose }));
     if !facts.domains.iter().any(|domain| domain.name.eq_ignore_ascii_case(&host)) {
-        let kind = Kind::Txt("v=spf1 a -all".to_owned());
+        let kind = Kind::Txt(facts.spf("a"));
         records.push(Record { name: host.clone(), kind, purpose: "nobody else may call himself so (SPF)" });
     }
     records.extend(keys.map(|(kind, purpose)| Record { name: format!("_25._tcp.{host}"), kind, purpose }));
     records
 }
 
-fn of_domain(domain: &Domain, host: &str, ports: &[u16]) -> Vec<Record> {
+impl Facts {
+    /// RFC 7208: who may send, `own` being this box itself.
+    fn spf(&self, own: &str) -> String {
+        let through: String = self.leaves_through.iter().map(|name| format!(" a:{name}")).collect();
+        format!("v=spf1 {own}{through} -all")
+    }
+}
+
+fn of_domain(domain: &Domain, host: &str, facts: &Facts) -> Vec<Record> {
     let name = domain.name.to_lowercase();
     let text = |at: String, text: &str, purpose| Record { name: at, kind: Kind::Txt(text.to_owned()), purpose };
     let mut records = vec![
         Record { name: name.clone(), kind: Kind::Mx(host.to_owned()), purpose: "mail comes here" },
-        text(name.clone(), "v=spf1 mx -all", "mail comes only from here (SPF)"),
+        text(name.clone(), &facts.spf("mx"), "mail comes only from here (SPF)"),
     ];
     for (selector, record) in &domain.keys {
         records.push(text(format!("{selector}._domainkey.{name}"), record, "mail is signed with this key (DKIM)"));
@@ -142,7 +151,7 @@ fn of_domain(domain: &Domain, host: &str, ports: &[u16]) -> Vec<Record> {
     let policy = "v=DMARC1; p=quarantine";
     records.push(text(format!("_dmarc.{name}"), policy, "what is not signed is suspect (DMARC)"));
     for (port, service) in [(465, "_submissions"), (587, "_submission"), (993, "_imaps")] {
-        if ports.contains(&port) {
+        if facts.ports.contains(&port) {
             let kind = Kind::Srv(port, host.to_owned());
             records.push(Record { name: format!("{service}._tcp.{name}"), kind, purpose: "mail apps find this box" });
         }
@@ -263,12 +272,25 @@ mod tests {
         Facts {
             host: "mx.Home.test".into(),
             addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
+            leaves_through: Vec::new(),
             domains: vec![Domain {
                 name: "home.test".into(),
                 keys: vec![("p1r".into(), format!("v=DKIM1; k=rsa; p={}", "A".repeat(300)))],
             }],
             keys: vec![[0xab; 32]],
             ports: vec![465, 993],
+        }
+    }
+
+    #[test]
+    fn mail_that_leaves_through_a_proxy_may_leave_there() {
+        let facts = Facts { leaves_through: vec!["out.clean.test".into()], ..facts() };
+        let zone = zone_file(&records(&facts));
+        for line in [
+            "home.test. 3600 IN TXT \"v=spf1 mx a:out.clean.test -all\"",
+            "mx.home.test. 3600 IN TXT \"v=spf1 a a:out.clean.test -all\"",
+        ] {
+            assert!(zone.lines().any(|found| found == line), "{line} is not in\n{zone}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! `postern dns [check]`: the records that the world must find, and whether it does.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, ToSocketAddrs};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -15,6 +16,7 @@ use super::House;
 use crate::box_key::BoxKey;
 use crate::config::Config;
 use crate::failure::{Doing, Failure};
+use crate::pairings::{self, Pairing};
 use crate::records::{self, Domain, Facts, Found, Kind, Record, Verdict};
 use crate::signing::{self, Key};
 use crate::up::{certificate_files, upstreams};
@@ -100,13 +102,26 @@ fn facts(house: &House) -> Result<Facts, Failure> {
         .iter()
         .map(|name| Ok(Domain { name: name.clone(), keys: of_domain(&keys, name, wire::date::now())? }))
         .collect();
+    let (outbound, inbound): (Vec<Pairing>, Vec<Pairing>) =
+        pairings::of(&house.data, &key)?.read()?.into_iter().partition(|pairing| pairing.proxy.outbound);
+    let own = house.config.bind.iter().copied().filter(|ip| smtpd::courier::destination::is_public(*ip));
     Ok(Facts {
         host: house.config.hostname(),
-        addresses: house.config.bind.iter().copied().filter(|ip| smtpd::courier::destination::is_public(*ip)).collect(),
+        addresses: if inbound.is_empty() { own.collect() } else { found_at(&inbound) },
+        leaves_through: outbound.into_iter().map(|pairing| pairing.called).collect(),
         domains: domains?,
         keys: certificate(house, &house.config).into_iter().collect(),
-        ports: vec![465, 587, 993],
+        // An inbound proxy hands on what begins with TLS.
+        ports: if inbound.is_empty() { vec![465, 587, 993] } else { vec![465, 993] },
     })
+}
+
+/// Where the world finds a house that is behind proxies: at their addresses, as DNS has them now.
+fn found_at(inbound: &[Pairing]) -> Vec<IpAddr> {
+    let of =
+        |pairing: &Pairing| (pairing.proxy.host.as_str(), pairing.proxy.port).to_socket_addrs().into_iter().flatten();
+    let found: BTreeSet<IpAddr> = inbound.iter().flat_map(of).map(|address| address.ip().to_canonical()).collect();
+    found.into_iter().collect()
 }
 
 /// Selector and record of each of a domain's keys whose record is still of use.
