@@ -5,7 +5,7 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -48,8 +48,39 @@ pub struct Books {
 
 #[derive(Debug)]
 struct Book {
-    kept: Mutex<(Ledger, Account)>,
+    kept: Mutex<Kept>,
     running: AtomicU32,
+    /// Whether the home's octets may have to wait.
+    dry: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Kept {
+    ledger: Ledger,
+    account: Account,
+    /// Units that the file says are spent and that are not yet.
+    ahead: Units,
+}
+
+impl Kept {
+    /// As it is.
+    fn write(&mut self) -> io::Result<()> {
+        self.ahead = 0;
+        self.ledger.write(&self.account)
+    }
+
+    /// What is spent bit by bit is written down some units ahead, so that bulk costs few writes; `kill -9` in between
+    /// errs against the home.
+    fn write_ahead(&mut self, allowance: &Allowance, units: Units) -> io::Result<()> {
+        if let Some(left) = self.ahead.checked_sub(units) {
+            self.ahead = left;
+            return Ok(());
+        }
+        let mut ahead = self.account.clone();
+        ahead.charge(allowance, limits::WRITTEN_AHEAD, now());
+        self.ahead = limits::WRITTEN_AHEAD;
+        self.ledger.write(&ahead)
+    }
 }
 
 impl Books {
@@ -85,8 +116,10 @@ impl Books {
             warn!(home, "its account is damaged: it begins with nothing");
             Account::empty(now)
         };
-        let kept = Ledger::open(&file(&self.folder, home), || Account::new(&allowance, now), damaged).map_err(busy)?;
-        let book = Arc::new(Book { kept: Mutex::new(kept), running: AtomicU32::new(0) });
+        let opened = Ledger::open(&file(&self.folder, home), || Account::new(&allowance, now), damaged);
+        let (ledger, account) = opened.map_err(busy)?;
+        let kept = Mutex::new(Kept { ledger, account, ahead: 0 });
+        let book = Arc::new(Book { kept, running: AtomicU32::new(0), dry: AtomicBool::new(true) });
         open.insert(home.to_owned(), book.clone());
         Ok(Tab::new(book, allowance))
     }
@@ -104,6 +137,12 @@ pub struct Tab {
 impl Drop for Tab {
     fn drop(&mut self) {
         self.book.running.fetch_sub(1, Ordering::Relaxed);
+        let mut kept = lock(&self.book.kept);
+        if kept.ahead > 0
+            && let Err(error) = kept.write()
+        {
+            error!(%error, "what is spent cannot be written down");
+        }
     }
 }
 
@@ -127,9 +166,9 @@ impl Tab {
     /// [`Refusal`].
     pub fn open(&self, network: [u8; 7]) -> Result<(), Refusal> {
         let mut kept = lock(&self.book.kept);
-        let (ledger, account) = &mut *kept;
-        account.open(&self.allowance, self.others, network, now())?;
-        ledger.write(account).and_then(|()| ledger.sync()).map_err(|error| {
+        kept.account.open(&self.allowance, self.others, network, now())?;
+        self.book.dry.store(true, Ordering::Relaxed);
+        kept.write().and_then(|()| kept.ledger.sync()).map_err(|error| {
             error!(%error, "nothing can be written down, so nothing is sent");
             Refusal::Busy
         })
@@ -140,7 +179,7 @@ impl Tab {
     /// # Errors
     /// [`Refusal::Networks`].
     pub fn visit(&self, network: [u8; 7]) -> Result<(), Refusal> {
-        lock(&self.book.kept).1.visit(&self.allowance, network, now())
+        lock(&self.book.kept).account.visit(&self.allowance, network, now())
     }
 
     /// Takes what has come due, and writes it down. A disk that takes nothing more stops new sessions, not this one.
@@ -149,9 +188,9 @@ impl Tab {
             return;
         }
         let mut kept = lock(&self.book.kept);
-        let (ledger, account) = &mut *kept;
-        account.charge(&self.allowance, units, now());
-        if let Err(error) = ledger.write(account) {
+        kept.account.charge(&self.allowance, units, now());
+        self.book.dry.store(true, Ordering::Relaxed);
+        if let Err(error) = kept.write_ahead(&self.allowance, units) {
             error!(%error, "what is spent cannot be written down");
         }
     }
@@ -159,12 +198,19 @@ impl Tab {
     /// How long the home's octets must wait now.
     #[must_use]
     pub fn pace(&self) -> Duration {
-        lock(&self.book.kept).1.pace(&self.allowance, now())
+        if !self.book.dry.load(Ordering::Relaxed) {
+            return Duration::ZERO;
+        }
+        let kept = lock(&self.book.kept);
+        let pace = kept.account.pace(&self.allowance, now());
+        // Only a charge can change that, and it says so under the same lock.
+        self.book.dry.store(!pace.is_zero(), Ordering::Relaxed);
+        pace
     }
 
     /// For the home.
     #[must_use]
     pub fn budget(&self) -> Budget {
-        lock(&self.book.kept).1.budget(&self.allowance, now())
+        lock(&self.book.kept).account.budget(&self.allowance, now())
     }
 }

@@ -11,6 +11,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::net::TcpStream;
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::books::Tab;
@@ -180,10 +181,10 @@ impl<'a> Session<'a> {
     async fn out(&self) -> Result<(), Cut> {
         loop {
             self.slowed().await;
-            self.home_speaks().await?;
-            let count = self.move_on(Side::Home).await?;
-            if count == Some(0) {
-                return shut(self.server);
+            match self.move_on(Side::Home).await? {
+                Some(0) => return shut(self.server),
+                Some(_) => {}
+                None => self.home_speaks().await?,
             }
         }
     }
@@ -221,6 +222,8 @@ impl<'a> Session<'a> {
             self.units.fetch_add(due, Ordering::Relaxed);
             self.spoke(side, count);
             write_all(to, bytes).await?;
+            // Bulk never waits for itself: the others have their turn.
+            consume_budget().await;
         }
         Ok(Some(count))
     }
