@@ -63,9 +63,16 @@ impl Outbound {
 
     /// SIGKILL to all of it.
     pub fn kill(&mut self) {
-        self.processes().into_iter().for_each(|pid| signal(pid, "KILL"));
+        let all = self.processes();
+        all.iter().for_each(|pid| signal(*pid, "KILL"));
         if let Some(mut child) = self.child.take() {
             let _ = child.wait();
+        }
+        // The service is nobody's child now, and has its port until it is gone.
+        let until = Instant::now() + PATIENCE;
+        while all.iter().any(|pid| is_alive(*pid)) {
+            assert!(Instant::now() < until, "it does not die");
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 
@@ -157,6 +164,12 @@ impl Drop for Outbound {
         }
         self.kill();
     }
+}
+
+/// Whether it is there, and not only waits to be counted.
+fn is_alive(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status.lines().any(|line| line.starts_with("State:") && !line.contains("zombie"))
 }
 
 /// A home that keeps to no rule but the link's: it asks for what it likes, and says what it likes.
