@@ -1,8 +1,8 @@
-//! A hostile home: paired with an inbound proxy like any other, it takes whatever is brought to it, and says 250 to
-//! everything.
+//! Homes that are no houses: a hostile one, which takes whatever is brought to it and says 250 to everything, and one
+//! that only swallows.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use relay_link::control;
 use relay_link::dns::Dns;
@@ -11,18 +11,59 @@ use relay_link::inbound::{FromHome, ToHome};
 use relay_link::keys::LinkKey;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 
 use crate::Authority;
 
+/// A home that answers one byte to what a stream begins with, and reads the rest away: for benches.
+#[derive(Debug)]
+pub struct Sink {
+    link: tokio::task::JoinHandle<()>,
+}
+
+/// All sinks of a process share its threads.
+static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+
+impl Sink {
+    /// Pairs with this code and serves until dropped.
+    #[must_use]
+    pub fn start(code: &str, dns: &str) -> Self {
+        let make = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime = RUNTIME.get_or_init(make);
+        let proxy = pair(runtime, code, dns);
+        Self { link: runtime.spawn(every_stream(proxy, |stream| tokio::spawn(swallow(stream)))) }
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        self.link.abort();
+    }
+}
+
+async fn swallow(mut stream: TcpStream) -> std::io::Result<()> {
+    let mut block = vec![0; 64 * 1024];
+    let _ = stream.read(&mut block).await?;
+    stream.write_all(b"!").await?;
+    while stream.read(&mut block).await? > 0 {}
+    Ok(())
+}
+
+fn pair(runtime: &Runtime, code: &str, dns: &str) -> Arc<home::Proxy> {
+    let dns = Arc::new(Dns::new(vec![SocketAddr::new(dns.parse().unwrap(), 53)]));
+    let (code, own) = (code.parse().unwrap(), LinkKey::generate().unwrap());
+    Arc::new(runtime.block_on(home::pair(&code, own, dns)).unwrap().0)
+}
+
 /// She, at work until dropped.
 #[derive(Debug)]
 pub struct Mallory {
     heard: Arc<Mutex<Vec<String>>>,
-    _runtime: tokio::runtime::Runtime,
+    _runtime: Runtime,
 }
 
 impl Mallory {
@@ -31,10 +72,11 @@ impl Mallory {
     pub fn start(code: &str, dns: &str, certificate: &Authority) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let heard = Arc::new(Mutex::new(Vec::new()));
-        let dns = Arc::new(Dns::new(vec![SocketAddr::new(dns.parse().unwrap(), 53)]));
-        let (code, own) = (code.parse().unwrap(), LinkKey::generate().unwrap());
-        let (proxy, _) = runtime.block_on(home::pair(&code, own, dns)).unwrap();
-        runtime.spawn(serve(Arc::new(proxy), acceptor(certificate), heard.clone()));
+        let (proxy, acceptor, says) = (pair(&runtime, code, dns), acceptor(certificate), heard.clone());
+        runtime.spawn(every_stream(proxy, move |stream| {
+            let (acceptor, says) = (acceptor.clone(), says.clone());
+            tokio::spawn(async move { agree(stream, &acceptor, &says).await })
+        }));
         Self { heard, _runtime: runtime }
     }
 
@@ -53,16 +95,28 @@ fn acceptor(certificate: &Authority) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config.with_no_client_auth().with_single_cert(chain, key).unwrap()))
 }
 
-async fn serve(proxy: Arc<home::Proxy>, acceptor: TlsAcceptor, heard: Arc<Mutex<Vec<String>>>) {
+/// Keeps the link, and gives each stream that is called to `serve`.
+async fn every_stream<T>(proxy: Arc<home::Proxy>, serve: impl Fn(TcpStream) -> T + Send + Sync + 'static)
+where
+    T: Send + 'static,
+{
     let (_speaker, script) = control::speaker::<FromHome>();
     let (tell, mut calls) = mpsc::channel(16);
     let (state, _seen) = watch::channel(State::Dialling(String::new()));
-    let keeping = proxy.clone();
-    tokio::spawn(async move { keeping.keep(script, tell, state).await });
-    while let Some(ToHome::Call(call)) = calls.recv().await {
-        let Ok(stream) = proxy.fetch(&call.ticket).await else { continue };
-        let (acceptor, heard) = (acceptor.clone(), heard.clone());
-        tokio::spawn(async move { drop(agree(stream, &acceptor, &heard).await) });
+    let serve = Arc::new(serve);
+    let answering = async {
+        while let Some(ToHome::Call(call)) = calls.recv().await {
+            let (proxy, serve) = (proxy.clone(), serve.clone());
+            tokio::spawn(async move {
+                if let Ok(stream) = proxy.fetch(&call.ticket).await {
+                    drop(serve(stream));
+                }
+            });
+        }
+    };
+    tokio::select! {
+        () = proxy.keep(script, tell, state) => {}
+        () = answering => {}
     }
 }
 

@@ -1,0 +1,219 @@
+//! The inbound proxy beside HAProxy in TCP mode (Debian's) and a bare splice loop, in namespaces, in one run: upload of four
+//! streams, short sessions, memory. The goals are ratios; the proxy's home dials back for each connection, theirs is
+//! dialled.
+//!
+//! `cargo bench --profile release -p tests --bench relay` as root, with POSTERN_PEERS set.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench that cannot go on must stop")]
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::pipe::{SpliceFlags, pipe, splice};
+use tests::hosts::{HERE, Host};
+use tests::mallory::Sink;
+use tests::measure::pss;
+use tests::names::Names;
+use tests::peers;
+use tests::proxies::{CLEAN, Inbound, eventually};
+
+const PROXY: &str = "44.0.0.25";
+/// What the rivals' connections lead to.
+const BEHIND: &str = "44.0.0.53:9000";
+const NAME: &str = "mail.alice.test";
+const STREAMS: usize = 4;
+const UPLOAD: Duration = Duration::from_secs(5);
+const SESSIONS: Duration = Duration::from_secs(4);
+/// One network has its share of places.
+const IDLE: usize = 500;
+
+fn main() {
+    if std::env::args().nth(1).as_deref() == Some("splice-loop") {
+        return splice_loop();
+    }
+    if std::env::var_os("POSTERN_BENCH_INSIDE").is_none() {
+        return inside();
+    }
+    let names = Names::serve_at(HERE);
+    names.a(CLEAN, PROXY);
+    let mut proxy = Inbound::start(Host::public("proxy", &[PROXY]), "");
+    let code = proxy.operator(&["invite", "--name", NAME]);
+    let sink = Sink::start(code.trim(), HERE);
+    serve_rivals();
+    let mut rivals = [splicing(proxy.host()), haproxy(proxy.host())];
+    eventually("all are there", || {
+        proxy.metric("homes_connected") == 1
+            && [9001, 9002].iter().all(|port| TcpStream::connect((PROXY, *port)).is_ok())
+    });
+    let ways = [("inbound-proxy", 993), ("splice loop", 9001), ("haproxy", 9002)];
+    let mut rates = Vec::new();
+    for round in 0..3 {
+        for (name, port) in ways {
+            let rate = upload(port);
+            println!("round {round}: upload, {STREAMS} streams: {name:14} {rate:8.0} MiB/s");
+            rates.push((name, rate));
+        }
+    }
+    let best =
+        |wanted: &str| rates.iter().filter(|(name, _)| *name == wanted).map(|(_, rate)| *rate).fold(0.0, f64::max);
+    println!(
+        "upload: {:.2} times haproxy (goal 1.3), {:.2} times a splice loop (goal 0.9)",
+        best("inbound-proxy") / best("haproxy"),
+        best("inbound-proxy") / best("splice loop")
+    );
+    let [ours, bare, theirs] = ways.map(|(_, port)| sessions(port));
+    println!(
+        "short sessions: {ours:.0}/s, splice loop {bare:.0}/s, haproxy {theirs:.0}/s: {:.2} times haproxy (goal 0.7)",
+        ours / theirs
+    );
+    memory(&proxy);
+    drop(sink);
+    rivals.iter_mut().for_each(|child| drop(child.kill()));
+    proxy.kill();
+}
+
+/// Runs this again in a network of its own, once what comes from outside it is there.
+fn inside() {
+    let unpack = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/unpack");
+    let root = peers::folder().join("haproxy");
+    assert!(Command::new(unpack).arg(root).args(["bookworm", "haproxy"]).status().unwrap().success());
+    let script = format!(
+        "mount --make-rprivate / && mkdir -p /run/netns && mount -t tmpfs netns /run/netns && ip link set lo up && \
+         ip link add street type bridge && ip link set street up && ip address add {HERE}/24 dev street && exec \"$0\""
+    );
+    let status = Command::new("unshare")
+        .args(["--net", "--mount", "--", "sh", "-c", &script])
+        .arg(std::env::current_exe().unwrap())
+        .env("POSTERN_BENCH_INSIDE", "1")
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+/// A ClientHello that asks for the home; what follows it is nobody's to read.
+fn hello() -> Vec<u8> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
+    let mut client = rustls::ClientConnection::new(Arc::new(config), NAME.try_into().unwrap()).unwrap();
+    let mut bytes = Vec::new();
+    client.write_tls(&mut bytes).unwrap();
+    bytes
+}
+
+/// MiB a second, of all streams together.
+fn upload(port: u16) -> f64 {
+    let (hello, sent) = (hello(), AtomicU64::new(0));
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..STREAMS {
+            scope.spawn(|| {
+                let mut stream = TcpStream::connect((PROXY, port)).unwrap();
+                stream.write_all(&hello).unwrap();
+                let block = vec![0; 256 * 1024];
+                while began.elapsed() < UPLOAD {
+                    stream.write_all(&block).unwrap();
+                    sent.fetch_add(block.len() as u64, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    sent.into_inner() as f64 / began.elapsed().as_secs_f64() / 1_048_576.0
+}
+
+/// Connect, say hello, get one byte, go: how many a second, eight at a time.
+fn sessions(port: u16) -> f64 {
+    let (hello, done) = (hello(), AtomicU64::new(0));
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while began.elapsed() < SESSIONS {
+                    let mut stream = TcpStream::connect((PROXY, port)).unwrap();
+                    stream.write_all(&hello).unwrap();
+                    stream.read_exact(&mut [0]).unwrap();
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    done.into_inner() as f64 / began.elapsed().as_secs_f64()
+}
+
+fn of_gate(proxy: &Inbound) -> f64 {
+    std::thread::sleep(Duration::from_secs(2));
+    pss(*proxy.processes().first().unwrap()) as f64
+}
+
+fn memory(proxy: &Inbound) {
+    let (hello, before) = (hello(), of_gate(proxy));
+    let held: Vec<TcpStream> = (0..IDLE)
+        .map(|_| {
+            let mut stream = TcpStream::connect((PROXY, 993)).unwrap();
+            stream.write_all(&hello).unwrap();
+            stream.read_exact(&mut [0]).unwrap();
+            stream
+        })
+        .collect();
+    println!("idle relayed connections: {:.2} KiB each (goal 3.3)", (of_gate(proxy) - before) / held.len() as f64);
+}
+
+/// Answers one byte to the first that comes, and reads the rest away: what is behind the rivals.
+fn serve_rivals() {
+    let listener = TcpListener::bind(BEHIND).unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let mut block = vec![0; 256 * 1024];
+                let _ = stream.read(&mut block).and_then(|_| stream.write_all(b"!"));
+                while matches!(stream.read(&mut block), Ok(1..)) {}
+            });
+        }
+    });
+}
+
+fn splicing(host: &Host) -> Child {
+    host.command(std::env::current_exe().unwrap()).arg("splice-loop").spawn().unwrap()
+}
+
+/// The floor: a thread a direction, a pipe each, nothing else.
+fn splice_loop() {
+    let listener = TcpListener::bind((PROXY, 9001)).unwrap();
+    for client in listener.incoming() {
+        let (client, server) = (Arc::new(client.unwrap()), Arc::new(TcpStream::connect(BEHIND).unwrap()));
+        for (from, to) in [(client.clone(), server.clone()), (server, client)] {
+            std::thread::spawn(move || {
+                let (read, write) = pipe().unwrap();
+                while let Ok(taken @ 1..) = splice(&*from, None, &write, None, 65_536, SpliceFlags::MOVE) {
+                    let mut left = taken;
+                    while left > 0 {
+                        match splice(&read, None, &*to, None, left, SpliceFlags::MOVE) {
+                            Ok(moved @ 1..) => left -= moved,
+                            _ => return,
+                        }
+                    }
+                }
+                let _ = to.shutdown(std::net::Shutdown::Write);
+            });
+        }
+    }
+}
+
+/// Debian's, unpacked into a folder of its own.
+fn haproxy(host: &Host) -> Child {
+    let root = peers::folder().join("haproxy");
+    let config = format!(
+        "global\n maxconn 8000\n nbthread 2\ndefaults\n mode tcp\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n\
+         listen one\n bind {PROXY}:9002\n server behind {BEHIND}\n"
+    );
+    std::fs::write(root.join("haproxy.cfg"), config).unwrap();
+    let mut command = host.command("chroot");
+    command.arg(&root).args(["/usr/sbin/haproxy", "-db", "-f", "/haproxy.cfg"]);
+    command.stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap()
+}
