@@ -136,6 +136,11 @@ impl Index {
             && let Some(gone) = self.mailboxes.remove(&id)
         {
             self.addresses.remove(&gone.profile.address);
+            // Suspension kept back what it wrote: who had its password may have written it.
+            if gone.profile.suspended {
+                self.waiting.remove_of(id).into_iter().for_each(|letter| news.left(letter));
+                news.outgoing();
+            }
             for folder in &gone.folders {
                 news.folder(id, folder.head.id, Event::FolderGone);
             }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::edges::outbox::{Outgoing, State, limits};
 use crate::journal::record::Record;
-use crate::names::LetterId;
+use crate::names::{LetterId, MailboxId};
 
 /// The destination under which letters stand whose sender is still to be told something: no address has this one.
 pub const TELL: &str = "";
@@ -140,6 +140,13 @@ impl Waiting {
             Record::Dropped { letter } => self.remove(letter).map(|_| letter),
             _ => None,
         }
+    }
+
+    /// Gives up what a mailbox has written; not what was passed on for it.
+    pub(super) fn remove_of(&mut self, mailbox: MailboxId) -> Vec<LetterId> {
+        let its = self.letters.iter().filter(|(_, one)| one.mailbox == mailbox && !one.passed_on);
+        let its: Vec<_> = its.map(|(letter, _)| *letter).collect();
+        its.into_iter().filter(|letter| self.remove(*letter).is_some()).collect()
     }
 
     fn change(&mut self, letter: LetterId, change: impl FnOnce(&mut Outgoing)) -> Option<LetterId> {

@@ -281,7 +281,8 @@ impl Outbox {
 
 /// Whatever a suspended mailbox has written waits with it: who had its password may have written it. It still hears.
 fn is_suspended(index: &Index, letter: LetterId, destination: &str) -> bool {
-    let sender = index.waiting().get(letter).and_then(|outgoing| index.mailbox(outgoing.mailbox));
+    let written = index.waiting().get(letter).filter(|outgoing| !outgoing.passed_on);
+    let sender = written.and_then(|outgoing| index.mailbox(outgoing.mailbox));
     destination != TELL && sender.is_some_and(|mailbox| mailbox.profile().suspended)
 }
 

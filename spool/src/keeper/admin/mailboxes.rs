@@ -12,7 +12,7 @@ use crate::names::{MailboxId, SlotId};
 use crate::slots::{self, SlotsFile};
 use crate::store;
 
-use super::{NotDone, Outcome, commit, devices, folder, must_be_ours, owner, queue};
+use super::{NotDone, Outcome, commit, devices, folder, must_be_ours, owner};
 
 pub(super) fn add(
     house: &House,
@@ -87,14 +87,9 @@ fn named(device_names: Vec<(SlotId, String)>, added: i64) -> Vec<Device> {
     device_names.into_iter().map(|(slot, name)| Device { slot, name, added, last_login: 0 }).collect()
 }
 
-/// With its letters. Its sessions end; files go once the entry is durable.
+/// With its letters, and if it is suspended what it has written and has not left. Its sessions end; files go once the entry is durable.
 pub(super) fn remove(house: &House, address: &str) -> Outcome {
     let id = owner(house, address)?;
-    // Suspension kept them back: who had its password may have written them.
-    let is_suspended = house.committer.lock().index.mailbox(id).is_some_and(|mailbox| mailbox.profile().suspended);
-    if is_suspended {
-        queue::give_up_all(house, id)?;
-    }
     removal::begin(house, id).map_err(|error| format!("the mailbox cannot be removed: {error}"))?;
     if let Err(why) = commit(house, vec![Record::MailboxRemoved { mailbox: id }], true) {
         if matches!(why, NotDone::Unknown) || removal::undo(house, id).is_err() {

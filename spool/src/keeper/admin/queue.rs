@@ -8,7 +8,7 @@ use crate::edges::outbox::{Outgoing, Said, State};
 use crate::index::Index;
 use crate::journal::record::Record;
 use crate::keeper::house::{House, now};
-use crate::names::{LetterId, MailboxId};
+use crate::names::LetterId;
 
 use super::lists::shares;
 use super::{Asked, Outcome, commit};
@@ -42,7 +42,7 @@ fn info(index: &Index, letter: LetterId, outgoing: &Outgoing) -> QueuedInfo {
         sender: outgoing.sender.clone(),
         queued: outgoing.queued,
         size: outgoing.size,
-        held: outgoing.held || profile.is_some_and(|profile| profile.suspended),
+        held: outgoing.held || !outgoing.passed_on && profile.is_some_and(|profile| profile.suspended),
         recipients: recipients.collect(),
     }
 }
@@ -85,19 +85,6 @@ pub(super) fn hold(house: &House, letter: LetterId, on: bool) -> Outcome {
     Ok(Reply::Done)
 }
 
-/// Gives up all that a mailbox has written.
-pub(super) fn give_up_all(house: &House, mailbox: MailboxId) -> Result<(), String> {
-    let letters: Vec<_> = {
-        let core = house.committer.lock();
-        let its = core.index.waiting().all().filter(|(_, outgoing)| outgoing.mailbox == mailbox);
-        its.map(|(letter, _)| letter).collect()
-    };
-    for some in letters.chunks(AT_ONCE) {
-        commit(house, some.iter().map(|letter| Record::Dropped { letter: *letter }).collect(), true)?;
-    }
-    Ok(())
-}
-
 pub(super) fn give_up(house: &House, letter: LetterId) -> Outcome {
     let letter = known(house, letter)?;
     commit(house, vec![Record::Dropped { letter }], true)?;
@@ -112,7 +99,7 @@ fn free(house: &House, letter: LetterId) -> Result<LetterId, String> {
         return Err(format!("letter {letter} is kept back; to let it go: postern queue release {letter}"));
     }
     match core.index.mailbox(outgoing.mailbox).map(|mailbox| mailbox.profile()) {
-        Some(profile) if profile.suspended => {
+        Some(profile) if profile.suspended && !outgoing.passed_on => {
             let address = &profile.address;
             Err(format!("letter {letter} waits while {address} is suspended: postern mailbox suspend --lift {address}"))
         }
