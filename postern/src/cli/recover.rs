@@ -28,9 +28,9 @@ const TELL: Duration = Duration::from_secs(2);
 /// Gives mailboxes back.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  postern recover\n  postern recover --words-stdin < words.txt     \
-    (one mailbox's twelve words a line)")]
+    (one mailbox's twelve words a line, or in rows as printed)")]
 pub struct Recover {
-    /// Read recovery words (or other secrets) from standard input, one mailbox's in each line
+    /// Read recovery words (or other secrets) from standard input, one mailbox's after the other's
     #[arg(long)]
     words_stdin: bool,
 }

@@ -4,6 +4,7 @@
 use std::io::{self, BufRead, Write};
 
 use rustix::termios::{LocalModes, OptionalActions, Termios};
+use spool::keys::Words;
 use zeroize::Zeroizing;
 
 use crate::failure::{Doing, Failure};
@@ -60,7 +61,8 @@ impl Secrets {
         next(&format!("A device password of {address}: "))
     }
 
-    /// Sets of recovery words, one a line, until the end of input (at a terminal: one line).
+    /// Sets of recovery words, one a line or in the rows that they are printed in, until the end of input (at a terminal:
+    /// one line).
     ///
     /// # Errors
     /// In words for the admin.
@@ -77,8 +79,42 @@ impl Secrets {
                 all.push(line);
             }
         }
-        if all.is_empty() { Err(Failure::new("standard input holds no recovery words")) } else { Ok(all) }
+        if all.is_empty() { Err(Failure::new("standard input holds no recovery words")) } else { Ok(joined(all)) }
     }
+}
+
+/// Twelve words that came in several lines become one secret.
+fn joined(lines: Vec<Zeroizing<String>>) -> Vec<Zeroizing<String>> {
+    let (mut all, mut rows) = (Vec::new(), Vec::new());
+    for line in lines {
+        if words_in(&line).is_none_or(|count| count >= Words::COUNT) {
+            all.append(&mut rows);
+            all.push(line);
+            continue;
+        }
+        rows.push(line);
+        let count: usize = rows.iter().filter_map(|row| words_in(row)).sum();
+        if count == Words::COUNT {
+            let mut whole = Zeroizing::new(String::with_capacity(rows.iter().map(|row| row.len() + 1).sum()));
+            for row in rows.drain(..) {
+                whole.push_str(&row);
+                whole.push(' ');
+            }
+            all.push(whole);
+        } else if count > Words::COUNT {
+            all.append(&mut rows);
+        }
+    }
+    all.append(&mut rows);
+    all
+}
+
+/// How many words a line has, if it has nothing else but their numbers: device passwords have more.
+fn words_in(line: &str) -> Option<usize> {
+    let is_number = |token: &str| token.trim_end_matches('.').bytes().all(|byte| byte.is_ascii_digit());
+    let is_word = |token: &str| token.bytes().all(|byte| byte.is_ascii_alphabetic());
+    line.split_ascii_whitespace()
+        .try_fold(0, |count, token| if is_word(token) { Some(count + 1) } else { is_number(token).then_some(count) })
 }
 
 /// One line; at a terminal with a question and without showing it.
@@ -121,5 +157,30 @@ fn line() -> Result<Option<Zeroizing<String>>, Failure> {
             let text = std::str::from_utf8(&bytes).doing(|| "standard input is not UTF-8".to_owned())?;
             return Ok(Some(Zeroizing::new(text.trim_end_matches('\r').to_owned())));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(lines: &[&str]) -> Vec<String> {
+        let read = lines.iter().map(|line| Zeroizing::new((*line).to_owned())).collect();
+        joined(read).into_iter().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    }
+
+    #[test]
+    fn words_come_in_a_line_in_rows_or_one_by_one() {
+        let (row, whole) = ("legal winner thank year", "legal winner thank year ".repeat(3));
+        assert_eq!(lines(&[&whole, "abcd-efgh", &whole]), [whole.trim(), "abcd-efgh", whole.trim()]);
+        let printed = ["  1. legal  2. winner  3. thank  4. year", row, row];
+        assert_eq!(
+            lines(&printed),
+            ["1. legal 2. winner 3. thank 4. year legal winner thank year legal winner thank year"]
+        );
+        assert_eq!(lines(&[row; 6]), [whole.trim(); 2]);
+        assert_eq!(lines(&whole.split_whitespace().collect::<Vec<_>>()), [whole.trim()]);
+        assert_eq!(lines(&[row, "abcd-efgh", row, row]), [row, "abcd-efgh", row, row], "nothing is lost");
+        assert_eq!(lines(&[row, row, "a b c d e"]), [row, row, "a b c d e"]);
     }
 }
