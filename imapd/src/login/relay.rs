@@ -46,7 +46,9 @@ where
     let left = AtomicBool::new(false);
     let upward = async {
         let result = copy(&mut from_client, &mut to_owner, stalled).await;
-        left.store(result.is_ok(), Ordering::Relaxed);
+        // Some close without TLS's last word.
+        let left_by_itself = result.as_ref().err().is_none_or(|why| why.kind() == io::ErrorKind::UnexpectedEof);
+        left.store(left_by_itself, Ordering::Relaxed);
         // The owner ends its session when it reads the end; what it still says goes down.
         moving(to_owner.shutdown(), stalled).await.and(result)
     };
