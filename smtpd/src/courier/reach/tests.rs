@@ -1,0 +1,283 @@
+//! Whom a letter goes to, and under what promise, in small worlds.
+
+use super::*;
+use crate::courier::mta_sts::Mode;
+use std::collections::HashMap;
+use std::sync::Mutex;
+use tokio::io::{AsyncWriteExt, DuplexStream};
+use wire::lines::{Line, Lines};
+
+/// How a server of the test behaves.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Server {
+    /// TLS with a certificate of nobody's.
+    Tls,
+    /// STARTTLS, and then no TLS.
+    BrokenTls,
+    Clear,
+    Down,
+}
+
+#[derive(Default)]
+struct Zone {
+    mx: HashMap<String, Answer<Mx>>,
+    four: HashMap<String, Vec<Ipv4Addr>>,
+    /// Else none.
+    six: Option<Answer<Ipv6Addr>>,
+    aliases: HashMap<String, Answer<String>>,
+    tlsa: HashMap<String, Answer<Tlsa>>,
+    policy: Option<Policy>,
+    servers: HashMap<IpAddr, Server>,
+    secure: bool,
+    tried: Mutex<Vec<IpAddr>>,
+}
+
+impl World for Zone {
+    type Stream = DuplexStream;
+    async fn mx(&self, domain: &str) -> Answer<Mx> {
+        self.mx.get(domain).cloned().unwrap_or(Answer::Nothing { secure: self.secure })
+    }
+    async fn six(&self, _: &str) -> Answer<Ipv6Addr> {
+        self.six.clone().unwrap_or(Answer::Nothing { secure: self.secure })
+    }
+    async fn alias(&self, host: &str) -> Answer<String> {
+        self.aliases.get(host).cloned().unwrap_or(Answer::Nothing { secure: self.secure })
+    }
+    async fn four(&self, host: &str) -> Answer<Ipv4Addr> {
+        match self.four.get(host) {
+            Some(records) => Answer::Found { records: records.clone(), secure: self.secure },
+            None => Answer::Nothing { secure: self.secure },
+        }
+    }
+    async fn tlsa(&self, host: &str) -> Answer<Tlsa> {
+        self.tlsa.get(host).cloned().unwrap_or(Answer::NoName { secure: self.secure })
+    }
+    async fn policy(&self, _: &str) -> Option<Policy> {
+        self.policy.clone()
+    }
+    async fn connect(&self, _: &str, to: SocketAddr) -> io::Result<Connected<DuplexStream>> {
+        self.tried.lock().unwrap().push(to.ip());
+        let server = self.servers.get(&to.ip()).copied().unwrap_or(Server::Down);
+        if to.is_ipv6() {
+            return Err(io::ErrorKind::NetworkUnreachable.into());
+        }
+        if server == Server::Down {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        let (ours, theirs) = tokio::io::duplex(50_000);
+        tokio::spawn(serve(theirs, server));
+        Ok(Connected { stream: ours, hello: None })
+    }
+}
+
+async fn serve(stream: DuplexStream, server: Server) {
+    let mut lines = Lines::new(stream);
+    lines.stream_mut().write_all(b"220 hi\r\n").await.unwrap();
+    while let Ok(Line::Whole(line)) = lines.next(1_000).await {
+        let answer = match (&line[..4], server) {
+            (b"EHLO", Server::Clear) => "250 mx\r\n",
+            (b"EHLO", _) => "250-mx\r\n250 STARTTLS\r\n",
+            (b"STAR", Server::BrokenTls) => {
+                let _ = lines.stream_mut().write_all(b"220 go\r\n").await;
+                return;
+            }
+            (b"STAR", _) => {
+                lines.stream_mut().write_all(b"220 go\r\n").await.unwrap();
+                return tls(lines.into_parts().0).await;
+            }
+            _ => "221 bye\r\n",
+        };
+        if lines.stream_mut().write_all(answer.as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn tls(stream: DuplexStream) {
+    let made = rcgen::generate_simple_self_signed(vec!["whoever.test".into()]).unwrap();
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = builder.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key.into()).unwrap();
+    let Ok(mut stream) = tokio_rustls::TlsAcceptor::from(Arc::new(config)).accept(stream).await else { return };
+    let mut lines = Lines::new(&mut stream);
+    while let Ok(Line::Whole(_)) = lines.next(1_000).await {
+        let _ = lines.stream_mut().write_all(b"250 mx\r\n").await;
+    }
+}
+
+fn address(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(8, 8, 8, last)
+}
+
+/// `far.test` with hosts `1.far.test`, `2.far.test`, ... in that order, each with the address of its number.
+fn zone(servers: &[Server]) -> Zone {
+    let mut zone = Zone::default();
+    let mut records = Vec::new();
+    for (number, server) in (1u8..).zip(servers) {
+        let host = format!("{number}.far.test");
+        records.push(Mx { preference: number.into(), host: host.clone() });
+        zone.four.insert(host, vec![address(number)]);
+        zone.servers.insert(address(number).into(), *server);
+    }
+    zone.mx.insert("far.test".into(), Answer::Found { records, secure: false });
+    zone
+}
+
+fn secured(mut zone: Zone) -> Zone {
+    zone.secure = true;
+    for answer in zone.mx.values_mut() {
+        if let Answer::Found { secure, .. } = answer {
+            *secure = true;
+        }
+    }
+    zone
+}
+
+const PLAIN: Wish = Wish { require_tls: false, clear_text: false, seed: 0 };
+const CLEAR: Wish = Wish { require_tls: false, clear_text: true, seed: 0 };
+
+/// `ready` or a fate's status, and who was tried.
+fn tried(zone: Zone, wish: Wish) -> (String, Vec<u8>) {
+    let (outcome, tried) = went(zone, wish);
+    (outcome.map_or_else(|why| why.status.to_string(), |()| "ready".to_owned()), tried)
+}
+
+fn went(zone: Zone, wish: Wish) -> (Result<(), Why>, Vec<u8>) {
+    let own = Own { names: vec!["mx.home.test".into()], addresses: vec![address(99).into()], inner: false };
+    let house = House { hello: "mx.home.test".into(), own, roots: Arc::new(RootCertStore::empty()), port: 25 };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let outcome = runtime.block_on(async {
+        match reach(&zone, &house, "far.test", wish).await {
+            Ok(link) => {
+                assert!(link.is_ready());
+                Ok(())
+            }
+            Err(fate) => Err(fate.why().clone()),
+        }
+    });
+    let last = |address: &IpAddr| match address {
+        IpAddr::V4(four) => four.octets()[3],
+        IpAddr::V6(_) => 0,
+    };
+    (outcome, zone.tried.lock().unwrap().iter().map(last).collect())
+}
+
+#[test]
+fn the_first_that_is_ready() {
+    assert_eq!(tried(zone(&[Server::Tls, Server::Tls]), PLAIN), ("ready".into(), vec![1]));
+    assert_eq!(tried(zone(&[Server::Down, Server::Clear, Server::Tls]), PLAIN), ("ready".into(), vec![1, 2, 3]));
+    assert_eq!(tried(zone(&[Server::Down, Server::Down]), PLAIN), ("4.4.1".into(), vec![1, 2]));
+}
+
+#[test]
+fn never_in_clear_unless_it_is_allowed() {
+    assert_eq!(tried(zone(&[Server::Clear]), PLAIN), ("4.7.4".into(), vec![1]));
+    assert_eq!(tried(zone(&[Server::BrokenTls]), PLAIN), ("4.7.5".into(), vec![1]));
+    assert_eq!(tried(zone(&[Server::Clear]), CLEAR), ("ready".into(), vec![1]));
+    assert_eq!(tried(zone(&[Server::BrokenTls]), CLEAR), ("ready".into(), vec![1, 1]));
+}
+
+#[test]
+fn what_a_host_must_prove() {
+    let record = Tlsa { usage: 3, selector: 1, matching: 1, data: vec![0; 32] };
+    let with = |mut zone: Zone, answer| {
+        zone.tlsa.insert("1.far.test".into(), answer);
+        zone
+    };
+    let found = || Answer::Found { records: vec![record.clone()], secure: true };
+    let one = || zone(&[Server::Tls]);
+    assert_eq!(tried(with(secured(one()), found()), PLAIN).0, "4.7.5", "DANE: another certificate");
+    assert_eq!(tried(with(secured(one()), found()), CLEAR).0, "4.7.5", "clear text or not");
+    assert_eq!(tried(with(one(), found()), PLAIN).0, "ready", "nothing leads to the record securely");
+    assert_eq!(tried(with(secured(one()), Answer::Failed), PLAIN), ("4.7.5".into(), vec![]), "not even asked");
+    // DANE fails at the first host, the second has none.
+    let two = with(secured(zone(&[Server::Tls, Server::Tls])), found());
+    assert_eq!(tried(two, PLAIN), ("ready".into(), vec![1, 2]));
+    let policy = |pattern: &str, mode| Some(Policy { mode, patterns: vec![pattern.to_owned()], max_age: 100 });
+    let enforced = Zone { policy: policy("1.far.test", Mode::Enforce), ..one() };
+    assert_eq!(tried(enforced, PLAIN), ("4.7.5".into(), vec![1]), "no known authority");
+    let elsewhere = Zone { policy: policy("other.test", Mode::Enforce), ..one() };
+    assert_eq!(tried(elsewhere, PLAIN), ("4.7.5".into(), vec![]));
+    let testing = Zone { policy: policy("other.test", Mode::Testing), ..one() };
+    assert_eq!(tried(testing, PLAIN).0, "ready");
+    let insists = Wish { require_tls: true, ..PLAIN };
+    assert_eq!(tried(one(), insists), ("5.7.30".into(), vec![]));
+}
+
+/// A record that no certificate of the test fits: who asks for it is refused, so it shows that it was asked for.
+fn other_key(zone: &mut Zone, name: &str) {
+    let record = Tlsa { usage: 3, selector: 1, matching: 1, data: vec![0; 32] };
+    zone.tlsa.insert(name.into(), Answer::Found { records: vec![record], secure: true });
+}
+
+#[test]
+fn one_answer_that_fails_does_not_take_dane_away() {
+    let spoilt = |mut zone: Zone| {
+        other_key(&mut zone, "1.far.test");
+        zone.six = Some(Answer::Failed);
+        zone
+    };
+    assert_eq!(tried(spoilt(secured(zone(&[Server::Tls]))), PLAIN), ("4.4.3".into(), vec![]));
+    assert_eq!(tried(spoilt(zone(&[Server::Tls])), PLAIN), ("ready".into(), vec![1]), "no DNSSEC: what is there");
+}
+
+#[test]
+fn dane_where_the_name_leads_to_and_at_the_name_itself() {
+    let found = |to: &str, secure| Answer::Found { records: vec![to.to_owned()], secure };
+    let with = |records: &[&str], aliases: &[(&str, Answer<String>)], insecure_addresses: bool| {
+        let mut zone = secured(zone(&[Server::Tls]));
+        records.iter().for_each(|name| other_key(&mut zone, name));
+        zone.aliases = aliases.iter().map(|(from, to)| ((*from).to_owned(), to.clone())).collect();
+        zone.six = insecure_addresses.then_some(Answer::Nothing { secure: false });
+        tried(zone, PLAIN).0
+    };
+    let way = [("1.far.test", found("b.test", true)), ("b.test", found("c.test", true))];
+    assert_eq!(with(&["c.test"], &way, false), "4.7.5", "where all of the way leads to");
+    assert_eq!(with(&["1.far.test"], &way, false), "4.7.5", "else its own name");
+    assert_eq!(with(&["b.test"], &way, false), "ready", "nothing between");
+    assert_eq!(with(&["1.far.test"], &way, true), "4.7.5", "the name is secure, where it leads to is not");
+    assert_eq!(with(&["c.test"], &way, true), "ready");
+    assert_eq!(with(&["1.far.test"], &[("1.far.test", found("b.test", false))], true), "ready");
+    assert_eq!(with(&["1.far.test"], &[("1.far.test", Answer::Failed)], false), "4.7.5", "nobody knows");
+    let circle = [("1.far.test", found("b.test", true)), ("b.test", found("b.test", true))];
+    assert_eq!(with(&[], &circle, false), "4.7.5");
+}
+
+#[test]
+fn the_words_are_those_of_what_came_furthest() {
+    let mut both = zone(&[Server::Clear]);
+    both.six =
+        Some(Answer::Found { records: vec!["2a00::1".parse().unwrap(), "2a00::2".parse().unwrap()], secure: false });
+    let (outcome, tried) = went(both, PLAIN);
+    assert!(outcome.unwrap_err().words.contains("STARTTLS"), "not that this house has no IPv6");
+    assert_eq!(tried, [0, 1], "nor is IPv6 tried twice");
+    let (outcome, _) = went(zone(&[Server::Down, Server::BrokenTls, Server::Down]), PLAIN);
+    assert_eq!(outcome.unwrap_err().status, Status::new(4, 7, 5));
+}
+
+#[test]
+fn where_nothing_is() {
+    let mut us = zone(&[Server::Tls]);
+    us.four.insert("1.far.test".into(), vec![address(99)]);
+    assert_eq!(tried(us, PLAIN), ("5.4.6".into(), vec![]));
+    let mut second = zone(&[Server::Down, Server::Tls, Server::Tls]);
+    second.four.insert("2.far.test".into(), vec![address(99)]);
+    assert_eq!(tried(second, PLAIN), ("4.4.1".into(), vec![1]), "what is after us is left out");
+    // One of our own preference is no better than we are, whichever of us the draw puts first.
+    for seed in 0..8 {
+        let mut equal = zone(&[Server::Tls, Server::Tls]);
+        let both = [1, 2].map(|n| Mx { preference: 5, host: format!("{n}.far.test") });
+        equal.mx.insert("far.test".into(), Answer::Found { records: both.to_vec(), secure: false });
+        equal.four.insert("2.far.test".into(), vec![address(99)]);
+        assert_eq!(tried(equal, Wish { seed, ..PLAIN }), ("5.4.6".into(), vec![]), "{seed}");
+    }
+    let mut nowhere = zone(&[Server::Tls]);
+    nowhere.four.clear();
+    assert_eq!(tried(nowhere, PLAIN), ("5.4.4".into(), vec![]));
+    // Implicit: the domain itself.
+    let mut implicit = zone(&[Server::Tls]);
+    implicit.mx.clear();
+    implicit.four.insert("far.test".into(), vec![address(1)]);
+    assert_eq!(tried(implicit, PLAIN), ("ready".into(), vec![1]));
+}
