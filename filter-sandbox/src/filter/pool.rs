@@ -78,17 +78,12 @@ impl Pool {
 
     /// A waiting worker, or one made now.
     pub(super) async fn take(self: &Arc<Self>) -> Result<Worker, Unfiltered> {
-        match self.living() {
-            Some(worker) => {
-                self.refill_behind();
-                Ok(worker)
-            }
-            None => {
-                let made = self.make(READY_LARGEST, None).await;
-                self.refill_behind();
-                made
-            }
-        }
+        let taken = match self.living() {
+            Some(worker) => Ok(worker),
+            None => self.make(READY_LARGEST, None).await,
+        };
+        self.refill_behind();
+        taken
     }
 
     /// A waiting worker that is alive: one that was killed while it waited must not cost a letter.
