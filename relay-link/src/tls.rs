@@ -40,12 +40,13 @@ impl Acceptor {
     /// # Errors
     /// [`KeyError`].
     pub fn new(key: &LinkKey) -> Result<Self, KeyError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = wire::ciphers::provider();
         let mut config = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&TLS13])
             .map_err(|_| KeyError::Malformed)?
             .with_client_cert_verifier(Arc::new(AnyKey(provider.signature_verification_algorithms)))
             .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(key.certified()?)));
+        wire::ciphers::choose(&mut config);
         config.alpn_protocols = vec![ALPN.to_vec()];
         // Control connections are few and long; a ticket would be a second secret to lose.
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -86,7 +87,7 @@ pub async fn connect(
 }
 
 fn client_config(key: &LinkKey, pin: Pin) -> Result<ClientConfig, KeyError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = wire::ciphers::provider();
     let algorithms = provider.signature_verification_algorithms;
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])

@@ -89,7 +89,7 @@ pub struct Verified {
 /// DNS over TLS is not spoken here. Left to itself the resolver would look for the system's certificate
 /// authorities, and this role's root is empty.
 fn no_tls() -> Result<rustls::ClientConfig, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = wire::ciphers::provider();
     let versions = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let trusting_nobody = versions.map(|builder| builder.with_root_certificates(rustls::RootCertStore::empty()));
     trusting_nobody.map(|builder| builder.with_no_client_auth()).map_err(|error| error.to_string())

@@ -1,7 +1,8 @@
-//! What every network process of the box shares: bounded line reading, TLS and its reload, SASL, the
+//! What every network process of the box shares: bounded line reading, TLS, its ciphers and reload, SASL, the
 //! control edge from `up`, what came through a proxy, dates, and the `resolver` role.
 
 pub mod base64;
+pub mod ciphers;
 pub mod control;
 pub mod date;
 pub mod dialled;

@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 pub use tokio_rustls::server::TlsStream;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::limits;
+use crate::{ciphers, limits};
 
 /// A certificate chain and its private key, as PEM.
 #[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
@@ -153,10 +153,11 @@ fn prepare(certificate: &CertificatePem) -> Result<Current, BadCertificate> {
         .map_err(BadCertificate::Chain)?;
     let end_point = chain.first().map(|first| end_point(first)).ok_or(BadCertificate::Empty)?;
     let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).map_err(BadCertificate::Key)?;
-    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+    let mut config = ServerConfig::builder_with_provider(ciphers::provider())
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
         .map_err(BadCertificate::Pair)?;
+    ciphers::choose(&mut config);
     Ok(Current { config: Arc::new(config), end_point })
 }
 

@@ -1,9 +1,10 @@
 //! `inbound-proxy doctor`: what works, what does not, and what to do about it.
 
 use std::io::Read;
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::ExitCode;
 
+use relay_link::dns::Dns;
 use relay_link::homes::Home;
 use relay_link::limits::INBOUND_PORT;
 
@@ -17,7 +18,10 @@ use crate::route::Map;
 /// Looks at everything; fails when something is wrong.
 pub(super) fn doctor(folder: &Folder, config: &Config) -> Result<ExitCode, Failure> {
     let own = config.name();
-    let mut findings = vec![port("mail", 25, Some("220 ")), port("link", INBOUND_PORT, None), name(&own)];
+    let mut findings = vec![port("mail", 25, Some("220 ")), port("link", INBOUND_PORT, None)];
+    let lookup = Lookup::new(config)?;
+    let here = lookup.addresses(&own);
+    findings.push(name(&own, &here));
     folder.certificate(config)?;
     if config.tls_cert.is_none() {
         findings.push(Finding::weak(
@@ -25,9 +29,8 @@ pub(super) fn doctor(folder: &Folder, config: &Config) -> Result<ExitCode, Failu
             "say `tls-cert` and `tls-key` in the configuration",
         ));
     }
-    let here = addresses(&own);
     let all = folder.homes()?.all().doing(|| "the homes".to_owned())?;
-    findings.extend(all.iter().flat_map(|(home, facts)| homes_names(home, facts, &here)));
+    findings.extend(all.iter().flat_map(|(home, facts)| homes_names(home, facts, &here, &lookup)));
     findings.extend(streets(all.iter().map(|(home, facts)| (home.as_str(), facts)), config));
     findings.iter().for_each(Finding::print);
     Ok(if findings.iter().any(|finding| finding.state == "BAD") { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -81,13 +84,26 @@ fn port(what: &str, port: u16, greeting: Option<&str>) -> Finding {
     }
 }
 
-fn addresses(host: &str) -> Vec<IpAddr> {
-    let found = (host, 25).to_socket_addrs().map(|found| found.map(|address| address.ip().to_canonical()).collect());
-    found.unwrap_or_default()
+/// Asks the resolvers that the proxy itself asks.
+struct Lookup {
+    dns: Dns,
+    runtime: tokio::runtime::Runtime,
 }
 
-fn name(own: &str) -> Finding {
-    match addresses(own).as_slice() {
+impl Lookup {
+    fn new(config: &Config) -> Result<Self, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        Ok(Self { dns: Dns::new(config.upstreams()), runtime: runtime.doing(|| "a runtime".to_owned())? })
+    }
+
+    fn addresses(&self, host: &str) -> Vec<IpAddr> {
+        let found = self.runtime.block_on(self.dns.addresses(host)).unwrap_or_default();
+        found.iter().map(IpAddr::to_canonical).collect()
+    }
+}
+
+fn name(own: &str, here: &[IpAddr]) -> Finding {
+    match here {
         _ if !is_host(own) => {
             Finding::bad(format!("`{own}` is no name for the world"), "say `name = ...` in the configuration")
         }
@@ -97,10 +113,10 @@ fn name(own: &str) -> Finding {
 }
 
 /// A home's names must lead here.
-fn homes_names(home: &str, facts: &Home<HomeGrant>, here: &[IpAddr]) -> Vec<Finding> {
+fn homes_names(home: &str, facts: &Home<HomeGrant>, here: &[IpAddr], lookup: &Lookup) -> Vec<Finding> {
     let grant = &facts.grant;
     let leads_here = |address: &IpAddr| here.contains(address) || grant.addresses.contains(address);
-    let name = |name: &String| match addresses(name).as_slice() {
+    let name = |name: &String| match lookup.addresses(name).as_slice() {
         [] => Finding::bad(format!("{home}: {name} has no address in DNS"), "its family must point it at this proxy"),
         found if found.iter().all(leads_here) => Finding::good(format!("{home}: {name} leads here")),
         found => Finding::bad(format!("{home}: {name} leads to {found:?}"), "its family must point it at this proxy"),

@@ -1,6 +1,6 @@
 //! `outbound-proxy doctor`: what works, what does not, and what to do about it.
 
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub(super) fn doctor(folder: &Folder, config: &Config) -> Result<ExitCode, Failu
         tokio::runtime::Builder::new_current_thread().enable_all().build().doing(|| "a runtime".to_owned())?;
     let dns = Arc::new(Dns::new(config.upstreams()));
     let own = config.name();
-    let here = addresses(&own);
+    let here = runtime.block_on(addresses(&dns, &own));
     let mut findings = vec![link(), name(&own, &here)];
     findings.extend(here.iter().map(|address| runtime.block_on(pointer(&dns, &own, *address))));
     findings.push(runtime.block_on(port_25(&dns)));
@@ -65,9 +65,8 @@ fn link() -> Finding {
     }
 }
 
-fn addresses(host: &str) -> Vec<IpAddr> {
-    let found = (host, OUTBOUND_PORT).to_socket_addrs();
-    found.map(|found| found.map(|address| address.ip().to_canonical()).collect()).unwrap_or_default()
+async fn addresses(dns: &Dns, host: &str) -> Vec<IpAddr> {
+    dns.addresses(host).await.unwrap_or_default().iter().map(IpAddr::to_canonical).collect()
 }
 
 fn name(own: &str, here: &[IpAddr]) -> Finding {

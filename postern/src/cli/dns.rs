@@ -1,7 +1,7 @@
 //! `postern dns [check]`: the records that the world must find, and whether it does.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -107,7 +107,7 @@ fn facts(house: &House) -> Result<Facts, Failure> {
     let own = house.config.bind.iter().copied().filter(|ip| smtpd::courier::destination::is_public(*ip));
     Ok(Facts {
         host: house.config.hostname(),
-        addresses: if inbound.is_empty() { own.collect() } else { found_at(&inbound) },
+        addresses: if inbound.is_empty() { own.collect() } else { found_at(&inbound, upstreams(&house.config))? },
         leaves_through: outbound.into_iter().map(|pairing| pairing.called).collect(),
         domains: domains?,
         keys: certificate(house, &house.config).into_iter().collect(),
@@ -117,11 +117,20 @@ fn facts(house: &House) -> Result<Facts, Failure> {
 }
 
 /// Where the world finds a house that is behind proxies: at their addresses, as DNS has them now.
-fn found_at(inbound: &[Pairing]) -> Vec<IpAddr> {
-    let of =
-        |pairing: &Pairing| (pairing.proxy.host.as_str(), pairing.proxy.port).to_socket_addrs().into_iter().flatten();
-    let found: BTreeSet<IpAddr> = inbound.iter().flat_map(of).map(|address| address.ip().to_canonical()).collect();
-    found.into_iter().collect()
+fn found_at(inbound: &[Pairing], servers: Vec<SocketAddr>) -> Result<Vec<IpAddr>, Failure> {
+    let dns = relay_link::dns::Dns::new(servers);
+    runtime()?.block_on(async {
+        let mut found = BTreeSet::new();
+        for pairing in inbound {
+            let addresses = dns.addresses(&pairing.proxy.host).await.unwrap_or_default();
+            found.extend(addresses.iter().map(IpAddr::to_canonical));
+        }
+        Ok(found.into_iter().collect())
+    })
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().doing(|| "cannot ask".to_owned())
 }
 
 /// Selector and record of each of a domain's keys whose record is still of use.
@@ -186,9 +195,7 @@ pub(super) fn look_up(config: &Config, records: &[Record]) -> Result<Vec<Found>,
     if servers.is_empty() {
         return Err(Failure::new("no DNS servers are known: name some with `dns = [...]` in the configuration"));
     }
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().doing(|| "cannot ask".to_owned())?;
-    Ok(runtime.block_on(async {
+    Ok(runtime()?.block_on(async {
         let resolver = Resolver::new(servers, config.dns_validates);
         let mut all = Vec::with_capacity(records.len());
         for record in records {

@@ -23,7 +23,7 @@ pub async fn get<S: AsyncRead + AsyncWrite + Unpin>(
     host: &str,
     path: &str,
 ) -> Result<Vec<u8>, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = wire::ciphers::provider();
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?

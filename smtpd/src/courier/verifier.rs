@@ -29,7 +29,7 @@ pub struct Verifier {
 /// # Errors
 /// None of the protocol versions is there: a build without them.
 pub fn config(rule: Rule, domain: &str, roots: Arc<RootCertStore>) -> Result<ClientConfig, Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = wire::ciphers::provider();
     let also = ServerName::try_from(domain.to_owned()).into_iter().collect();
     let verifier = Verifier { rule, roots, provider: provider.clone(), also };
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;

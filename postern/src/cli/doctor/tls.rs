@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 
@@ -63,7 +63,7 @@ impl Stream {
     /// Begins TLS.
     pub fn secure(self, pinned: &CertificateDer<'static>, name: &str) -> io::Result<Self> {
         let Self::Clear(stream) = self else { return Ok(self) };
-        let provider = Arc::new(ring::default_provider());
+        let provider = wire::ciphers::provider();
         let verifier = Arc::new(Pinned { pinned: pinned.clone(), provider: provider.clone() });
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
