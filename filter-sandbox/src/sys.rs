@@ -46,6 +46,23 @@ pub(crate) enum Cloned {
     Parent { pid: i32, pidfd: Option<OwnedFd> },
 }
 
+/// `struct clone_args` (`linux/sched.h`) as Linux 5.7 has it; libc does not have it for every machine.
+#[repr(C)]
+#[derive(Default)]
+struct CloneArguments {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
 /// `clone3(2)` without shared memory: like `fork`, with namespaces and a pidfd.
 ///
 /// # Safety
@@ -53,10 +70,7 @@ pub(crate) enum Cloned {
 /// calls that are safe after a fork until it execs or exits.
 pub(crate) unsafe fn clone3(flags: u64, want_pidfd: bool, exit_signal: u64) -> io::Result<Cloned> {
     let mut pidfd: RawFd = -1;
-    // SAFETY: all zeroes is a valid clone_args.
-    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = flags;
-    args.exit_signal = exit_signal;
+    let mut args = CloneArguments { flags, exit_signal, ..CloneArguments::default() };
     if want_pidfd {
         args.flags |= libc::CLONE_PIDFD as u64;
         args.pidfd = &raw mut pidfd as u64;
@@ -69,7 +83,7 @@ pub(crate) unsafe fn clone3(flags: u64, want_pidfd: bool, exit_signal: u64) -> i
         args.child_tid = tid as u64;
     }
     // SAFETY: the structure is complete and its size is right; sharing rules are the caller's promise.
-    let answer = check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) })?;
+    let answer = check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArguments>()) })?;
     if answer == 0 {
         return Ok(Cloned::Child);
     }

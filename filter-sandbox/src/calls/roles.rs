@@ -1,6 +1,6 @@
 //! What the long-lived roles need: tokio, rustls, sockets, and for the keeper files.
 
-use super::{Call, MMAP, PROTECTION, SENDMSG_FLAGS, SENDTO_FLAGS, WHOLE, allow, fail, only, sends};
+use super::{Call, MMAP, PROTECTION, SENDMSG_FLAGS, SENDTO_FLAGS, WHOLE, allow, fail, numbers, only, sends};
 
 const EXEC: u32 = libc::PROT_EXEC as u32;
 
@@ -19,13 +19,15 @@ pub(crate) const BASE: &[Call] = &[
     #[cfg(target_arch = "arm")]
     allow(libc::SYS__llseek, "as lseek"),
     #[cfg(target_arch = "arm")]
-    allow(libc::SYS_fcntl64, "as fcntl"),
+    allow(numbers::CLOCK_GETTIME64, "the clock"),
     #[cfg(target_arch = "arm")]
-    allow(libc::SYS_clock_gettime64, "the clock"),
+    allow(numbers::CLOCK_NANOSLEEP_TIME64, "sleeping"),
     #[cfg(target_arch = "arm")]
-    allow(libc::SYS_clock_nanosleep_time64, "sleeping"),
+    allow(numbers::CLOCK_GETRES_TIME64, "as clock_gettime"),
     #[cfg(target_arch = "arm")]
-    allow(libc::SYS_futex_time64, "locks"),
+    allow(numbers::FUTEX_TIME64, "locks"),
+    #[cfg(target_arch = "arm")]
+    allow(libc::SYS_sigreturn, "end of a handler of the old kind"),
     #[cfg(target_arch = "arm")]
     sends(libc::SYS_send, SENDTO_FLAGS, "as sendto"),
     #[cfg(target_arch = "arm")]
@@ -62,6 +64,14 @@ pub(crate) const BASE: &[Call] = &[
     allow(libc::SYS_geteuid, "harmless; libraries ask"),
     allow(libc::SYS_getgid, "harmless; libraries ask"),
     allow(libc::SYS_getegid, "harmless; libraries ask"),
+    #[cfg(target_arch = "arm")]
+    allow(libc::SYS_getuid32, "harmless; libraries ask"),
+    #[cfg(target_arch = "arm")]
+    allow(libc::SYS_geteuid32, "harmless; libraries ask"),
+    #[cfg(target_arch = "arm")]
+    allow(libc::SYS_getgid32, "harmless; libraries ask"),
+    #[cfg(target_arch = "arm")]
+    allow(libc::SYS_getegid32, "harmless; libraries ask"),
     allow(libc::SYS_uname, "harmless; libraries ask"),
     only(libc::SYS_tgkill, 0, WHOLE, &[1], Some(libc::EPERM), "abort: to itself, 1 in its own pid namespace"),
     only(libc::SYS_prlimit64, 2, WHOLE, &[0], Some(libc::EPERM), "reading its own limits, never setting"),
@@ -74,27 +84,9 @@ pub(crate) const BASE: &[Call] = &[
         Some(libc::ENOTTY),
         "non-blocking sockets, what a peer has not read; nothing here is a terminal",
     ),
-    only(
-        libc::SYS_fcntl,
-        1,
-        WHOLE,
-        &[
-            libc::F_DUPFD as u32,
-            libc::F_DUPFD_CLOEXEC as u32,
-            libc::F_GETFD as u32,
-            libc::F_SETFD as u32,
-            libc::F_GETFL as u32,
-            libc::F_SETFL as u32,
-            libc::F_ADD_SEALS as u32,
-            libc::F_GET_SEALS as u32,
-            libc::F_SETPIPE_SZ as u32,
-            libc::F_GETPIPE_SZ as u32,
-            libc::F_SETLK as u32,
-            libc::F_OFD_SETLK as u32,
-        ],
-        Some(libc::EPERM),
-        "flags, copies, seals, pipe sizes, locks; never F_SETOWN",
-    ),
+    flags(libc::SYS_fcntl),
+    #[cfg(target_arch = "arm")]
+    flags(libc::SYS_fcntl64),
     fail(libc::SYS_openat, libc::EACCES, "allocator, std and time libraries look for files; there are none"),
     #[cfg(target_arch = "x86_64")]
     fail(libc::SYS_open, libc::EACCES, "as openat"),
@@ -107,6 +99,32 @@ pub(crate) const BASE: &[Call] = &[
     fail(libc::SYS_getcwd, libc::EACCES, "backtraces ask for it"),
     fail(libc::SYS_sysinfo, libc::EPERM, "libraries ask for memory size"),
 ];
+
+/// `fcntl` under either of its names.
+const fn flags(number: libc::c_long) -> Call {
+    only(number, 1, WHOLE, FLAGS, Some(libc::EPERM), "flags, copies, seals, pipe sizes, locks; never F_SETOWN")
+}
+
+const FLAGS: &[u32] = &[
+    libc::F_DUPFD as u32,
+    libc::F_DUPFD_CLOEXEC as u32,
+    libc::F_GETFD as u32,
+    libc::F_SETFD as u32,
+    libc::F_GETFL as u32,
+    libc::F_SETFL as u32,
+    libc::F_ADD_SEALS as u32,
+    libc::F_GET_SEALS as u32,
+    libc::F_SETPIPE_SZ as u32,
+    libc::F_GETPIPE_SZ as u32,
+    libc::F_SETLK as u32,
+    libc::F_OFD_SETLK as u32,
+    #[cfg(target_arch = "arm")]
+    SETLK64,
+];
+
+/// `asm-generic/fcntl.h`: as `F_SETLK`, for 32-bit machines, with 64-bit places.
+#[cfg(target_arch = "arm")]
+const SETLK64: u32 = 13;
 
 /// `prctl` options that name threads and mappings.
 pub(super) const NAMING: &[u32] = &[libc::PR_SET_NAME as u32, libc::PR_GET_NAME as u32, PR_SET_VMA];
@@ -146,11 +164,13 @@ pub(crate) const RUNTIME: &[Call] = &[
     allow(libc::SYS_eventfd2, "tokio's waker"),
     allow(libc::SYS_timerfd_create, "timers"),
     allow(libc::SYS_timerfd_settime, "timers"),
+    #[cfg(target_arch = "arm")]
+    allow(numbers::TIMERFD_SETTIME64, "timers"),
     #[cfg(not(target_arch = "aarch64"))]
     allow(libc::SYS_poll, "waiting on one descriptor"),
     allow(libc::SYS_ppoll, "waiting on one descriptor"),
     #[cfg(target_arch = "arm")]
-    allow(libc::SYS_ppoll_time64, "waiting on one descriptor"),
+    allow(numbers::PPOLL_TIME64, "waiting on one descriptor"),
     allow(libc::SYS_pipe2, "letters travel through pipes"),
     allow(libc::SYS_dup, "copies of descriptors"),
     allow(libc::SYS_dup3, "copies of descriptors"),
@@ -197,8 +217,7 @@ pub(crate) const MEMORY_FILES: &[Call] = &[
 pub(crate) const READS_FILES: &[Call] = &[
     allow(libc::SYS_pread64, "ranges of a letter"),
     allow(libc::SYS_preadv, "ranges of a letter"),
-    #[cfg(not(target_arch = "arm"))]
-    allow(libc::SYS_fadvise64, "reading ahead"),
+    allow(numbers::FADVISE, "reading ahead"),
     allow(libc::SYS_readahead, "reading ahead"),
 ];
 
@@ -213,7 +232,7 @@ pub(crate) const FILES: &[Call] = &[
     allow(libc::SYS_renameat2, "commit by rename"),
     #[cfg(not(target_arch = "aarch64"))]
     allow(libc::SYS_rename, "commit by rename"),
-    allow(libc::SYS_renameat, "commit by rename"),
+    allow(numbers::RENAMEAT, "commit by rename"),
     allow(libc::SYS_linkat, "setting a letter aside"),
     allow(libc::SYS_unlinkat, "expunged letters"),
     #[cfg(not(target_arch = "aarch64"))]
@@ -222,9 +241,8 @@ pub(crate) const FILES: &[Call] = &[
     allow(libc::SYS_rmdir, "folders of a removed mailbox"),
     allow(libc::SYS_fsync, "durable letters"),
     allow(libc::SYS_fdatasync, "durable records"),
-    allow(libc::SYS_sync_file_range, "the cache library's flush"),
-    #[cfg(not(target_arch = "arm"))]
-    allow(libc::SYS_fadvise64, "large checks read ahead"),
+    allow(numbers::SYNC_FILE_RANGE, "the cache library's flush"),
+    allow(numbers::FADVISE, "large checks read ahead"),
     allow(libc::SYS_readahead, "large checks read ahead"),
     allow(libc::SYS_getdents64, "listing folders"),
     allow(libc::SYS_flock, "one keeper per spool"),
@@ -256,7 +274,9 @@ pub(crate) const FILES: &[Call] = &[
     allow(libc::SYS_fchmod, "modes of new files"),
     allow(libc::SYS_fchmodat, "modes of new files"),
     allow(libc::SYS_umask, "modes of new files"),
-    allow(libc::SYS_utimensat, "a cache file's time"),
+    allow(libc::SYS_utimensat, "a file's time"),
+    #[cfg(target_arch = "arm")]
+    allow(numbers::UTIMENSAT_TIME64, "a file's time"),
     allow(libc::SYS_copy_file_range, "checkpoint copies"),
     allow(libc::SYS_memfd_create, "wrapped identities travel as memory files"),
     allow(libc::SYS_getcwd, "resolving its own paths"),

@@ -2,7 +2,7 @@
 //! profile is labelled weaker and is off by default. On top of [`super::BASE`].
 
 use super::roles::NAMING;
-use super::{Call, MMAP, PROTECTION, Rule, WHOLE, allow, fail, only};
+use super::{Call, MMAP, PROTECTION, Rule, WHOLE, allow, fail, numbers, only};
 
 /// Flags of an opening that only reads: no writing, no making, no cutting.
 const WRITES: u32 = (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC) as u32;
@@ -76,7 +76,7 @@ pub(crate) const SCANNER: &[Call] = &[
     fail(libc::SYS_unlinkat, libc::EROFS, "temporary files: there are none"),
     fail(libc::SYS_linkat, libc::EROFS, "locks of files: there are none"),
     fail(libc::SYS_symlinkat, libc::EROFS, "locks of files: there are none"),
-    fail(libc::SYS_renameat, libc::EROFS, "temporary files: there are none"),
+    fail(numbers::RENAMEAT, libc::EROFS, "temporary files: there are none"),
     fail(libc::SYS_renameat2, libc::EROFS, "temporary files: there are none"),
     #[cfg(not(target_arch = "aarch64"))]
     fail(libc::SYS_link, libc::EROFS, "locks of files: there are none"),

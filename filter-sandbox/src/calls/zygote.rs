@@ -31,7 +31,7 @@ pub(crate) const ZYGOTE: &[Call] = &[
     allow(libc::SYS_poll, "waiting for requests and deaths"),
     allow(libc::SYS_ppoll, "waiting for requests and deaths"),
     #[cfg(target_arch = "arm")]
-    allow(libc::SYS_ppoll_time64, "waiting for requests and deaths"),
+    allow(super::numbers::PPOLL_TIME64, "waiting for requests and deaths"),
     allow(libc::SYS_signalfd4, "waiting for deaths"),
     allow(libc::SYS_socketpair, "a child's one socket"),
     sends(libc::SYS_sendmsg, SENDMSG_FLAGS, "answers"),
