@@ -5,12 +5,12 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use filter_sandbox::edge::Edge;
+use filter_sandbox::edge::{Edge, EdgeError};
 use filter_sandbox::launch::{Launch, Running};
 use filter_sandbox::role::Role;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use spool::edges::admin::{self, Admin, Reply, Request};
-use spool::keeper::{EdgeKind, Manner, Start};
+use spool::keeper::{EdgeKind, Manner, REFUSED, Start};
 
 use crate::box_key::BoxKey;
 use crate::config::Config;
@@ -22,6 +22,9 @@ use crate::up::heard;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// Of a keeper that ended with [`REFUSED`].
+pub const NOT_FOR_US: &str = "the keeper may not open this mail; its own words stand above";
 
 /// A connection to a keeper.
 #[derive(Debug)]
@@ -128,7 +131,7 @@ impl Session {
     /// # Errors
     /// In words for the admin.
     pub fn ask(&mut self, request: Request) -> Result<Reply, Failure> {
-        self.admin.send(request).map_err(gone)?;
+        self.admin.send(request).map_err(|error| self.gone(&error))?;
         self.more()
     }
 
@@ -137,9 +140,21 @@ impl Session {
     /// # Errors
     /// In words for the admin.
     pub fn more(&mut self) -> Result<Reply, Failure> {
-        match self.admin.reply().map_err(gone)? {
+        match self.admin.reply().map_err(|error| self.gone(&error))? {
             Reply::Refused(words) => Err(Failure::new(heard(&words))),
             reply => Ok(reply),
+        }
+    }
+
+    /// A keeper of the command's own has said itself why it ended.
+    fn gone(&self, error: &EdgeError) -> Failure {
+        use rustix::process::{WaitId, WaitIdOptions, waitid};
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let own = self.own.as_ref().filter(|_| matches!(error, EdgeError::Closed));
+        let ended = own.and_then(|(running, _)| waitid(WaitId::PidFd(running.pidfd.as_fd()), look).ok().flatten());
+        match ended.and_then(|status| status.exit_status()) {
+            Some(code) if code == i32::from(REFUSED) => Failure::configuration(NOT_FOR_US),
+            _ => Failure::new(format!("the keeper: {error}")),
         }
     }
 
@@ -246,10 +261,6 @@ pub fn listen(data: &DataFolder) -> Result<std::os::fd::OwnedFd, Failure> {
     bound.doing(what)?;
     rustix::net::listen(&socket, 64).doing(what)?;
     Ok(socket)
-}
-
-fn gone(error: filter_sandbox::edge::EdgeError) -> Failure {
-    Failure::new(format!("the keeper: {error}"))
 }
 
 /// An answer to another question: versions differ.

@@ -2,7 +2,7 @@
 //!
 //! | entry | what | who writes it |
 //! | --- | --- | --- |
-//! | `spool/` | letters, slots, journal; belongs to the keeper's uid when started as root | the keeper |
+//! | `spool/` | letters, slots, journal, its own `format`; belongs to the keeper's uid when started as root | the keeper |
 //! | `box.key` (0600) | 32 random bytes in hex; or `box.salt`, when the key comes from a passphrase | `up`, once |
 //! | `postern.toml` | the configuration | the admin |
 //! | `tls/` | the self-signed certificate and its key | `up` |
@@ -18,11 +18,33 @@ use std::{fs, io};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
+use spool::format::FormatError;
 
 use crate::failure::{Doing, Failure};
 
-/// The name used when neither `--data` nor anything else says otherwise.
-pub const DEFAULT: &str = "postern-data";
+/// The folder used when nothing else says otherwise.
+const HERE: &str = "postern-data";
+/// The packaged service's.
+const SERVICE: &str = "/var/lib/postern";
+
+/// The folder used without `--data`.
+#[must_use]
+pub fn default_folder() -> PathBuf {
+    let is_root = rustix::process::geteuid().is_root();
+    choose(is_root, Path::new(HERE), Path::new(SERVICE)).to_owned()
+}
+
+/// Whether that is the packaged service's.
+#[must_use]
+pub fn is_service(folder: &Path) -> bool {
+    folder == Path::new(SERVICE)
+}
+
+/// The service's where there is one: what root does must not depend on the folder it stands in. Anybody else may try
+/// things in a folder of their own beside it.
+fn choose<'a>(is_root: bool, here: &'a Path, service: &'a Path) -> &'a Path {
+    if service.is_dir() && (is_root || !here.is_dir()) { service } else { here }
+}
 
 /// An open data folder.
 #[derive(Debug)]
@@ -54,10 +76,26 @@ impl DataFolder {
     /// In words for the admin.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = rustix::fs::open(path, flags, Mode::empty())
-            .doing(|| format!("cannot open the data folder {} (name another with --data DIR)", path.display()))?;
+        let dir = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| {
+            let or = if error == Errno::ACCESS { "use sudo, or name" } else { "name" };
+            Failure::new(format!(
+                "cannot open the data folder {} ({or} another with --data DIR): {error}",
+                path.display()
+            ))
+        })?;
         let path = path.canonicalize().doing(|| format!("the data folder {}", path.display()))?;
-        Ok(Self { path, dir })
+        let data = Self { path, dir };
+        data.refuse_newer()?;
+        Ok(data)
+    }
+
+    /// Before anything in it is touched. Whoever may not read it is not who keeps it; its keeper looks again.
+    fn refuse_newer(&self) -> Result<(), Failure> {
+        match spool::format::look(&self.entry("spool")) {
+            Ok(_) => Ok(()),
+            Err(FormatError::Io(error)) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            Err(error) => Err(Failure::configuration(format!("{}: {error}", self.entry("spool").display()))),
+        }
     }
 
     /// Where it lies, absolute.
@@ -223,6 +261,19 @@ mod tests {
         drop(held);
         assert!(data.lock(Duration::ZERO).unwrap().is_some());
         fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn the_service_comes_before_the_folder_root_stands_in() {
+        let base = std::env::temp_dir().join(format!("postern-choose-{}", std::process::id()));
+        let (here, service) = (base.join("here"), base.join("service"));
+        fs::create_dir_all(&base).unwrap();
+        assert_eq!(choose(true, &here, &service), here);
+        fs::create_dir(&service).unwrap();
+        assert_eq!((choose(true, &here, &service), choose(false, &here, &service)), (&*service, &*service));
+        fs::create_dir(&here).unwrap();
+        assert_eq!((choose(true, &here, &service), choose(false, &here, &service)), (&*service, &*here));
+        fs::remove_dir_all(&base).unwrap();
     }
 
     #[test]

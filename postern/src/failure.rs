@@ -13,6 +13,8 @@ pub mod code {
     pub const SECRET: u8 = 2;
     /// The command line cannot be understood (`EX_USAGE`; 2 is taken by [`SECRET`]).
     pub const USAGE: u8 = 64;
+    /// This program is not the one for this mail (`EX_CONFIG`): starting it again does not help.
+    pub const CONFIGURATION: u8 = spool::keeper::REFUSED;
 }
 
 /// A command that could not do its work.
@@ -33,6 +35,11 @@ impl Failure {
     /// A secret that opens nothing.
     pub fn secret(words: impl Into<String>) -> Self {
         Self { code: code::SECRET, words: words.into() }
+    }
+
+    /// The wrong program for this mail.
+    pub fn configuration(words: impl Into<String>) -> Self {
+        Self { code: code::CONFIGURATION, words: words.into() }
     }
 
     /// Says it on stderr and gives the exit code.

@@ -11,6 +11,7 @@ pub mod failure;
 pub mod house_addresses;
 pub mod local_time;
 pub mod names;
+pub mod owner;
 pub mod pairings;
 pub mod records;
 pub mod sealed;

@@ -107,6 +107,10 @@ impl Check<'_> {
             if real == *digest {
                 continue;
             }
+            if sweep::is_newer(&path)? {
+                self.tell(Self::letter_place(id, *letter), sweep::KEPT_BY_NEWER, Fate::Open);
+                continue;
+            }
             match named(&file)?.filter(|named| named != letter && known.get(named) == Some(&real)) {
                 Some(other) => astray.push((*letter, other)),
                 None => bad.push((*letter, "the file is damaged")),

@@ -7,6 +7,7 @@ pub mod check;
 pub mod commit;
 pub mod disk;
 pub mod edges;
+pub mod format;
 pub mod found;
 #[doc(hidden)]
 pub mod fuzz;
@@ -16,6 +17,7 @@ pub mod keeper;
 pub mod keys;
 pub mod letter;
 pub mod limits;
+pub mod migrate;
 pub mod names;
 pub mod recover;
 pub mod recovering;

@@ -52,8 +52,8 @@ pub struct Cli {
 /// Options of every command.
 #[derive(Debug, clap::Args)]
 pub struct Shared {
-    /// The data folder: keys, mail, certificate
-    #[arg(long, global = true, value_name = "DIR", default_value = data::DEFAULT)]
+    /// The data folder: keys, mail, certificate. Where the package is installed, the service's (/var/lib/postern)
+    #[arg(long, global = true, value_name = "DIR", default_value_os_t = data::default_folder())]
     pub data: PathBuf,
     /// The configuration [default: postern.toml in the data folder]
     #[arg(long, global = true, value_name = "FILE")]
@@ -135,6 +135,9 @@ pub fn run() -> ExitCode {
 
 impl Cli {
     fn run(self) -> Result<ExitCode, Failure> {
+        if !matches!(self.command, Command::Completion(_)) {
+            crate::owner::become_owner(&self.shared.data, matches!(self.command, Command::Up(_)))?;
+        }
         match self.command {
             Command::Up(options) => return up::run(&self.shared, &options),
             Command::Completion(completion) => completion.run()?,

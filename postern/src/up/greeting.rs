@@ -88,7 +88,7 @@ fn words(shared: &Shared, data: &DataFolder, roles: &Roles, found: &Found) -> St
 
 /// What the other commands need to find this data folder.
 fn folder(shared: &Shared) -> String {
-    let usual = shared.data.as_os_str() == crate::data::DEFAULT;
+    let usual = shared.data == crate::data::default_folder();
     if usual { String::new() } else { format!(" --data {}", shared.data.display()) }
 }
 

@@ -266,7 +266,14 @@ async fn live(
     loop {
         let due = roles.next_due();
         tokio::select! {
-            _ = signals.child.recv() => roles.bury(),
+            _ = signals.child.recv() => {
+                roles.bury();
+                if roles.refused() {
+                    drain::end(&mut roles);
+                    tokio::time::sleep(LAST_WORDS).await;
+                    return Err(Failure::configuration(admin::NOT_FOR_US));
+                }
+            }
             () = sleep_until(due.map_or_else(Instant::now, Instant::from)), if due.is_some() => roles.start_due(),
             found = &mut started, if !greeted => {
                 greeted = true;

@@ -36,6 +36,8 @@ pub struct Roles {
     held: Vec<(&'static EdgeRow, Role, Edge)>,
     /// `mx`'s DNS sockets: the resolver gets them again when it is started again.
     dns: Option<Dns>,
+    /// The keeper may not open this spool, and said why.
+    refused: bool,
 }
 
 #[derive(Debug)]
@@ -65,6 +67,7 @@ impl Roles {
             back_off: std::array::from_fn(|_| BackOff::default()),
             held: Vec::new(),
             dns: None,
+            refused: false,
         })
     }
 
@@ -158,9 +161,10 @@ impl Roles {
             .running
             .iter()
             .filter_map(|(place, live)| exited(live).map(|status| (*place, status)))
-            .map(|(place, status)| {
+            .map(|(place, (status, code))| {
                 let role = ROLES[place].role;
                 say(&format!("{role} ended ({status})"));
+                self.refused |= role == Role::Keeper && code == Some(spool::keeper::REFUSED.into());
                 place
             })
             .collect();
@@ -182,6 +186,12 @@ impl Roles {
                 end(live);
             }
         }
+    }
+
+    /// Whether there is no going on: this program is not the one for this mail.
+    #[must_use]
+    pub const fn refused(&self) -> bool {
+        self.refused
     }
 
     /// When the next role is due.
@@ -339,13 +349,13 @@ fn end(live: &Live) {
     let _ = rustix::process::pidfd_send_signal(&live.running.pidfd, Signal::KILL);
 }
 
-/// How it ended, when it has.
-fn exited(live: &Live) -> Option<String> {
+/// How it ended, when it has, and its exit code.
+fn exited(live: &Live) -> Option<(String, Option<i32>)> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
     match rustix::process::waitid(WaitId::PidFd(live.running.pidfd.as_fd()), options) {
-        Ok(Some(status)) => Some(words(&status)),
+        Ok(Some(status)) => Some((words(&status), status.exit_status())),
         Ok(None) => None,
-        Err(error) => Some(error.to_string()),
+        Err(error) => Some((error.to_string(), None)),
     }
 }
 

@@ -77,7 +77,7 @@ pub fn fate(name: LetterId, error: &LetterError) -> Fate {
         LetterError::Damaged(_) | LetterError::Misplaced | LetterError::OutOfRange => {
             Fate::Failed(Why::ours(Status::new(5, 3, 0), "the mail server's own copy of the letter is damaged"))
         }
-        LetterError::Io(_) | LetterError::NoIdentity(_) => Fate::Deferred(Why::ours(
+        LetterError::Io(_) | LetterError::NoIdentity(_) | LetterError::Newer(_) => Fate::Deferred(Why::ours(
             Status::new(4, 3, 0),
             "the mail server cannot open its own copy of the letter now",
         )),

@@ -1,6 +1,6 @@
 //! The journal's files: names, lists, and the one segment that is written to.
 
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -49,18 +49,18 @@ fn reserve_path(dir: &Path) -> PathBuf {
     dir.join("reserve")
 }
 
-/// Lists the folder and removes what a checkpoint left half-written.
+/// Removes what a checkpoint left half-written.
 ///
 /// # Errors
 /// The kernel's.
-pub fn list(dir: &Path) -> io::Result<Listing> {
+pub fn remove_unfinished(dir: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "new") {
             std::fs::remove_file(path)?;
         }
     }
-    list_only(dir)
+    Ok(())
 }
 
 /// Lists the folder.
@@ -84,6 +84,28 @@ pub fn list_only(dir: &Path) -> io::Result<Listing> {
     listing.segments.sort_unstable();
     listing.checkpoints.sort_unstable();
     Ok(listing)
+}
+
+/// Whether a start would read a file in which batches are not marked.
+///
+/// # Errors
+/// The kernel's.
+pub fn some_without_marks(dir: &Path) -> io::Result<bool> {
+    let listing = list_only(dir)?;
+    let base = listing.checkpoints.last().copied();
+    let read = listing.segments.iter().filter(|number| **number >= base.unwrap_or(0));
+    for path in read.map(|number| segment_path(dir, *number)).chain(base.map(|number| checkpoint_path(dir, number))) {
+        let mut start = Vec::new();
+        match std::fs::File::open(path) {
+            // A checkpoint was made meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            file => drop(file?.take(segment::HEADER as u64).read_to_end(&mut start)?),
+        }
+        if segment::is_without_marks(&start) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// 32 random bytes.

@@ -5,12 +5,13 @@ use std::{fmt, io};
 
 use crate::disk::Disk;
 use crate::edges::admin::{Fate, Finding};
+use crate::format::FormatError;
 use crate::index::Index;
 
 use super::closed::{self, Closed, Mark};
 use super::files::{self, Listing, Writer, checkpoint_path, segment_path};
 use super::record::{self, Record};
-use super::segment::{Kind, Reader, Step, TAG};
+use super::segment::{BadHeader, Kind, Reader, Step, TAG};
 
 /// What a start finds.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub enum OpenError {
     Io(io::Error),
     /// Nothing in it opens with this key: the box key is another's, or `recover` is meant.
     Key,
+    /// A newer program has written in it: nothing of it may be changed, or taken for damaged.
+    Newer(FormatError),
 }
 
 impl fmt::Display for OpenError {
@@ -48,16 +51,31 @@ impl fmt::Display for OpenError {
             Self::Key => f.write_str(
                 "the journal does not open with this box key; put the right key back, or run `postern recover`",
             ),
+            Self::Newer(error) => error.fmt(f),
         }
     }
 }
 
 impl std::error::Error for OpenError {}
 
+impl OpenError {
+    fn newer(path: &Path, what: &str) -> Self {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        Self::Newer(FormatError::newer(format!("journal/{name} {what}")))
+    }
+}
+
 impl From<io::Error> for OpenError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
+}
+
+/// Of an entry that our key has sealed: nothing on a disk can have damaged it.
+const UNKNOWN: &str = "holds something that this one does not know";
+
+fn of_version(path: &Path, version: u16) -> OpenError {
+    OpenError::newer(path, &format!("is of version {version}"))
 }
 
 /// What has been read so far.
@@ -102,22 +120,26 @@ impl Replay<'_> {
     }
 
     /// Reads a checkpoint; a damaged one leaves the index as it was.
-    fn checkpoint(&mut self, number: u64) -> io::Result<bool> {
+    fn checkpoint(&mut self, number: u64) -> Result<bool, OpenError> {
         let path = checkpoint_path(self.dir, number);
         let file = std::fs::read(&path)?;
         let mut index = Index::default();
         let mut ended = false;
-        let Ok(mut reader) = Reader::new(self.key, &file, Kind::Checkpoint, number) else {
-            self.bad_checkpoints.push(number);
-            self.tell(&path, "is no checkpoint of this journal; the one before is used".to_owned(), Fate::Mended);
-            return Ok(false);
+        let mut reader = match Reader::new(self.key, &file, Kind::Checkpoint, number) {
+            Ok(reader) => reader,
+            Err(BadHeader::Newer(version)) => return Err(of_version(&path, version)),
+            Err(BadHeader::Damaged) => {
+                self.bad_checkpoints.push(number);
+                self.tell(&path, "is no checkpoint of this journal; the one before is used".to_owned(), Fate::Mended);
+                return Ok(false);
+            }
         };
         for step in reader.by_ref() {
             let Step::Entry(_, plain) = step else {
                 ended = false;
                 break;
             };
-            let Ok(entry) = record::decode(&plain) else { break };
+            let entry = record::decode(&plain).map_err(|_| OpenError::newer(&path, UNKNOWN))?;
             self.opened += 1;
             ended = entry.contains(&Record::End);
             entry.into_iter().for_each(|record| index.apply(0, record, &mut ()));
@@ -134,24 +156,28 @@ impl Replay<'_> {
 
     /// Reads a segment; how many of its bytes are good. One that was made but never got its first entry
     /// whole holds nothing: the chain goes past it.
-    fn segment(&mut self, number: u64) -> io::Result<u64> {
+    fn segment(&mut self, number: u64) -> Result<u64, OpenError> {
         let path = segment_path(self.dir, number);
         let file = std::fs::read(&path)?;
         if file.iter().all(|byte| *byte == 0) {
             return Ok(0);
         }
-        let Ok(mut reader) = Reader::new(self.key, &file, Kind::Log, number) else {
-            self.damage(&path, "its header is damaged; nothing in it can be read".to_owned());
-            self.link = None;
-            self.ends.clear();
-            return Ok(0);
+        let mut reader = match Reader::new(self.key, &file, Kind::Log, number) {
+            Ok(reader) => reader,
+            Err(BadHeader::Newer(version)) => return Err(of_version(&path, version)),
+            Err(BadHeader::Damaged) => {
+                self.damage(&path, "its header is damaged; nothing in it can be read".to_owned());
+                self.link = None;
+                self.ends.clear();
+                return Ok(0);
+            }
         };
         let (mut first, mut torn) = (None, None);
         for step in reader.by_ref() {
             match step {
                 Step::Entry(count, plain) => {
                     self.opened += 1;
-                    self.entry(&path, count, &plain, &mut first);
+                    self.entry(&path, count, &plain, &mut first)?;
                 }
                 Step::Damage { at, bytes } => self.damage(&path, format!("{bytes} damaged bytes at {at}")),
                 // Whether anything durable is missing there, the first entry of a later segment says.
@@ -178,27 +204,27 @@ impl Replay<'_> {
         }
     }
 
-    fn entry(&mut self, path: &Path, count: u32, plain: &[u8], first: &mut Option<u64>) {
-        let Ok(entry) = record::decode(plain) else {
-            self.damage(path, format!("entry {count} is of a version this program does not know"));
-            return;
-        };
+    fn entry(&mut self, path: &Path, count: u32, plain: &[u8], first: &mut Option<u64>) -> Result<(), OpenError> {
+        let entry = record::decode(plain).map_err(|_| OpenError::newer(path, UNKNOWN))?;
         if let Some(Record::Begin { previous, sequence }) = entry.first() {
             if self.link.is_some_and(|link| link != *previous) {
                 self.damage(path, "the end of the segment before it is missing".to_owned());
             }
             *first = Some(*sequence);
             self.sequence = self.sequence.max(sequence.saturating_sub(1));
-            return self.apply(self.sequence, entry);
+            self.apply(self.sequence, entry);
+            return Ok(());
         }
         if entry.first() == Some(&Record::End) {
-            return self.apply(self.sequence, entry);
+            self.apply(self.sequence, entry);
+            return Ok(());
         }
         // Without its first entry the segment's numbers go on from the segment before.
         let base = *first.get_or_insert(self.sequence + 1);
         let number = base.saturating_add(u64::from(count)).saturating_sub(1);
         self.sequence = self.sequence.max(number);
         self.apply(number, entry);
+        Ok(())
     }
 
     fn apply(&mut self, number: u64, entry: record::Entry) {
@@ -211,8 +237,23 @@ impl Replay<'_> {
 /// # Errors
 /// [`OpenError`].
 pub fn open(disk: &Disk, dir: &Path, key: &[u8; 32]) -> Result<Opened, OpenError> {
+    open_then(disk, dir, key, || Ok(()))
+}
+
+/// As [`open`]; `first` is done once all was read and understood, before anything is changed.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn open_then(
+    disk: &Disk,
+    dir: &Path,
+    key: &[u8; 32],
+    first: impl FnOnce() -> io::Result<()>,
+) -> Result<Opened, OpenError> {
     disk.make_folder(dir)?;
-    let mut read = read(dir, key, files::list(dir)?)?;
+    let mut read = read(dir, key, files::list_only(dir)?)?;
+    first()?;
+    files::remove_unfinished(dir)?;
     // Only now: under another key every entry looks like an unfinished one.
     settle(disk, &mut read.replay)?;
     // Where it says that something is missing it stays, until that is behind us. Its going is durable with the new
@@ -309,7 +350,7 @@ fn read<'a>(dir: &'a Path, key: &'a [u8; 32], listing: Listing) -> Result<Read<'
     Ok(Read { replay, newest, bytes, segments: segments.len(), cut })
 }
 
-fn newest_checkpoint(replay: &mut Replay<'_>, listing: &Listing) -> io::Result<Option<u64>> {
+fn newest_checkpoint(replay: &mut Replay<'_>, listing: &Listing) -> Result<Option<u64>, OpenError> {
     for number in listing.checkpoints.iter().rev() {
         if replay.checkpoint(*number)? {
             return Ok(Some(*number));

@@ -45,7 +45,12 @@ pub enum Kind {
 
 /// Why a header cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BadHeader;
+pub enum BadHeader {
+    /// Another file's, or damaged.
+    Damaged,
+    /// Whole, and of a version that only a newer program knows.
+    Newer(u16),
+}
 
 /// A key and position in one segment's chain.
 pub struct Chain {
@@ -85,16 +90,35 @@ impl Chain {
     /// # Errors
     /// Another file's header, or none.
     pub fn begin(index_key: &[u8; 32], file: &[u8], kind: Kind, number: u64) -> Result<Self, BadHeader> {
-        let head: &[u8; HEADER] = file.first_chunk().ok_or(BadHeader)?;
-        let salt: &[u8; 32] = head.last_chunk().ok_or(BadHeader)?;
-        let marked = *head == header(kind, number, salt);
-        if !marked && *head != header_of(WITHOUT_MARKS, kind, number, salt) {
-            return Err(BadHeader);
+        let head: &[u8; HEADER] = file.first_chunk().ok_or(BadHeader::Damaged)?;
+        let salt: &[u8; 32] = head.last_chunk().ok_or(BadHeader::Damaged)?;
+        let version = version(head);
+        if *head != header_of(version, kind, number, salt) {
+            return Err(BadHeader::Damaged);
         }
+        match version {
+            VERSION | WITHOUT_MARKS => Self::of(index_key, head),
+            // A version we know that lost a bit: what follows fits the header as it was.
+            _ if [VERSION, WITHOUT_MARKS].iter().any(|was| {
+                Self::of(index_key, &header_of(*was, kind, number, salt))
+                    .is_ok_and(|mut chain| chain.open(file, HEADER).is_some())
+            }) =>
+            {
+                Err(BadHeader::Damaged)
+            }
+            newer if newer > VERSION => Err(BadHeader::Newer(newer)),
+            _ => Err(BadHeader::Damaged),
+        }
+    }
+
+    /// The chain behind a header of a version we know.
+    fn of(index_key: &[u8; 32], head: &[u8; HEADER]) -> Result<Self, BadHeader> {
+        let salt: &[u8; 32] = head.last_chunk().ok_or(BadHeader::Damaged)?;
         let digest = ring::digest::digest(&ring::digest::SHA256, head);
         let mut link = [0; TAG];
         link.copy_from_slice(&digest.as_ref()[..TAG]);
-        Ok(Self { key: segment_key(index_key, salt).ok_or(BadHeader)?, count: 0, link, marked })
+        let key = segment_key(index_key, salt).ok_or(BadHeader::Damaged)?;
+        Ok(Self { key, count: 0, link, marked: version(head) != WITHOUT_MARKS })
     }
 
     /// The last entry's tag.
@@ -249,6 +273,17 @@ impl Iterator for Reader<'_> {
     }
 }
 
+const fn version(head: &[u8; HEADER]) -> u16 {
+    u16::from_le_bytes([head[8], head[9]])
+}
+
+/// Whether a file that starts so is a segment or checkpoint of version 1, in which batches are not marked.
+#[must_use]
+pub fn is_without_marks(start: &[u8]) -> bool {
+    let head = start.first_chunk::<HEADER>().filter(|head| head.starts_with(&MAGIC));
+    head.is_some_and(|head| version(head) == WITHOUT_MARKS)
+}
+
 /// Where the entry at `at` says it ends; `None` when it does not fit the file.
 pub(super) fn entry_end(file: &[u8], at: usize) -> Option<usize> {
     framing(file, at).map(|framing| at + 8 + framing.length)
@@ -341,6 +376,20 @@ mod tests {
         // Without marks a hole with anything whole behind it is damage.
         file[HEADER + 70] ^= 1;
         assert!(matches!(read(&file).unwrap()[..], [Step::Entry(0, _), Step::Damage { .. }, Step::Entry(2, _)]));
+    }
+
+    #[test]
+    fn a_newer_version_is_no_damage_and_a_flipped_bit_no_newer_version() {
+        let (mut file, _) = written(&[vec![1; 40], vec![2; 40]]);
+        let tried = |file: &[u8]| Chain::begin(&KEY, file, Kind::Log, 3).map(drop);
+        file[8] = 7;
+        assert_eq!(tried(&file), Err(BadHeader::Damaged), "what follows is of a version that is known");
+        let newer = header_of(7, Kind::Log, 3, &[9; 32]);
+        assert_eq!(tried(&newer), Err(BadHeader::Newer(7)));
+        let sealed = [&newer[..], &[5; 60]].concat();
+        assert_eq!(tried(&sealed), Err(BadHeader::Newer(7)));
+        assert_eq!(tried(&header_of(7, Kind::Checkpoint, 3, &[9; 32])), Err(BadHeader::Damaged));
+        assert_eq!(tried(&header_of(0, Kind::Log, 3, &[9; 32])), Err(BadHeader::Damaged));
     }
 
     fn read(file: &[u8]) -> Option<Vec<Step>> {

@@ -44,9 +44,10 @@ use wire::control::{Control, Controls, EdgeName};
 use crate::commit::{Committer, Durable};
 use crate::disk::Disk;
 use crate::edges::admin::Fate;
+use crate::format::{self, Format, FormatError};
 use crate::journal::open::{OpenError, Opened};
 use crate::slots::Purpose;
-use crate::{journal, store};
+use crate::{journal, migrate, store};
 
 use house::House;
 use hub::Hub;
@@ -58,12 +59,16 @@ const CHECKPOINTS: Duration = Duration::from_secs(10);
 /// After the disk failed, how long requests under way may take to hear that they have failed.
 const ANSWERS: Duration = Duration::from_secs(2);
 
+/// The exit code of a keeper that may not open this spool, however often it is started (`EX_CONFIG`).
+pub const REFUSED: u8 = 78;
+
 /// An open spool: everything but the edges.
 #[derive(Debug)]
 pub struct Keeper {
     house: Arc<House>,
     thread: std::thread::JoinHandle<()>,
     lock: std::fs::File,
+    format: Format,
 }
 
 /// Why there is no keeper.
@@ -73,6 +78,19 @@ pub enum StartError {
     Io(io::Error),
     /// The journal's.
     Journal(OpenError),
+    /// The spool is not for this program.
+    Format(FormatError),
+}
+
+impl StartError {
+    /// Whether no further try of this program's can do better.
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::Journal(OpenError::Newer(_)) | Self::Format(FormatError::Newer { .. } | FormatError::Unreadable(_))
+        )
+    }
 }
 
 impl std::fmt::Display for StartError {
@@ -80,6 +98,7 @@ impl std::fmt::Display for StartError {
         match self {
             Self::Io(error) => write!(f, "spool: {error}"),
             Self::Journal(error) => error.fmt(f),
+            Self::Format(error) => error.fmt(f),
         }
     }
 }
@@ -89,6 +108,12 @@ impl std::error::Error for StartError {}
 impl From<io::Error> for StartError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
+    }
+}
+
+impl From<FormatError> for StartError {
+    fn from(error: FormatError) -> Self {
+        Self::Format(error)
     }
 }
 
@@ -108,9 +133,10 @@ impl Keeper {
     }
 
     fn open_to_serve(root: &Path, disk: Disk, start: &Start) -> Result<Self, StartError> {
-        let lock = begin(root, &disk)?;
-        let opened = open_journal(root, &disk, start)?;
-        let keeper = Self::of(root, disk, start, opened, lock)?;
+        let (lock, format) = begin(root, &disk)?;
+        let opened = open_journal(root, &disk, start, format)?;
+        let format = format::look(root)?;
+        let keeper = Self::of(root, disk, start, opened, (lock, format))?;
         let house = &keeper.house;
         removal::after_start(house)?;
         load_slots(house);
@@ -121,21 +147,28 @@ impl Keeper {
     }
 
     fn open_to_look(root: &Path, disk: Disk, start: &Start) -> Result<Self, StartError> {
+        let format = format::look(root)?;
         let lock = std::fs::File::open(root.join("lock"))?;
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockShared).map_err(io::Error::from)?;
         let opened = journal::open::look(&root.join("journal"), &start.index_key).map_err(StartError::Journal)?;
-        let keeper = Self::of(root, disk, start, opened, lock)?;
+        let keeper = Self::of(root, disk, start, opened, (lock, format))?;
         keeper.house.committer.hold_checkpoints();
         Ok(keeper)
     }
 
-    fn of(root: &Path, disk: Disk, start: &Start, opened: Opened, lock: std::fs::File) -> Result<Self, StartError> {
+    fn of(
+        root: &Path,
+        disk: Disk,
+        start: &Start,
+        opened: Opened,
+        (lock, format): (std::fs::File, Format),
+    ) -> Result<Self, StartError> {
         let mut findings = crate::found::read(root)?;
         findings.extend(opened.findings.iter().cloned());
         let damaged = opened.damaged;
         let (committer, thread) = Committer::start(disk.clone(), root, start.index_key, opened, Hub::default())?;
         let house = Arc::new(House::new(root.to_owned(), disk, committer, start, (findings, damaged))?);
-        Ok(Self { house, thread, lock })
+        Ok(Self { house, thread, lock, format })
     }
 
     /// What all edges share.
@@ -156,6 +189,7 @@ impl Keeper {
             self.edge(kind, descriptor, &alive)?;
         }
         let checkpoints = tokio::spawn(checkpoints(self.house.clone()));
+        let migration = (!offline).then(|| tokio::spawn(migrate::run(self.house.clone(), self.format, migrate::STEPS)));
         let mut durable = self.house.committer.durable();
         let mut alive = Some(alive).filter(|_| !offline);
         loop {
@@ -177,6 +211,7 @@ impl Keeper {
             }
         }
         checkpoints.abort();
+        migration.inspect(tokio::task::JoinHandle::abort);
         if *durable.borrow_and_update() == Durable::Failed {
             // Each connection watches too, and lets go once what was asked is answered.
             drop(durable);
@@ -215,7 +250,7 @@ impl Keeper {
 
     /// Writes what is under way, closes what is open, gives the lock back.
     async fn end(self) -> bool {
-        let Self { house, thread, lock } = self;
+        let Self { house, thread, lock, .. } = self;
         let ended = tokio::task::spawn_blocking(move || {
             house.committer.stop();
             let well = thread.join().is_ok() && *house.committer.durable().borrow() != Durable::Failed;
@@ -251,24 +286,36 @@ const fn kind_of(name: EdgeName) -> Option<EdgeKind> {
     }
 }
 
-/// Makes the folders and takes the lock.
-fn begin(root: &Path, disk: &Disk) -> io::Result<std::fs::File> {
+/// Makes the folders and takes the lock, unless a newer program has been here. What the spool is in.
+fn begin(root: &Path, disk: &Disk) -> Result<(std::fs::File, Format), StartError> {
+    format::look(root)?;
+    if !store::FOLDERS.iter().any(|folder| root.join(folder).exists()) {
+        Format::NEWEST.write(disk, root)?;
+    }
     for folder in store::FOLDERS {
         disk.make_folder(&root.join(folder))?;
     }
     let lock = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(root.join("lock"))?;
-    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
-    sweep::incoming(disk, root);
-    Ok(lock)
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).map_err(io::Error::from)?;
+    // Again: whoever had the lock until now may have raised it.
+    let format = format::look(root)?;
+    Ok((lock, format))
 }
 
-fn open_journal(root: &Path, disk: &Disk, start: &Start) -> Result<Opened, StartError> {
+fn open_journal(root: &Path, disk: &Disk, start: &Start, format: Format) -> Result<Opened, StartError> {
     let dir = root.join("journal");
-    match journal::open::open(disk, &dir, &start.index_key) {
+    // Not before the journal was understood, which a newer program may have written to.
+    let first = || {
+        migrate::begin(disk, root, format)?;
+        // It may make the room that the journal needs.
+        sweep::incoming(disk, root);
+        Ok(())
+    };
+    match journal::open::open_then(disk, &dir, &start.index_key, first) {
         Err(OpenError::Key) if start.new_journal => {
             let aside = (1..).map(|n| root.join(format!("journal.old-{n}"))).find(|path| !path.exists());
             disk.rename(&dir, &aside.unwrap_or_else(|| root.join("journal.old")))?;
-            journal::open::open(disk, &dir, &start.index_key).map_err(StartError::Journal)
+            journal::open::open_then(disk, &dir, &start.index_key, first).map_err(StartError::Journal)
         }
         other => other.map_err(StartError::Journal),
     }
@@ -331,7 +378,8 @@ pub fn run() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             tracing::error!(%error, "the keeper cannot go on");
-            ExitCode::FAILURE
+            let last = error.downcast_ref::<StartError>().is_some_and(StartError::is_final);
+            if last { ExitCode::from(REFUSED) } else { ExitCode::FAILURE }
         }
     }
 }

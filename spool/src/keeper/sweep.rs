@@ -17,6 +17,7 @@ use std::time::{Duration, SystemTime};
 use crate::disk::Disk;
 use crate::edges::admin::Fate;
 use crate::index::Index;
+use crate::letter::{Frame, LetterError};
 use crate::names::{LetterId, MailboxId};
 use crate::store;
 
@@ -154,14 +155,31 @@ pub fn aside(mailbox: MailboxId, letter: LetterId) -> String {
     format!("{}/{mailbox}/{letter}", store::SET_ASIDE)
 }
 
-/// Moves a letter that is in no folder out of the way.
+/// Of a letter that is left where it lies.
+pub const KEPT_BY_NEWER: &str = "kept by a newer Postern; it stays where it is, for that one";
+
+/// Whether a letter's file was written by a newer program: then it is not for this one to say what is wrong with it.
 ///
 /// # Errors
 /// The disk's.
+pub fn is_newer(file: &Path) -> io::Result<bool> {
+    use std::io::Read;
+    let mut start = Vec::new();
+    std::fs::File::open(file)?.take(Frame::BYTES as u64).read_to_end(&mut start)?;
+    Ok(matches!(Frame::decode(&start), Err(LetterError::Newer(_))))
+}
+
+/// Moves a letter that is in no folder out of the way; never one of a newer program's.
+///
+/// # Errors
+/// The disk's; [`KEPT_BY_NEWER`].
 pub fn set_aside(root: &Path, mailbox: MailboxId, letter: LetterId) -> io::Result<()> {
     let to = root.join(store::SET_ASIDE).join(mailbox.to_string());
     std::fs::create_dir_all(&to)?;
     let from = store::letter_path(root, mailbox, letter);
+    if is_newer(&from)? {
+        return Err(io::Error::other(KEPT_BY_NEWER));
+    }
     // Its time is the time from which the 30 days count.
     std::fs::File::open(&from)?.set_modified(SystemTime::now())?;
     std::fs::rename(from, to.join(letter.to_string()))?;

@@ -61,23 +61,26 @@ impl Frame {
     /// Reads the front of a file; bytes after the frame are left alone.
     ///
     /// # Errors
-    /// [`LetterError::Damaged`].
+    /// [`LetterError::Damaged`]; [`LetterError::Newer`].
     pub fn decode(file: &[u8]) -> Result<Self, LetterError> {
         Self::parse(file).unwrap_or(Err(LetterError::Damaged("no frame")))
     }
 
     fn parse(file: &[u8]) -> Result<Result<Self, LetterError>, Cut> {
         let mut take = Take::new(file);
-        let sum = sha256(take.bytes(CHECKED)?);
-        if take.bytes(SUM)? != &sum[..SUM] {
-            return Ok(Err(LetterError::Damaged("frame")));
+        let checked = take.bytes(CHECKED)?;
+        let sum = take.bytes(SUM)?;
+        if sum != &sha256(checked)[..SUM] {
+            return Ok(Err(wrong(checked, sum)));
         }
         let mut take = Take::new(file);
         if take.bytes(8)? != MAGIC {
             return Ok(Err(LetterError::Damaged("not a letter")));
         }
-        if take.array()? != [VERSION, 0, 0, 0] {
-            return Ok(Err(LetterError::Damaged("of a version this program does not know")));
+        match take.array()? {
+            [VERSION, 0, 0, 0] => {}
+            [newer, ..] if newer > VERSION => return Ok(Err(LetterError::Newer(newer))),
+            _ => return Ok(Err(LetterError::Damaged("version"))),
         }
         Ok(Ok(Self {
             mailbox: MailboxId(take.u64()?),
@@ -86,5 +89,17 @@ impl Frame {
             arrived: take.i64()?,
             size: take.u32()?,
         }))
+    }
+}
+
+/// What a frame is whose sum is wrong: a later version may have another, elsewhere; but a version of ours that lost a bit
+/// has the sum that it had.
+fn wrong(checked: &[u8], sum: &[u8]) -> LetterError {
+    let newer = checked.strip_prefix(&MAGIC).and_then(|rest| rest.first()).filter(|version| **version > VERSION);
+    let mut ours = checked.to_vec();
+    ours[MAGIC.len()] = VERSION;
+    match newer {
+        Some(version) if sum != &sha256(&ours)[..SUM] => LetterError::Newer(*version),
+        _ => LetterError::Damaged("frame"),
     }
 }

@@ -55,6 +55,8 @@ pub enum LetterError {
     Damaged(&'static str),
     /// A whole letter, but not the one that should lie here.
     Misplaced,
+    /// Of a version that only a newer program knows.
+    Newer(u8),
     /// Sealed to a generation whose identity is not at hand.
     NoIdentity(u32),
     /// The caller asked for bytes beyond the end.
@@ -67,6 +69,9 @@ impl fmt::Display for LetterError {
             Self::Io(error) => write!(f, "letter: {error}"),
             Self::Damaged(what) => write!(f, "damaged letter: {what}"),
             Self::Misplaced => f.write_str("another letter lies in this one's place"),
+            Self::Newer(version) => {
+                write!(f, "letter of version {version}, kept by a newer Postern: install that again")
+            }
             Self::NoIdentity(generation) => write!(f, "letter of generation {generation}, whose key is missing"),
             Self::OutOfRange => f.write_str("beyond the letter's end"),
         }

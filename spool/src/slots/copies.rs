@@ -36,7 +36,7 @@ impl Loaded {
 /// Reads both copies of `mailbox` and takes the whole one with the higher revision.
 ///
 /// # Errors
-/// The first copy's fault when neither is whole.
+/// The first copy's fault when neither is whole; [`SlotsError::Newer`] when either is.
 pub fn load(folder: &Path, mailbox: MailboxId) -> Result<Loaded, SlotsError> {
     let read = COPIES.map(|name| (name, read(&folder.join(name), mailbox)));
     let mut faults = Vec::new();
@@ -44,6 +44,8 @@ pub fn load(folder: &Path, mailbox: MailboxId) -> Result<Loaded, SlotsError> {
     let mut first_error = None;
     for (name, copy) in read {
         match copy {
+            // Nothing may come of the other copy, which may be older: it would be written over this one.
+            Err(newer @ SlotsError::Newer(_)) => return Err(newer),
             Err(error) => {
                 faults.push((name, error.to_string()));
                 first_error.get_or_insert(error);

@@ -17,6 +17,7 @@ const REVISION: std::ops::Range<usize> = 17..25;
 enum Fault {
     Cut,
     Damaged(&'static str),
+    Newer(u8),
 }
 
 impl From<Cut> for Fault {
@@ -49,7 +50,7 @@ impl SlotsFile {
     /// Reads a file whole; nothing may follow.
     ///
     /// # Errors
-    /// [`SlotsError::Damaged`].
+    /// [`SlotsError::Damaged`]; [`SlotsError::Newer`].
     pub fn decode(bytes: &[u8]) -> Result<Self, SlotsError> {
         if bytes.len() > limits::SLOTS_FILE {
             return Err(SlotsError::Damaged("too long"));
@@ -57,10 +58,11 @@ impl SlotsFile {
         let (body, hash) =
             bytes.split_at_checked(bytes.len().wrapping_sub(HASH)).ok_or(SlotsError::Damaged("cut short"))?;
         if sha256(body) != *hash {
-            return Err(SlotsError::Damaged("its hash is wrong"));
+            return Err(wrong(bytes, hash));
         }
         parse(body).map_err(|fault| match fault {
             Fault::Cut => SlotsError::Damaged("cut short"),
+            Fault::Newer(version) => SlotsError::Newer(version),
             Fault::Damaged(what) => SlotsError::Damaged(what),
         })
     }
@@ -116,13 +118,28 @@ impl Slot {
     }
 }
 
+/// What a file is whose hash is wrong: a later version may have another; a version of ours that lost a bit has its own.
+fn wrong(bytes: &[u8], hash: &[u8]) -> SlotsError {
+    let newer = bytes.strip_prefix(&MAGIC).and_then(|rest| rest.first()).filter(|version| **version > VERSION);
+    let mut ours = bytes[..bytes.len() - HASH].to_vec();
+    match newer {
+        Some(version) => {
+            ours[MAGIC.len()] = VERSION;
+            if sha256(&ours) == *hash { SlotsError::Damaged("version") } else { SlotsError::Newer(*version) }
+        }
+        None => SlotsError::Damaged("its hash is wrong"),
+    }
+}
+
 fn parse(body: &[u8]) -> Result<SlotsFile, Fault> {
     let mut take = Take::new(body);
     if take.array()? != MAGIC {
         return Err(Fault::Damaged("not a slots file"));
     }
-    if take.u8()? != VERSION {
-        return Err(Fault::Damaged("of a version this program does not know"));
+    match take.u8()? {
+        VERSION => {}
+        newer if newer > VERSION => return Err(Fault::Newer(newer)),
+        _ => return Err(Fault::Damaged("version")),
     }
     let (mailbox, revision) = (MailboxId(take.u64()?), take.u64()?);
     let (next, generation) = (take.u32()?, take.u32()?);

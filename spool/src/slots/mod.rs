@@ -62,6 +62,8 @@ pub enum SlotsError {
     Mistyped(&'static str),
     /// Damaged, or changed by somebody who could not open it.
     Damaged(&'static str),
+    /// Of a version that only a newer program knows; never written over.
+    Newer(u8),
     /// A bound is reached; says which.
     TooMany(&'static str),
     /// No slot of that number.
@@ -82,6 +84,9 @@ impl fmt::Display for SlotsError {
             Self::OpensNothing => f.write_str("that secret opens nothing here"),
             Self::Mistyped(how) => write!(f, "that secret opens nothing here: {how}"),
             Self::Damaged(what) => write!(f, "slots file damaged: {what}"),
+            Self::Newer(version) => {
+                write!(f, "slots file of version {version}, kept by a newer Postern: install that again")
+            }
             Self::TooMany(what) => write!(f, "too many or too long: {what}"),
             Self::NoSuchSlot => f.write_str("no such device"),
             Self::LastSlot => f.write_str("this is the last way into the mailbox: its mail would be lost"),

@@ -280,6 +280,7 @@ proptest! {
         match open(&Disk::default(), &dir, &KEY) {
             Ok(opened) => prop_assert!(!opened.findings.is_empty()),
             Err(OpenError::Key) => {}
+            Err(OpenError::Newer(error)) => panic!("a flipped bit is no newer version: {error}"),
             Err(OpenError::Io(error)) => panic!("{error}"),
         }
     }

@@ -6,6 +6,7 @@ mod check;
 mod crashes;
 mod deposit;
 mod faults;
+mod formats;
 mod found;
 mod full;
 mod house;
