@@ -1,7 +1,9 @@
 //! Listeners that a role inherits. They, and every connection they accept, belong to the host's network, in which a role
 //! must reach nobody: seccomp tells `connect` by its number only, and `mx` needs it to ask its resolver.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::net::TcpListener;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::Errno;
 
@@ -43,6 +45,10 @@ const fn step(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
 /// # Errors
 /// The kernel's.
 pub fn only_answers(listener: BorrowedFd<'_>) -> Result<bool, Errno> {
+    // One that was handed down again after a restart.
+    if is_deaf(listener) {
+        return Ok(true);
+    }
     let program = libc::sock_fprog { len: DEAF.len() as u16, filter: DEAF.as_ptr().cast_mut() };
     match set(listener, libc::SO_ATTACH_FILTER, &program) {
         Err(Errno::PERM) => return Ok(false),
@@ -50,6 +56,34 @@ pub fn only_answers(listener: BorrowedFd<'_>) -> Result<bool, Errno> {
     }
     let locked: libc::c_int = 1;
     set(listener, libc::SO_LOCK_FILTER, &locked).map(|()| true)
+}
+
+/// Sockets handed down at most.
+const HANDED: i32 = 64;
+/// The first of them (`sd_listen_fds(3)`).
+const FIRST_HANDED: i32 = 3;
+
+/// The TCP listeners that a service manager has bound for this process, so that it needs no right to (systemd's socket
+/// units: `LISTEN_PID`, `LISTEN_FDS`). Once only, and before anything else is opened.
+#[must_use]
+pub fn handed_down() -> Vec<TcpListener> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<i32>().ok());
+    if number("LISTEN_PID") != i32::try_from(std::process::id()).ok() || TAKEN.swap(true, Ordering::SeqCst) {
+        return Vec::new();
+    }
+    let count = number("LISTEN_FDS").unwrap_or(0).clamp(0, HANDED);
+    let handed = (FIRST_HANDED..FIRST_HANDED + count).filter_map(|fd| {
+        // SAFETY: a number and a flag only; of a descriptor that is not open it says so.
+        let open = unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } == 0;
+        // SAFETY: it is open, was given to this process by number, and nobody else takes it: this runs once.
+        open.then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+    });
+    let listens = |socket: &OwnedFd| {
+        rustix::net::sockopt::socket_acceptconn(socket).is_ok_and(|on| on)
+            && rustix::net::sockopt::socket_type(socket).is_ok_and(|kind| kind == rustix::net::SocketType::STREAM)
+    };
+    handed.filter(listens).map(TcpListener::from).collect()
 }
 
 /// Whether that was done to it.

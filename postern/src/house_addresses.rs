@@ -10,8 +10,8 @@ const MOST: usize = 16;
 /// follows them would have to be trusted anew each time.
 #[must_use]
 pub fn all() -> Vec<IpAddr> {
-    let v4 = fs::read_to_string("/proc/net/fib_trie").unwrap_or_default();
-    let v6 = fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+    let v4 = fs::read_to_string("/proc/self/net/fib_trie").unwrap_or_default();
+    let v6 = fs::read_to_string("/proc/self/net/if_inet6").unwrap_or_default();
     let mut all: Vec<IpAddr> = towards_the_world().into_iter().chain(local_v4(&v4)).map(IpAddr::from).collect();
     all.extend(local_v6(&v6).map(IpAddr::from));
     let mut seen = std::collections::HashSet::new();
@@ -23,8 +23,8 @@ pub fn all() -> Vec<IpAddr> {
 /// All but loopback ones, the global too: so that the box knows itself where DNS names it.
 #[must_use]
 pub fn every() -> Vec<IpAddr> {
-    let v4 = fs::read_to_string("/proc/net/fib_trie").unwrap_or_default();
-    let v6 = fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+    let v4 = fs::read_to_string("/proc/self/net/fib_trie").unwrap_or_default();
+    let v6 = fs::read_to_string("/proc/self/net/if_inet6").unwrap_or_default();
     let six = table_v6(&v6).map(|(address, _)| address).filter(|address| !address.is_loopback());
     local_v4(&v4).map(IpAddr::from).chain(six.map(IpAddr::from)).collect()
 }

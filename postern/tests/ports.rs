@@ -5,7 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 
 use postern::config::Config;
-use postern::up::ports::{Service, bind};
+use postern::up::ports::{Service, bind, bind_or_take};
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -79,4 +79,23 @@ fn a_service_whose_port_is_taken_moves_alone() {
         Err(failure) => assert!(failure.words.contains(":465") && failure.words.contains(":10465"), "{failure}"),
     }
     drop(taken);
+}
+
+/// As a socket unit of systemd hands them down: nothing is bound, and only what the configuration wants is taken.
+#[test]
+fn listeners_that_were_handed_down_are_taken() {
+    let offset = offset() + 3;
+    let config = Config { bind: vec![LOOPBACK], port_offset: Some(offset), ..Config::default() };
+    let ports = [Service::Smtp, Service::Imaps].map(|service| service.port() + offset);
+    let handed = ports.map(|port| TcpListener::bind((LOOPBACK, port)).unwrap()).into();
+    let theirs = bind_or_take(&config, handed).unwrap();
+    for (bound, service) in theirs.iter().zip(Service::ALL) {
+        assert_eq!(bound.service, service);
+        assert_eq!(bound.addresses(), [(LOOPBACK, service.port() + offset).into()]);
+    }
+    drop(theirs);
+    // At another address than the configuration wants.
+    let other = TcpListener::bind(("127.0.0.3", ports[0])).unwrap();
+    let bound = bind_or_take(&config, vec![other]).unwrap();
+    assert_eq!(bound[0].addresses(), [(LOOPBACK, ports[0]).into()]);
 }

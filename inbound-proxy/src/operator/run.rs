@@ -70,9 +70,10 @@ const PORTS: [(Entrance, u16); 5] = [
 /// Every port has to be had but 443, where a web server of the operator's own may live.
 fn bind(config: &Config) -> Result<(Vec<Entrance>, Vec<TcpListener>), Failure> {
     let (mut entrances, mut listeners) = (Vec::new(), Vec::new());
+    let mut handed = filter_sandbox::listener::handed_down();
     for (entrance, port) in PORTS {
         for address in addresses(config, port) {
-            match listen(address) {
+            match listen(address, &mut handed) {
                 Ok(listener) => {
                     entrances.push(entrance);
                     listeners.push(listener);
@@ -89,7 +90,7 @@ fn bind(config: &Config) -> Result<(Vec<Entrance>, Vec<TcpListener>), Failure> {
     }
     if let Some(address) = config.metrics {
         entrances.push(Entrance::Metrics);
-        listeners.push(listen(address).doing(|| format!("metrics: {address}"))?);
+        listeners.push(listen(address, &mut handed).doing(|| format!("metrics: {address}"))?);
     }
     Ok((entrances, listeners))
 }
@@ -104,8 +105,10 @@ fn addresses(config: &Config, port: u16) -> Vec<SocketAddr> {
     vec![SocketAddr::new(any, port)]
 }
 
-fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)?;
+/// Binds, unless the service manager has done so.
+fn listen(address: SocketAddr, handed: &mut Vec<TcpListener>) -> std::io::Result<TcpListener> {
+    let ours = handed.iter().position(|listener| listener.local_addr().is_ok_and(|at| at == address));
+    let listener = ours.map_or_else(|| TcpListener::bind(address), |place| Ok(handed.swap_remove(place)))?;
     rustix::net::listen(&listener, limits::BACKLOG)?;
     // What it accepts inherits these: a peer that has vanished without a word is noticed.
     sockopt::set_socket_keepalive(&listener, true)?;

@@ -95,11 +95,24 @@ impl Bound {
 /// # Errors
 /// In words for the admin, when a port that was asked for, or both a real port and its stand-in, cannot be had.
 pub fn bind(config: &Config) -> Result<Vec<Bound>, Failure> {
-    Service::ALL.into_iter().map(|service| bind_service(service, config)).collect()
+    bind_or_take(config, listener::handed_down())
 }
 
-fn bind_service(service: Service, config: &Config) -> Result<Bound, Failure> {
+/// As [`bind`], with listeners that were handed down: each takes the place of one that would be bound to its address.
+///
+/// # Errors
+/// As [`bind`].
+pub fn bind_or_take(config: &Config, mut handed: Vec<TcpListener>) -> Result<Vec<Bound>, Failure> {
+    Service::ALL.into_iter().map(|service| bind_service(service, config, &mut handed)).collect()
+}
+
+fn bind_service(service: Service, config: &Config, handed: &mut Vec<TcpListener>) -> Result<Bound, Failure> {
     let port = service.port() + config.port_offset.unwrap_or(0);
+    let taken =
+        take(handed, &config.bind, port).map_err(|error| Failure::new(format!("{}: {error}", service.name())))?;
+    if let Some(listeners) = taken {
+        return Ok(Bound { service, listeners, instead: None });
+    }
     let (address, error) = match listen(&config.bind, port) {
         Ok(listeners) => return Ok(Bound { service, listeners, instead: None }),
         Err(refused) => refused,
@@ -118,11 +131,29 @@ fn bind_service(service: Service, config: &Config) -> Result<Bound, Failure> {
     }
 }
 
+/// Those of the listeners handed down that serve `port`, when they are where the configuration wants it served.
+fn take(handed: &mut Vec<TcpListener>, bind: &[IpAddr], port: u16) -> Result<Option<Vec<TcpListener>>, Errno> {
+    let at = |listener: &TcpListener| listener.local_addr().ok().filter(|address| address.port() == port);
+    let wanted = |ip: IpAddr| if bind.is_empty() { ip.is_unspecified() } else { bind.contains(&ip) };
+    let ours: Vec<_> = handed.extract_if(.., |listener| at(listener).is_some_and(|at| wanted(at.ip()))).collect();
+    if ours.is_empty() {
+        return Ok(None);
+    }
+    for socket in &ours {
+        rustix::io::ioctl_fionbio(socket, true)?;
+        listener::only_answers(socket.as_fd())?;
+        rustix::net::listen(socket, BACKLOG)?;
+    }
+    Ok(Some(ours))
+}
+
 /// What to do about it.
 fn words(error: Errno) -> String {
     match error {
         Errno::ACCESS | Errno::PERM => {
-            "not allowed here (ports under 1024 need root or the CAP_NET_BIND_SERVICE capability)".to_owned()
+            "not allowed here (ports under 1024 need root, the CAP_NET_BIND_SERVICE capability, or, for the packaged \
+             service, the same address in `systemctl edit postern.socket`)"
+                .to_owned()
         }
         Errno::ADDRINUSE => "taken by another program".to_owned(),
         Errno::ADDRNOTAVAIL => "this machine has no such address".to_owned(),
