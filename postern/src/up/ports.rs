@@ -152,7 +152,7 @@ fn words(error: Errno) -> String {
     match error {
         Errno::ACCESS | Errno::PERM => {
             "not allowed here (ports under 1024 need root, the CAP_NET_BIND_SERVICE capability, or, for the packaged \
-             service, the same address in `systemctl edit postern.socket`)"
+             service, the same address in `systemctl edit postern.socket` and postern-smtp.socket)"
                 .to_owned()
         }
         Errno::ADDRINUSE => "taken by another program".to_owned(),
