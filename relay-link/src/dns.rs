@@ -6,15 +6,13 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
+use hickory_proto::op::{Message, Query};
 use hickory_proto::rr::{Name, RData, RecordType};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
-use wire::limits::{DNS_ANSWER, DNS_MESSAGE, DNS_QUESTIONS, DNS_WAITS};
+use wire::dns;
+use wire::limits::DNS_QUESTIONS;
 
-use crate::{keys, limits};
+use crate::limits;
 
 /// Aliases that one name may have behind one another.
 const ALIASES: usize = 8;
@@ -105,28 +103,11 @@ impl Dns {
         let mut asked = Name::from_utf8(name).map_err(io::Error::other)?;
         asked.set_fqdn(true);
         let _room = self.room.acquire().await.map_err(io::Error::other)?;
-        let message = self.exchange(&Query::query(asked.clone(), kind)).await?;
+        let query = Query::query(asked.clone(), kind);
+        let answer = dns::exchange(&self.upstreams, &query).await.filter(|message| !dns::is_failure(message));
+        let message = answer.ok_or_else(|| io::Error::new(io::ErrorKind::TimedOut, "no DNS server has answered"))?;
         Ok(read(&asked, &message, pick))
     }
-
-    /// The first answer of any resolver that is no failure of its own.
-    async fn exchange(&self, query: &Query) -> io::Result<Message> {
-        for wait in DNS_WAITS {
-            for upstream in &self.upstreams {
-                match timeout(wait, by_udp(*upstream, query)).await {
-                    Ok(Ok(message)) if is_failure(&message) => {}
-                    Ok(Ok(message)) if message.metadata.truncation => return by_tcp(*upstream, query).await,
-                    Ok(Ok(message)) => return Ok(message),
-                    Ok(Err(_)) | Err(_) => {}
-                }
-            }
-        }
-        Err(io::Error::new(io::ErrorKind::TimedOut, "no DNS server has answered"))
-    }
-}
-
-fn is_failure(message: &Message) -> bool {
-    !matches!(message.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain)
 }
 
 /// A name in lower case, without the dot behind it.
@@ -150,60 +131,12 @@ fn read<T>(asked: &Name, message: &Message, pick: fn(&RData) -> Option<T>) -> Ve
     message.answers.iter().filter(|record| text(&record.name) == name).filter_map(|record| pick(&record.data)).collect()
 }
 
-/// A fresh socket and number for each question, so that neither can be guessed (RFC 5452 §9).
-async fn by_udp(upstream: SocketAddr, query: &Query) -> io::Result<Message> {
-    let any: SocketAddr = if upstream.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
-    let socket = UdpSocket::bind(any).await?;
-    socket.connect(upstream).await?;
-    let (id, bytes) = question(query)?;
-    socket.send(&bytes).await?;
-    let mut buffer = vec![0; DNS_MESSAGE];
-    loop {
-        let length = socket.recv(&mut buffer).await?;
-        if let Some(message) = answer(&buffer[..length], id, query) {
-            return Ok(message);
-        }
-    }
-}
-
-async fn by_tcp(upstream: SocketAddr, query: &Query) -> io::Result<Message> {
-    let exchange = async {
-        let mut stream = TcpStream::connect(upstream).await?;
-        let (id, bytes) = question(query)?;
-        let length = u16::try_from(bytes.len()).map_err(|_| io::ErrorKind::InvalidData)?;
-        stream.write_all(&[&length.to_be_bytes()[..], &bytes].concat()).await?;
-        let length = usize::from(stream.read_u16().await?);
-        let mut buffer = vec![0; length];
-        stream.read_exact(&mut buffer).await?;
-        answer(&buffer, id, query).ok_or_else(|| io::ErrorKind::InvalidData.into())
-    };
-    timeout(DNS_ANSWER, exchange).await.map_err(|_| io::ErrorKind::TimedOut)?
-}
-
-fn question(query: &Query) -> io::Result<(u16, Vec<u8>)> {
-    let id = u16::from_be_bytes(keys::random().map_err(io::Error::other)?);
-    let mut message = Message::query();
-    message.metadata.id = id;
-    message.metadata.recursion_desired = true;
-    message.add_query(query.clone());
-    Ok((id, message.to_vec().map_err(io::Error::other)?))
-}
-
-fn answer(bytes: &[u8], id: u16, query: &Query) -> Option<Message> {
-    let message = Message::from_vec(bytes).ok()?;
-    let [asked] = message.queries.as_slice() else { return None };
-    let fits = message.metadata.message_type == MessageType::Response
-        && message.metadata.id == id
-        && asked.query_type == query.query_type
-        && asked.name == query.name;
-    fits.then_some(message)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hickory_proto::op::OpCode;
+    use hickory_proto::op::{MessageType, OpCode};
     use hickory_proto::rr::{Record, rdata};
+    use tokio::net::UdpSocket;
 
     fn name(text: &str) -> Name {
         let mut name = Name::from_utf8(text).unwrap();

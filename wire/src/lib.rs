@@ -6,6 +6,7 @@ pub mod ciphers;
 pub mod control;
 pub mod date;
 pub mod dialled;
+pub mod dns;
 pub mod fuzz;
 pub mod handed;
 pub mod limits;

@@ -1,22 +1,16 @@
 //! Questions to the resolvers that this house uses. Answers are hostile: read by the library, compared with the question,
 //! and believed to be secure only when the configuration says that the resolver validates and the way to it is safe.
 
-use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use mail_auth::hickory_resolver::proto::op::{Edns, Message, MessageType, Query, ResponseCode};
+use mail_auth::hickory_resolver::proto::op::{Message, Query, ResponseCode};
 use mail_auth::hickory_resolver::proto::rr::{Name, RData, RecordType};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
-use wire::limits::{DNS_ANSWER, DNS_MESSAGE, DNS_QUESTIONS, DNS_WAITS};
+use wire::dns;
+use wire::limits::DNS_QUESTIONS;
 
 use super::dane::Tlsa;
 use super::destination::{self, Answer, Mx};
-
-/// Bytes of an answer over UDP (RFC 9715 §3.1): larger ones come over TCP.
-const UDP_PAYLOAD: u16 = 1_232;
 
 /// The means to ask.
 #[derive(Debug)]
@@ -65,7 +59,7 @@ impl Dns {
         let Ok(mut asked) = Name::from_utf8(name) else { return Answer::Failed };
         asked.set_fqdn(true);
         let Ok(_room) = self.room.acquire().await else { return Answer::Failed };
-        match self.exchange(&Query::query(asked.clone(), RecordType::CNAME)).await {
+        match dns::exchange(&self.upstreams, &Query::query(asked.clone(), RecordType::CNAME)).await {
             Some(message) => self.read_alias(&asked, &message),
             None => Answer::Failed,
         }
@@ -125,7 +119,7 @@ impl Dns {
         let Ok(mut asked) = Name::from_utf8(name) else { return Answer::Failed };
         asked.set_fqdn(true);
         let Ok(_room) = self.room.acquire().await else { return Answer::Failed };
-        match self.exchange(&Query::query(asked.clone(), kind)).await {
+        match dns::exchange(&self.upstreams, &Query::query(asked.clone(), kind)).await {
             Some(message) => self.read(&asked, &message, pick),
             None => Answer::Failed,
         }
@@ -164,91 +158,12 @@ impl Dns {
         };
         let _ = (dns.read(&asked, &message, host), dns.read_alias(&asked, &message));
     }
-
-    /// The first answer of any resolver that is no failure of its own.
-    async fn exchange(&self, query: &Query) -> Option<Message> {
-        let mut failed = None;
-        for wait in DNS_WAITS {
-            for upstream in &self.upstreams {
-                match timeout(wait, by_udp(*upstream, query)).await {
-                    Ok(Ok(message)) if is_failure(&message) => failed = Some(message),
-                    Ok(Ok(message)) if message.metadata.truncation => return by_tcp(*upstream, query).await.ok(),
-                    Ok(Ok(message)) => return Some(message),
-                    Ok(Err(_)) | Err(_) => {}
-                }
-            }
-            if failed.is_some() {
-                break;
-            }
-        }
-        failed
-    }
-}
-
-fn is_failure(message: &Message) -> bool {
-    !matches!(message.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain)
-}
-
-/// A fresh socket and number for each question, so that neither can be guessed (RFC 5452 §9).
-async fn by_udp(upstream: SocketAddr, query: &Query) -> io::Result<Message> {
-    let any: SocketAddr = if upstream.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
-    let socket = UdpSocket::bind(any).await?;
-    socket.connect(upstream).await?;
-    let (id, bytes) = question(query)?;
-    socket.send(&bytes).await?;
-    let mut buffer = vec![0; DNS_MESSAGE];
-    loop {
-        let length = socket.recv(&mut buffer).await?;
-        if let Some(message) = answer(&buffer[..length], id, query) {
-            return Ok(message);
-        }
-    }
-}
-
-async fn by_tcp(upstream: SocketAddr, query: &Query) -> io::Result<Message> {
-    let exchange = async {
-        let mut stream = TcpStream::connect(upstream).await?;
-        let (id, bytes) = question(query)?;
-        let length = u16::try_from(bytes.len()).map_err(|_| io::ErrorKind::InvalidData)?;
-        stream.write_all(&[&length.to_be_bytes()[..], &bytes].concat()).await?;
-        let length = usize::from(stream.read_u16().await?);
-        let mut buffer = vec![0; length];
-        stream.read_exact(&mut buffer).await?;
-        answer(&buffer, id, query).ok_or_else(|| io::ErrorKind::InvalidData.into())
-    };
-    timeout(DNS_ANSWER, exchange).await.map_err(|_| io::ErrorKind::TimedOut)?
-}
-
-fn question(query: &Query) -> io::Result<(u16, Vec<u8>)> {
-    let mut id = [0; 2];
-    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut id).map_err(|_| io::ErrorKind::Other)?;
-    let mut message = Message::query();
-    message.metadata.id = u16::from_be_bytes(id);
-    message.metadata.recursion_desired = true;
-    // RFC 6840 §5.7: "tell me whether it is authentic", without all the signatures.
-    message.metadata.authentic_data = true;
-    message.add_query(query.clone());
-    let mut edns = Edns::new();
-    edns.set_max_payload(UDP_PAYLOAD);
-    message.set_edns(edns);
-    let bytes = message.to_vec().map_err(io::Error::other)?;
-    Ok((u16::from_be_bytes(id), bytes))
-}
-
-fn answer(bytes: &[u8], id: u16, query: &Query) -> Option<Message> {
-    let message = Message::from_vec(bytes).ok()?;
-    let [asked] = message.queries.as_slice() else { return None };
-    let fits = message.metadata.message_type == MessageType::Response
-        && message.metadata.id == id
-        && asked.query_type == query.query_type
-        && asked.name == query.name;
-    fits.then_some(message)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mail_auth::hickory_resolver::proto::op::OpCode;
+    use mail_auth::hickory_resolver::proto::op::{MessageType, OpCode};
     use mail_auth::hickory_resolver::proto::rr::{Record, rdata};
 
     fn name(text: &str) -> Name {
@@ -305,18 +220,5 @@ mod tests {
         assert_eq!(asked(&none, true), Answer::NoName { secure: true });
         none.metadata.response_code = ResponseCode::ServFail;
         assert_eq!(asked(&none, true), Answer::Failed);
-    }
-
-    #[test]
-    fn only_what_was_asked_is_an_answer() {
-        let query = Query::query(name("a.test"), RecordType::A);
-        let (id, _) = question(&query).unwrap();
-        let mut message = Message::new(id, MessageType::Response, OpCode::Query);
-        message.add_query(query.clone());
-        assert!(answer(&message.to_vec().unwrap(), id, &query).is_some());
-        assert!(answer(&message.to_vec().unwrap(), id.wrapping_add(1), &query).is_none());
-        let other = Query::query(name("b.test"), RecordType::A);
-        assert!(answer(&message.to_vec().unwrap(), id, &other).is_none());
-        assert!(answer(b"\0\x01", id, &query).is_none());
     }
 }
