@@ -10,6 +10,7 @@ use crate::budget::Taken;
 use crate::connection::Connection;
 use crate::data::{Fault, LineEnds, Reader};
 use crate::limits;
+use crate::sealing::Letters;
 use crate::session::BodyOutcome;
 
 /// The message of one transaction.
@@ -21,6 +22,8 @@ pub struct Body {
     pub taken: Taken,
     /// What is verified meanwhile (`mx` only).
     pub early: Option<Early>,
+    /// What will be sealed, begun already.
+    pub letters: Option<Letters>,
     largest: u64,
     /// What SIZE said.
     announced: u64,
@@ -47,6 +50,7 @@ impl Body {
             bytes: Vec::new(),
             taken,
             early,
+            letters: None,
             largest,
             announced: announced.unwrap_or(largest),
             ends: LineEnds::default(),
@@ -153,6 +157,7 @@ impl Body {
 
     fn refuse(&mut self, why: BodyOutcome) {
         self.bytes = Vec::new();
+        self.letters = None;
         self.taken.give_back();
         self.outcome = why;
     }

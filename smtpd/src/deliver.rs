@@ -8,7 +8,7 @@ use filter_sandbox::report::Facts;
 use filter_sandbox::score::Authentication;
 use spool::edges::queue::{Posted, PostedTo};
 use spool::edges::{Into, Recipient, Size, Target};
-use spool::names::TransactionId;
+use spool::names::{MailboxId, TransactionId};
 use tracing::{info, warn};
 
 use crate::authentication::Early;
@@ -18,7 +18,6 @@ use crate::delivered::Notice;
 use crate::desk::Desk;
 use crate::final_bytes::{self, FinalBytes, Trace};
 use crate::form;
-use crate::limits;
 use crate::peers::Keeper;
 use crate::sealing::{Letter, Letters, store};
 use crate::session::{Envelope, Outcome, Owner, Return, Service};
@@ -52,18 +51,49 @@ struct Examined {
     rules: String,
 }
 
-/// Delivers one message to all its recipients, or says why not.
-pub async fn deliver(desk: &Desk, keeper: &Keeper, origin: Origin, envelope: Envelope, body: Body) -> Outcome {
+/// What the log says of a letter that was offered to the keeper.
+#[derive(Debug)]
+pub struct Told {
+    from: String,
+    to: Vec<MailboxId>,
+    elsewhere: usize,
+    into: Into,
+    rules: String,
+    size: usize,
+    outcome: Outcome,
+}
+
+impl Told {
+    /// Writes the line.
+    pub fn log(&self, session: u32, client: IpAddr) {
+        let Self { from, elsewhere, into, rules, size, outcome, .. } = self;
+        let to: Vec<String> = self.to.iter().map(ToString::to_string).collect();
+        info!(
+            session = format_args!("{session:08x}"),
+            %client, %from, to = %to.join(","), elsewhere, ?into, %rules, size, ?outcome,
+            "letter"
+        );
+    }
+}
+
+/// Delivers one message to all its recipients, or says why not; with what is to be logged of it.
+pub async fn deliver(
+    desk: &Desk,
+    keeper: &Keeper,
+    origin: Origin,
+    envelope: Envelope,
+    body: Body,
+) -> (Outcome, Option<Told>) {
     let delivery = Delivery { desk, keeper, origin, envelope };
     // Held until the end: the bytes are in memory until then.
-    let Body { bytes, early, taken: _taken, .. } = body;
-    match delivery.run(bytes, early).await {
-        Ok(outcome) => outcome,
+    let Body { bytes, early, letters, taken: _taken, .. } = body;
+    match delivery.run(bytes, early, letters).await {
+        Ok(told) => (told.outcome, Some(told)),
         Err((why, outcome)) => {
             let (session, client) = (format!("{:08x}", delivery.origin.id), delivery.origin.client);
             let from = delivery.envelope.sender.domain();
             info!(%session, %client, %from, %why, ?outcome, "letter refused");
-            outcome
+            (outcome, None)
         }
     }
 }
@@ -72,7 +102,7 @@ pub async fn deliver(desk: &Desk, keeper: &Keeper, origin: Origin, envelope: Env
 type Refused = (String, Outcome);
 
 impl Delivery<'_> {
-    async fn run(&self, bytes: Vec<u8>, early: Option<Early>) -> Result<Outcome, Refused> {
+    async fn run(&self, bytes: Vec<u8>, early: Option<Early>, begun: Option<Letters>) -> Result<Told, Refused> {
         if let Some(fault) = form::fault(&bytes) {
             return Err(("its form".into(), fault));
         }
@@ -82,18 +112,24 @@ impl Delivery<'_> {
         };
         let targets: Vec<Target> = self.envelope.targets().into_iter().cloned().collect();
         let posted = self.posted(&made);
-        let address = || Letters::address(&targets, self.envelope.leaving().map(|(outgoing, _)| outgoing));
-        let early = (targets.len() <= limits::ADDRESSED_EARLY).then(address);
+        let outgoing = self.envelope.leaving().map(|(outgoing, _)| outgoing);
         let examined = self.examine(made, &authentication).await?;
-        let letters = early.unwrap_or_else(address);
+        let letters = begun.or_else(|| Letters::address(&targets, outgoing));
         let outcome = store(self.keeper, self.envelope.transaction, letters, &examined.letter, posted).await;
-        self.log(&targets, &examined, outcome);
         match outcome {
             Outcome::Delivered => self.tell_sender(&examined.letter.made).await,
             Outcome::Spent { tell: true } => self.warn_owner().await,
             _ => {}
         }
-        Ok(outcome)
+        Ok(Told {
+            from: self.envelope.sender.domain(),
+            to: targets.iter().map(|target| target.mailbox).collect(),
+            elsewhere: self.envelope.leaving().map_or(0, |(_, leaving)| leaving.len()),
+            into: examined.letter.into,
+            rules: examined.rules,
+            size: examined.letter.made.len(),
+            outcome,
+        })
     }
 
     /// The envelope of the letter that leaves, if one does.
@@ -192,22 +228,6 @@ impl Delivery<'_> {
                 Ok(None)
             }
         }
-    }
-
-    fn log(&self, targets: &[Target], examined: &Examined, outcome: Outcome) {
-        let to: Vec<String> = targets.iter().map(|target| target.mailbox.to_string()).collect();
-        info!(
-            session = format_args!("{:08x}", self.origin.id),
-            client = %self.origin.client,
-            from = %self.envelope.sender.domain(),
-            to = %to.join(","),
-            elsewhere = self.envelope.leaving().map_or(0, |(_, leaving)| leaving.len()),
-            into = ?examined.letter.into,
-            rules = %examined.rules,
-            size = examined.letter.made.len(),
-            ?outcome,
-            "letter"
-        );
     }
 
     /// RFC 3461 §4.1: who asked for it is told of success, by a letter into their own mailbox.

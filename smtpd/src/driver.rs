@@ -14,11 +14,12 @@ use wire::sasl;
 
 use crate::body::{Body, Stopped};
 use crate::connection::Connection;
-use crate::deliver::{self, Origin};
+use crate::deliver::{self, Origin, Told};
 use crate::desk::Desk;
 use crate::limits;
 use crate::peers::Keeper;
 use crate::reply::closing;
+use crate::sealing::Letters;
 use crate::session::{
     Awaits, Begin, BodyOutcome, Effect, Event, LoginRefusal, Outcome, Owner, Session, Spent, TlsFacts,
 };
@@ -64,6 +65,7 @@ pub async fn serve(desk: Arc<Desk>, stream: Arrived, arrival: Arrival) {
         login: None,
         owner: None,
         handed,
+        told: None,
     };
     if let Err(error) = driver.run(implicit_tls).await {
         info!(session = format_args!("{id:08x}"), client = %client, reason = %error, "connection lost");
@@ -88,11 +90,14 @@ struct Driver {
     owner: Option<Owner>,
     /// Through which proxy it came.
     handed: Option<(Handed, Door)>,
+    /// A letter's line for the log, written once its sender has the answer.
+    told: Option<Told>,
 }
 
 impl Driver {
     async fn run(mut self, implicit_tls: bool) -> io::Result<()> {
         let outcome = self.converse(implicit_tls).await;
+        self.tell();
         if let Some(transaction) = self.open.take() {
             self.keeper.abandon(transaction).await;
         }
@@ -138,6 +143,7 @@ impl Driver {
         if !self.connection.lines.buffered().contains(&b'\n') {
             self.connection.flush().await?;
         }
+        self.tell();
         let patience = self.body.as_ref().map_or(limits::IDLE, Body::patience);
         let patience = patience.min(self.end.saturating_duration_since(Instant::now()));
         tokio::select! {
@@ -173,6 +179,12 @@ impl Driver {
                 self.open = Some(transaction);
                 let answer = self.keeper.recipient(transaction, &address.to_string(), size).await;
                 Some(Event::Recipient(answer))
+            }
+            Effect::Address { targets, outgoing } => {
+                if let Some(body) = &mut self.body {
+                    body.letters = Letters::begin(&targets, outgoing.as_ref());
+                }
+                None
             }
             Effect::ReadText => Some(self.read(Part::Text).await?),
             Effect::ReadChunk { octets, last } => Some(self.read(Part::Chunk { octets, last }).await?),
@@ -250,11 +262,18 @@ impl Driver {
         let Some(body) = self.body.take() else { return Outcome::Failed };
         let tls = self.tls.as_ref().map(|tls| tls.description.clone());
         let origin = Origin { client: self.client, tls, id: self.id, owner: self.owner.clone() };
-        let outcome = deliver::deliver(&self.desk, &self.keeper, origin, envelope, body).await;
+        let (outcome, told) = deliver::deliver(&self.desk, &self.keeper, origin, envelope, body).await;
+        self.told = told;
         if outcome == Outcome::Delivered {
             self.open = None;
         }
         outcome
+    }
+
+    fn tell(&mut self) {
+        if let Some(told) = self.told.take() {
+            told.log(self.id, self.client);
+        }
     }
 
     async fn fields(&mut self, name: String) -> io::Result<Result<sasl::Fields, LoginRefusal>> {

@@ -63,8 +63,12 @@ pub const KEEPER_WAIT: Duration = Duration::from_secs(5);
 
 /// Steps in which the byte budget is taken as bytes come. SIZE takes nothing: it is only a word.
 pub const BUDGET_STEP: u64 = 1024 * 1024;
-/// Mailboxes up to which a message's letters are begun before it has been examined: their pipes wait meanwhile.
+/// Mailboxes up to which a message's letters are begun before it is there: their pipes wait meanwhile.
 pub const ADDRESSED_EARLY: usize = 2;
+/// Messages of which that may be so at a time; of any more, the letters are begun when they are needed.
+pub const BEGUN_EARLY: usize = 32;
+/// A message so short is sealed where it is, when the keeper's pipe holds four times as much and so cannot block.
+pub const SEALED_AT_ONCE: usize = 64 * 1024;
 /// Largest message unless `up` says otherwise.
 pub const LARGEST_MESSAGE: u64 = 50 * 1024 * 1024;
 

@@ -10,10 +10,12 @@ use spool::edges::{Delivered, Into, NewLetter, Target};
 use spool::keys::PublicKey;
 use spool::letter::Addressed;
 use spool::names::{MailboxId, TransactionId};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 use tracing::warn;
 
 use crate::final_bytes::FinalBytes;
+use crate::limits;
 use crate::peers::Keeper;
 use crate::session::{Outcome, Outgoing};
 
@@ -43,26 +45,46 @@ pub struct Letters {
     to: Vec<(MailboxId, u32)>,
     reads: Vec<OwnedFd>,
     addressed: JoinHandle<std::io::Result<Vec<Addressed<LetterPipe>>>>,
+    /// Bytes that the smallest of the pipes holds.
+    room: usize,
+    _begun: Option<SemaphorePermit<'static>>,
 }
 
+/// Places for letters that are begun before their message is there: each holds a pipe and some hundred KiB.
+static BEGUN: Semaphore = Semaphore::const_new(limits::BEGUN_EARLY);
+
 impl Letters {
-    /// Begins them beside whatever else is done: of a small letter the keys are most of the work. `None` when there
-    /// are no pipes, or the keeper gave a key that is none.
+    /// Begins them while the message still comes, if they are few and there is a place: of a small letter the keys are
+    /// most of the work, and its sender waits for the rest.
+    #[must_use]
+    pub fn begin(targets: &[Target], outgoing: Option<&Outgoing>) -> Option<Self> {
+        let begun = BEGUN.try_acquire().ok().filter(|_| targets.len() <= limits::ADDRESSED_EARLY)?;
+        Some(Self { _begun: Some(begun), ..Self::address(targets, outgoing)? })
+    }
+
+    /// Begins them now. `None` when there are no pipes, or the keeper gave a key that is none.
     #[must_use]
     pub fn address(targets: &[Target], outgoing: Option<&Outgoing>) -> Option<Self> {
-        let (mut reads, mut envelopes) = (Vec::new(), Vec::new());
+        let (mut reads, mut envelopes, mut room) = (Vec::new(), Vec::new(), usize::MAX);
         let keys = targets.iter().map(|target| &target.public_key).chain(outgoing.map(|outgoing| &outgoing.public_key));
         for key in keys {
             let (Ok(key), Ok((read, pipe))) = (key.parse::<PublicKey>(), LetterPipe::new()) else {
                 warn!("no pipe, or the keeper gave a key that is none");
                 return None;
             };
+            room = room.min(pipe.holds());
             reads.push(read);
             envelopes.push((key, pipe));
         }
         let to = targets.iter().map(|target| (target.mailbox, target.generation)).collect();
         let address = move || envelopes.into_iter().map(|(key, pipe)| Addressed::new(&key, pipe)).collect();
-        Some(Self { to, reads, addressed: tokio::task::spawn_blocking(address) })
+        Some(Self { to, reads, addressed: tokio::task::spawn_blocking(address), room, _begun: None })
+    }
+
+    /// Whether the whole letters fit into their pipes: then nobody waits for the keeper while sealing.
+    fn fit(&self, letter: &Letter) -> bool {
+        let length = letter.made.len() + letter.summary.len();
+        self.reads.len() <= limits::ADDRESSED_EARLY && length <= limits::SEALED_AT_ONCE && self.room >= 4 * length
     }
 }
 
@@ -74,14 +96,17 @@ pub async fn store(
     letter: &Letter,
     posted: Option<Posted>,
 ) -> Outcome {
-    let Some(Letters { to, reads, addressed }) = letters else { return Outcome::Failed };
+    let Some(letters) = letters else { return Outcome::Failed };
+    let at_once = letters.fit(letter);
+    let Letters { to, reads, addressed, .. } = letters;
     let (made, into, summary, leaves) = (letter.made.clone(), letter.into, letter.summary.clone(), posted.is_some());
     let size = u32::try_from(made.len()).unwrap_or(u32::MAX);
     let letters: Vec<NewLetter> =
         to.into_iter().map(|(mailbox, generation)| NewLetter { mailbox, generation, size, into }).collect();
     let Ok(Ok(addressed)) = addressed.await else { return Outcome::Failed };
+    let seal = move || seal_all(addressed, &summary, &made, leaves);
     // Writing blocks when a pipe is full, and sealing a large letter takes time: not on the sessions' threads.
-    let writer = tokio::task::spawn_blocking(move || seal_all(addressed, &summary, &made, leaves));
+    let writer = if at_once { Writer::Done(seal()) } else { Writer::Writes(tokio::task::spawn_blocking(seal)) };
     let borrowed: Vec<_> = reads.iter().map(AsFd::as_fd).collect();
     let asked = async {
         match posted {
@@ -93,7 +118,11 @@ pub async fn store(
     // Ours closed, a writer whose keeper is gone ends.
     drop(borrowed);
     drop(reads);
-    if let Ok(Err(error)) = writer.await {
+    let written = match writer {
+        Writer::Done(written) => Ok(written),
+        Writer::Writes(writer) => writer.await,
+    };
+    if let Ok(Err(error)) = written {
         warn!(%error, "a letter could not be written to the keeper");
     }
     match answer {
@@ -104,6 +133,12 @@ pub async fn store(
         Ok(Delivered::Failed) => Outcome::Failed,
         Err(_) => Outcome::KeeperGone,
     }
+}
+
+/// Who fills the pipes.
+enum Writer {
+    Done(std::io::Result<()>),
+    Writes(JoinHandle<std::io::Result<()>>),
 }
 
 /// One after another, as the keeper reads them. At the first error the rest is dropped without its end, and the

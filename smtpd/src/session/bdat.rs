@@ -3,7 +3,7 @@
 
 use super::close_after;
 use super::context::Context;
-use super::data::{deposit, refusal};
+use super::data::{address, deposit, refusal};
 use super::events::{BodyOutcome, Effect};
 use super::states::{ExpectChunk, ExpectDiscarded, ExpectMail, ExpectMoreChunks, ExpectRecipient, State};
 use crate::reply::{Reply, bad_arguments, ok, out_of_order};
@@ -18,8 +18,11 @@ pub(super) fn bdat(context: &Context, state: State, argument: &[u8], out: &mut V
             let reply = Reply::new(554, "5.5.1", "no valid recipients");
             return discard(reply, State::ExpectRecipient(ExpectRecipient { envelope }), octets, out);
         }
-        State::ExpectRecipient(ExpectRecipient { envelope })
-        | State::ExpectMoreChunks(ExpectMoreChunks { envelope }) => envelope,
+        State::ExpectRecipient(ExpectRecipient { envelope }) => {
+            out.push(address(&envelope));
+            envelope
+        }
+        State::ExpectMoreChunks(ExpectMoreChunks { envelope }) => envelope,
         other => return discard(out_of_order("MAIL and RCPT first"), other, octets, out),
     };
     out.push(Effect::ReadChunk { octets, last });

@@ -12,6 +12,7 @@ pub(super) fn data(context: &Context, state: State, argument: &[u8], out: &mut V
         State::ExpectRecipient(ExpectRecipient { envelope }) if !envelope.recipients.is_empty() => {
             if argument.trim_ascii().is_empty() {
                 out.push(Effect::Reply(Reply::plain(354, "send it, and end with a dot on a line of its own")));
+                out.push(address(&envelope));
                 out.push(Effect::ReadText);
                 return State::ExpectText(ExpectText { envelope });
             }
@@ -36,6 +37,12 @@ pub(super) fn read(_context: &Context, waiting: ExpectText, outcome: BodyOutcome
             State::ExpectMail(ExpectMail { hello: waiting.envelope.hello })
         }
     }
+}
+
+/// What can be done for the recipients while the message comes.
+pub(super) fn address(envelope: &super::Envelope) -> Effect {
+    let outgoing = envelope.leaving().map(|(outgoing, _)| outgoing.clone());
+    Effect::Address { targets: envelope.targets().into_iter().cloned().collect(), outgoing }
 }
 
 /// Hands the whole message over.

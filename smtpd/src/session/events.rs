@@ -1,11 +1,11 @@
 //! What goes in and out of a session.
 
-use spool::edges::{Down, Recipient, Size};
+use spool::edges::{Down, Recipient, Size, Target};
 use spool::names::{SlotId, TransactionId};
 use wire::sasl;
 
 use super::context::{Owner, TlsFacts};
-use super::envelope::{Envelope, Hello};
+use super::envelope::{Envelope, Hello, Outgoing};
 use super::path::{Address, Sender};
 use crate::data::Fault;
 use crate::reply::Reply;
@@ -127,6 +127,8 @@ pub enum Effect {
     Begin(Begin),
     /// Ask the keeper; then [`Event::Recipient`].
     CheckRecipient { transaction: TransactionId, address: Address, size: Size },
+    /// All recipients are known: sealing to them may begin.
+    Address { targets: Vec<Target>, outgoing: Option<Outgoing> },
     /// Read to CRLF.CRLF; then [`Event::Body`].
     ReadText,
     /// Read so many bytes, appending to earlier chunks of the transaction; then [`Event::Body`].

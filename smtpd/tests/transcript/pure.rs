@@ -299,8 +299,8 @@ impl Conversation {
     fn effect(&mut self, effect: Effect, world: &mut World) -> Option<Event<'static>> {
         match effect {
             Effect::Reply(reply) => reply.write(&mut self.output),
-            // No transcript comes through a proxy.
-            Effect::WrongHome { .. } => {}
+            // No transcript comes through a proxy; nothing is sealed here.
+            Effect::WrongHome { .. } | Effect::Address { .. } => {}
             Effect::StartTls => {
                 self.input.clear();
                 self.pending = Pending::Tls;

@@ -17,7 +17,10 @@ pub const OVERHEAD: u64 = 2 * 1024 * 1024;
 
 /// The writing end of one letter's pipe. Dropped before [`Self::finish`], the letter is not kept.
 #[derive(Debug)]
-pub struct LetterPipe(std::fs::File);
+pub struct LetterPipe {
+    end: std::fs::File,
+    holds: usize,
+}
 
 impl LetterPipe {
     /// Makes a pipe: the end that goes to the keeper with the request, and the end to write to
@@ -28,8 +31,15 @@ impl LetterPipe {
     pub fn new() -> io::Result<(OwnedFd, Self)> {
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         // A larger pipe means fewer turns for both sides; refused, it stays as it is.
-        let _ = rustix::pipe::fcntl_setpipe_size(&write, 256 * 1024);
-        Ok((read, Self(write.into())))
+        let holds = rustix::pipe::fcntl_setpipe_size(&write, 256 * 1024);
+        let holds = holds.or_else(|_| rustix::pipe::fcntl_getpipe_size(&write)).unwrap_or_default();
+        Ok((read, Self { end: write.into(), holds }))
+    }
+
+    /// Bytes that it takes, in writes of at least some KiB, before anybody reads.
+    #[must_use]
+    pub const fn holds(&self) -> usize {
+        self.holds
     }
 
     /// Says that the age file is whole, and closes.
@@ -37,13 +47,13 @@ impl LetterPipe {
     /// # Errors
     /// The keeper has closed its end: the letter was refused.
     pub fn finish(mut self) -> io::Result<()> {
-        self.0.write_all(&END)
+        self.end.write_all(&END)
     }
 }
 
 impl Write for LetterPipe {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
+        self.end.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
