@@ -231,7 +231,9 @@ impl Sasl {
                     self.state = State::ExpectScramFields { first };
                     self.need(name)
                 }
-                _ => self.fail(Failure::Malformed),
+                // RFC 5802 §6: an authentication that fails, not a form that is wrong.
+                Some(_) => self.fail(Failure::Refused),
+                None => self.fail(Failure::Malformed),
             },
             State::ExpectClientFinal { first, server_first, fields } => {
                 self.client_final(&first, &server_first, &fields, response)
