@@ -266,6 +266,10 @@ fn run(house: &House, work: Work) -> (Delivered, u64) {
         if core.index.delivered(transaction) {
             return (Delivered::Already, core.sequence);
         }
+        // The mailbox has a new key since RCPT: its sender comes again, and then seals to that.
+        if letters.iter().any(|(letter, _)| !house.is_newest_generation(letter)) {
+            return (Delivered::Failed, core.sequence);
+        }
         let left_out = without_room(&core.index, house, &letters, &mut rooms);
         if !rooms.can_do_without(&left_out) {
             return (Delivered::MailboxFull, core.sequence);

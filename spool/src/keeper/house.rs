@@ -186,6 +186,11 @@ impl House {
         self.slots(letter.mailbox).is_none_or(|slots| (1..=slots.generation()).contains(&letter.generation))
     }
 
+    /// Whether it is sealed to the identity that its mailbox seals to now; of one that is gone nothing is known.
+    pub fn is_newest_generation(&self, letter: &crate::edges::NewLetter) -> bool {
+        self.slots(letter.mailbox).is_none_or(|slots| slots.generation() == letter.generation)
+    }
+
     /// The slots file as it now is on disk; `None` when the mailbox is gone.
     pub fn set_slots(&self, mailbox: MailboxId, slots: Option<SlotsFile>) {
         let mut all = lock(&self.slots);

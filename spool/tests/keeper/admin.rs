@@ -1,10 +1,13 @@
 //! The family admin's commands.
 
+use std::os::fd::AsFd;
+
 use spool::audit::{Entry, Line, What};
+use spool::edges::Delivered;
 use spool::edges::admin::{Reply, Request};
 use spool::slots::SlotsFile;
 
-use crate::house::{Folder, Person, Running, files_below, prove, run};
+use crate::house::{Folder, Person, Running, files_below, new_letter, prove, run, sealing, transaction};
 
 fn slots(house: &Running) -> SlotsFile {
     match house.ask(Request::Slots { address: "anna@home.test".into() }) {
@@ -39,6 +42,40 @@ fn add_device(house: &Running, anna: &Person, name: &str) -> spool::keys::Device
         audit: line.to_string(),
     });
     password
+}
+
+/// `mailbox rekey`, as the command does it.
+fn rekey(house: &Running, anna: &Person) {
+    let mut file = slots(house);
+    let mut unlocked = file.unlock(&anna.words.list().join(" ")).unwrap();
+    file.rekey(&mut unlocked.identities).unwrap();
+    let lines = audit(house);
+    let last = spool::audit::last(lines.iter().map(String::as_str));
+    let entry = Entry { at: 5, what: What::Rekeyed, slot: None, text: String::new() };
+    let line = Line::make(last.as_ref(), anna.id, file.generation(), file.public(), &entry).unwrap();
+    house.done(Request::SlotsReplace {
+        address: "anna@home.test".into(),
+        slots: file.encode().unwrap(),
+        device_names: file.facts(&unlocked.identities).unwrap().devices,
+        audit: line.to_string(),
+    });
+}
+
+/// What comes after a rekey is sealed to the new key, also of a sender that named its recipient before.
+#[test]
+fn a_letter_under_way_during_a_rekey_comes_again() {
+    run(async {
+        let folder = Folder::new();
+        let house = Running::start(&folder.0);
+        let anna = house.add("anna@home.test");
+        let name = transaction();
+        let before = house.target(name, "anna@home.test", 5).await;
+        rekey(&house, &anna);
+        let (end, _writing) = sealing(&before, b"hello");
+        let outcome = house.deposit.deliver(name, vec![new_letter(&before, b"hello")], &[end.as_fd()]).await;
+        assert!(matches!(outcome, Ok(Delivered::Failed)), "{outcome:?}");
+        assert_eq!(house.deliver("anna@home.test", b"hello").await, Delivered::Durable);
+    });
 }
 
 #[test]
