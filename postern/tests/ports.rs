@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::time::Duration;
 
 use postern::config::Config;
 use postern::up::ports::{Service, bind, bind_or_take};
@@ -34,6 +35,21 @@ fn an_offset_that_was_chosen_is_kept_to() {
     let words = bind(&config).unwrap_err().words;
     assert!(words.contains("imaps") && words.contains("taken") && words.contains("--port-offset"), "{words}");
     drop(taken);
+}
+
+/// After a kill the dying roles of the box before hold its ports for a moment.
+#[test]
+fn a_port_that_is_let_go_in_time_is_had() {
+    let offset = offset();
+    let config = Config { bind: vec![LOOPBACK], port_offset: Some(offset), ..Config::default() };
+    let dying = TcpListener::bind((LOOPBACK, Service::Smtp.port() + offset)).unwrap();
+    let dies = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(100));
+        drop(dying);
+    });
+    let bound = bind_or_take(&config, Vec::new(), Duration::from_secs(60)).unwrap();
+    assert!(bound.iter().all(|service| service.instead.is_none()));
+    dies.join().unwrap();
 }
 
 #[test]
@@ -88,7 +104,7 @@ fn listeners_that_were_handed_down_are_taken() {
     let config = Config { bind: vec![LOOPBACK], port_offset: Some(offset), ..Config::default() };
     let ports = [Service::Smtp, Service::Imaps].map(|service| service.port() + offset);
     let handed = ports.map(|port| TcpListener::bind((LOOPBACK, port)).unwrap()).into();
-    let theirs = bind_or_take(&config, handed).unwrap();
+    let theirs = bind_or_take(&config, handed, Duration::ZERO).unwrap();
     for (bound, service) in theirs.iter().zip(Service::ALL) {
         assert_eq!(bound.service, service);
         assert_eq!(bound.addresses(), [(LOOPBACK, service.port() + offset).into()]);
@@ -96,6 +112,6 @@ fn listeners_that_were_handed_down_are_taken() {
     drop(theirs);
     // At another address than the configuration wants.
     let other = TcpListener::bind(("127.0.0.3", ports[0])).unwrap();
-    let bound = bind_or_take(&config, vec![other]).unwrap();
+    let bound = bind_or_take(&config, vec![other], Duration::ZERO).unwrap();
     assert_eq!(bound[0].addresses(), [(LOOPBACK, ports[0]).into()]);
 }

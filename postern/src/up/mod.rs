@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use filter_sandbox::listener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
@@ -46,6 +47,8 @@ use roles::Roles;
 const AT_ONCE: Duration = Duration::from_millis(300);
 /// How long a start waits for the box before it to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a start waits for the roles of a box that was killed to die and let go of its ports.
+const LAST_BREATH: Duration = Duration::from_secs(3);
 /// What is left to the logs of roles that were ended because the box does not start.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 /// Between two looks at the certificate's files, and at what the zygotes say.
@@ -97,6 +100,8 @@ pub(crate) fn say(words: &str) {
 pub fn run(shared: &Shared, options: &UpOptions) -> Result<ExitCode, Failure> {
     let data = DataFolder::open_or_make(&shared.data)?;
     let lock = take(&data)?;
+    // A box that ends well removes it.
+    let killed = data.entry("admin.sock").exists();
     let config = configure(shared, options, &data)?;
     let secrets = Secrets::new(shared.box_passphrase_stdin)?;
     lock_memory();
@@ -110,7 +115,8 @@ pub fn run(shared: &Shared, options: &UpOptions) -> Result<ExitCode, Failure> {
         let words = format!("the external scanner: {} is not there", path.display());
         return Err(Failure::new(format!("{words}; {}", filter_sandbox::scanner::REMEDY)));
     }
-    let bound = ports::bind(&config)?;
+    let patience = if killed { LAST_BREATH } else { Duration::ZERO };
+    let bound = ports::bind_or_take(&config, listener::handed_down(), patience)?;
     let fingerprint = certificates.is_own().then(|| certificates.fingerprint()).flatten();
     let parts = Parts {
         offer: config.offer()?,

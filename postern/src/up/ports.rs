@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use filter_sandbox::listener;
 use rustix::io::Errno;
@@ -14,6 +15,8 @@ use crate::failure::Failure;
 const BACKLOG: i32 = 1024;
 /// What is added to a port that cannot be had.
 pub const FALLBACK_OFFSET: u16 = 10_000;
+/// Between two tries at a port that is taken.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// What the box serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,25 +98,32 @@ impl Bound {
 /// # Errors
 /// In words for the admin, when a port that was asked for, or both a real port and its stand-in, cannot be had.
 pub fn bind(config: &Config) -> Result<Vec<Bound>, Failure> {
-    bind_or_take(config, listener::handed_down())
+    bind_or_take(config, listener::handed_down(), Duration::ZERO)
 }
 
 /// As [`bind`], with listeners that were handed down: each takes the place of one that would be bound to its address.
+/// Ports that are taken are tried again for `patience`.
 ///
 /// # Errors
 /// As [`bind`].
-pub fn bind_or_take(config: &Config, mut handed: Vec<TcpListener>) -> Result<Vec<Bound>, Failure> {
-    Service::ALL.into_iter().map(|service| bind_service(service, config, &mut handed)).collect()
+pub fn bind_or_take(config: &Config, mut handed: Vec<TcpListener>, patience: Duration) -> Result<Vec<Bound>, Failure> {
+    let until = Instant::now() + patience;
+    Service::ALL.into_iter().map(|service| bind_service(service, config, &mut handed, until)).collect()
 }
 
-fn bind_service(service: Service, config: &Config, handed: &mut Vec<TcpListener>) -> Result<Bound, Failure> {
+fn bind_service(
+    service: Service,
+    config: &Config,
+    handed: &mut Vec<TcpListener>,
+    until: Instant,
+) -> Result<Bound, Failure> {
     let port = service.port() + config.port_offset.unwrap_or(0);
     let taken =
         take(handed, &config.bind, port).map_err(|error| Failure::new(format!("{}: {error}", service.name())))?;
     if let Some(listeners) = taken {
         return Ok(Bound { service, listeners, instead: None });
     }
-    let (address, error) = match listen(&config.bind, port) {
+    let (address, error) = match listen_until(&config.bind, port, until) {
         Ok(listeners) => return Ok(Bound { service, listeners, instead: None }),
         Err(refused) => refused,
     };
@@ -158,6 +168,16 @@ fn words(error: Errno) -> String {
         Errno::ADDRINUSE => "taken by another program".to_owned(),
         Errno::ADDRNOTAVAIL => "this machine has no such address".to_owned(),
         other => other.to_string(),
+    }
+}
+
+/// As [`listen`]; a port that is taken may become free before `until`.
+fn listen_until(addresses: &[IpAddr], port: u16, until: Instant) -> Result<Vec<TcpListener>, (SocketAddr, Errno)> {
+    loop {
+        match listen(addresses, port) {
+            Err((_, Errno::ADDRINUSE)) if Instant::now() < until => std::thread::sleep(AGAIN),
+            other => return other,
+        }
     }
 }
 
