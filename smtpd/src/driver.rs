@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::info;
 use wire::handed::{Arrived, Door, Handed, Report};
 use wire::lines::Line;
+use wire::log::CheapLines;
 use wire::logins::Answer;
 use wire::sasl;
 
@@ -35,6 +36,9 @@ pub struct Arrival {
     pub handed: Option<(Handed, Door)>,
 }
 
+/// What is logged of connections as such.
+static CONNECTIONS: CheapLines = CheapLines::new();
+
 /// Serves one connection to its end.
 pub async fn serve(desk: Arc<Desk>, stream: Arrived, arrival: Arrival) {
     let Arrival { client, implicit_tls, handed } = arrival;
@@ -46,7 +50,9 @@ pub async fn serve(desk: Arc<Desk>, stream: Arrived, arrival: Arrival) {
         }
         return connection.close().await;
     };
-    if let Some((handed, _)) = &handed {
+    if let Some((handed, _)) = &handed
+        && CONNECTIONS.one_more(std::time::Instant::now())
+    {
         // What the sender called itself is its own words: quoted, and not believed (EHLO comes again under TLS).
         let Handed { proxy, ehlo, sni, .. } = handed;
         info!(session = format_args!("{id:08x}"), %client, proxy, ?ehlo, ?sni, "came through a proxy");
@@ -67,7 +73,9 @@ pub async fn serve(desk: Arc<Desk>, stream: Arrived, arrival: Arrival) {
         handed,
         told: None,
     };
-    if let Err(error) = driver.run(implicit_tls).await {
+    if let Err(error) = driver.run(implicit_tls).await
+        && CONNECTIONS.one_more(std::time::Instant::now())
+    {
         info!(session = format_args!("{id:08x}"), client = %client, reason = %error, "connection lost");
     }
 }
@@ -250,10 +258,18 @@ impl Driver {
                 _ => Ok(Event::KeeperGone),
             };
         };
-        let read = match part {
-            Part::Text => body.text(&mut self.connection, self.end).await,
-            Part::Chunk { octets, last } => body.chunk(&mut self.connection, octets, last, self.end).await,
-            Part::Discard { octets } => crate::body::discard(&mut self.connection, octets, self.end).await,
+        let connection = &mut self.connection;
+        let read = async {
+            match part {
+                Part::Text => body.text(connection, self.end).await,
+                Part::Chunk { octets, last } => body.chunk(connection, octets, last, self.end).await,
+                Part::Discard { octets } => crate::body::discard(connection, octets, self.end).await,
+            }
+        };
+        let read = tokio::select! {
+            biased;
+            read = read => read,
+            () = self.keeper.closed() => return Ok(Event::KeeperGone),
         };
         stopped(read, || self.body.as_ref().map_or(BodyOutcome::NoRoom, Body::outcome))
     }

@@ -155,3 +155,23 @@ fn seal_all(
     // Nobody lists what leaves: it needs no summary.
     last.map_or(Ok(()), |letter| letter.seal(&[], made.leaving())?.finish())
 }
+
+#[cfg(test)]
+mod tests {
+    use spool::keys::Identity;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn as_many_are_begun_early_as_there_are_places() {
+        let public_key = Identity::generate().unwrap().public().to_string();
+        let target = |mailbox| Target { mailbox: MailboxId(mailbox), generation: 1, public_key: public_key.clone() };
+        let begin = |targets: &[Target]| Letters::begin(targets, None);
+        assert!(begin(&[target(1), target(2), target(3)]).is_none(), "many mailboxes");
+        let held: Vec<_> = (0..limits::BEGUN_EARLY).map(|_| begin(&[target(1)]).unwrap()).collect();
+        assert!(begin(&[target(1)]).is_none(), "a stranger that keeps its message back holds no more than these");
+        assert!(Letters::address(&[target(1)], None).is_some());
+        drop(held);
+        assert!(begin(&[target(1), target(2)]).is_some());
+    }
+}
