@@ -1,6 +1,6 @@
 //! What `Deposit` and `Queue` share: recipients, rooms, and the one transaction over all recipients.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,7 +10,6 @@ use tokio::sync::Semaphore;
 
 use crate::commit::{NotTaken, With};
 use crate::edges::outbox::Outgoing;
-use crate::edges::outbox::limits::RECIPIENTS;
 use crate::edges::{Delivered, Moment, NewLetter, Recipient, Size, Target, limits};
 use crate::index::plan::{self, Arrival};
 use crate::index::{Index, normal_address};
@@ -18,6 +17,7 @@ use crate::journal::record::Record;
 use crate::names::{LetterId, MailboxId, TransactionId};
 use crate::store;
 
+use super::elsewhere::{Counted, Elsewhere};
 use super::failing::Failing;
 use super::house::{House, now};
 use super::intake::{self, NotIn};
@@ -30,13 +30,9 @@ use super::reserve::{self, Open, Rooms};
 pub struct Delivering {
     house: Arc<House>,
     open: Open,
-    /// Recipients elsewhere of each transaction, aliases by what they lead to.
-    elsewhere: HashMap<TransactionId, usize>,
+    elsewhere: Elsewhere,
     hands: Arc<Semaphore>,
 }
-
-/// Transactions whose recipients elsewhere are counted at a time: more than sessions at once.
-const COUNTED: usize = 4_096;
 
 /// A Deliver that the table has let through.
 struct Work {
@@ -54,7 +50,7 @@ impl Delivering {
     #[must_use]
     pub fn new(house: Arc<House>, hands: Arc<Semaphore>) -> Self {
         let open = Open::new(&house.reserved);
-        Self { house, open, elsewhere: HashMap::new(), hands }
+        Self { house, open, elsewhere: Elsewhere::default(), hands }
     }
 
     /// What all edges share.
@@ -107,20 +103,16 @@ impl Delivering {
             Recipient::Forwarded { .. } => posting::forwards(&self.house.committer.lock().index, address),
             _ => return found,
         };
-        if self.elsewhere.len() >= COUNTED {
-            self.elsewhere.clear();
+        match self.elsewhere.add(transaction, more, Instant::now()) {
+            Counted::Fits => found,
+            Counted::TooMany => Recipient::Separately,
+            Counted::NotNow => Recipient::NotNow,
         }
-        let all = self.elsewhere.entry(transaction).or_default();
-        if *all + more > RECIPIENTS {
-            return Recipient::Separately;
-        }
-        *all += more;
-        found
     }
 
     /// RSET.
     pub fn abandon(&mut self, transaction: TransactionId) {
-        self.elsewhere.remove(&transaction);
+        self.elsewhere.end(transaction);
         drop(self.open.end(transaction));
     }
 
@@ -155,7 +147,7 @@ impl Delivering {
         reply: fn(Delivered) -> R,
     ) -> Result<(), Breach> {
         let rooms = self.open.end(transaction);
-        self.elsewhere.remove(&transaction);
+        self.elsewhere.end(transaction);
         let leaving = leaving.and_then(|leaving| Some((leaving, pipes.pop()?)));
         if letters.len() > limits::LETTERS || letters.len() != pipes.len() {
             return Err(Breach("as many pipes as letters, and not too many"));

@@ -10,6 +10,7 @@
 pub mod admin;
 pub mod delivering;
 pub mod deposit;
+mod elsewhere;
 mod failing;
 pub mod house;
 pub mod hub;
