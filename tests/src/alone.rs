@@ -10,6 +10,8 @@ pub const DNS: &str = "44.0.0.53";
 pub const FAR: &str = "44.0.0.25";
 /// A second one.
 pub const OTHER: &str = "44.0.0.26";
+/// A third one, of the new kind.
+pub const SIX: &str = "2a00:44::25";
 
 const INSIDE: &str = "POSTERN_TEST_ALONE";
 
@@ -27,7 +29,9 @@ pub fn inside(test: &str) -> bool {
         .iter()
         .map(|address| format!("ip route replace local {address}/32 dev lo src {HOME} table local; "))
         .collect();
-    let script = format!("set -e; ip link set lo up; {addresses} {routes} exec \"$0\" \"$1\" --exact --nocapture");
+    let script = format!(
+        "set -e; ip link set lo up; ip -6 address add {SIX}/128 dev lo nodad; {addresses} {routes} exec \"$0\" \"$1\" --exact --nocapture"
+    );
     let status = Command::new("unshare")
         .args(["--net", "--", "sh", "-c", &script])
         .arg(std::env::current_exe().unwrap())

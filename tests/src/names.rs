@@ -1,7 +1,7 @@
 //! A name server with a zone of a test's own, which says of every answer whether DNSSEC proved it.
 
 use std::collections::{HashMap, HashSet};
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::sync::{Arc, Mutex};
 
 use crate::alone::DNS;
@@ -51,6 +51,11 @@ impl Names {
     /// An address.
     pub fn a(&self, name: &str, address: &str) {
         self.put(name, 1, address.parse::<Ipv4Addr>().unwrap().octets().to_vec());
+    }
+
+    /// An address of the new kind.
+    pub fn aaaa(&self, name: &str, address: &str) {
+        self.put(name, 28, address.parse::<Ipv6Addr>().unwrap().octets().to_vec());
     }
 
     /// A domain with one mail host, `mx.DOMAIN`, at that address.

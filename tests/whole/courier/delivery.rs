@@ -1,6 +1,6 @@
 //! To servers as they are in the world: Postfix, Exim, OpenSMTPD, and one without TLS.
 
-use tests::alone::{self, FAR, OTHER};
+use tests::alone::{self, FAR, OTHER, SIX};
 use tests::far::Far;
 use tests::names::Names;
 use tests::place::{LETTER, digest};
@@ -64,6 +64,23 @@ fn one_letter_to_two_domains() {
         assert!(inbox.contains(words), "{words}: {inbox}");
     }
     assert_eq!(inbox.matches("Action: failed").count(), 2, "{inbox}");
+}
+
+#[test]
+fn to_a_host_that_has_no_old_address() {
+    if !alone::inside("delivery::to_a_host_that_has_no_old_address") {
+        return;
+    }
+    let names = Names::serve(true);
+    let place = Place::new(true, "");
+    names.mx("far.test", 10, "mx.far.test");
+    names.aaaa("mx.far.test", SIX);
+    names.tlsa("mx.far.test", &digest(&place.certificate));
+    let far = Far::start("postfix", SIX, "far.test", &place.certificate);
+    place.submit(1, &["ben@far.test"], LETTER);
+    place.eventually("delivered", || far.mail("ben").contains("Good day"));
+    assert!(far.mail("ben").contains("using TLSv1.3"), "{}", far.mail("ben"));
+    place.eventually("nothing waits", || place.is_all_gone());
 }
 
 /// Failed attempts after which a letter comes back, whatever the clock says.
