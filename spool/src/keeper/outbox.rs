@@ -17,9 +17,9 @@ use crate::commit::With;
 use crate::edges::admin::Fate;
 use crate::edges::limits::ADDRESS;
 use crate::edges::outbox::limits::{FARTHEST, LEASES, POLICY, RESTING, WORDS};
-use crate::edges::outbox::{Event, Leased, Reply, Request, Said, State};
+use crate::edges::outbox::{Event, Leased, OutgoingRecipient, Reply, Request, Said, State};
 use crate::index::Index;
-use crate::index::outgoing::{TELL, may_follow};
+use crate::index::outgoing::{TELL, Waiting, may_follow};
 use crate::journal::record::Record;
 use crate::names::LetterId;
 use crate::store;
@@ -38,6 +38,9 @@ const RECIPIENTS_SURE: usize = 20;
 const SLEEP: i64 = 300;
 /// Until the next courier: the file is gone.
 const FOR_EVER: i64 = i64::MAX;
+/// Seconds for which who is to be told of some recipients is not told yet, while others of the same letter are tried: what
+/// fails together comes in one notice.
+const TOGETHER: i64 = 20;
 /// Bytes of policies in one packet.
 const SHARE: usize = 24 * 1024;
 
@@ -143,6 +146,7 @@ impl Outbox {
             let named = (letter, destination.to_owned());
             self.asleep.contains_key(&named)
                 || self.taken.contains(&named)
+                || (destination == TELL && self.is_more_to_tell(waiting, letter, at))
                 || is_suspended(&core.index, letter, destination)
         };
         let found = match only {
@@ -158,6 +162,24 @@ impl Outbox {
             Some(leased.fitting())
         });
         (leased, core.sequence)
+    }
+
+    /// Whether more of what has just been decided about a letter may be known soon.
+    fn is_more_to_tell(&self, waiting: &Waiting, letter: LetterId, at: i64) -> bool {
+        let Some(outgoing) = waiting.get(letter) else { return false };
+        let fresh = |state: &State| match state {
+            State::Untold { last, .. } => (0..TOGETHER).contains(&at.saturating_sub(last.at)),
+            State::Waiting { .. } | State::Done { .. } => false,
+        };
+        let tried = |one: &OutgoingRecipient| {
+            let named = (letter, one.destination());
+            // What rests may rest for hours.
+            let soon = self.taken.contains(&named) || !self.resting.contains_key(&named.1);
+            soon && matches!(one.state, State::Waiting { due, .. } if due <= at)
+        };
+        !outgoing.held
+            && outgoing.recipients.iter().any(|one| fresh(&one.state))
+            && outgoing.recipients.iter().any(tried)
     }
 
     fn note(&mut self, leased: &Leased) {

@@ -142,6 +142,35 @@ fn what_was_leased_by_a_courier_that_died_is_due_again() {
 }
 
 #[test]
+fn what_fails_together_is_told_together() {
+    run(async {
+        let folder = Folder::new();
+        let mut house = Running::start(&folder.0);
+        let (outbox, _news) = courier(&mut house);
+        let anna = house.add("anna@home.test");
+        let queue = queue(&house, &anna).await;
+        let to = ["ben@far.test", "cleo@third.test", "dan@slow.test", "eva@resting.test"];
+        post(&house, &queue, transaction(), posted("anna@home.test", &to)).await.unwrap();
+        outbox.rest("resting.test".into(), wire::date::now() + 1_000).await.unwrap();
+        let [far, third, slow] = [lease(&outbox).await, lease(&outbox).await, lease(&outbox).await].map(Option::unwrap);
+        let never = |leased: &Leased| {
+            let last = Said { at: wire::date::now(), ..said("no such person") };
+            vec![(leased.recipients[0], State::Untold { delivered: false, last })]
+        };
+        assert!(outbox.report(far.lease, never(&far)).await.unwrap());
+        assert_eq!(lease(&outbox).await, None, "others of it are being tried");
+        assert!(outbox.report(third.lease, never(&third)).await.unwrap());
+        assert_eq!(lease(&outbox).await, None);
+        assert!(outbox.report(slow.lease, vec![(slow.recipients[0], later(wire::date::now() + 900))]).await.unwrap());
+        let tell = lease(&outbox).await.unwrap();
+        let mut both = [far.recipients[0], third.recipients[0]];
+        both.sort_unstable();
+        assert_eq!((tell.destination.as_str(), &tell.recipients[..]), ("", &both[..]), "one notice of both");
+        assert!(house.stop());
+    });
+}
+
+#[test]
 fn later_is_not_now_and_rest_is_rest() {
     run(async {
         let folder = Folder::new();

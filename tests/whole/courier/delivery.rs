@@ -64,6 +64,7 @@ fn one_letter_to_two_domains() {
         assert!(inbox.contains(words), "{words}: {inbox}");
     }
     assert_eq!(inbox.matches("Action: failed").count(), 2, "{inbox}");
+    assert_eq!(inbox.matches("Content-Type: message/delivery-status").count(), 1, "one notice of both: {inbox}");
 }
 
 #[test]
