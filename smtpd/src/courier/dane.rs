@@ -109,20 +109,93 @@ pub fn compare(records: &[Tlsa], chain: &[&[u8]]) -> Match {
 /// The subjectPublicKeyInfo of a certificate (RFC 5280 §4.1), with its tag and length.
 #[must_use]
 pub fn public_key(certificate: &[u8]) -> Option<&[u8]> {
-    const SEQUENCE: u8 = 0x30;
-    const VERSION: u8 = 0xa0;
-    let outer = Element::read(certificate).filter(|outer| outer.tag == SEQUENCE)?;
-    let inner = Element::read(outer.content).filter(|inner| inner.tag == SEQUENCE)?;
-    let mut fields = inner.content;
-    let first = Element::read(fields)?;
-    if first.tag == VERSION {
-        fields = first.rest;
+    Parts::of(certificate).map(|parts| parts.key)
+}
+
+/// The one name that a certificate without a subjectAltName gives itself in its subject (RFC 6125 §6.4.4: CN-ID), as a
+/// whole name; without it DANE cannot know whose an old certificate of an authority is (RFC 7672 §3.2.3).
+#[must_use]
+pub fn common_name(certificate: &[u8]) -> Option<&str> {
+    const COMMON_NAME: [u8; 5] = [0x06, 3, 0x55, 4, 3];
+    // UTF8String, PrintableString, IA5String.
+    const STRINGS: [u8; 3] = [0x0c, 0x13, 0x16];
+    let parts = Parts::of(certificate)?;
+    if parts.has_alternative_name()? {
+        return None;
     }
-    // serialNumber, signature, issuer, validity, subject.
-    for _ in 0..5 {
-        fields = Element::read(fields)?.rest;
+    let mut names = Vec::new();
+    for set in elements(parts.subject) {
+        for attribute in elements(set?.content) {
+            let kind = Element::read(attribute?.content)?;
+            if kind.whole == COMMON_NAME {
+                names.push(Element::read(kind.rest)?);
+            }
+        }
     }
-    Element::read(fields).filter(|key| key.tag == SEQUENCE).map(|key| key.whole)
+    match &names[..] {
+        [one] if STRINGS.contains(&one.tag) => std::str::from_utf8(one.content).ok().filter(|name| name.is_ascii()),
+        _ => None,
+    }
+}
+
+const SEQUENCE: u8 = 0x30;
+
+/// What of a certificate is looked at.
+struct Parts<'a> {
+    /// The content of the subject: a SET each.
+    subject: &'a [u8],
+    key: &'a [u8],
+    /// What follows the key.
+    rest: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    fn of(certificate: &'a [u8]) -> Option<Self> {
+        const VERSION: u8 = 0xa0;
+        let outer = Element::read(certificate).filter(|outer| outer.tag == SEQUENCE)?;
+        let inner = Element::read(outer.content).filter(|inner| inner.tag == SEQUENCE)?;
+        let mut fields = inner.content;
+        let first = Element::read(fields)?;
+        if first.tag == VERSION {
+            fields = first.rest;
+        }
+        // serialNumber, signature, issuer, validity.
+        for _ in 0..4 {
+            fields = Element::read(fields)?.rest;
+        }
+        let subject = Element::read(fields)?;
+        let key = Element::read(subject.rest).filter(|key| key.tag == SEQUENCE)?;
+        Some(Self { subject: subject.content, key: key.whole, rest: key.rest })
+    }
+
+    fn has_alternative_name(&self) -> Option<bool> {
+        const EXTENSIONS: u8 = 0xa3;
+        const SUBJECT_ALT_NAME: [u8; 5] = [0x06, 3, 0x55, 0x1d, 0x11];
+        for field in elements(self.rest) {
+            let field = field?;
+            if field.tag != EXTENSIONS {
+                continue;
+            }
+            for extension in elements(Element::read(field.content)?.content) {
+                if Element::read(extension?.content)?.whole == SUBJECT_ALT_NAME {
+                    return Some(true);
+                }
+            }
+        }
+        Some(false)
+    }
+}
+
+/// One after another; `None` where they end badly.
+fn elements(mut bytes: &[u8]) -> impl Iterator<Item = Option<Element<'_>>> {
+    std::iter::from_fn(move || {
+        if bytes.is_empty() {
+            return None;
+        }
+        let element = Element::read(bytes);
+        bytes = element.as_ref().map_or(&[], |element| element.rest);
+        Some(element)
+    })
 }
 
 /// One DER element.
@@ -251,7 +324,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_certificate(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = public_key(&bytes);
+            let _ = (public_key(&bytes), common_name(&bytes));
         }
 
         #[test]

@@ -129,6 +129,7 @@ pub fn certificates(bytes: &[u8]) {
     if let Some(key) = dane::public_key(certificate) {
         assert!(key.len() <= certificate.len());
     }
+    let _ = dane::common_name(certificate);
 }
 
 /// Answers of resolvers.

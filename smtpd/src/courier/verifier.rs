@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{
     CryptoProvider, verify_tls12_signature, verify_tls13_signature, verify_tls13_signature_with_raw_key,
 };
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 use super::dane::{self, Match};
@@ -42,22 +43,31 @@ pub fn config(rule: Rule, domain: &str, roots: Arc<RootCertStore>) -> Result<Cli
 impl Verifier {
     fn named(
         &self,
-        roots: Arc<RootCertStore>,
+        roots: &RootCertStore,
         (leaf, others): (&CertificateDer<'_>, &[CertificateDer<'_>]),
         names: &[&ServerName<'_>],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let unknown = |_| Error::InvalidCertificate(CertificateError::UnknownIssuer);
-        let verifier =
-            WebPkiServerVerifier::builder_with_provider(roots, self.provider.clone()).build().map_err(unknown)?;
+        let certificate = ParsedCertificate::try_from(leaf)?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(&certificate, roots, others, now, algorithms)?;
         let mut outcome = Err(Error::InvalidCertificate(CertificateError::NotValidForName));
         for name in names {
-            outcome = verifier.verify_server_cert(leaf, others, name, &[], now);
+            outcome = verify_server_name(&certificate, name);
             if outcome.is_ok() {
                 break;
             }
         }
-        outcome
+        outcome.map(|()| ServerCertVerified::assertion())
+    }
+
+    /// A certificate as they were made before names stood in an extension of their own.
+    fn commonly_named(leaf: &CertificateDer<'_>, names: &[&ServerName<'_>]) -> bool {
+        let is = |name: &&ServerName<'_>, common: &str| match name {
+            ServerName::DnsName(name) => name.as_ref().eq_ignore_ascii_case(common),
+            _ => false,
+        };
+        dane::common_name(leaf).is_some_and(|common| names.iter().any(|name| is(name, common)))
     }
 
     fn by_dane(
@@ -75,7 +85,13 @@ impl Verifier {
                 let mut roots = RootCertStore::empty();
                 roots.add_parsable_certificates(anchors.into_iter().map(CertificateDer::from));
                 let names: Vec<&ServerName<'_>> = std::iter::once(host).chain(&self.also).collect();
-                self.named(Arc::new(roots), (leaf, others), &names, now)
+                match self.named(&roots, (leaf, others), &names, now) {
+                    // Everything else about it has been proven by then.
+                    Err(Error::InvalidCertificate(
+                        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+                    )) if Self::commonly_named(leaf, &names) => Ok(ServerCertVerified::assertion()),
+                    outcome => outcome,
+                }
             }
         }
     }
@@ -114,7 +130,7 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, Error> {
         match &self.rule {
             Rule::Encrypted | Rule::Anything => Ok(ServerCertVerified::assertion()),
-            Rule::Named => self.named(self.roots.clone(), (leaf, others), &[host], now),
+            Rule::Named => self.named(&self.roots, (leaf, others), &[host], now),
             Rule::Dane(records) => self.by_dane(records, (leaf, others), host, now),
         }
     }
@@ -162,8 +178,27 @@ mod tests {
         built(names, years, false)
     }
 
+    /// A host whose certificate has its name where only old ones have it, and perhaps one where it belongs.
+    fn old(common: &str, name: Option<&str>, years: (i32, i32)) -> House {
+        make(&name.into_iter().collect::<Vec<_>>(), years, |params| {
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            params.distinguished_name.push(rcgen::DnType::OrganizationName, "Far");
+            params.distinguished_name.push(rcgen::DnType::CommonName, common);
+        })
+    }
+
     /// `odd`: with an extension that nobody knows and everybody must.
     fn built(names: &[&str], years: (i32, i32), odd: bool) -> House {
+        make(names, years, |params| {
+            if odd {
+                let mut extension = rcgen::CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 55555, 1], vec![5, 0]);
+                extension.set_criticality(true);
+                params.custom_extensions.push(extension);
+            }
+        })
+    }
+
+    fn make(names: &[&str], years: (i32, i32), more: impl FnOnce(&mut CertificateParams)) -> House {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -174,11 +209,7 @@ mod tests {
             CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
         params.not_before = rcgen::date_time_ymd(years.0, 1, 1);
         params.not_after = rcgen::date_time_ymd(years.1, 1, 1);
-        if odd {
-            let mut extension = rcgen::CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 55555, 1], vec![5, 0]);
-            extension.set_criticality(true);
-            params.custom_extensions.push(extension);
-        }
+        more(&mut params);
         let leaf = params.signed_by(&own, &issuer).unwrap().der().clone();
         let chain = vec![leaf.clone(), authority.clone()];
         House { authority, server: server(chain, &own), leaf }
@@ -263,6 +294,23 @@ mod tests {
         let server = server(vec![odd.leaf.clone()], &KeyPair::generate().unwrap());
         let thief = House { authority: odd.authority, server, leaf: odd.leaf };
         assert!(shake(&thief, tlsa(3, &thief.leaf), &[]).is_err());
+    }
+
+    #[test]
+    fn dane_by_an_authority_takes_an_old_certificate_s_only_name() {
+        for (common, name, years, well) in [
+            ("mx.far.test", None, VALID, true),
+            ("MX.Far.Test", None, VALID, true),
+            ("far.test", None, VALID, true),
+            ("other.test", None, VALID, false),
+            ("*.far.test", None, VALID, false),
+            ("mx.far.test", Some("other.test"), VALID, false),
+            ("mx.far.test", None, EXPIRED, false),
+        ] {
+            let far = old(common, name, years);
+            assert_eq!(shake(&far, tlsa(2, &far.authority), &[]).is_ok(), well, "{common} {name:?} {years:?}");
+            assert!(shake(&far, Rule::Named, &[&far.authority]).is_err(), "elsewhere it is no name: {common}");
+        }
     }
 
     #[test]
