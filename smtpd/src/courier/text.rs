@@ -25,15 +25,26 @@ impl Stuffing {
     /// [`BareLineEnd`]; what was written by then must not be ended.
     pub fn piece(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), BareLineEnd> {
         out.reserve(piece.len() + 16);
-        for byte in piece {
-            if (self.last[1] == b'\r') != (*byte == b'\n') {
-                return Err(BareLineEnd);
-            }
-            if *byte == b'.' && self.last == *b"\r\n" {
+        let mut rest = piece;
+        while !rest.is_empty() {
+            // What lies between ends of lines is most of it, and goes as it is.
+            let plain =
+                if self.last[1] == b'\r' { 0 } else { memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len()) };
+            let (line, after) = rest.split_at(plain);
+            if line.first() == Some(&b'.') && self.last == *b"\r\n" {
                 out.push(b'.');
             }
-            out.push(*byte);
-            self.last = [self.last[1], *byte];
+            out.extend_from_slice(line);
+            for byte in &line[line.len().saturating_sub(2)..] {
+                self.last = [self.last[1], *byte];
+            }
+            let Some((end, after)) = after.split_first() else { return Ok(()) };
+            if (self.last[1] == b'\r') != (*end == b'\n') {
+                return Err(BareLineEnd);
+            }
+            out.push(*end);
+            self.last = [self.last[1], *end];
+            rest = after;
         }
         Ok(())
     }
