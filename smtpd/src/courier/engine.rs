@@ -9,12 +9,12 @@ use std::time::Duration;
 use filter_sandbox::filter::Filter;
 use spool::edges::Down;
 use spool::edges::outbox::{Event, Outbox};
+use spool::keys::Identities;
 use spool::srs::Rewriter;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use wire::control::SigningKey;
-use zeroize::Zeroizing;
 
 use super::dkim::{Kind, Signers};
 use super::idle::Idle;
@@ -38,7 +38,7 @@ pub struct Courier<W: World> {
     /// Rewrites the senders of what aliases pass on.
     pub rewriter: Rewriter,
     /// Opens what waits.
-    pub identity: Zeroizing<[u8; 32]>,
+    pub identities: Arc<Identities>,
     /// The strangers that look at notices.
     pub filter: Arc<Filter>,
     /// Room for letters in memory.
@@ -66,7 +66,7 @@ impl<W: World + Send + 'static> Courier<W> {
         house: reach::House,
         (domain, clear_text): (String, Vec<String>),
         rewriter: Rewriter,
-        identity: Zeroizing<[u8; 32]>,
+        identities: Identities,
         filter: Arc<Filter>,
         memory: Memory,
     ) -> Arc<Self> {
@@ -76,7 +76,7 @@ impl<W: World + Send + 'static> Courier<W> {
             domain,
             clear_text,
             rewriter,
-            identity,
+            identities: Arc::new(identities),
             filter,
             memory,
             signers: Mutex::default(),
@@ -202,9 +202,18 @@ impl<W: World + Send + 'static> Courier<W> {
             }
         }
         if *drain.borrow() {
-            let ended = async { while trips.join_next().await.is_some() {} };
+            let ended = async {
+                while trips.join_next().await.is_some() {}
+                self.part().await;
+            };
             let _ = timeout(crate::limits::DRAIN, ended).await;
         }
+    }
+
+    /// Says goodbye over every connection that was kept (RFC 5321 §4.1.1.10).
+    pub async fn part(&self) {
+        let mut closing: JoinSet<()> = self.idle.end_all().into_iter().map(Ready::close).collect();
+        while closing.join_next().await.is_some() {}
     }
 
     /// Leases as much as there is room for.

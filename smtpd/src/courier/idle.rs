@@ -59,6 +59,13 @@ impl<L> Idle<L> {
         Some(link)
     }
 
+    /// All of them: their moment is over at once.
+    pub fn end_all(&self) -> Vec<L> {
+        let mut all = self.all();
+        all.count = 0;
+        std::mem::take(&mut all.links).into_values().flatten().map(|(_, link)| link).collect()
+    }
+
     fn all(&self) -> MutexGuard<'_, Links<L>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -87,6 +94,18 @@ mod tests {
         assert_eq!((idle.take("far.test"), idle.end("far.test", one)), (None, None));
         let all = idle.all();
         assert!(all.links.is_empty() && all.count == 0);
+    }
+
+    #[test]
+    fn all_end_at_once() {
+        let idle = Idle::default();
+        let numbers = ["one", "two"].map(|link| idle.keep("far.test", link).unwrap());
+        idle.keep("other.test", "three").unwrap();
+        let mut ended = idle.end_all();
+        ended.sort_unstable();
+        assert_eq!(ended, ["one", "three", "two"]);
+        assert_eq!((idle.take("far.test"), idle.end("far.test", numbers[0])), (None, None));
+        assert!((0..limits::IDLE).all(|n| idle.keep(&n.to_string(), "").is_ok()), "all the room is free");
     }
 
     #[test]

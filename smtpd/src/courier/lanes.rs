@@ -23,6 +23,8 @@ struct Lane {
     failures: u32,
     rest_until: i64,
     rate: Option<Rate>,
+    /// A connection was not begun because of those that run.
+    turned_away: bool,
     /// When anything last happened.
     seen: i64,
 }
@@ -66,7 +68,7 @@ pub enum Went {
 
 impl Lane {
     const fn new(now: i64) -> Self {
-        Self { running: 0, most: AT_FIRST, failures: 0, rest_until: 0, rate: None, seen: now }
+        Self { running: 0, most: AT_FIRST, failures: 0, rest_until: 0, rate: None, turned_away: false, seen: now }
     }
 
     fn is_idle(&self, now: i64) -> bool {
@@ -120,6 +122,7 @@ impl Lanes {
         // After a failure one connection feels the way.
         let most = if lane.failures > 0 { 1 } else { lane.most };
         if lane.running >= most {
+            lane.turned_away = true;
             return Go::Busy;
         }
         lane.running += 1;
@@ -169,10 +172,16 @@ impl Lanes {
             Went::Badly => {
                 lane.failures = lane.failures.saturating_add(1);
                 lane.most = AT_FIRST;
+                lane.turned_away = false;
                 let rest = REST << lane.failures.saturating_sub(1).min(6);
                 lane.rest_until = now.saturating_add(rest.min(LONGEST_REST));
             }
         }
+    }
+
+    /// Whether a connection was turned away that may begin now. Says so once.
+    pub fn has_room_again(&mut self, destination: &str) -> bool {
+        self.lanes.get_mut(destination).is_some_and(|lane| std::mem::take(&mut lane.turned_away))
     }
 
     /// The admin says "now": no destination rests any longer.
@@ -237,6 +246,22 @@ mod tests {
         assert_eq!(lanes.begin("a", 0), Go::Now);
         lanes.ended("a", Went::Badly, 0);
         assert_eq!(lanes.begin("a", 1), Go::NotBefore(2 * REST));
+    }
+
+    #[test]
+    fn who_was_turned_away_is_called_when_there_is_room() {
+        let mut lanes = Lanes::default();
+        for _ in 0..2 {
+            lanes.begin("a", 0);
+        }
+        lanes.ended("a", Went::Well, 0);
+        assert!(!lanes.has_room_again("a"), "nobody waits");
+        assert_eq!([lanes.begin("a", 0), lanes.begin("a", 0)], [Go::Now, Go::Busy]);
+        lanes.ended("a", Went::Well, 0);
+        assert_eq!([lanes.has_room_again("a"), lanes.has_room_again("a")], [true, false]);
+        assert_eq!([lanes.begin("a", 0), lanes.begin("a", 0)], [Go::Now, Go::Busy]);
+        lanes.ended("a", Went::Badly, 0);
+        assert!(!lanes.has_room_again("a"), "it rests");
     }
 
     #[test]

@@ -2,13 +2,13 @@
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use spool::edges::outbox::Leased;
-use spool::keys::{Identities, Identity};
+use spool::keys::Identities;
 use spool::letter::{Expect, LetterError, Opened};
 use spool::names::LetterId;
 use tracing::error;
-use zeroize::Zeroizing;
 
 use super::fate::{Fate, Status, Why};
 use super::limits;
@@ -16,8 +16,7 @@ use super::limits;
 /// One, opened or not yet.
 pub struct Sealed {
     expect: Expect,
-    generation: u32,
-    identity: Zeroizing<[u8; 32]>,
+    identities: Arc<Identities>,
     file: Option<OwnedFd>,
     opened: Option<Opened<File>>,
 }
@@ -25,10 +24,10 @@ pub struct Sealed {
 impl Sealed {
     /// Of a lease.
     #[must_use]
-    pub fn new(leased: &Leased, file: OwnedFd, identity: Zeroizing<[u8; 32]>) -> Self {
+    pub fn new(leased: &Leased, file: OwnedFd, identities: Arc<Identities>) -> Self {
         let outgoing = &leased.outgoing;
         let expect = Expect { mailbox: outgoing.mailbox, letter: leased.letter, size: Some(outgoing.size) };
-        Self { expect, generation: outgoing.generation, identity, file: Some(file), opened: None }
+        Self { expect, identities, file: Some(file), opened: None }
     }
 
     /// Opens it, the first time.
@@ -37,10 +36,7 @@ impl Sealed {
     /// [`LetterError`].
     pub fn opened(&mut self) -> Result<&mut Opened<File>, LetterError> {
         if let Some(file) = self.file.take() {
-            let identity =
-                Identity::from_bytes(&self.identity).map_err(|_| LetterError::NoIdentity(self.generation))?;
-            let identities = Identities::first(self.expect.mailbox, identity);
-            self.opened = Some(Opened::open(File::from(file), &self.expect, &identities)?);
+            self.opened = Some(Opened::open(File::from(file), &self.expect, &self.identities)?);
         }
         self.opened.as_mut().ok_or_else(|| LetterError::Io(std::io::Error::other("it could not be opened before")))
     }

@@ -23,13 +23,15 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
 use spool::edges::outbox::Outbox;
+use spool::keys::{Identities, Identity};
+use spool::names::MailboxId;
 use spool::srs::Rewriter;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 use wire::control::{Control, Controls, EdgeName, NEW_EDGE};
 use wire::dialled::Dialler;
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::destination::Own;
 use super::dns::Dns;
@@ -121,6 +123,8 @@ fn courier(
 ) -> Result<Arc<Courier<Outside>>, Fault> {
     let filter =
         FilterLimits { ready: 0, concurrent: 2, deadline: Duration::from_secs(start.worker_seconds), largest: NOTICE };
+    let identity =
+        Identity::from_bytes(&start.identity).map_err(|_| Fault::Broken("the outgoing identity is no key"))?;
     let own =
         Own { names: vec![start.host.to_lowercase()], addresses: start.own_addresses.clone(), inner: start.inner };
     let dns = Dns::new(start.upstreams.clone(), start.dns_validates);
@@ -130,7 +134,7 @@ fn courier(
         house,
         (start.domain.clone(), start.clear_text.clone()),
         Rewriter::new(&start.srs_key, &start.domain),
-        Zeroizing::new(start.identity),
+        Identities::first(MailboxId(0), identity),
         Filter::new(zygote.into(), filter)?,
         Memory::new(start.memory),
     ))

@@ -105,7 +105,11 @@ impl<W: World + Send + 'static> Trip<W> {
         let until = match begun {
             Go::Now => {
                 let place = Place { courier: &self.courier, destination: &destination, went: None };
-                return place.taken(self.letters(leased, file).await);
+                place.taken(self.letters(leased, file).await)?;
+                if self.courier.lanes().has_room_again(&destination) {
+                    self.outbox.rest(destination, 0).await?;
+                }
+                return Ok(());
             }
             Go::Busy => wire::date::now().saturating_add(limits::BUSY),
             Go::NotBefore(until) => until,
@@ -139,14 +143,16 @@ impl<W: World + Send + 'static> Trip<W> {
             }
             let mut open = self.open(leased, file);
             let (fates, notifies, nowhere) = self.attempt(&mut open, &mut ready, &mut went).await;
-            self.conclude(&mut open, fates, notifies).await?;
+            let goes_on =
+                ready.as_ref().is_some_and(Ready::is_good) && !*self.drain.borrow() && !self.courier.is_held();
+            // Asked for in one go with the record, and begun only after it: the keeper answers in order.
+            let more = async { if goes_on { self.more(&destination).await } else { Ok(None) } };
+            let (concluded, more) = tokio::join!(self.conclude(&mut open, fates, notifies), more);
+            concluded?;
+            next = more?;
             drop(open);
             if let Some(fate) = nowhere {
                 self.the_same_for_all(&destination, &fate).await?;
-            }
-            if ready.as_ref().is_some_and(Ready::is_good) && !*self.drain.borrow() && !self.courier.is_held() {
-                let per_destination = u16::try_from(limits::PER_DESTINATION).unwrap_or(u16::MAX);
-                next = self.outbox.lease(Some(destination.clone()), per_destination).await?;
             }
         }
         match ready {
@@ -162,21 +168,25 @@ impl<W: World + Send + 'static> Trip<W> {
     /// A destination that cannot be reached at all is as far for every letter that is due there: each has had its attempt,
     /// so that its sender hears of it in time, however many wait and however rarely it is tried.
     async fn the_same_for_all(&self, destination: &str, fate: &Fate) -> Result<(), Down> {
-        let per_destination = u16::try_from(limits::PER_DESTINATION).unwrap_or(u16::MAX);
         for _ in 0..limits::SAME_FATE {
             if *self.drain.borrow() || self.courier.is_held() {
                 break;
             }
-            let next = self.outbox.lease(Some(destination.to_owned()), per_destination).await?;
-            let Some((leased, file)) = next else { break };
+            let Some((leased, file)) = self.more(destination).await? else { break };
             let fates = all(&leased, fate);
             self.conclude(&mut self.open(leased, file), fates, false).await?;
         }
         Ok(())
     }
 
+    /// What else is due there.
+    async fn more(&self, destination: &str) -> Result<Option<(Leased, OwnedFd)>, Down> {
+        let per_destination = u16::try_from(limits::PER_DESTINATION).unwrap_or(u16::MAX);
+        self.outbox.lease(Some(destination.to_owned()), per_destination).await
+    }
+
     fn open(&self, leased: Leased, file: OwnedFd) -> Open {
-        let file = Sealed::new(&leased, file, self.courier.identity.clone());
+        let file = Sealed::new(&leased, file, self.courier.identities.clone());
         Open { leased, file }
     }
 
@@ -295,13 +305,19 @@ impl<W: World + Send + 'static> Trip<W> {
         passing::sender(outgoing, text, &self.courier.rewriter, &self.courier.domain, today)
     }
 
-    /// DKIM. Without a key, or of what no signature fits, a letter leaves as it is.
+    /// DKIM. Without a key, or of what no signature fits, a letter leaves as it is. One from a domain that has no keys
+    /// here (`domains` in the configuration does not name it any more) is signed for the house: who gets it then knows at
+    /// least which house answers for it (RFC 6376 §1: the signer need not be the author).
     fn signatures(&self, outgoing: &Outgoing, text: &[u8]) -> String {
         let Some(domain) = passing::signing_domain(outgoing, text) else { return String::new() };
-        let Some(signers) = self.courier.signers(&domain) else {
-            warn!(domain, "a letter leaves unsigned: `domains` in the configuration does not name its domain");
-            return String::new();
-        };
+        let signers = self.courier.signers(&domain).or_else(|| {
+            warn!(
+                domain,
+                "a letter has no signature of its own domain: `domains` in the configuration does not name it"
+            );
+            self.courier.signers(&self.courier.domain)
+        });
+        let Some(signers) = signers else { return String::new() };
         signers.sign(text).unwrap_or_else(|error| {
             warn!(domain, error, "a letter could not be signed");
             String::new()

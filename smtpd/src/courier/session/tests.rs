@@ -105,6 +105,33 @@ fn letter_of(fate: &Fate) -> String {
 }
 
 #[test]
+fn each_answer_has_the_time_that_the_standard_names() {
+    // RFC 5321 §4.5.3.2, in seconds.
+    fn waits(talk: &Talk, seconds: u64) {
+        let awaits = talk.session.as_ref().unwrap().awaits();
+        assert_eq!(awaits, Awaits::Reply(std::time::Duration::from_secs(seconds)), "{:?}", talk.session);
+    }
+    let mut talk = Talk::new(Tls::Without);
+    waits(&talk, 300);
+    talk.lines(&["220 mx.far.test ESMTP"]);
+    waits(&talk, 300);
+    talk.lines(&["250 mx.far.test"]);
+    assert_eq!(talk.event(Event::Letter(to(&["ben"]))), "MAIL FROM:<anna@home.test>\r\n");
+    waits(&talk, 300);
+    assert_eq!(talk.lines(&["250 ok"]), "RCPT TO:<ben@far.test>\r\n");
+    waits(&talk, 300);
+    assert_eq!(talk.lines(&["250 ok"]), "DATA\r\n");
+    waits(&talk, 120);
+    talk.lines(&["354 go"]);
+    talk.event(Event::Written);
+    waits(&talk, 600);
+    // Silence after all of that is no refusal: it is tried again.
+    talk.event(Event::Silent);
+    assert!(matches!(talk.fates(), [Fate::Deferred(why)] if why.status == Status::new(4, 4, 2)), "{:?}", talk.fates());
+    assert_eq!(talk.session.unwrap().awaits(), Awaits::Nothing);
+}
+
+#[test]
 fn one_by_one_without_pipelining() {
     let mut talk = Talk::ready(&[]);
     assert_eq!(talk.event(Event::Letter(to(&["a", "b"]))), "MAIL FROM:<anna@home.test>\r\n");

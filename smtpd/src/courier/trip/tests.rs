@@ -12,13 +12,13 @@ use filter_sandbox::edge::{Answer as Answered, AsyncEdge, Edge, Numbered};
 use filter_sandbox::filter::{Filter, FilterLimits};
 use rustls::RootCertStore;
 use spool::edges::outbox::{Event, OutgoingRecipient, Reply, Request};
-use spool::keys::Identity;
+use spool::keys::{Identities, Identity};
 use spool::letter::{Frame, seal};
-use spool::names::LetterId;
+use spool::names::{LetterId, MailboxId};
 use spool::srs::Rewriter;
 use tokio::io::{AsyncWriteExt, DuplexStream};
+use wire::control::SigningKey;
 use wire::lines::{Line, Lines};
-use zeroize::Zeroizing;
 
 use super::*;
 use crate::courier::dane::Tlsa;
@@ -34,6 +34,7 @@ struct Far {
     patience: Mutex<VecDeque<usize>>,
     connections: Mutex<usize>,
     texts: Arc<Mutex<Vec<Vec<u8>>>>,
+    goodbyes: Arc<Mutex<usize>>,
 }
 
 impl World for Far {
@@ -60,17 +61,18 @@ impl World for Far {
         let letters = self.patience.lock().unwrap().pop_front().ok_or(io::ErrorKind::ConnectionRefused)?;
         *self.connections.lock().unwrap() += 1;
         let (ours, theirs) = tokio::io::duplex(50_000);
-        tokio::spawn(serve(theirs, letters, self.texts.clone()));
+        tokio::spawn(serve(theirs, letters, self.texts.clone(), self.goodbyes.clone()));
         Ok(Connected { stream: ours, hello: None })
     }
 }
 
-async fn serve(stream: DuplexStream, letters: usize, texts: Arc<Mutex<Vec<Vec<u8>>>>) {
+async fn serve(stream: DuplexStream, letters: usize, texts: Arc<Mutex<Vec<Vec<u8>>>>, goodbyes: Arc<Mutex<usize>>) {
     let mut lines = Lines::new(stream);
     lines.stream_mut().write_all(b"220 hi\r\n").await.unwrap();
     let mut taken = 0;
     while taken < letters {
         let Ok(Line::Whole(line)) = lines.next(1_000).await else { return };
+        *goodbyes.lock().unwrap() += usize::from(line == b"QUIT");
         let answer = if line == b"DATA" { "354 go\r\n" } else { "250 ok\r\n" };
         lines.stream_mut().write_all(answer.as_bytes()).await.unwrap();
         if line == b"DATA" {
@@ -114,7 +116,7 @@ impl Set {
             House { hello: "mx.home.test".into(), own, roots, port: 25 },
             ("home.test".into(), vec!["*".into()]),
             Rewriter::new(&[7; 32], "home.test"),
-            Zeroizing::new(*identity.to_bytes()),
+            Identities::first(MailboxId(0), Identity::from_bytes(identity.to_bytes()).unwrap()),
             Filter::new(zygote, limits).unwrap(),
             Memory::new(1 << 20),
         );
@@ -212,6 +214,41 @@ async fn a_connection_is_kept_for_the_next_letter() {
         set.trip(set.letter(number, SMALL)).await;
     }
     assert_eq!(set.came(), (3, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_says_goodbye_over_what_was_kept() {
+    let set = Set::new(&[9]);
+    set.trip(set.letter(1, SMALL)).await;
+    let (_up, stopping) = watch::channel(true);
+    let news = tokio::sync::mpsc::channel(1).1;
+    set.courier.serve(set.outbox.clone(), news, set.keeper.clone(), stopping).await;
+    let until = tokio::time::Instant::now() + limits::LINGER / 2;
+    let said = || *set.courier.world.goodbyes.lock().unwrap();
+    while said() == 0 && tokio::time::Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(said(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_no_key_of_its_own_is_signed_by_the_house() {
+    let set = Set::new(&[9]);
+    let der = crate::courier::dkim::new_ed25519().unwrap().to_vec();
+    set.courier.sign_with(&["home.test", "third.test"].map(|domain| SigningKey {
+        domain: domain.into(),
+        selector: "e".into(),
+        rsa: false,
+        der: der.clone(),
+    }));
+    for (number, author) in (1..).zip(["anna@home.test", "anna@third.test", "anna@elsewhere.test"]) {
+        let text = format!("From: {author}\r\n\r\nhello\r\n");
+        set.trip(set.letter(number, text.as_bytes())).await;
+    }
+    let texts = set.courier.world.texts.lock().unwrap();
+    let signed =
+        |number: usize, domain: &str| String::from_utf8_lossy(&texts[number]).contains(&format!("d={domain};"));
+    assert!(signed(0, "home.test") && signed(1, "third.test") && signed(2, "home.test"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
