@@ -138,6 +138,12 @@ impl Facts {
     }
 }
 
+/// Where the record of a DKIM key stands.
+#[must_use]
+pub fn selector(selector: &str, domain: &str) -> String {
+    format!("{selector}._domainkey.{}", domain.to_lowercase())
+}
+
 fn of_domain(domain: &Domain, host: &str, facts: &Facts) -> Vec<Record> {
     let name = domain.name.to_lowercase();
     let text = |at: String, text: &str, purpose| Record { name: at, kind: Kind::Txt(text.to_owned()), purpose };
@@ -146,7 +152,7 @@ fn of_domain(domain: &Domain, host: &str, facts: &Facts) -> Vec<Record> {
         text(name.clone(), &facts.spf("mx"), "mail comes only from here (SPF)"),
     ];
     for (selector, record) in &domain.keys {
-        records.push(text(format!("{selector}._domainkey.{name}"), record, "mail is signed with this key (DKIM)"));
+        records.push(text(self::selector(selector, &name), record, "mail is signed with this key (DKIM)"));
     }
     let policy = "v=DMARC1; p=quarantine";
     records.push(text(format!("_dmarc.{name}"), policy, "what is not signed is suspect (DMARC)"));

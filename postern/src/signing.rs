@@ -27,6 +27,25 @@ pub enum Stage {
     Signs,
     /// It signed until then; DNS keeps it for a while.
     Signed(i64),
+    /// It signs from then on, or as soon as `postern dns check` has found its record: it came when others' records may
+    /// have been in DNS already.
+    SignsFrom(i64),
+}
+
+/// Seconds that a late key waits for its record: whoever asks `postern dns` for what is missing has them.
+pub const LATE: i64 = 86_400;
+
+impl Stage {
+    /// Whether it signs.
+    #[must_use]
+    pub const fn signs(self, now: i64) -> bool {
+        match self {
+            Self::Signs => true,
+            // What lies further ahead was put there by a clock that was wrong.
+            Self::SignsFrom(at) => at <= now || at > now.saturating_add(LATE),
+            Self::Next | Self::Signed(_) => false,
+        }
+    }
 }
 
 /// One key.
@@ -90,8 +109,8 @@ pub fn keys(data: &DataFolder, key: &BoxKey) -> Result<Keys, Failure> {
 
 /// What the courier signs with.
 #[must_use]
-pub fn signing(keys: &[Key]) -> Vec<SigningKey> {
-    let signs = keys.iter().filter(|key| key.stage == Stage::Signs);
+pub fn signing(keys: &[Key], now: i64) -> Vec<SigningKey> {
+    let signs = keys.iter().filter(|key| key.stage.signs(now));
     signs
         .map(|key| SigningKey {
             domain: key.domain.clone(),
@@ -129,29 +148,57 @@ pub fn wanted(keys: &[Key]) -> Vec<(String, String, Stage)> {
     let there: BTreeSet<(&str, &str)> =
         keys.iter().filter(|key| key.rsa).map(|key| (key.domain.as_str(), key.selector.as_str())).collect();
     let lone = keys.iter().filter(|key| !key.rsa && !matches!(key.stage, Stage::Signed(_)));
-    let wanted = lone.map(|key| (key.domain.clone(), key.selector.replacen('e', "r", 1), key.stage));
+    let wanted = lone.map(|key| (key.domain.clone(), beside(&key.selector), key.stage));
     wanted.filter(|(domain, selector, _)| !there.contains(&(domain.as_str(), selector.as_str()))).collect()
 }
 
-/// Puts an RSA key in that a [`Maker`] has made.
-pub fn put(keys: &mut Vec<Key>, (domain, selector, stage): (String, String, Stage), der: Vec<u8>) {
-    if wanted(keys).contains(&(domain.clone(), selector.clone(), stage)) {
+/// Puts an RSA key in that a [`Maker`] has made. One that is `late` begins to sign only then.
+pub fn put(keys: &mut Vec<Key>, wanted: (String, String, Stage), der: Vec<u8>, late: Option<i64>) {
+    if self::wanted(keys).contains(&wanted) {
+        let (domain, selector, stage) = wanted;
+        let stage = late.filter(|_| stage == Stage::Signs).map_or(stage, Stage::SignsFrom);
         keys.push(Key { domain, selector, rsa: true, der, stage });
     }
 }
 
-/// Begins a change of keys for every domain: the new ones sign once DNS has them.
+/// Those whose records DNS has need wait no longer.
+pub fn found(keys: &mut [Key], is_found: impl Fn(&Key) -> bool) {
+    let late = keys.iter_mut().filter(|key| matches!(key.stage, Stage::SignsFrom(_)));
+    late.filter(|key| is_found(key)).for_each(|key| key.stage = Stage::Signs);
+}
+
+/// Those whose time has come sign like the others.
+pub fn settle(keys: &mut [Key], now: i64) {
+    keys.iter_mut().filter(|key| key.stage.signs(now)).for_each(|key| key.stage = Stage::Signs);
+}
+
+/// The domains of which no new keys wait.
+#[must_use]
+pub fn to_rotate(keys: &[Key], domains: &[String]) -> Vec<String> {
+    let waits = |domain: &String| keys.iter().any(|key| key.domain == *domain && key.stage == Stage::Next);
+    domains.iter().filter(|domain| !waits(domain)).cloned().collect()
+}
+
+/// Begins a change of keys: the new ones sign once DNS has them. Both kinds at once, with the RSA keys that were made for
+/// it: nobody else then thinks that one is still to be made.
 ///
 /// # Errors
 /// No randomness.
-pub fn begin_rotation(keys: &mut Vec<Key>, domains: &[String], now: i64) -> Result<(), Failure> {
-    for domain in domains {
-        if !keys.iter().any(|key| key.domain == *domain && key.stage == Stage::Next) {
-            let key = new_ed25519(keys, domain, Stage::Next, now)?;
-            keys.push(key);
+pub fn begin_rotation(keys: &mut Vec<Key>, made: Vec<(String, Vec<u8>)>, now: i64) -> Result<(), Failure> {
+    for (domain, der) in made {
+        if to_rotate(keys, std::slice::from_ref(&domain)).is_empty() {
+            continue;
         }
+        let key = new_ed25519(keys, &domain, Stage::Next, now)?;
+        let selector = beside(&key.selector);
+        keys.extend([key, Key { domain, selector, rsa: true, der, stage: Stage::Next }]);
     }
     Ok(())
+}
+
+/// The RSA key's selector beside that of an Ed25519 key.
+fn beside(selector: &str) -> String {
+    selector.replacen('e', "r", 1)
 }
 
 /// Ends it: the new ones sign, the old ones stay in DNS for a while, and what was there long enough goes.
@@ -161,7 +208,7 @@ pub fn end_rotation(keys: &mut Vec<Key>, now: i64) {
     for key in keys.iter_mut().filter(|key| changed.contains(&key.domain)) {
         key.stage = match key.stage {
             Stage::Next => Stage::Signs,
-            Stage::Signs => Stage::Signed(now),
+            Stage::Signs | Stage::SignsFrom(_) => Stage::Signed(now),
             signed @ Stage::Signed(_) => signed,
         };
     }
@@ -253,7 +300,7 @@ mod tests {
         let all = keys.read().unwrap();
         assert_eq!(all.len(), 2);
         assert!(all.iter().all(|key| key.selector == "p19700101e" && key.record().unwrap().contains("k=ed25519")));
-        assert_eq!(signing(&all).len(), 2);
+        assert_eq!(signing(&all, 0).len(), 2);
         let sealed = fs::read(data.entry("dkim.keys")).unwrap();
         assert!(!sealed.windows(9).any(|bytes| bytes == b"home.test"));
         fs::write(data.entry("dkim.keys"), &sealed[1..]).unwrap();
@@ -267,16 +314,17 @@ mod tests {
         let mut all = Vec::new();
         complete(&mut all, &DOMAINS(), 0).unwrap();
         for wanted in wanted(&all) {
-            put(&mut all, wanted, vec![1]);
+            put(&mut all, wanted, vec![1], None);
         }
         assert!(wanted(&all).is_empty() && all.len() == 4);
-        let names = |all: &[Key]| signing(all).iter().map(|key| key.selector.clone()).collect::<BTreeSet<_>>();
+        let names = |all: &[Key]| signing(all, 90_000).iter().map(|key| key.selector.clone()).collect::<BTreeSet<_>>();
         let first = names(&all);
-        begin_rotation(&mut all, &DOMAINS(), 86_400).unwrap();
-        begin_rotation(&mut all, &DOMAINS(), 86_400).unwrap();
-        for wanted in wanted(&all) {
-            put(&mut all, wanted, vec![2]);
+        for _ in 0..2 {
+            let made = to_rotate(&all, &DOMAINS()).into_iter().map(|domain| (domain, vec![2])).collect();
+            begin_rotation(&mut all, made, 86_400).unwrap();
+            assert!(wanted(&all).is_empty(), "no second key maker starts");
         }
+        begin_rotation(&mut all, vec![("home.test".to_owned(), vec![3])], 86_400).unwrap();
         assert_eq!((all.len(), names(&all)), (8, first.clone()), "nothing signs with them yet");
         end_rotation(&mut all, 90_000);
         assert_eq!(all.len(), 8);
@@ -284,6 +332,29 @@ mod tests {
         // Without new ones there is nothing to change, but what is old enough goes.
         end_rotation(&mut all, 90_000 + dkim::KEPT);
         assert_eq!(all.len(), 4);
-        assert_eq!(signing(&all).len(), 4);
+        assert_eq!(signing(&all, 90_000 + dkim::KEPT).len(), 4);
+    }
+
+    #[test]
+    fn an_rsa_key_that_comes_late_waits_for_its_record() {
+        let mut all = Vec::new();
+        complete(&mut all, &DOMAINS(), 0).unwrap();
+        for wanted in wanted(&all) {
+            put(&mut all, wanted, vec![1], Some(LATE));
+        }
+        assert!(wanted(&all).is_empty());
+        let signs = |all: &[Key], now| signing(all, now).iter().filter(|key| key.rsa).count();
+        assert_eq!([signs(&all, 0), signs(&all, LATE - 1), signs(&all, LATE)], [0, 0, 2]);
+        assert_eq!(signs(&all, -1), 2, "a clock that was ahead holds nothing up");
+        settle(&mut all, LATE - 1);
+        found(&mut all, |key| key.rsa && key.domain == "home.test");
+        assert_eq!(signs(&all, 0), 1, "whose record is found");
+        settle(&mut all, LATE);
+        assert_eq!(signs(&all, 0), 2);
+        // Of a change of keys each waits for its own sign.
+        begin_rotation(&mut all, vec![("home.test".to_owned(), vec![2])], 0).unwrap();
+        found(&mut all, |_| true);
+        settle(&mut all, i64::MAX);
+        assert_eq!(all.iter().filter(|key| key.stage == Stage::Next).count(), 2);
     }
 }

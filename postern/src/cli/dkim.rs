@@ -50,6 +50,7 @@ const fn stage(stage: Stage) -> &'static str {
         Stage::Next => "waits for its record in DNS",
         Stage::Signs => "signs",
         Stage::Signed(_) => "signed; its record stays a while",
+        Stage::SignsFrom(_) => "signs once `postern dns check` finds its record, or in a day",
     }
 }
 
@@ -70,16 +71,13 @@ fn list(house: &House, keys: &[Key]) -> Result<(), Failure> {
 
 /// New keys, which wait.
 fn begin(house: &House, keys: &Keys) -> Result<(), Failure> {
-    keys.change(|all| signing::begin_rotation(all, &house.config.domains, wire::date::now()))?;
-    for wanted in signing::wanted(&keys.read()?).into_iter().filter(|(.., stage)| *stage == Stage::Next) {
-        let failed = |error: &dyn std::fmt::Display| Failure::new(format!("the RSA key could not be made: {error}"));
-        let der =
-            Maker::start(wanted.clone()).map_err(|error| failed(&error))?.wait().map_err(|error| failed(&error))?;
-        keys.change(|all| {
-            signing::put(all, wanted, der);
-            Ok(())
-        })?;
+    let failed = |error: &dyn std::fmt::Display| Failure::new(format!("the RSA key could not be made: {error}"));
+    let mut made = Vec::new();
+    for domain in signing::to_rotate(&keys.read()?, &house.config.domains) {
+        let maker = Maker::start((domain.clone(), String::new(), Stage::Next)).map_err(|error| failed(&error))?;
+        made.push((domain, maker.wait().map_err(|error| failed(&error))?));
     }
+    keys.change(|all| signing::begin_rotation(all, made, wire::date::now()))?;
     let records = next(&keys.read()?)?;
     let values: Vec<Value> = records
         .iter()

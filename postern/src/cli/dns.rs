@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::failure::{Doing, Failure};
 use crate::pairings::{self, Pairing};
 use crate::records::{self, Domain, Facts, Found, Kind, Record, Verdict};
-use crate::signing::{self, Key};
+use crate::signing::{self, Key, Stage};
 use crate::up::{certificate_files, upstreams};
 
 /// The DNS records of this box.
@@ -170,8 +170,28 @@ fn check(house: &House, records: &[Record]) -> Result<ExitCode, Failure> {
         }
         lines.join("\n")
     })?;
+    let_sign(house, records, &verdicts)?;
     let fine = verdicts.iter().all(|verdict| *verdict == Verdict::Fine);
     Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Keys that wait for their records sign from now on, if those are there.
+fn let_sign(house: &House, records: &[Record], verdicts: &[Verdict]) -> Result<(), Failure> {
+    let fine: BTreeSet<&str> = records
+        .iter()
+        .zip(verdicts)
+        .filter(|(_, verdict)| **verdict == Verdict::Fine)
+        .map(|(one, _)| &*one.name)
+        .collect();
+    let is_found = |key: &Key| fine.contains(records::selector(&key.selector, &key.domain).as_str());
+    let keys = signing::keys(&house.data, &BoxKey::find(&house.data, house.secrets.passphrase())?)?;
+    if !keys.read()?.iter().any(|key| matches!(key.stage, Stage::SignsFrom(_)) && is_found(key)) {
+        return Ok(());
+    }
+    keys.change(|all| {
+        signing::found(all, is_found);
+        Ok(())
+    })
 }
 
 fn judged(record: &Record, verdict: &Verdict) -> Value {
@@ -249,10 +269,11 @@ mod tests {
     fn a_key_that_no_longer_signs_leaves_the_list() {
         let mut keys = Vec::new();
         signing::complete(&mut keys, &["home.test".to_owned()], 0).unwrap();
-        signing::begin_rotation(&mut keys, &["home.test".to_owned()], 86_400).unwrap();
+        let rsa = include_bytes!("../../../smtpd/tests/keys/dkim-rsa-2048.der").to_vec();
+        signing::begin_rotation(&mut keys, vec![("home.test".to_owned(), rsa)], 86_400).unwrap();
         signing::end_rotation(&mut keys, 90_000);
         let listed = |now| of_domain(&keys, "home.test", now).unwrap().len();
-        assert_eq!((listed(90_000), listed(90_000 + smtpd::courier::dkim::KEPT)), (2, 1));
+        assert_eq!((listed(90_000), listed(90_000 + smtpd::courier::dkim::KEPT)), (3, 2));
         signing::prune(&mut keys, 90_000 + smtpd::courier::dkim::KEPT);
         assert_eq!(keys.len(), 1);
     }

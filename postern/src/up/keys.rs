@@ -7,10 +7,12 @@ use tokio::time::Instant;
 use super::roles::Roles;
 use super::say;
 use crate::failure::Failure;
-use crate::signing::{self, Keys, Maker, Stage};
+use crate::signing::{self, Key, Keys, Maker, Stage};
 
 /// Between two looks for keys that are past.
 const THROUGH: Duration = Duration::from_secs(3_600);
+/// An RSA key that comes so much later than the Ed25519 key beside it is late: that one's record may be in DNS already.
+const TOGETHER: Duration = Duration::from_secs(600);
 /// After a key maker that failed.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -25,6 +27,8 @@ pub struct SigningKeys {
     /// When the file is looked through again, changed or not: some key may be past.
     look_through: Instant,
     maker: Option<Maker>,
+    /// Ed25519 keys that this process has made, and when.
+    fresh: Vec<(String, Instant)>,
     not_before: Instant,
     /// What was last said of trouble: once, not each time.
     said: String,
@@ -43,6 +47,7 @@ impl SigningKeys {
             wanted: Vec::new(),
             look_through: now,
             maker: None,
+            fresh: Vec::new(),
             not_before: now,
             said: String::new(),
         };
@@ -60,7 +65,7 @@ impl SigningKeys {
             Ok(all) => {
                 self.seen = written;
                 self.wanted = signing::wanted(&all);
-                signing::signing(&all)
+                signing::signing(&all, wire::date::now())
             }
             Err(failure) => {
                 self.complain(&failure);
@@ -92,18 +97,30 @@ impl SigningKeys {
     }
 
     /// Makes what is missing, takes out what is past.
-    fn complete(&self) -> Result<(), Failure> {
+    fn complete(&mut self) -> Result<(), Failure> {
         let now = wire::date::now();
         let mut all = self.keys.read()?;
         let before = all.len();
         signing::complete(&mut all, &self.domains, now)?;
-        if all.len() > before || all.iter().any(|key| key.is_past(now)) {
-            self.keys.change(|all| {
+        let due = |key: &Key| key.is_past(now) || (key.stage != Stage::Signs && key.stage.signs(now));
+        if all.len() > before || all.iter().any(due) {
+            let fresh = self.keys.change(|all| {
                 signing::prune(all, now);
-                signing::complete(all, &self.domains, now)
+                signing::settle(all, now);
+                let before = all.len();
+                signing::complete(all, &self.domains, now)?;
+                Ok(all[before..].iter().map(|key| (key.domain.clone(), Instant::now())).collect::<Vec<_>>())
             })?;
+            self.fresh.extend(fresh);
         }
         Ok(())
+    }
+
+    /// From when on an RSA key signs that has come now: at once, unless its fellow's record may be in DNS without its own.
+    fn late(&mut self, domain: &str) -> Option<i64> {
+        self.fresh.retain(|(_, since)| since.elapsed() < TOGETHER);
+        let is_late = !self.fresh.iter().any(|(fresh, _)| fresh == domain);
+        is_late.then(|| wire::date::now().saturating_add(signing::LATE))
     }
 
     fn try_look(&mut self, roles: &mut Roles) -> Result<(), Failure> {
@@ -115,7 +132,7 @@ impl SigningKeys {
         let written = self.keys.written();
         if written != self.seen {
             let all = self.keys.read()?;
-            roles.sign(signing::signing(&all));
+            roles.sign(signing::signing(&all, wire::date::now()));
             self.wanted = signing::wanted(&all);
             self.seen = written;
         }
@@ -132,9 +149,15 @@ impl SigningKeys {
         let wanted = maker.wanted.clone();
         maker.reap();
         let der = made.map_err(|error| Failure::new(format!("the key maker: {error}")))?;
-        say(&format!("an RSA key for {} is made", wanted.0));
+        let late = self.late(&wanted.0);
+        let words = match (wanted.2, late) {
+            (Stage::Next, _) => "it signs once `postern dkim rotate` finds its record",
+            (_, None) => "it signs from now on",
+            (_, Some(_)) => "it signs once `postern dns check` finds its record, or in a day",
+        };
+        say(&format!("an RSA key for {} is made: {words}", wanted.0));
         self.keys.change(|all| {
-            signing::put(all, wanted, der);
+            signing::put(all, wanted, der, late);
             Ok(())
         })
     }
@@ -145,6 +168,20 @@ mod tests {
     use super::*;
     use crate::box_key::BoxKey;
     use crate::data::DataFolder;
+
+    #[test]
+    fn an_rsa_key_is_late_when_its_fellow_is_old() {
+        let path = std::env::temp_dir().join(format!("postern-late-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        let data = DataFolder::open_or_make(&path).unwrap();
+        let key = BoxKey::find(&data, None).unwrap();
+        let open = || SigningKeys::open(signing::keys(&data, &key).unwrap(), &["home.test".to_owned()]);
+        let mut first = open();
+        assert_eq!(first.late("home.test"), None);
+        assert!(first.late("other.test").is_some());
+        assert!(open().late("home.test").is_some(), "after a restart");
+        std::fs::remove_dir_all(&path).unwrap();
+    }
 
     #[test]
     fn damaged_keys_keep_no_house_from_starting() {
