@@ -127,6 +127,9 @@ impl Pool {
     /// Making a worker costs a millisecond of processor, which the letter that took one needs itself, on two cores for
     /// its sealing and storing: the next is made once that is over, unless few are left.
     fn refill_behind(self: &Arc<Self>) {
+        if self.limits.ready == 0 {
+            return;
+        }
         let left = {
             let state = self.lock();
             state.ready.len() + state.coming

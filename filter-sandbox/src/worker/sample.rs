@@ -25,6 +25,7 @@ Content-Type: text/plain; charset=utf-8\r\n\
 Content-Transfer-Encoding: quoted-printable\r\n\
 \r\n\
 Gr=C3=BC=C3=9Fe, see https://www.sender.example/path?x=3Dy\r\n\
+A text of some length is read in another way than a short one: what the processor can is found out then, once.\r\n\
 --inner\r\n\
 Content-Type: text/html; charset=iso-8859-1\r\n\
 \r\n\
