@@ -4,7 +4,7 @@
 //!
 //! Then a queue of 20,000 letters whose destinations do not answer: memory of all processes, and the time of a start.
 //! `POSTERN_LETTERS=2000` for a smaller one; none of the first part with `POSTERN_ROUNDS=0`; `POSTERN_CONNECTIONS=1` for
-//! what one letter takes.
+//! what one letter takes; `POSTERN_ROLES=1` for what each role works for it.
 //!
 //! `POSTERN_PEERS=target/peers cargo bench --profile release -p tests --bench outgoing`
 
@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tests::alone::{self, DNS, FAR};
-use tests::measure::{cpu, pss, row};
+use tests::measure::{busy, cpu, cpu_by_role, pss, row};
 use tests::names::Names;
 use tests::talk::Talk;
 use tests::{Authority, House, Setup, smtp};
@@ -144,6 +144,7 @@ fn reply(talk: &mut Talk) -> String {
 /// Seconds until all are in the sink, seconds until all were handed in, and processor milliseconds a letter.
 fn send(server: Server<'_>, sink: &AtomicUsize, domains: usize) -> (f64, f64, f64) {
     let to: Vec<String> = (0..LETTERS).map(|n| format!("p{n}@d{}.test", n % domains)).collect();
+    let (roles, worked) = (cpu_by_role(server.pid), busy());
     let (before, used, began) = (sink.load(Ordering::Relaxed), cpu(server.pid), Instant::now());
     server.submit(&to, 20_000);
     let submitted = began.elapsed().as_secs_f64();
@@ -152,7 +153,17 @@ fn send(server: Server<'_>, sink: &AtomicUsize, domains: usize) -> (f64, f64, f6
         std::thread::sleep(Duration::from_millis(2));
     }
     let took = began.elapsed().as_secs_f64();
+    let worked = busy() - worked;
     std::thread::sleep(Duration::from_secs(1));
+    if std::env::var_os("POSTERN_ROLES").is_some() {
+        eprintln!("{took:.2} s; the processors worked for {worked:.2} s");
+        for (role, after) in cpu_by_role(server.pid) {
+            let used = (after - roles.get(&role).unwrap_or(&0.0)) * 1_000.0 / LETTERS as f64;
+            if used >= 0.01 {
+                eprintln!("    {role:<24} {used:6.2} ms a letter");
+            }
+        }
+    }
     (took, submitted, (cpu(server.pid) - used) * 1_000.0 / LETTERS as f64)
 }
 

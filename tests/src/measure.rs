@@ -1,5 +1,6 @@
 //! What benches read of other processes, and how they print: ratios of one run, never a verdict.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::programs::descendants;
@@ -10,6 +11,36 @@ pub fn cpu(pid: u32) -> f64 {
     let ticks: u64 = tree(pid).iter().filter_map(|pid| ticks(*pid)).sum();
     #[allow(clippy::cast_precision_loss, reason = "a bench's figure")]
     let seconds = ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
+    seconds
+}
+
+/// The same by role: what the command lines of its processes end in.
+#[must_use]
+pub fn cpu_by_role(pid: u32) -> BTreeMap<String, f64> {
+    let mut roles = BTreeMap::new();
+    for pid in tree(pid) {
+        let words = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let name = words.split_terminator('\0').next_back().unwrap_or_default().to_owned();
+        #[allow(clippy::cast_precision_loss, reason = "a bench's figure")]
+        let seconds = ticks(pid).unwrap_or(0) as f64 / rustix::param::clock_ticks_per_second() as f64;
+        *roles.entry(name).or_insert(0.0) += seconds;
+    }
+    roles
+}
+
+/// Seconds that this machine's processors were busy since its start, whoever with.
+#[must_use]
+pub fn busy() -> f64 {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let fields = stat.lines().next().unwrap_or_default().split_whitespace().skip(1);
+    // proc(5): user, nice, system, idle, iowait, irq, softirq.
+    let busy: u64 = fields
+        .enumerate()
+        .filter(|(at, _)| matches!(at, 0..=2 | 5..=7))
+        .filter_map(|(_, ticks)| ticks.parse::<u64>().ok())
+        .sum();
+    #[allow(clippy::cast_precision_loss, reason = "a bench's figure")]
+    let seconds = busy as f64 / rustix::param::clock_ticks_per_second() as f64;
     seconds
 }
 
