@@ -143,6 +143,9 @@ fn no_phrase_is_in_any_file() {
         let fine = path == "/dev/null"
             || path.starts_with("/proc/")
             || path.starts_with("self/")
+            // `up` puts an RSA key down, sealed, whenever that is made.
+            || path.ends_with("/dkim.new")
+            || path.ends_with("/dkim.lock")
             || spool.iter().any(|part| path.contains(part));
         assert!(fine, "opened for writing: {path}");
     }
