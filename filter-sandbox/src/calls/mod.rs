@@ -136,6 +136,21 @@ mod tests {
     }
 
     #[test]
+    fn nobody_has_signals_sent_under_either_name_of_fcntl() {
+        let names = [
+            libc::SYS_fcntl,
+            #[cfg(target_arch = "arm")]
+            libc::SYS_fcntl64,
+        ];
+        // A zygote's children close and move descriptors before their own list is in force.
+        for role in Role::ALL.iter().filter(|role| !role.walls().makes_children()) {
+            for call in merged(role.walls().calls).iter().filter(|call| names.contains(&call.number)) {
+                assert!(is_refused(call.rule, 1, libc::F_SETOWN as u32), "{role}: call {} is free", call.number);
+            }
+        }
+    }
+
+    #[test]
     fn only_who_asks_the_dns_or_sends_connects() {
         for role in Role::ALL {
             let connects = merged(role.walls().calls).iter().any(|call| call.number == libc::SYS_connect);

@@ -75,6 +75,8 @@ pub(crate) const BASE: &[Call] = &[
     allow(libc::SYS_uname, "harmless; libraries ask"),
     only(libc::SYS_tgkill, 0, WHOLE, &[1], Some(libc::EPERM), "abort: to itself, 1 in its own pid namespace"),
     only(libc::SYS_prlimit64, 2, WHOLE, &[0], Some(libc::EPERM), "reading its own limits, never setting"),
+    #[cfg(target_arch = "arm")]
+    allow(libc::SYS_ugetrlimit, "reading its own limits"),
     only(libc::SYS_prctl, 0, WHOLE, NAMING, Some(libc::EPERM), "names of threads and mappings"),
     only(
         libc::SYS_ioctl,
@@ -88,13 +90,13 @@ pub(crate) const BASE: &[Call] = &[
     #[cfg(target_arch = "arm")]
     flags(libc::SYS_fcntl64),
     fail(libc::SYS_openat, libc::EACCES, "allocator, std and time libraries look for files; there are none"),
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(not(target_arch = "aarch64"))]
     fail(libc::SYS_open, libc::EACCES, "as openat"),
     fail(libc::SYS_readlinkat, libc::EACCES, "as openat"),
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(not(target_arch = "aarch64"))]
     fail(libc::SYS_readlink, libc::EACCES, "as openat"),
     fail(libc::SYS_faccessat, libc::EACCES, "as openat"),
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(not(target_arch = "aarch64"))]
     fail(libc::SYS_access, libc::EACCES, "as openat"),
     fail(libc::SYS_getcwd, libc::EACCES, "backtraces ask for it"),
     fail(libc::SYS_sysinfo, libc::EPERM, "libraries ask for memory size"),
@@ -224,7 +226,7 @@ pub(crate) const READS_FILES: &[Call] = &[
 /// The keeper's: everything on one disk folder.
 pub(crate) const FILES: &[Call] = &[
     allow(libc::SYS_openat, "files of the spool, its only root entry"),
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(not(target_arch = "aarch64"))]
     allow(libc::SYS_open, "as openat"),
     allow(libc::SYS_mkdirat, "folders of the spool"),
     #[cfg(not(target_arch = "aarch64"))]
@@ -260,16 +262,20 @@ pub(crate) const FILES: &[Call] = &[
     allow(libc::SYS_statfs64, "room on the disk"),
     #[cfg(target_arch = "arm")]
     allow(libc::SYS_fstatfs64, "room on the disk"),
+    #[cfg(target_arch = "arm")]
+    allow(libc::SYS_stat64, "what is there"),
+    #[cfg(target_arch = "arm")]
+    allow(libc::SYS_lstat64, "what is there"),
     #[cfg(target_arch = "x86_64")]
     allow(libc::SYS_stat, "what is there"),
     #[cfg(target_arch = "x86_64")]
     allow(libc::SYS_lstat, "what is there"),
     allow(libc::SYS_faccessat, "what is there"),
     allow(libc::SYS_faccessat2, "what is there"),
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(not(target_arch = "aarch64"))]
     allow(libc::SYS_access, "what is there"),
     allow(libc::SYS_readlinkat, "resolving its own paths"),
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(not(target_arch = "aarch64"))]
     allow(libc::SYS_readlink, "resolving its own paths"),
     allow(libc::SYS_fchmod, "modes of new files"),
     allow(libc::SYS_fchmodat, "modes of new files"),

@@ -10,7 +10,7 @@ const WRITES: u32 = (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC) as u32;
 /// Reading its tree, telling the time, and being refused what an interpreter tries by habit.
 pub(crate) const SCANNER: &[Call] = &[
     only(libc::SYS_openat, 2, WRITES, &[0], Some(libc::EROFS), "its tree, to read"),
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(not(target_arch = "aarch64"))]
     only(libc::SYS_open, 1, WRITES, &[0], Some(libc::EROFS), "its tree, to read"),
     allow(libc::SYS_getdents64, "rules are found by listing their folder"),
     #[cfg(target_arch = "x86_64")]
@@ -21,11 +21,11 @@ pub(crate) const SCANNER: &[Call] = &[
     allow(libc::SYS_stat64, "what is there"),
     #[cfg(target_arch = "arm")]
     allow(libc::SYS_lstat64, "what is there"),
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(not(target_arch = "aarch64"))]
     allow(libc::SYS_access, "what is there"),
     allow(libc::SYS_faccessat, "what is there"),
     allow(libc::SYS_faccessat2, "what is there"),
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(not(target_arch = "aarch64"))]
     allow(libc::SYS_readlink, "what is there"),
     allow(libc::SYS_readlinkat, "what is there"),
     allow(libc::SYS_getcwd, "where it is"),
@@ -55,6 +55,8 @@ pub(crate) const SCANNER: &[Call] = &[
     allow(libc::SYS_pselect6, "sleeping"),
     #[cfg(target_arch = "x86_64")]
     allow(libc::SYS_select, "sleeping"),
+    #[cfg(target_arch = "arm")]
+    allow(libc::SYS__newselect, "sleeping"),
     Call {
         number: libc::SYS_prctl,
         rule: Rule::OnlyOrClear { values: NAMING, cleared: libc::PR_SET_DUMPABLE as u32, otherwise: libc::EPERM },
