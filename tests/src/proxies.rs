@@ -1,5 +1,6 @@
 //! The clean-address pair in a test's network: an inbound proxy, and homes that are paired with it.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -177,8 +178,7 @@ impl Home {
     /// The text of all of somebody's mail, read by a phone far from home: through the proxy at that address.
     #[must_use]
     pub fn mail_of(&self, mailbox: &Mailbox, proxy: &str) -> Vec<String> {
-        let address = (proxy, 993);
-        let address = std::net::ToSocketAddrs::to_socket_addrs(&address).unwrap().next().unwrap();
+        let address = SocketAddr::new(proxy.parse().unwrap(), 993);
         let mut imap = Imap::connect_as(address, &self.name, self.house.authority()).unwrap();
         assert!(imap.ask(&format!("LOGIN {} {}", mailbox.address, mailbox.password)).unwrap().ok());
         assert!(imap.ask("SELECT INBOX").unwrap().ok());
