@@ -93,15 +93,20 @@ fn add(house: &mut House, mailbox: &str, device: &str, unlock_stdin: bool) -> Re
         Ok((password, (What::DeviceAdded, Some(slot), device.to_owned())))
     })?;
     let answer = json!({"address": open.address, "device": device, "device_password": password.as_str()});
-    house.print(&answer, || {
-        let reached = house.reached();
-        format!(
-            "Type this into the mail app on \"{device}\"; it is shown once:\n\n{}{}{}",
-            reached.servers(),
-            crate::sheet::login(&open.address, password.as_str()),
-            reached.remarks(),
-        )
-    })
+    house
+        .print(&answer, || {
+            let reached = house.reached();
+            format!(
+                "Type this into the mail app on \"{device}\"; it is shown once:\n\n{}{}{}",
+                reached.servers(),
+                crate::sheet::login(&open.address, password.as_str()),
+                reached.remarks(),
+            )
+        })
+        .map_err(|failure| {
+            let mend = format!("`postern device revoke {} {device}` and add it again", open.address);
+            Failure::new(format!("{}: the device was added, and nobody has seen its password: {mend}", failure.words))
+        })
 }
 
 fn list(house: &House, mailbox: &str) -> Result<(), Failure> {

@@ -112,7 +112,13 @@ fn add(house: &House, mailbox: &str, name: String, quota: Option<Bytes>, device:
         device_password: made.device_password.as_str().to_owned(),
         recovery_words: made.words.list().into_iter().map(str::to_owned).collect(),
     };
-    house.print(&sheet.to_json(), || sheet.words(&house.reached()))
+    house.print(&sheet.to_json(), || sheet.words(&house.reached())).map_err(|failure| {
+        let mend = format!("`postern mailbox remove {} --yes` and add it again", sheet.address);
+        Failure::new(format!(
+            "{}: the mailbox was made, and nobody has seen its password and words: {mend}",
+            failure.words
+        ))
+    })
 }
 
 fn new_id() -> Result<MailboxId, Failure> {

@@ -2,11 +2,13 @@
 //! a role may have been taken over, and the admin reads them in a terminal.
 
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use filter_sandbox::role::Role;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 
@@ -28,11 +30,44 @@ pub fn follow(role: Role) -> io::Result<OwnedFd> {
         let mut lines = Lines::new(role.name());
         let mut buffer = [0; 4096];
         while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
-            lines.take(&buffer[..read], &mut io::stderr().lock());
+            lines.take(&buffer[..read], &mut Stderr);
         }
-        lines.end(&mut io::stderr().lock());
+        lines.end(&mut Stderr);
     });
     Ok(write)
+}
+
+/// `up`'s stderr, whole lines at a time, when it takes them at once: a terminal that was stopped, or a pipe that nobody
+/// reads, must not stop the house. What is not taken is counted, and told when there is room again.
+struct Stderr;
+
+/// Lines that were not taken.
+static UNHEARD: AtomicU32 = AtomicU32::new(0);
+
+/// Whether `to` takes a line without waiting (or fails at once).
+fn has_room(to: impl AsFd) -> bool {
+    let mut wait = [PollFd::new(&to, PollFlags::OUT)];
+    rustix::event::poll(&mut wait, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
+}
+
+impl Write for Stderr {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut out = io::stderr().lock();
+        if !has_room(&out) {
+            UNHEARD.fetch_add(1, Ordering::Relaxed);
+            return Ok(line.len());
+        }
+        match UNHEARD.swap(0, Ordering::Relaxed) {
+            0 => {}
+            unheard => out.write_all(format!("{}up: {unheard} lines could not be written\n", time()).as_bytes())?,
+        }
+        out.write_all(line)?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Cuts what arrives into harmless lines.
@@ -74,7 +109,7 @@ impl Lines {
         if self.said < LINES {
             self.said += 1;
             // Nobody is left to tell when our own stderr is closed.
-            let _ = writeln!(out, "{}{}: {}", time(), self.name, harmless(&self.line));
+            let _ = out.write_all(format!("{}{}: {}\n", time(), self.name, harmless(&self.line)).as_bytes());
         } else {
             self.dropped = self.dropped.saturating_add(1);
         }
@@ -83,7 +118,8 @@ impl Lines {
 
     fn tell_dropped(&mut self, out: &mut impl Write) {
         if self.dropped > 0 {
-            let _ = writeln!(out, "{}{}: {} more lines dropped", time(), self.name, self.dropped);
+            let line = format!("{}{}: {} more lines dropped\n", time(), self.name, self.dropped);
+            let _ = out.write_all(line.as_bytes());
             self.dropped = 0;
         }
     }
@@ -91,11 +127,11 @@ impl Lines {
 
 /// Writes one line of `up`'s own. Words of a child process may be in it.
 pub fn write(name: &str, words: &str) {
-    write_to(&mut io::stderr().lock(), name, words);
+    write_to(&mut Stderr, name, words);
 }
 
 fn write_to(out: &mut impl Write, name: &str, words: &str) {
-    let _ = writeln!(out, "{}{name}: {}", time(), heard(words));
+    let _ = out.write_all(format!("{}{name}: {}\n", time(), heard(words)).as_bytes());
 }
 
 /// What a child process says, to be put among words of our own: one harmless line of at most [`LINE`] bytes.
@@ -165,6 +201,16 @@ mod tests {
         assert!(out.len() <= "up: ".len() + LINE + 1 && out.ends_with('\n'));
         assert_eq!(heard(&"\u{20ac}".repeat(LINE)).len(), LINE / 3 * 3, "cut between letters");
         assert_eq!(harmless_lines("one\ntwo\x1b[2J\n"), "one\ntwo?[2J\n");
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_has_no_room() {
+        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).unwrap();
+        assert!(has_room(&write));
+        while rustix::io::write(&write, &[0; 4096]).is_ok() {}
+        assert!(!has_room(&write));
+        drop(read);
+        assert!(has_room(&write), "an error comes at once");
     }
 
     #[test]
