@@ -57,7 +57,15 @@ pub fn begin(disk: &Disk, root: &std::path::Path, format: Format) -> io::Result<
     if format.newest >= Format::NEWEST.newest {
         return Ok(());
     }
-    Format { oldest: format.oldest, ..Format::NEWEST }.write(disk, root)
+    let raised = Format { oldest: format.oldest, ..Format::NEWEST };
+    match raised.write(disk, root) {
+        Err(error)
+            if error.kind() == io::ErrorKind::StorageFull && files::give_up_reserve(disk, &root.join("journal"))? =>
+        {
+            raised.write(disk, root)
+        }
+        other => other,
+    }
 }
 
 /// Takes the steps that are left, in the background; ends when there are none.

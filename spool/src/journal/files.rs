@@ -151,9 +151,7 @@ impl Writer {
         let first = (segment::HEADER + segment::FRAMING + first) as u64;
         let full = |tried: &io::Result<Self>| matches!(tried, Err(error) if error.kind() == io::ErrorKind::StorageFull);
         let mut tried = Self::try_create(disk, dir, key, (number, first + limits::AHEAD));
-        if full(&tried) && reserve_path(dir).exists() {
-            tracing::error!("disk full: giving up the journal's reserve");
-            disk.remove(&reserve_path(dir))?;
+        if full(&tried) && give_up_reserve(disk, dir)? {
             tried = Self::try_create(disk, dir, key, (number, first + limits::AHEAD));
         }
         if full(&tried) {
@@ -276,6 +274,20 @@ pub fn first(previous: Option<[u8; TAG]>, sequence: u64, still: Vec<Record>) -> 
     let mut entry = vec![Record::Begin { previous, sequence }];
     entry.extend(still);
     encode(&entry)
+}
+
+/// On a full disk: makes room for what a start cannot do without. Whether there was any to be had.
+///
+/// # Errors
+/// The kernel's.
+pub fn give_up_reserve(disk: &Disk, dir: &Path) -> io::Result<bool> {
+    let path = reserve_path(dir);
+    let there = path.exists();
+    if there {
+        tracing::error!("disk full: giving up the journal's reserve");
+        disk.remove(&path)?;
+    }
+    Ok(there)
 }
 
 /// Makes the reserve where there is none and the disk has room for it.
