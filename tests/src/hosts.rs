@@ -7,30 +7,6 @@ use std::process::Command;
 /// Where the test itself is, and its name server.
 pub const HERE: &str = "44.0.0.53";
 
-const INSIDE: &str = "POSTERN_TEST_HOSTS";
-
-/// Runs the test of that name again in a network of its own and returns false; in there, returns true.
-#[must_use]
-pub fn inside(test: &str) -> bool {
-    if std::env::var_os(INSIDE).is_some() {
-        return true;
-    }
-    let script = format!(
-        "mount --make-rprivate / && mkdir -p /run/netns && mount -t tmpfs netns /run/netns && ip link set lo up && \
-         ip link add street type bridge && ip link set street up && ip address add {HERE}/24 dev street && \
-         exec \"$0\" \"$1\" --exact --nocapture"
-    );
-    let status = Command::new("unshare")
-        .args(["--net", "--mount", "--", "sh", "-c", &script])
-        .arg(std::env::current_exe().unwrap())
-        .arg(test)
-        .env(INSIDE, "1")
-        .status()
-        .unwrap();
-    assert!(status.success(), "{test} failed in its own network");
-    false
-}
-
 /// One of them, by the name of its namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host(String);

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on must stop")]
 
 pub mod alone;
+pub mod apart;
 pub mod authority;
 pub mod far;
 pub mod faulty;
@@ -13,6 +14,7 @@ pub mod imap;
 pub mod mallory;
 pub mod measure;
 pub mod names;
+pub mod operated;
 pub mod outbound;
 pub mod peers;
 pub mod place;

@@ -2,10 +2,9 @@
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use relay_link::control::{self, Speaker};
 use relay_link::dns::Dns;
@@ -19,10 +18,9 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 
-use crate::hosts::{HERE, Host};
-use crate::house::{binary, signal};
-use crate::programs::descendants;
-use crate::{Authority, Scratch};
+use crate::Authority;
+use crate::hosts::Host;
+use crate::operated::Operated;
 
 /// What an outbound proxy calls itself in a test.
 pub const AWAY: &str = "away.test";
@@ -32,75 +30,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A running outbound proxy.
 #[derive(Debug)]
 pub struct Outbound {
-    host: Host,
+    operated: Operated,
     address: String,
-    child: Option<Child>,
-    scratch: Scratch,
 }
 
 impl Outbound {
     /// Starts one on that host.
     #[must_use]
     pub fn start(host: Host, address: &str) -> Self {
-        let scratch = Scratch::new("outbound-proxy");
-        let text = format!("name = \"{AWAY}\"\ndns = [\"{HERE}:53\"]\nmetrics = \"127.0.0.1:9126\"\n");
-        std::fs::write(scratch.path().join("outbound-proxy.toml"), text).unwrap();
-        let mut this = Self { host, address: address.to_owned(), child: None, scratch };
-        this.start_again();
-        this
-    }
-
-    /// After [`Self::kill`].
-    pub fn start_again(&mut self) {
-        let log = std::fs::File::options().create(true).append(true).open(self.log_file()).unwrap();
-        self.child = Some(self.command(&["run"]).stdin(Stdio::null()).stderr(log).spawn().unwrap());
-        let until = Instant::now() + PATIENCE;
-        while !self.metrics().contains("outbound_proxy_") {
-            assert!(Instant::now() < until, "it does not start:\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    }
-
-    /// SIGKILL to all of it.
-    pub fn kill(&mut self) {
-        let all = self.processes();
-        all.iter().for_each(|pid| signal(*pid, "KILL"));
-        if let Some(mut child) = self.child.take() {
-            let _ = child.wait();
-        }
-        // The service is nobody's child now, and has its port until it is gone.
-        let until = Instant::now() + PATIENCE;
-        while all.iter().any(|pid| is_alive(*pid)) {
-            assert!(Instant::now() < until, "it does not die");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// Its processes, the one that strangers talk to last.
-    #[must_use]
-    pub fn processes(&self) -> Vec<u32> {
-        let Some(child) = &self.child else { return Vec::new() };
-        std::iter::once(child.id()).chain(descendants(child.id())).collect()
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = self.host.command(binary().with_file_name("outbound-proxy"));
-        command.arg("--folder").arg(self.scratch.path()).args(arguments);
-        command
-    }
-
-    /// Runs one of its commands.
-    #[must_use]
-    pub fn try_operator(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
-    }
-
-    /// Runs one of its commands, which must succeed; what it prints.
-    pub fn operator(&self, arguments: &[&str]) -> String {
-        let output = self.try_operator(arguments);
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{arguments:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
-        text
+        Self { operated: Operated::start("outbound-proxy", host, AWAY, ""), address: address.to_owned() }
     }
 
     /// A code for a home of that name.
@@ -116,60 +54,20 @@ impl Outbound {
         let of = all.as_array().unwrap().iter().find(|one| one["home"] == home);
         of.and_then(|one| one[what].as_u64()).unwrap_or_else(|| panic!("no {what} of {home} in {all}"))
     }
+}
 
-    /// What Prometheus would get.
-    #[must_use]
-    pub fn metrics(&self) -> String {
-        let script =
-            "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9126/metrics', timeout=5).read().decode())";
-        let output = self.host.command("python3").args(["-c", script]).output().unwrap();
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
+impl Deref for Outbound {
+    type Target = Operated;
 
-    /// One number of it.
-    #[must_use]
-    pub fn metric(&self, name: &str) -> u64 {
-        let metrics = self.metrics();
-        let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("outbound_proxy_{name} ")));
-        line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {metrics}"))
-    }
-
-    /// Everything it has on its disk.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        self.scratch.path()
-    }
-
-    /// Where it is.
-    #[must_use]
-    pub const fn host(&self) -> &Host {
-        &self.host
-    }
-
-    fn log_file(&self) -> PathBuf {
-        self.scratch.path().join("log")
-    }
-
-    /// Everything it has said.
-    #[must_use]
-    pub fn log(&self) -> String {
-        std::fs::read_to_string(self.log_file()).unwrap_or_default()
+    fn deref(&self) -> &Operated {
+        &self.operated
     }
 }
 
-impl Drop for Outbound {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("---- the outbound proxy's log ----\n{}", self.log());
-        }
-        self.kill();
+impl DerefMut for Outbound {
+    fn deref_mut(&mut self) -> &mut Operated {
+        &mut self.operated
     }
-}
-
-/// Whether it is there, and not only waits to be counted.
-fn is_alive(pid: u32) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    status.lines().any(|line| line.starts_with("State:") && !line.contains("zombie"))
 }
 
 /// A home that keeps to no rule but the link's: it asks for what it likes, and says what it likes.

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use relay_link::outbound::Refusal;
-use tests::hosts;
 use tests::outbound::{Session, Stranger};
 
 use crate::place::Place;
@@ -11,11 +10,7 @@ use crate::place::Place;
 /// Recipients of one letter of the run.
 const FLIGHT: usize = 50;
 
-#[test]
-fn a_spam_run_stops_within_its_budget() {
-    if !hosts::inside("budget::a_spam_run_stops_within_its_budget") {
-        return;
-    }
+pub fn a_spam_run_stops_within_its_budget() {
     let mut place = Place::new();
     let far = place.far("postfix", 0, "far.test");
     let mut home = Stranger::pair(&place.proxy.invite("alice", &["--hourly", "60"]));
@@ -60,11 +55,7 @@ fn a_spam_run_stops_within_its_budget() {
     assert!(!place.proxy.log().contains("far.test"), "with whom is nobody's business: {}", place.proxy.log());
 }
 
-#[test]
-fn a_session_is_slowed_and_not_cut() {
-    if !hosts::inside("budget::a_session_is_slowed_and_not_cut") {
-        return;
-    }
+pub fn a_session_is_slowed_and_not_cut() {
     let place = Place::new();
     let far = place.far("postfix", 0, "far.test");
     // 40 units at once, two in a second.

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use relay_link::outbound::Refusal;
 use tests::far::Far;
-use tests::hosts;
 use tests::outbound::{Session, Stranger};
 
 use crate::place::Place;
@@ -67,11 +66,7 @@ impl Run {
     }
 }
 
-#[test]
-fn nothing_but_tls_goes_through() {
-    if !hosts::inside("cheats::nothing_but_tls_goes_through") {
-        return;
-    }
+pub fn nothing_but_tls_goes_through() {
     let mut run = Run::new(&["--concurrent", "50", "--bucket", "5000"]);
     for command in ["MAIL FROM:<you@home.test>\r\n", "HELO away.test\r\n", "EHLO a\r\nMAIL FROM:<>\r\n", "VRFY ben\r\n"]
     {
@@ -92,11 +87,7 @@ fn nothing_but_tls_goes_through() {
     assert_eq!(run.place.proxy.metric("sessions_cut_total"), 9, "{}", run.place.proxy.metrics());
 }
 
-#[test]
-fn every_session_is_paid_for() {
-    if !hosts::inside("cheats::every_session_is_paid_for") {
-        return;
-    }
+pub fn every_session_is_paid_for() {
     let mut run = Run::new(&["--bucket", "400", "--hourly", "1", "--concurrent", "6"]);
     // Half of it in a home's first two weeks: ten sessions of 20 units, and three at once.
     let held: Vec<_> = (0..3).map(|_| run.greeted()).collect();
@@ -130,11 +121,7 @@ fn every_session_is_paid_for() {
     assert_eq!(run.place.proxy.metric("sessions_total"), before, "refused before anybody is connected with");
 }
 
-#[test]
-fn sessions_and_networks_have_bounds_of_their_own() {
-    if !hosts::inside("cheats::sessions_and_networks_have_bounds_of_their_own") {
-        return;
-    }
+pub fn sessions_and_networks_have_bounds_of_their_own() {
     let place = Place::new();
     let mut home = Stranger::pair(&place.proxy.invite("alice", &["--networks", "8", "--sessions", "12"]));
     for number in 0..4 {

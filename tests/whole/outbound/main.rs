@@ -10,3 +10,18 @@ mod house;
 mod metered;
 mod place;
 mod silence;
+
+fn main() -> std::process::ExitCode {
+    tests::apart::run(tests::tests![
+        silence::who_is_silent_is_closed_and_who_waits_is_not,
+        house::mail_leaves_through_a_paired_proxy,
+        metered::recipients_are_counted_at_real_servers,
+        budget::a_spam_run_stops_within_its_budget,
+        budget::a_session_is_slowed_and_not_cut,
+        cheats::nothing_but_tls_goes_through,
+        cheats::every_session_is_paid_for,
+        cheats::sessions_and_networks_have_bounds_of_their_own,
+        house::past_the_proxy_only_when_told,
+        addresses::nobody_but_the_public_internet,
+    ])
+}
