@@ -29,6 +29,8 @@ const NAME: &str = "mail.alice.test";
 const STREAMS: usize = 4;
 const UPLOAD: Duration = Duration::from_secs(5);
 const SESSIONS: Duration = Duration::from_secs(4);
+/// Homes that are paired and connected.
+const HOMES: usize = 1_000;
 /// One network has its share of places.
 const IDLE: usize = 500;
 
@@ -73,6 +75,7 @@ fn main() {
     );
     memory(&proxy);
     drop(sink);
+    homes(&proxy);
     rivals.iter_mut().for_each(|child| drop(child.kill()));
     proxy.kill();
 }
@@ -161,6 +164,21 @@ fn memory(proxy: &Inbound) {
         })
         .collect();
     println!("idle relayed connections: {:.2} KiB each (goal 3.3)", (of_gate(proxy) - before) / held.len() as f64);
+}
+
+/// What the proxy holds, all its processes together, with that many homes connected and nobody calling.
+fn homes(proxy: &Inbound) {
+    let before = of_gate(proxy);
+    let invite = |number| proxy.operator(&["invite", "--name", &format!("mail.home{number}.test")]);
+    let homes: Vec<Sink> = (0..HOMES).map(|number| Sink::start(invite(number).trim(), HERE)).collect();
+    eventually("all are connected", || proxy.metric("homes_connected") >= HOMES as u64);
+    let after = of_gate(proxy);
+    println!(
+        "{HOMES} idle homes: {:.1} MB in all (goal 30), {:.1} KiB each more than before",
+        after / 1_000.0,
+        (after - before) / HOMES as f64
+    );
+    drop(homes);
 }
 
 /// Answers one byte to the first that comes, and reads the rest away: what is behind the rivals.

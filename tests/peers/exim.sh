@@ -47,7 +47,11 @@ X
 fi
 chmod 644 "$root/etc/exim4/exim4.conf"
 : > "$root/var/log/exim4/mainlog"; chown 103:103 "$root/var/log/exim4/mainlog"
-in_root sh -c 'exec exim4 -odf -oi -f "$0" "$@" < /message.eml' "$from" "$@"
+# Where the first attempt may wait for long, it is not waited for.
+mode=-odf
+[ -z "${PEER_DNS:-}" ] || mode=-odb
+submit() { in_root sh -c 'exec exim4 "$0" -oi -f "$@" < /message.eml' "$mode" "$from" "$@"; }
+letters "$@"
 again in_root exim4 -qff
 status=0
 wait_empty in_root exim4 -bpr || status=$?

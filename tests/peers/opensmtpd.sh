@@ -24,7 +24,8 @@ chmod 2755 "$root/usr/sbin/smtpctl"
 chmod 711 "$root/var/spool/smtpd"
 in_root smtpd -d -v -f /etc/smtpd.conf > "$root/var/log/smtpd.log" 2>&1 &
 for _ in $(seq 50); do [ -S "$root/var/run/smtpd.sock" ] && break; sleep 0.1; done
-in_root sh -c 'exec /usr/sbin/sendmail -f "$0" "$@" < /message.eml' "$from" "$@"
+submit() { in_root sh -c 'exec /usr/sbin/sendmail -f "$0" "$@" < /message.eml' "$from" "$@"; }
+letters "$@"
 again in_root smtpctl schedule all
 status=0
 wait_empty in_root smtpctl show queue || status=$?

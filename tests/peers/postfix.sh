@@ -50,7 +50,8 @@ install -d -o 101 -g 102 -m 730 "$root/var/spool/postfix/maildrop"
 install -d -o 101 -g 102 -m 710 "$root/var/spool/postfix/public"
 install -d -m 755 "$root/var/spool/postfix/pid"
 in_root postfix start >/dev/null 2>&1 || { cat "$root/var/log/mail.log"; exit 1; }
-in_root sh -c 'exec sendmail -f "$0" "$@" < /message.eml' "$from" "$@"
+submit() { in_root sh -c 'exec sendmail -f "$0" "$@" < /message.eml' "$from" "$@"; }
+letters "$@"
 status=0
 wait_empty in_root sh -c 'postqueue -j' || status=$?
 in_root postfix stop >/dev/null 2>&1 || true

@@ -1,4 +1,4 @@
-//! Real mail servers that take what a house sends: Postfix, smtp-sink, Exim, OpenSMTPD, in folders that `tests/run` has
+//! Real mail servers that take what a house sends: Postfix, smtp-sink, Exim, OpenSMTPD, Sendmail, aiosmtpd, in folders that `tests/run` has
 //! unpacked; and one that is written for its faults.
 
 use std::fs::File;
@@ -75,7 +75,7 @@ impl Far {
     pub fn write(&self, from: &str, to: &str, letter: &str) {
         let inner = *programs::descendants(self.child.id()).first().expect("it runs");
         let mut child = Command::new("nsenter")
-            .args(["--mount", "--pid", "--uts", "--target", &inner.to_string(), "chroot"])
+            .args(["--net", "--mount", "--pid", "--uts", "--target", &inner.to_string(), "chroot"])
             .arg(&self.root)
             .args(["/usr/sbin/sendmail", "-f", from, to])
             .stdin(Stdio::piped())

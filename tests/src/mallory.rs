@@ -46,7 +46,7 @@ impl Drop for Sink {
 }
 
 async fn swallow(mut stream: TcpStream) -> std::io::Result<()> {
-    let mut block = vec![0; 64 * 1024];
+    let mut block = vec![0; 256 * 1024];
     let _ = stream.read(&mut block).await?;
     stream.write_all(b"!").await?;
     while stream.read(&mut block).await? > 0 {}

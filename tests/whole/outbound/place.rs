@@ -9,7 +9,7 @@ use tests::{Authority, Scratch};
 /// Where the proxy is.
 pub const PROXY: &str = "44.0.0.30";
 /// Far servers.
-pub const FAR: [&str; 3] = ["44.0.0.41", "44.0.0.42", "44.0.0.43"];
+pub const FAR: [&str; 5] = ["44.0.0.41", "44.0.0.42", "44.0.0.43", "44.0.0.44", "44.0.0.45"];
 
 /// The network.
 pub struct Place {
@@ -32,6 +32,7 @@ impl Place {
     /// A real server for `DOMAIN`, on a host of its own.
     pub fn far(&self, peer: &str, number: usize, domain: &str) -> Far {
         let address = FAR[number];
+        self.names.forget(&format!("mx.{domain}"));
         self.names.host(domain, address);
         Far::start_on(&Host::public(&format!("far{number}"), &[address]), peer, address, domain, &self.certificate)
     }

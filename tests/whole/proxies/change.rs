@@ -1,0 +1,58 @@
+//! Homes that sleep and move, a proxy that is killed.
+
+use tests::proxies::eventually;
+
+use crate::place::{PROXY, Place, count};
+
+pub fn a_home_that_sleeps_wakes_and_moves() {
+    let place = Place::new();
+    let mut alice = place.home("alice", "44.0.0.71", &[]);
+    let anna = alice.house.add_mailbox("anna");
+    // It wakes while its mail waits at the proxy.
+    alice.house.kill();
+    let sending = place.send("postfix", &[&alice], &["anna@alice.test"], "while-waking", 90);
+    eventually("the sender waits", || place.proxy.metric("connections_total") == 1);
+    alice.house.start_again();
+    let log = sending.log();
+    assert!(!log.contains("status=deferred"), "held, not deferred: {log}");
+    // It sleeps on: its mail waits at the sender, and never leaves in clear.
+    alice.house.kill();
+    let sending = place.send("postfix", &[&alice], &["anna@alice.test"], "while-asleep", 200);
+    eventually("the sender was told", || place.proxy.metric("home_away_total") >= 1);
+    alice.house.start_again();
+    let log = sending.log();
+    assert!(log.contains("451 4.4.1 the home is not connected"), "{log}");
+    // It has another address: the old link is dead without a word.
+    alice.host.moves("44.0.0.71", "44.0.0.81");
+    place.send("postfix", &[&alice], &["anna@alice.test"], "after-moving", 120).log();
+    eventually("the link is up", || place.proxy.metric("homes_connected") == 1);
+    let mail = alice.mail_of(&anna, PROXY);
+    for phrase in ["while-waking", "while-asleep", "after-moving"] {
+        assert_eq!(count(&mail, phrase), 1, "{phrase}");
+    }
+}
+
+/// kill -9 between the lesson and the retry, and in the middle of a letter.
+pub fn a_proxy_that_is_killed() {
+    let mut place = Place::new();
+    let street = ["--street", "lane"];
+    let (alice, bob) = (place.home("alice", "44.0.0.71", &street), place.home("bob", "44.0.0.72", &street));
+    let (anna, ben) = (alice.house.add_mailbox("anna"), bob.house.add_mailbox("ben"));
+    let sending = place.send("postfix", &[&alice, &bob], &["anna@alice.test"], "lesson-phrase", 120);
+    eventually("it has learnt", || place.proxy.metric("tickets_known") >= 1);
+    place.proxy.kill();
+    place.proxy.start_again();
+    sending.log();
+    assert_eq!(place.proxy.metric("learning_sessions_total"), 0, "what was learnt is known after a restart");
+    // Slow enough to be met in the middle.
+    place.sender.run("tc qdisc add dev wan root tbf rate 8mbit burst 64kb latency 500ms");
+    let large = "a line of a large letter\n".repeat(320_000);
+    let sending = place.send("postfix", &[&alice, &bob], &["ben@bob.test"], &large, 180);
+    eventually("it flows", || bob.house.log().matches("came through a proxy").count() >= 1);
+    place.proxy.kill();
+    place.proxy.start_again();
+    let log = sending.log();
+    assert!(log.contains("lost connection with mail.bob.test"), "in the middle of it: {log}");
+    assert_eq!(count(&alice.mail_of(&anna, PROXY), "lesson-phrase"), 1);
+    assert_eq!(bob.mail_of(&ben, PROXY).len(), 1, "whole, and once");
+}

@@ -1,0 +1,46 @@
+//! From a code to a letter, and to the end of a pairing.
+
+use tests::proxies::{CLEAN, Home, eventually};
+
+use crate::place::{PROXY, Place, SENDER};
+
+pub fn from_a_code_to_a_letter() {
+    let place = Place::new();
+    let alice = place.home("alice", "44.0.0.71", &[]);
+    let anna = alice.house.add_mailbox("anna");
+    let knock = "import socket; socket.create_connection(('44.0.0.71', 25), 2)";
+    let inside = place.sender.command("python3").args(["-c", knock]).output().unwrap();
+    assert!(!inside.status.success(), "nobody gets in at the router");
+    let listed = String::from_utf8(alice.postern(&["pair", "list", "--json"]).stdout).unwrap();
+    assert!(listed.contains("\"connected\":true"), "{listed}");
+    let log = place.send("postfix", &[&alice], &["anna@alice.test"], "xylophone-phrase", 60).log();
+    let own = format!("Trusted TLS connection established to {}", alice.name);
+    assert!(log.contains(&own), "the home's own certificate: {log}");
+    assert!(!log.contains("status=deferred"), "one home: nobody needs to be asked: {log}");
+    let mail = alice.mail_of(&anna, PROXY);
+    assert_eq!(mail.len(), 1);
+    for part in ["xylophone-phrase", SENDER, "TLS1.3", "Received: from sender.example.org"] {
+        assert!(mail[0].contains(part), "{part}: {}", mail[0]);
+    }
+    // The code is used up, whoever has read it; and what is paired can be listed and taken away, on both sides.
+    let bob = Home::start("bob", "44.0.0.72");
+    let code = place.proxy.operator(&["invite", "--name", &bob.name]);
+    assert!(bob.try_pair(code.trim()).status.success());
+    eventually("bob's link is up", || place.proxy.metric("homes_connected") == 2);
+    let again = Home::start("eve", "44.0.0.73").try_pair(code.trim());
+    assert!(!again.status.success() && String::from_utf8_lossy(&again.stderr).contains("used already"), "{again:?}");
+    let listed = place.proxy.operator(&["list"]);
+    assert!(listed.contains("mail.alice.test: paired") && listed.contains("mail.bob.test: paired"), "{listed}");
+    let listed = String::from_utf8(bob.postern(&["pair", "list"]).stdout).unwrap();
+    assert!(listed.contains(CLEAN) && listed.contains("mail.bob.test"), "{listed}");
+    assert!(listed.contains("connected for"), "{listed}");
+    place.proxy.operator(&["revoke", "mail.bob.test"]);
+    eventually("bob is cut off", || place.proxy.metric("homes_connected") == 1);
+    let listed = String::from_utf8(bob.postern(&["pair", "list"]).stdout).unwrap();
+    assert!(listed.contains("not connected: the proxy does not know this box"), "and sees why: {listed}");
+    let doctor = |home: &Home| String::from_utf8(home.postern(&["doctor"]).stdout).unwrap();
+    assert!(doctor(&alice).contains("through clean.test: connected for"), "{}", doctor(&alice));
+    assert!(doctor(&bob).contains("through clean.test: not connected"), "{}", doctor(&bob));
+    assert!(alice.postern(&["pair", "revoke", CLEAN]).status.success());
+    eventually("alice has gone", || place.proxy.metric("homes_connected") == 0);
+}

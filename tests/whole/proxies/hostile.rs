@@ -1,0 +1,83 @@
+//! Who is not to be trusted: a home, and whoever reads the proxy's machine.
+
+use std::process::Command;
+
+use tests::Authority;
+use tests::hosts::{HERE, Host};
+use tests::mallory::Mallory;
+use tests::operated::contains;
+use tests::proxies::{Home, eventually};
+
+use crate::place::{PROXY, Place, count};
+
+/// Between streets only proof routes: what a home says or takes never brings it another's mail.
+pub fn a_home_that_agrees_to_everything() {
+    let place = Place::new();
+    let alice = place.home("alice", "44.0.0.71", &["--street", "lane"]);
+    let anna = alice.house.add_mailbox("anna");
+    place.names.a("mail.mallory.test", PROXY);
+    place.names.mx("mallory.test", 10, "mail.mallory.test");
+    let invite = ["invite", "--name", "mail.mallory.test", "--street", "hers", "--sender", "sender.example.org"];
+    let certificate = Authority::make(place.scratch.path(), "mail.mallory.test");
+    let mallory = Mallory::start(place.proxy.operator(&invite).trim(), HERE, &certificate);
+    eventually("both are there", || place.proxy.metric("homes_connected") == 2);
+    // She has had mail of that sender's, and its next is for both.
+    place.send("postfix", &[&alice], &["m@mallory.test"], "for-mallory", 90).log();
+    assert!(mallory.heard().iter().any(|line| line == "for-mallory"), "{:?}", mallory.heard());
+    let log = place.send("postfix", &[&alice], &["anna@alice.test", "m@mallory.test"], "for-both", 90).log();
+    let log = log + &place.send("postfix", &[&alice], &["anna@alice.test"], "for-alice-alone", 90).log();
+    let heard = mallory.heard();
+    assert!(!heard.iter().any(|line| line.contains("alice.test>")), "a recipient of another's: {heard:?}");
+    assert!(!heard.iter().any(|line| line == "for-alice-alone"), "another's letter: {heard:?}");
+    let mail = alice.mail_of(&anna, PROXY);
+    assert_eq!((count(&mail, "for-both"), count(&mail, "for-alice-alone")), (1, 1), "{log}");
+}
+
+/// Whoever reads all of the proxy: its memory, what it wrote, what it logged.
+pub fn nothing_to_read() {
+    let place = Place::new();
+    let street = ["--street", "lane"];
+    let (alice, bob) = (place.home("alice", "44.0.0.71", &street), place.home("bob", "44.0.0.72", &street));
+    let anna = alice.house.add_mailbox("anna.quagmire");
+    let _ben = bob.house.add_mailbox("ben");
+    let body = "the-whole-secret-phrase\n".repeat(40_000);
+    place.send("postfix", &[&alice, &bob], &["anna.quagmire@alice.test"], &body, 120).log();
+    assert!(count(&alice.mail_of(&anna, PROXY), "the-whole-secret-phrase") == 1);
+    let (memory, files) = (place.proxy.memory(), place.proxy.files());
+    assert!(memory.len() > 1_000_000 && contains(&memory, "mail.alice.test"), "it is the gate's memory");
+    assert!(contains(&files, "mail.alice.test"));
+    for phrase in ["the-whole-secret", &anna.password, "Received: from"] {
+        assert!(!contains(&memory, phrase), "{phrase} is in its memory");
+        assert!(!contains(&files, phrase), "{phrase} is on its disk");
+    }
+    // The envelope goes by in a session that learns (PROXIES.md 3.5), and is nowhere afterwards but in freed memory.
+    for phrase in ["aunt@sender", "quagmire"] {
+        assert!(!contains(&files, phrase), "{phrase} is on its disk");
+    }
+}
+
+/// Two boxes with one key: a card was copied, or a backup of a house that goes on was given back.
+pub fn a_box_that_pretends_to_be_another() {
+    let place = Place::new();
+    let mut alice = place.home("alice", "44.0.0.71", &[]);
+    let anna = alice.house.add_mailbox("anna");
+    alice.house.kill();
+    let copy = place.scratch.path().join("copy");
+    let copied = Command::new("cp").arg("-a").args([alice.house.data(), &copy]).status().unwrap();
+    assert!(copied.success());
+    alice.house.start_again();
+    eventually("the link is up", || place.proxy.metric("homes_connected") == 1);
+    let eve = Home::start_on(Host::behind_nat("eve", "44.0.0.79"), "alice", Some(copy));
+    let said = "another box has been connected as mail.alice.test for";
+    eventually("the newer is refused, and told why", || eve.house.log().contains(said));
+    assert!(place.proxy.log().contains("a second box dials as this home"), "{}", place.proxy.log());
+    place.send("postfix", &[&alice], &["anna@alice.test"], "for-the-first", 90).log();
+    assert_eq!(count(&alice.mail_of(&anna, PROXY), "for-the-first"), 1);
+    assert!(!eve.house.log().contains("came through a proxy"), "{}", eve.house.log());
+    // A name that is given away is given to nobody else, whatever box asks.
+    let again = place.proxy.try_operator(&["invite", "--name", "mail.bob.test", "--name", "mail.alice.test"]);
+    assert!(!again.status.success() && String::from_utf8_lossy(&again.stderr).contains("mail.alice.test"), "{again:?}");
+    // The first is gone for good: the other is let in, as a box that lost its power would be.
+    alice.house.kill();
+    eventually("the other takes its seat", || eve.house.log().contains("the link is up"));
+}
