@@ -84,7 +84,7 @@ fn a_hostile_home_gets_nothing_of_another_street() {
     for _ in 0..20 {
         memory.learn(Some("hers"), &group(), &[digest(b"hers")], "mallory", 0);
         memory.learn(Some("lane"), &group(), &[], "mallory", 0);
-        memory.take("hers", &group(), 0, |_| true);
+        memory.take("hers", &group(), 10, |_| true);
     }
     let sender = Caller { ehlo: Some("mx.sender.example"), ..Caller::default() };
     assert_eq!(route(&map, &mut memory, SHARED, &sender), Route::Learn);

@@ -20,8 +20,8 @@ type Key = (String, Group);
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Learnt {
-    /// Homes that this group has told us it has mail for, oldest first; each is used once.
-    pending: VecDeque<String>,
+    /// Homes that this group has told us it has mail for, and when it first did, oldest first; each is used once.
+    pending: VecDeque<(String, u64)>,
     /// The home of its last delivery that nobody complained about.
     steady: Option<String>,
     /// It writes to more than one home of the street: the last one says nothing about the next.
@@ -77,7 +77,8 @@ impl Memory {
     pub fn take(&mut self, street: &str, group: &Group, now: u64, here: impl Fn(&str) -> bool) -> Option<String> {
         let learnt = self.groups.get(&(street.to_owned(), group.clone())).filter(|learnt| !is_old(learnt.used, now))?;
         let steady = learnt.steady.as_ref().filter(|_| !learnt.mixed);
-        let home = learnt.pending.iter().chain(steady).find(|home| here(home))?.clone();
+        let pending = learnt.pending.iter().filter(|(_, told)| now.abs_diff(*told) >= limits::SETTLED);
+        let home = pending.map(|(home, _)| home).chain(steady).find(|home| here(home))?.clone();
         self.record(Record::Used { street: street.to_owned(), group: group.clone(), home: home.clone(), now });
         Some(home)
     }
@@ -131,7 +132,7 @@ impl Memory {
             }
             Record::Pending { street, group, home, now } => self.group(street, group).told(home, now),
             Record::Used { street, group, home, now } => self.group(street, group).used(home, now),
-            Record::Wrong { street, group, home, now } => self.wrong(&(street, group), &home, now),
+            Record::Wrong { street, group, home, .. } => self.wrong(&(street, group), &home),
             Record::Mixed { street, group, now } => {
                 let learnt = self.group(street, group);
                 learnt.used = now;
@@ -146,9 +147,8 @@ impl Memory {
     }
 
     /// A report makes no new entry: who lies in one must not push out what is known of others.
-    fn wrong(&mut self, key: &Key, home: &str, now: u64) {
+    fn wrong(&mut self, key: &Key, home: &str) {
         let Some(learnt) = self.groups.get_mut(key) else { return };
-        learnt.used = now;
         if !learnt.knows_without(home) {
             self.groups.remove(key);
         }
@@ -177,32 +177,32 @@ impl Memory {
 
 impl Learnt {
     fn told(&mut self, home: String, now: u64) {
-        self.used = now;
-        if !self.pending.contains(&home) {
+        if !self.pending.iter().any(|(pending, _)| *pending == home) {
             if self.pending.len() >= limits::PENDING {
                 self.pending.pop_front();
             }
-            self.pending.push_back(home);
+            self.pending.push_back((home, now));
+            self.used = self.used.max(now);
         }
         self.note_homes();
     }
 
     fn used(&mut self, home: String, now: u64) {
         self.used = now;
-        self.pending.retain(|pending| *pending != home);
+        self.pending.retain(|(pending, _)| *pending != home);
         self.mixed |= self.steady.as_ref().is_some_and(|steady| *steady != home);
         self.steady = Some(home);
     }
 
     /// Forgets a home; whether anything is left that is worth an entry.
     fn knows_without(&mut self, home: &str) -> bool {
-        self.pending.retain(|pending| pending != home);
+        self.pending.retain(|(pending, _)| pending != home);
         self.steady.take_if(|steady| steady == home);
         self.mixed || self.steady.is_some() || !self.pending.is_empty()
     }
 
     fn note_homes(&mut self) {
-        let homes: BTreeSet<&String> = self.pending.iter().chain(&self.steady).collect();
+        let homes: BTreeSet<&String> = self.pending.iter().map(|(home, _)| home).chain(&self.steady).collect();
         self.mixed |= homes.len() > 1;
     }
 
@@ -211,8 +211,12 @@ impl Learnt {
         let (street, group, now) = (street.to_owned(), group.clone(), self.used);
         let used =
             |home: &String| Record::Used { street: street.clone(), group: group.clone(), home: home.clone(), now };
-        let told =
-            |home: &String| Record::Pending { street: street.clone(), group: group.clone(), home: home.clone(), now };
+        let told = |(home, at): &(String, u64)| Record::Pending {
+            street: street.clone(),
+            group: group.clone(),
+            home: home.clone(),
+            now: *at,
+        };
         let mixed = self.mixed.then(|| Record::Mixed { street: street.clone(), group: group.clone(), now });
         self.steady.iter().map(used).chain(self.pending.iter().map(told)).chain(mixed).collect()
     }

@@ -35,11 +35,11 @@ fn what_was_told_is_used_once_then_what_worked_last() {
     let mut memory = Memory::default();
     assert_eq!(memory.take(STREET, &group(1), 0, anywhere), None);
     memory.learn(Some(STREET), &group(1), &[], "alice", 0);
-    assert_eq!(memory.take(STREET, &group(2), 0, anywhere), None, "another group");
-    assert_eq!(memory.take("road", &group(1), 0, anywhere), None, "another street");
-    assert_eq!(memory.take(STREET, &group(1), 1, anywhere).as_deref(), Some("alice"));
-    assert_eq!(memory.take(STREET, &group(1), 2, anywhere).as_deref(), Some("alice"), "steady");
-    assert_eq!(memory.take(STREET, &group(1), 3, |_| false), None, "the home has moved away");
+    assert_eq!(memory.take(STREET, &group(2), 10, anywhere), None, "another group");
+    assert_eq!(memory.take("road", &group(1), 10, anywhere), None, "another street");
+    assert_eq!(memory.take(STREET, &group(1), 10, anywhere).as_deref(), Some("alice"));
+    assert_eq!(memory.take(STREET, &group(1), 20, anywhere).as_deref(), Some("alice"), "steady");
+    assert_eq!(memory.take(STREET, &group(1), 30, |_| false), None, "the home has moved away");
 }
 
 /// PROXIES.md 3.2, the hardest order: mail to B, then at once mail to A, no tickets.
@@ -49,17 +49,38 @@ fn a_sender_with_mail_for_two_homes_is_told_apart_by_asking() {
     let one = &group(1);
     memory.learn(Some(STREET), one, &[], "bob", 0);
     // The retry for bob has not come; that for alice comes first and is sent to bob, who says so.
-    assert_eq!(memory.take(STREET, one, 1, anywhere).as_deref(), Some("bob"));
-    memory.wrong_home(STREET, one, "bob", 1);
-    assert_eq!(memory.take(STREET, one, 2, anywhere), None, "back to learning");
-    memory.learn(Some(STREET), one, &[], "alice", 2);
-    memory.learn(Some(STREET), one, &[], "bob", 2);
-    assert_eq!(memory.take(STREET, one, 3, anywhere).as_deref(), Some("alice"));
-    assert_eq!(memory.take(STREET, one, 4, anywhere).as_deref(), Some("bob"));
+    assert_eq!(memory.take(STREET, one, 10, anywhere).as_deref(), Some("bob"));
+    memory.wrong_home(STREET, one, "bob", 10);
+    assert_eq!(memory.take(STREET, one, 20, anywhere), None, "back to learning");
+    memory.learn(Some(STREET), one, &[], "alice", 20);
+    memory.learn(Some(STREET), one, &[], "bob", 20);
+    assert_eq!(memory.take(STREET, one, 30, anywhere).as_deref(), Some("alice"));
+    assert_eq!(memory.take(STREET, one, 40, anywhere).as_deref(), Some("bob"));
     // It writes to both: its last home says nothing about the next mail.
-    assert_eq!(memory.take(STREET, one, 5, anywhere), None);
-    memory.learn(Some(STREET), one, &[], "alice", 6);
-    assert_eq!(memory.take(STREET, one, 7, anywhere).as_deref(), Some("alice"));
+    assert_eq!(memory.take(STREET, one, 50, anywhere), None);
+    memory.learn(Some(STREET), one, &[], "alice", 60);
+    assert_eq!(memory.take(STREET, one, 70, anywhere).as_deref(), Some("alice"));
+}
+
+/// Sendmail: each time one connection for alice, and right after it one for bob. What the first was told is not the second's.
+#[test]
+fn two_connections_in_a_row_are_not_taken_for_each_other() {
+    let (mut memory, one) = (Memory::default(), &group(1));
+    let mut delivered = [false; 2];
+    for round in 1..=3 {
+        for (home, delivered) in ["alice", "bob"].iter().zip(&mut delivered).filter(|(_, delivered)| !**delivered) {
+            let now = round * 600;
+            match memory.take(STREET, one, now, anywhere) {
+                Some(taken) if taken == *home => *delivered = true,
+                Some(taken) => {
+                    memory.wrong_home(STREET, one, &taken, now);
+                    memory.learn(Some(STREET), one, &[], home, now);
+                }
+                None => memory.learn(Some(STREET), one, &[], home, now),
+            }
+        }
+    }
+    assert_eq!(delivered, [true, true]);
 }
 
 #[test]
@@ -80,10 +101,10 @@ fn a_home_that_is_gone_is_nowhere() {
     let mut memory = Memory::default();
     let ticket = [7; 32];
     memory.learn(Some(STREET), &group(1), &[crate::tickets::digest(&ticket)], "alice", 0);
-    memory.take(STREET, &group(1), 0, anywhere);
-    memory.learn(Some(STREET), &group(1), &[], "alice", 0);
+    memory.take(STREET, &group(1), 10, anywhere);
+    memory.learn(Some(STREET), &group(1), &[], "alice", 10);
     memory.forget_home("alice");
-    assert_eq!(memory.take(STREET, &group(1), 0, anywhere), None);
+    assert_eq!(memory.take(STREET, &group(1), 20, anywhere), None);
     assert_eq!(memory.by_ticket(&ticket, 0), None);
 }
 
@@ -111,7 +132,7 @@ fn it_is_bounded() {
     assert!(memory.len().0 <= limits::GROUPS && memory.len().0 > limits::GROUPS / 2);
     let [_, a, b, c] = (count - 1).to_be_bytes();
     let newest = Group::Network4([a, b, c]);
-    assert!(memory.take(STREET, &newest, count.into(), anywhere).is_some(), "the newest is there");
+    assert!(memory.take(STREET, &newest, u64::from(count) + 10, anywhere).is_some(), "the newest is there");
     for home in 0..40 {
         memory.learn(Some(STREET), &newest, &[], &home.to_string(), count.into());
     }
