@@ -17,3 +17,4 @@ pub mod resolver;
 pub mod sasl;
 pub mod scram;
 pub mod tls;
+pub mod verb;

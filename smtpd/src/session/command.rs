@@ -1,56 +1,13 @@
 //! One command line: its verb, and what follows it.
 
-/// What a client may say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verb {
-    Ehlo,
-    Helo,
-    StartTls,
-    Mail,
-    Rcpt,
-    Data,
-    Bdat,
-    Rset,
-    Noop,
-    Vrfy,
-    Expn,
-    Help,
-    Quit,
-    Auth,
-    /// A browser that was made to talk to us: nothing it says is mail.
-    Http,
-    Unknown,
-}
-
-const VERBS: [(&[u8], Verb); 19] = [
-    (b"EHLO", Verb::Ehlo),
-    (b"HELO", Verb::Helo),
-    (b"STARTTLS", Verb::StartTls),
-    (b"MAIL", Verb::Mail),
-    (b"RCPT", Verb::Rcpt),
-    (b"DATA", Verb::Data),
-    (b"BDAT", Verb::Bdat),
-    (b"RSET", Verb::Rset),
-    (b"NOOP", Verb::Noop),
-    (b"VRFY", Verb::Vrfy),
-    (b"EXPN", Verb::Expn),
-    (b"HELP", Verb::Help),
-    (b"QUIT", Verb::Quit),
-    (b"AUTH", Verb::Auth),
-    (b"GET", Verb::Http),
-    (b"POST", Verb::Http),
-    (b"HEAD", Verb::Http),
-    (b"PUT", Verb::Http),
-    (b"OPTIONS", Verb::Http),
-];
+pub use wire::verb::Verb;
 
 /// Splits a line, its CRLF already gone, at the first space.
 #[must_use]
 pub fn split(line: &[u8]) -> (Verb, &[u8]) {
     let end = line.iter().position(|byte| *byte == b' ').unwrap_or(line.len());
     let (word, rest) = line.split_at(end);
-    let verb = VERBS.iter().find(|(name, _)| word.eq_ignore_ascii_case(name)).map_or(Verb::Unknown, |(_, verb)| *verb);
-    (verb, rest.strip_prefix(b" ").unwrap_or(rest))
+    (Verb::of(word), rest.strip_prefix(b" ").unwrap_or(rest))
 }
 
 /// Takes a keyword and colon off the front, in any case: `FROM:` of MAIL, `TO:` of RCPT.
