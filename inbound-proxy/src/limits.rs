@@ -2,22 +2,6 @@
 
 use std::time::Duration;
 
-/// Bytes of the configuration, or of a certificate or key in PEM.
-pub const CONFIG: u64 = 64 * 1024;
-/// Bytes of the link's key.
-pub const KEY: u64 = 1_024;
-/// Addresses to listen on, five ports each: all of them must fit one packet of descriptors.
-pub const BIND: usize = 16;
-/// DNS servers.
-pub const DNS: usize = 4;
-/// Connections that wait to be accepted, a listener.
-pub const BACKLOG: i32 = 1_024;
-/// Silence after which the kernel asks a peer whether it is there; how often it asks again; how many times.
-pub const KEEPALIVE_AFTER: Duration = Duration::from_secs(120);
-/// See [`KEEPALIVE_AFTER`].
-pub const KEEPALIVE_AGAIN: Duration = Duration::from_secs(20);
-/// See [`KEEPALIVE_AFTER`].
-pub const KEEPALIVES: u32 = 4;
 /// Connections at once.
 pub const CONNECTIONS: usize = 16_000;
 /// Of them from one network (an IPv4 address, an IPv6 /64). Large senders come from few addresses, to many homes.
@@ -60,6 +44,10 @@ pub const WAKE: Duration = Duration::from_secs(60);
 
 /// How long something learnt is remembered after its last use: Exim tries again for four days, so five.
 pub const REMEMBER: Duration = Duration::from_secs(5 * 86_400);
+/// Seconds before what a group was just asked is taken for the answer to its next connection. Who has mail for several homes
+/// dials for them one right after the other (Sendmail), and comes back after a minute at the earliest: without this, each
+/// connection would for ever get the home of the one before.
+pub const SETTLED: u64 = 3;
 /// Sender groups that are remembered. The one not used for longest makes room.
 pub const GROUPS: usize = 20_000;
 /// Homes that one group is known to have mail for at one time.

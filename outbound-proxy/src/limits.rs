@@ -2,22 +2,6 @@
 
 use std::time::Duration;
 
-/// Bytes of the configuration.
-pub const CONFIG: u64 = 64 * 1024;
-/// Bytes of the link's key.
-pub const KEY: u64 = 1_024;
-/// Addresses to listen on: all of them must fit one packet of descriptors.
-pub const BIND: usize = 16;
-/// DNS servers.
-pub const DNS: usize = 4;
-/// Connections that wait to be accepted, a listener.
-pub const BACKLOG: i32 = 1_024;
-/// Silence after which the kernel asks a home whether it is there; how often it asks again; how many times.
-pub const KEEPALIVE_AFTER: Duration = Duration::from_secs(120);
-/// See [`KEEPALIVE_AFTER`].
-pub const KEEPALIVE_AGAIN: Duration = Duration::from_secs(20);
-/// See [`KEEPALIVE_AFTER`].
-pub const KEEPALIVES: u32 = 4;
 /// Connections to the link's port that have not said whose they are.
 pub const STRANGERS: usize = 1_024;
 /// Sessions of all homes at once.

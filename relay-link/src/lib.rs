@@ -32,6 +32,7 @@ pub mod keys;
 pub mod limits;
 pub mod link;
 pub mod liveness;
+pub mod operator;
 pub mod outbound;
 pub mod proxy;
 pub mod relay;

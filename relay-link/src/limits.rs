@@ -44,10 +44,27 @@ pub const QUEUE: usize = 64;
 pub const CODE: Duration = Duration::from_secs(24 * 3_600);
 /// Silence after which the old connection of a home that dials again from another process is taken to be dead.
 pub const SEAT_ANSWER: Duration = Duration::from_secs(3);
-/// Bytes moved at once between two connections: what a pipe holds.
-pub const PIPE: usize = 64 * 1024;
+/// Bytes moved at once between two connections, and what a pipe is to hold. An ordinary user has 64 MiB of it at most (pipe(7)).
+pub const PIPE: usize = 256 * 1024;
 /// Empty pipes kept for the next burst, of all connections; one costs two descriptors.
 pub const SPARE_PIPES: usize = 64;
 /// How long the second direction of a relayed connection may stay open and silent once the first has ended. Mail
 /// servers end both at once; who keeps half a connection longer keeps a place.
 pub const HALF_OPEN: Duration = Duration::from_secs(120);
+
+/// Bytes of a proxy's configuration, or of a certificate or key in PEM.
+pub const CONFIG: u64 = 64 * 1024;
+/// Bytes of a proxy's own key.
+pub const KEY: u64 = 1_024;
+/// Addresses that a proxy listens on, up to five ports each: all of them must fit one packet of descriptors.
+pub const BIND: usize = 16;
+/// DNS servers that a proxy asks.
+pub const SERVERS: usize = 4;
+/// Connections that wait to be accepted, a listener.
+pub const BACKLOG: i32 = 1_024;
+/// Silence after which the kernel asks a peer whether it is there; how often it asks again; how many times.
+pub const KEEPALIVE_AFTER: Duration = Duration::from_secs(120);
+/// See [`KEEPALIVE_AFTER`].
+pub const KEEPALIVE_AGAIN: Duration = Duration::from_secs(20);
+/// See [`KEEPALIVE_AFTER`].
+pub const KEEPALIVES: u32 = 4;

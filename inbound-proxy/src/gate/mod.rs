@@ -21,6 +21,7 @@ use relay_link::dns::Dns;
 use relay_link::homes::Homes;
 use relay_link::inbound::{FromHome, ToHome};
 use relay_link::keys::LinkKey;
+use relay_link::operator::folder::HOMES;
 use relay_link::proxy::Hall;
 use relay_link::relay::Pipes;
 use relay_link::stream::Waiting;
@@ -52,8 +53,6 @@ use map::Maps;
 use metrics::Metrics;
 use reports::Passing;
 
-/// The homes' folder in the gate's.
-pub const HOMES: &str = "homes";
 /// Where the gate's folder stands in its root.
 const STATE: &str = "/spool";
 

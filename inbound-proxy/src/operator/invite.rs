@@ -5,9 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use relay_link::code::{Kind, PairingCode, Place};
 use relay_link::limits;
+use relay_link::operator::config::is_host;
+use relay_link::operator::folder::Folder;
 
-use super::config::{Config, is_host};
-use super::folder::Folder;
+use super::config::Config;
 use super::{Doing, Failure, VALID};
 use crate::grant::HomeGrant;
 
@@ -46,7 +47,8 @@ impl Invite {
         })?;
         let (home, grant) = self.grant()?;
         let valid = self.hours.map_or(VALID, |hours| Duration::from_secs(u64::from(hours) * 3_600));
-        let invited = folder.homes()?.invite(&home, grant, SystemTime::now(), valid).doing(|| home.clone())?;
+        let invited =
+            folder.homes::<HomeGrant>()?.invite(&home, grant, SystemTime::now(), valid).doing(|| home.clone())?;
         let expires = u32::try_from(invited.expires / 60).doing(|| "the clock".to_owned())?;
         let code = PairingCode { kind: Kind::Inbound, place, proxy: fingerprint, secret: invited.secret, expires };
         let hours = valid.as_secs() / 3_600;

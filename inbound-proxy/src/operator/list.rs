@@ -3,13 +3,13 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use relay_link::homes::Home;
+use relay_link::operator::folder::Folder;
 
-use super::folder::Folder;
 use super::{Doing, Failure};
 use crate::grant::HomeGrant;
 
 pub(super) fn list(folder: &Folder) -> Result<(), Failure> {
-    let all = folder.homes()?.all().doing(|| "the homes".to_owned())?;
+    let all = folder.homes::<HomeGrant>()?.all().doing(|| "the homes".to_owned())?;
     if all.is_empty() {
         println!("No home yet: inbound-proxy invite --name mail.alice.example");
     }
@@ -38,7 +38,7 @@ fn describe(home: &Home<HomeGrant>) -> String {
 }
 
 pub(super) fn revoke(folder: &Folder, home: &str) -> Result<(), Failure> {
-    match folder.homes()?.revoke(home).doing(|| home.to_owned())? {
+    match folder.homes::<HomeGrant>()?.revoke(home).doing(|| home.to_owned())? {
         true => {
             println!(
                 "{home} is revoked: its connection ends within seconds, and mail for its names waits at its senders"

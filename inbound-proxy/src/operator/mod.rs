@@ -1,21 +1,22 @@
 //! What the operator types: one file a command.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use filter_sandbox::Role;
+use relay_link::operator::folder::Folder;
 
+mod certificate;
 pub mod config;
 mod doctor;
-pub mod folder;
 mod invite;
 mod list;
 mod run;
 
 use config::Config;
-use folder::Folder;
+pub use relay_link::operator::{Doing, Failure};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -57,40 +58,6 @@ enum Command {
     Doctor,
 }
 
-/// Why a command fails: whose fault, and what to do.
-#[derive(Debug)]
-pub struct Failure(String);
-
-impl Failure {
-    /// In words.
-    pub fn new(words: impl Into<String>) -> Self {
-        Self(words.into())
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Failure {}
-
-/// Says what was being done when something failed.
-pub trait Doing<T> {
-    /// Adds it.
-    ///
-    /// # Errors
-    /// The same, in words.
-    fn doing(self, what: impl FnOnce() -> String) -> Result<T, Failure>;
-}
-
-impl<T, E: fmt::Display> Doing<T> for Result<T, E> {
-    fn doing(self, what: impl FnOnce() -> String) -> Result<T, Failure> {
-        self.map_err(|error| Failure(format!("{}: {error}", what())))
-    }
-}
-
 /// How long a code works by default.
 const VALID: Duration = relay_link::limits::CODE;
 
@@ -100,7 +67,7 @@ impl Cli {
     /// # Errors
     /// In words for the operator.
     pub fn run(self) -> Result<ExitCode, Failure> {
-        let folder = Folder::open_or_make(&self.folder)?;
+        let folder = Folder::open_or_make(&self.folder, Role::InboundProxy)?;
         let config = Config::find(self.config.as_deref(), &folder)?;
         match self.command.unwrap_or(Command::Run) {
             Command::Run => return run::run(&folder, &config),

@@ -1,35 +1,34 @@
 //! `inbound-proxy run`: binds as whoever it was started as, starts the gate behind its walls, and waits for its end.
 
-use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use filter_sandbox::{Launch, Role, Running};
+use filter_sandbox::Running;
 use relay_link::limits::INBOUND_PORT;
+use relay_link::operator::folder::Folder;
+use relay_link::operator::listen::{addresses, listen};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::sockopt;
 use wire::control::Control;
 
+use super::certificate::certificate;
 use super::config::Config;
-use super::folder::Folder;
 use super::{Doing, Failure};
 use crate::gate::{Entrance, Start};
-use crate::limits;
 
 /// Between two looks at the certificate's files.
 const LOOK: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
 
 pub(super) fn run(folder: &Folder, config: &Config) -> Result<ExitCode, Failure> {
     let key = folder.link_key()?;
-    let certificate = folder.certificate(config)?;
+    let pem = certificate(folder, config)?;
     let (entrances, listeners) = bind(config)?;
-    let running = start(folder)?;
+    let running = folder.launch()?;
     let start = Start {
         name: config.name(),
         key: key.pkcs8().to_vec(),
-        certificate,
+        certificate: pem,
         upstreams: config.upstreams(),
         streets: config.streets.clone(),
         entrances,
@@ -40,22 +39,6 @@ pub(super) fn run(folder: &Folder, config: &Config) -> Result<ExitCode, Failure>
     drop(listeners);
     drop(start);
     watch(folder, config, &running)
-}
-
-fn start(folder: &Folder) -> Result<Running, Failure> {
-    let what = || "cannot start the gate".to_owned();
-    let exe = File::open("/proc/self/exe").doing(what)?;
-    let state = File::open(folder.state()).doing(what)?;
-    let stderr = std::io::stderr();
-    let launch = Launch {
-        role: Role::InboundProxy,
-        exe: exe.as_fd(),
-        args: &[],
-        uid: rustix::process::geteuid().is_root().then(|| Role::InboundProxy.host_uid()),
-        directory: Some(state.as_fd()),
-        stderr: stderr.as_fd(),
-    };
-    launch.start().doing(what)
 }
 
 /// The ports of the gate.
@@ -72,7 +55,7 @@ fn bind(config: &Config) -> Result<(Vec<Entrance>, Vec<TcpListener>), Failure> {
     let (mut entrances, mut listeners) = (Vec::new(), Vec::new());
     let mut handed = filter_sandbox::listener::handed_down();
     for (entrance, port) in PORTS {
-        for address in addresses(config, port) {
+        for address in addresses(&config.bind, port) {
             match listen(address, &mut handed) {
                 Ok(listener) => {
                     entrances.push(entrance);
@@ -95,30 +78,6 @@ fn bind(config: &Config) -> Result<(Vec<Entrance>, Vec<TcpListener>), Failure> {
     Ok((entrances, listeners))
 }
 
-fn addresses(config: &Config, port: u16) -> Vec<SocketAddr> {
-    if !config.bind.is_empty() {
-        return config.bind.iter().map(|address| SocketAddr::new(*address, port)).collect();
-    }
-    let six = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-    let any: IpAddr =
-        if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() { six.ip() } else { Ipv4Addr::UNSPECIFIED.into() };
-    vec![SocketAddr::new(any, port)]
-}
-
-/// Binds, unless the service manager has done so.
-fn listen(address: SocketAddr, handed: &mut Vec<TcpListener>) -> std::io::Result<TcpListener> {
-    let ours = handed.iter().position(|listener| listener.local_addr().is_ok_and(|at| at == address));
-    let listener = ours.map_or_else(|| TcpListener::bind(address), |place| Ok(handed.swap_remove(place)))?;
-    rustix::net::listen(&listener, limits::BACKLOG)?;
-    // What it accepts inherits these: a peer that has vanished without a word is noticed.
-    sockopt::set_socket_keepalive(&listener, true)?;
-    sockopt::set_tcp_keepidle(&listener, limits::KEEPALIVE_AFTER)?;
-    sockopt::set_tcp_keepintvl(&listener, limits::KEEPALIVE_AGAIN)?;
-    sockopt::set_tcp_keepcnt(&listener, limits::KEEPALIVES)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
-}
-
 /// Hands out new certificates until the gate ends; then ends with it.
 fn watch(folder: &Folder, config: &Config, running: &Running) -> Result<ExitCode, Failure> {
     let mut seen = changed(config);
@@ -134,10 +93,8 @@ fn watch(folder: &Folder, config: &Config, running: &Running) -> Result<ExitCode
             continue;
         }
         seen = now;
-        match folder.certificate(config) {
-            Ok(certificate) => {
-                running.control.send(&Control::Certificate(certificate), &[]).doing(|| "the gate".to_owned())?
-            }
+        match certificate(folder, config) {
+            Ok(pem) => running.control.send(&Control::Certificate(pem), &[]).doing(|| "the gate".to_owned())?,
             Err(failure) => tracing::warn!(%failure, "the new certificate is not used"),
         }
     }
@@ -148,6 +105,3 @@ fn changed(config: &Config) -> Vec<Option<SystemTime>> {
     let files = [&config.tls_cert, &config.tls_key].into_iter().flatten();
     files.map(|path| std::fs::metadata(path).and_then(|facts| facts.modified()).ok()).collect()
 }
-
-/// A time-out for what the operator waits for.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);

@@ -2,14 +2,14 @@
 //! one, and so is none.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use relay_link::operator::config;
+use relay_link::operator::folder::Folder;
 use serde::Deserialize;
 
-use super::folder::Folder;
-use super::{Doing, Failure};
+use super::Failure;
 use crate::grant::Allowance;
-use crate::limits;
 
 /// What the operator may choose.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -38,20 +38,7 @@ impl Config {
     /// # Errors
     /// In words for the operator.
     pub fn find(named: Option<&Path>, folder: &Folder) -> Result<Self, Failure> {
-        let own: PathBuf = folder.entry("outbound-proxy.toml");
-        match named {
-            Some(path) => Self::read(path),
-            None if own.exists() => Self::read(&own),
-            None => Ok(Self::default()),
-        }
-    }
-
-    fn read(path: &Path) -> Result<Self, Failure> {
-        let what = || path.display().to_string();
-        let bytes = relay_link::durable::read(path, limits::CONFIG).doing(what)?;
-        let bytes = bytes.ok_or_else(|| Failure::new(format!("{} is not there", path.display())))?;
-        let text = String::from_utf8(bytes).doing(what)?;
-        Self::parse(&text).doing(what)
+        config::find(named, &folder.entry("outbound-proxy.toml"), Self::parse)
     }
 
     /// Understands a file.
@@ -59,43 +46,20 @@ impl Config {
     /// # Errors
     /// In words for the operator.
     pub fn parse(text: &str) -> Result<Self, Failure> {
-        let config: Self = toml::from_str(text).map_err(|error| Failure::new(error.to_string()))?;
-        let problem = if !config.name.as_deref().is_none_or(is_host) {
-            "name: a host name has letters, digits, dots and hyphens, and at least one dot"
-        } else if config.bind.len() > limits::BIND {
-            "bind: too many addresses"
-        } else if config.dns.len() > limits::DNS {
-            "dns: too many servers"
-        } else {
-            return Ok(config);
-        };
-        Err(Failure::new(problem))
+        config::parse(text, |config: &Self| config::problem(config.name.as_deref(), &config.bind, &config.dns))
     }
 
     /// What the proxy calls itself.
     #[must_use]
     pub fn name(&self) -> String {
-        let machine = || rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
-        self.name.clone().map_or_else(machine, |name| name.to_ascii_lowercase())
+        config::own_name(self.name.as_deref())
     }
 
     /// DNS servers.
     #[must_use]
     pub fn upstreams(&self) -> Vec<SocketAddr> {
-        if !self.dns.is_empty() {
-            return self.dns.clone();
-        }
-        let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-        let servers = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
-        let addresses = servers.filter_map(|rest| rest.trim().parse::<IpAddr>().ok());
-        addresses.take(limits::DNS).map(|address| (address, 53).into()).collect()
+        config::upstreams(&self.dns)
     }
-}
-
-/// A host name of at least two labels, no address.
-#[must_use]
-pub fn is_host(name: &str) -> bool {
-    relay_link::outbound::Host::new(name).is_some() && name.parse::<IpAddr>().is_err()
 }
 
 #[cfg(test)]

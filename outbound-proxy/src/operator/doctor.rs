@@ -3,18 +3,16 @@
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use relay_link::dns::Dns;
 use relay_link::limits::OUTBOUND_PORT;
+use relay_link::operator::findings::{Finding, PATIENCE, addresses, name, port, print};
+use relay_link::operator::folder::Folder;
 
-use super::config::{Config, is_host};
-use super::folder::Folder;
+use super::config::Config;
 use super::{Doing, Failure};
 use crate::address::{self, Policy};
 
-/// A time-out for what the operator waits for.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// Whose mail hosts are asked whether port 25 is open to this machine; they have many, and always answer.
 const REACHED: [&str; 2] = ["gmail.com", "outlook.com"];
 
@@ -26,62 +24,20 @@ pub(super) fn doctor(folder: &Folder, config: &Config) -> Result<ExitCode, Failu
     let dns = Arc::new(Dns::new(config.upstreams()));
     let own = config.name();
     let here = runtime.block_on(addresses(&dns, &own));
-    let mut findings = vec![link(), name(&own, &here)];
+    let mut findings = vec![port("outbound-proxy", "link", OUTBOUND_PORT, None), public_name(&own, &here)];
     findings.extend(here.iter().map(|address| runtime.block_on(pointer(&dns, &own, *address))));
     findings.push(runtime.block_on(port_25(&dns)));
-    findings.iter().for_each(Finding::print);
-    Ok(if findings.iter().any(|finding| finding.state == "BAD") { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(print(&findings))
 }
 
-struct Finding {
-    state: &'static str,
-    words: String,
-    advice: String,
-}
-
-impl Finding {
-    fn good(words: impl Into<String>) -> Self {
-        Self { state: "good", words: words.into(), advice: String::new() }
-    }
-
-    fn bad(words: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { state: "BAD", words: words.into(), advice: advice.into() }
-    }
-
-    fn print(&self) {
-        println!("{:4}  {}", self.state, self.words);
-        if !self.advice.is_empty() {
-            println!("      -> {}", self.advice);
-        }
-    }
-}
-
-/// Whether the proxy answers on this machine.
-fn link() -> Finding {
-    let address = SocketAddr::from(([127, 0, 0, 1], OUTBOUND_PORT));
-    match TcpStream::connect_timeout(&address, PATIENCE) {
-        Ok(_) => Finding::good(format!("link: port {OUTBOUND_PORT} answers")),
-        Err(error) => Finding::bad(format!("link: port {OUTBOUND_PORT}: {error}"), "is `outbound-proxy run` running?"),
-    }
-}
-
-async fn addresses(dns: &Dns, host: &str) -> Vec<IpAddr> {
-    dns.addresses(host).await.unwrap_or_default().iter().map(IpAddr::to_canonical).collect()
-}
-
-fn name(own: &str, here: &[IpAddr]) -> Finding {
-    if !is_host(own) {
-        return Finding::bad(format!("`{own}` is no name for the world"), "say `name = ...` in the configuration");
-    }
+/// Far servers compare that name with the address that mail comes from.
+fn public_name(own: &str, here: &[IpAddr]) -> Finding {
     match here.iter().find(|address| !Policy::default().allows(**address)) {
-        _ if here.is_empty() => {
-            Finding::bad(format!("{own} has no address in DNS"), "homes dial that name: give it an A or AAAA record")
-        }
         Some(inner) => Finding::bad(
             format!("{own} is {inner}, which is no public address"),
             "far servers compare that name with the address mail comes from",
         ),
-        None => Finding::good(format!("{own} is {here:?}")),
+        None => name(own, here),
     }
 }
 

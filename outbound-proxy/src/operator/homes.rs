@@ -3,13 +3,13 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use relay_link::homes::Home;
+use relay_link::operator::folder::Folder;
 
-use super::folder::Folder;
 use super::{Doing, Failure};
 use crate::grant::HomeGrant;
 
 pub(super) fn list(folder: &Folder) -> Result<(), Failure> {
-    let all = folder.homes()?.all().doing(|| "the homes".to_owned())?;
+    let all = folder.homes::<HomeGrant>()?.all().doing(|| "the homes".to_owned())?;
     if all.is_empty() {
         println!("No home yet: outbound-proxy invite alice");
     }
@@ -31,7 +31,7 @@ fn describe(home: &Home<HomeGrant>) -> String {
 }
 
 pub(super) fn revoke(folder: &Folder, home: &str) -> Result<(), Failure> {
-    if !folder.homes()?.revoke(home).doing(|| home.to_owned())? {
+    if !folder.homes::<HomeGrant>()?.revoke(home).doing(|| home.to_owned())? {
         return Err(Failure::new(format!("there is no home {home}; see `outbound-proxy list`")));
     }
     println!("{home} is revoked: its connection ends within seconds, and what it would send waits in its own queue");

@@ -5,9 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use relay_link::code::{Kind, PairingCode, Place};
 use relay_link::limits;
+use relay_link::operator::config::is_host;
+use relay_link::operator::folder::Folder;
 
-use super::config::{Config, is_host};
-use super::folder::Folder;
+use super::config::Config;
 use super::{Doing, Failure};
 use crate::grant::{Allowance, HomeGrant};
 
@@ -53,7 +54,8 @@ impl Invite {
         let valid = self.hours.map_or(limits::CODE, |hours| Duration::from_secs(u64::from(hours) * 3_600));
         let grant = HomeGrant { allowance: self.allowance(config.allowance) };
         let home = self.home.to_ascii_lowercase();
-        let invited = folder.homes()?.invite(&home, grant, SystemTime::now(), valid).doing(|| home.clone())?;
+        let invited =
+            folder.homes::<HomeGrant>()?.invite(&home, grant, SystemTime::now(), valid).doing(|| home.clone())?;
         let expires = u32::try_from(invited.expires / 60).doing(|| "the clock".to_owned())?;
         println!("{}", PairingCode { kind: Kind::Outbound, place, proxy, secret: invited.secret, expires });
         eprintln!("In the house of {home}, within {} hours: postern pair CODE", valid.as_secs() / 3_600);

@@ -1,21 +1,21 @@
 //! What the operator types: one file a command.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use filter_sandbox::Role;
+use relay_link::operator::folder::Folder;
 
 pub mod config;
 mod doctor;
-pub mod folder;
 mod homes;
 mod invite;
 mod run;
 mod status;
 
 use config::Config;
-use folder::Folder;
+pub use relay_link::operator::{Doing, Failure};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -63,47 +63,13 @@ enum Command {
     Doctor,
 }
 
-/// Why a command fails: whose fault, and what to do.
-#[derive(Debug)]
-pub struct Failure(String);
-
-impl Failure {
-    /// In words.
-    pub fn new(words: impl Into<String>) -> Self {
-        Self(words.into())
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Failure {}
-
-/// Says what was being done when something failed.
-pub trait Doing<T> {
-    /// Adds it.
-    ///
-    /// # Errors
-    /// The same, in words.
-    fn doing(self, what: impl FnOnce() -> String) -> Result<T, Failure>;
-}
-
-impl<T, E: fmt::Display> Doing<T> for Result<T, E> {
-    fn doing(self, what: impl FnOnce() -> String) -> Result<T, Failure> {
-        self.map_err(|error| Failure(format!("{}: {error}", what())))
-    }
-}
-
 impl Cli {
     /// Does what it says.
     ///
     /// # Errors
     /// In words for the operator.
     pub fn run(self) -> Result<ExitCode, Failure> {
-        let folder = Folder::open_or_make(&self.folder)?;
+        let folder = Folder::open_or_make(&self.folder, Role::OutboundProxy)?;
         let config = Config::find(self.config.as_deref(), &folder)?;
         match self.command.unwrap_or(Command::Run) {
             Command::Run => return run::run(&folder, &config),

@@ -4,10 +4,10 @@ use std::io;
 use std::path::Path;
 
 use relay_link::homes::Home;
+use relay_link::operator::folder::Folder;
 use relay_link::outbound::Budget;
 use serde_json::{Value, json};
 
-use super::folder::Folder;
 use super::{Doing, Failure};
 use crate::account::Account;
 use crate::grant::HomeGrant;
@@ -15,7 +15,7 @@ use crate::service::books;
 use crate::{ledger, service};
 
 pub(super) fn status(folder: &Folder, as_json: bool) -> Result<(), Failure> {
-    let all = folder.homes()?.all().doing(|| "the homes".to_owned())?;
+    let all = folder.homes::<HomeGrant>()?.all().doing(|| "the homes".to_owned())?;
     let budgets = all.iter().filter(|(_, home)| home.paired.is_some());
     let budgets = budgets.map(|(name, home)| budget(name, home).map(|budget| (name.clone(), budget)));
     let budgets = budgets.collect::<Result<Vec<_>, _>>()?;

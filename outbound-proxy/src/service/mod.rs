@@ -13,8 +13,10 @@ use std::time::{Duration, Instant};
 
 use filter_sandbox::{Role, confine};
 use relay_link::dns::Dns;
+use relay_link::hello::{Answer, Want};
 use relay_link::homes::Homes;
 use relay_link::keys::{LinkKey, PublicKey};
+use relay_link::operator::folder::HOMES;
 use relay_link::outbound::{FromHome, ToHome};
 use relay_link::proxy::{self, Caller, Event, Hall};
 use relay_link::stream::Waiting;
@@ -43,8 +45,6 @@ use calls::Call;
 use metrics::Counters;
 use pieces::Pieces;
 
-/// Of the homes, in the service's folder.
-pub const HOMES: &str = "homes";
 /// Of what they have spent.
 pub const SPENT: &str = "spent";
 /// Where the folder is inside the walls.
@@ -191,8 +191,12 @@ impl Service {
     }
 
     async fn greet(&self, stream: Box<TlsStream<TcpStream>>, key: PublicKey) -> io::Result<Option<Arrival>> {
-        let budget = |home: &str| self.books.tab(&self.homes, home).ok().map(|tab| tab.budget());
-        proxy::greet_or_tell(stream, key, (&self.homes, &self.name), budget).await
+        let budget = |home: &str| self.books.tab(&self.homes, home).ok().map(|tab| Answer::Budget(tab.budget()));
+        let tell = |home: &str, want: &Want| match want {
+            Want::Budget => budget(home),
+            _ => self.hall.tell(home, want),
+        };
+        proxy::greet_or_tell(stream, key, (&self.homes, &self.name), tell).await
     }
 
     async fn seat(&self, greeted: io::Result<Option<Arrival>>) {

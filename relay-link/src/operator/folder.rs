@@ -2,46 +2,49 @@
 //!
 //! | entry | what | who reads it, who writes it |
 //! | --- | --- | --- |
-//! | `outbound-proxy.toml` | the configuration | the operator |
 //! | `link.key` (0600) | the key that homes know this proxy by | this program, once |
-//! | `state/` | the service's: `homes/` and `spent/`, one file a home each | the service, and the operator's commands as its user |
+//! | `state/` | what belongs to the process that strangers talk to: `homes/`, one file each, and more | that process, and the operator's commands as its user |
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, lchown};
 use std::path::{Path, PathBuf};
 
-use filter_sandbox::Role;
-use relay_link::durable;
-use relay_link::homes::Homes;
-use relay_link::keys::LinkKey;
+use filter_sandbox::{Launch, Role, Running};
 use rustix::process::{Gid, Uid, geteuid};
 
 use super::{Doing, Failure};
-use crate::grant::HomeGrant;
-use crate::{limits, service};
+use crate::homes::{Grant, Homes};
+use crate::keys::LinkKey;
+use crate::{durable, limits};
 
-/// The service's part of it.
+/// That process's part of it.
 const STATE: &str = "state";
+/// The homes' folder in that part.
+pub const HOMES: &str = "homes";
 
 /// An open folder.
 #[derive(Debug)]
-pub struct Folder(PathBuf);
+pub struct Folder {
+    path: PathBuf,
+    role: Role,
+}
 
 impl Folder {
-    /// Opens it, made first where it is not.
+    /// Opens it, made first where it is not; `role` is the process that strangers talk to.
     ///
     /// # Errors
     /// In words for the operator.
-    pub fn open_or_make(path: &Path) -> Result<Self, Failure> {
+    pub fn open_or_make(path: &Path, role: Role) -> Result<Self, Failure> {
         let what = || format!("the folder {} (name another with --folder DIR)", path.display());
         make(path).doing(what)?;
-        let folder = Self(path.canonicalize().doing(what)?);
+        let folder = Self { path: path.canonicalize().doing(what)?, role };
         make(&folder.state()).doing(what)?;
-        // Root gives it to the service's user; where a service manager has made a user for it, it is that one's.
-        let (state, whole) = (fs::symlink_metadata(folder.state()), fs::metadata(&folder.0));
+        // Root gives it to the process's user; where a service manager has made a user for it, it is that one's.
+        let (state, whole) = (fs::symlink_metadata(folder.state()), fs::metadata(&folder.path));
         let (state, whole) = (state.doing(what)?, whole.doing(what)?);
         if geteuid().is_root() && state.uid() == 0 {
-            let uid = if whole.uid() == 0 { Role::OutboundProxy.host_uid() } else { whole.uid() };
+            let uid = if whole.uid() == 0 { role.host_uid() } else { whole.uid() };
             lchown(folder.state(), Some(uid), Some(uid)).doing(what)?;
         }
         Ok(folder)
@@ -50,10 +53,10 @@ impl Folder {
     /// An entry of it.
     #[must_use]
     pub fn entry(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.path.join(name)
     }
 
-    /// The service's part.
+    /// The process's part.
     #[must_use]
     pub fn state(&self) -> PathBuf {
         self.entry(STATE)
@@ -72,19 +75,39 @@ impl Folder {
         let key = LinkKey::generate().doing(what)?;
         durable::replace(&path, key.pkcs8()).doing(what)?;
         // A service that is not root reads it, too.
-        let whole = fs::metadata(&self.0).doing(what)?;
+        let whole = fs::metadata(&self.path).doing(what)?;
         if geteuid().is_root() && whole.uid() != 0 {
             lchown(&path, Some(whole.uid()), Some(whole.gid())).doing(what)?;
         }
         Ok(key)
     }
 
-    /// The homes. From here on this process is the service's user and stands in the service's folder: what lies there was
+    /// Starts the process behind its walls.
+    ///
+    /// # Errors
+    /// In words for the operator.
+    pub fn launch(&self) -> Result<Running, Failure> {
+        let what = || format!("cannot start the role {}", self.role);
+        let exe = File::open("/proc/self/exe").doing(what)?;
+        let state = File::open(self.state()).doing(what)?;
+        let stderr = std::io::stderr();
+        let launch = Launch {
+            role: self.role,
+            exe: exe.as_fd(),
+            args: &[],
+            uid: geteuid().is_root().then(|| self.role.host_uid()),
+            directory: Some(state.as_fd()),
+            stderr: stderr.as_fd(),
+        };
+        launch.start().doing(what)
+    }
+
+    /// The homes. From here on this program is the process's user and stands in the process's folder: what lies there was
     /// written by a process that strangers talk to, and must not lead root anywhere.
     ///
     /// # Errors
     /// In words for the operator.
-    pub fn homes(&self) -> Result<Homes<HomeGrant>, Failure> {
+    pub fn homes<G: Grant>(&self) -> Result<Homes<G>, Failure> {
         let what = || format!("the homes in {}", self.state().display());
         let owner = fs::metadata(self.state()).doing(what)?;
         std::env::set_current_dir(self.state()).doing(what)?;
@@ -94,7 +117,7 @@ impl Folder {
             rustix::thread::set_thread_res_gid(group, group, group).doing(what)?;
             rustix::thread::set_thread_res_uid(user, user, user).doing(what)?;
         }
-        Homes::open(Path::new(service::HOMES)).doing(what)
+        Homes::open(Path::new(HOMES)).doing(what)
     }
 }
 

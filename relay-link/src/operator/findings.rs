@@ -1,0 +1,88 @@
+//! What `doctor` finds, and what to do about it.
+
+use std::io::Read;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::config::is_host;
+use crate::dns::Dns;
+
+/// A time-out for what the operator waits for.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// One thing.
+#[derive(Debug)]
+pub struct Finding {
+    state: &'static str,
+    words: String,
+    advice: String,
+}
+
+impl Finding {
+    /// It is well.
+    pub fn good(words: impl Into<String>) -> Self {
+        Self { state: "good", words: words.into(), advice: String::new() }
+    }
+
+    /// It works, and could be better.
+    pub fn weak(words: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { state: "weak", words: words.into(), advice: advice.into() }
+    }
+
+    /// It does not work.
+    pub fn bad(words: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { state: "BAD", words: words.into(), advice: advice.into() }
+    }
+}
+
+/// Prints them all; fails when something does not work.
+#[must_use]
+pub fn print(findings: &[Finding]) -> ExitCode {
+    for Finding { state, words, advice } in findings {
+        println!("{state:4}  {words}");
+        if !advice.is_empty() {
+            println!("      -> {advice}");
+        }
+    }
+    ExitCode::from(u8::from(findings.iter().any(|finding| finding.state == "BAD")))
+}
+
+/// Whether the proxy `program` answers on this machine; `greeting` is how it begins, where it speaks first.
+#[must_use]
+pub fn port(program: &str, what: &str, port: u16, greeting: Option<&[u8; 4]>) -> Finding {
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let talk = || {
+        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut said = [0; 4];
+        if greeting.is_some() {
+            stream.read_exact(&mut said)?;
+        }
+        std::io::Result::Ok(said)
+    };
+    match talk() {
+        Ok(said) if greeting.is_none_or(|greeting| said == *greeting) => {
+            Finding::good(format!("{what}: port {port} answers"))
+        }
+        Ok(_) => Finding::bad(format!("{what}: something else answers at port {port}"), "which program has that port?"),
+        Err(error) => Finding::bad(format!("{what}: port {port}: {error}"), format!("is `{program} run` running?")),
+    }
+}
+
+/// What the resolvers that the proxy itself asks say of a host.
+pub async fn addresses(dns: &Dns, host: &str) -> Vec<IpAddr> {
+    dns.addresses(host).await.unwrap_or_default().iter().map(IpAddr::to_canonical).collect()
+}
+
+/// Whether homes find this proxy by its name, whose addresses are `here`.
+#[must_use]
+pub fn name(own: &str, here: &[IpAddr]) -> Finding {
+    match here {
+        _ if !is_host(own) => {
+            Finding::bad(format!("`{own}` is no name for the world"), "say `name = ...` in the configuration")
+        }
+        [] => Finding::bad(format!("{own} has no address in DNS"), "homes dial that name: give it an A or AAAA record"),
+        found => Finding::good(format!("{own} is {found:?}")),
+    }
+}
