@@ -10,9 +10,9 @@
 //! Each step is one rename or unlink, under a lock that the operator's commands take too; a proxy notices within
 //! seconds what they changed. The secret itself is in no file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, DirBuilder, File};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -100,12 +100,36 @@ impl From<io::Error> for InviteError {
 
 type All<G> = Arc<BTreeMap<String, Home<G>>>;
 
+/// All homes as they were read, and whose each key is: every connected home is looked for every few seconds.
+#[derive(Debug)]
+struct Known<G> {
+    homes: All<G>,
+    keys: Arc<HashMap<PublicKey, String>>,
+}
+
+impl<G> Clone for Known<G> {
+    fn clone(&self) -> Self {
+        Self { homes: self.homes.clone(), keys: self.keys.clone() }
+    }
+}
+
+impl<G> Known<G> {
+    fn new(homes: BTreeMap<String, Home<G>>) -> Self {
+        let keys = homes.iter().filter_map(|(name, home)| Some((home.paired.as_ref()?.key, name.clone()))).collect();
+        Self { homes: Arc::new(homes), keys: Arc::new(keys) }
+    }
+}
+
 #[derive(Debug)]
 struct Read<G> {
     /// The folder's time of change when it was read.
-    changed: (i64, i64),
-    homes: All<G>,
+    changed: SystemTime,
+    known: Known<G>,
 }
+
+/// A change within the same tick of the kernel's clock as the one before does not show in the folder's time; ticks are
+/// ten milliseconds at most.
+const TICK: Duration = Duration::from_millis(100);
 
 /// The folder.
 #[derive(Debug)]
@@ -197,9 +221,17 @@ impl<G: Grant> Homes<G> {
     /// # Errors
     /// The kernel's.
     pub fn find(&self, key: &PublicKey) -> io::Result<Option<(String, G)>> {
-        let all = self.all()?;
-        let found = all.iter().find(|(_, home)| home.paired.as_ref().is_some_and(|paired| paired.key == *key));
-        Ok(found.map(|(name, home)| (name.clone(), home.grant.clone())))
+        let known = self.known()?;
+        let found = known.keys.get(key).and_then(|name| Some((name.clone(), known.homes.get(name)?.grant.clone())));
+        Ok(found)
+    }
+
+    /// Whether a home has this key.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn knows(&self, key: &PublicKey) -> io::Result<bool> {
+        Ok(self.known()?.keys.contains_key(key))
     }
 
     /// Forgets a home, or an invitation; whether there was one.
@@ -222,17 +254,20 @@ impl<G: Grant> Homes<G> {
     /// The kernel's. A file that cannot be read is passed over, with a line in the log: one damaged home must not
     /// shut the others out.
     pub fn all(&self) -> io::Result<All<G>> {
-        let status = fs::metadata(&self.folder)?;
-        let changed = (status.mtime(), status.mtime_nsec());
+        Ok(self.known()?.homes)
+    }
+
+    fn known(&self) -> io::Result<Known<G>> {
+        let changed = fs::metadata(&self.folder)?.modified()?;
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(read) = read.as_ref().filter(|read| read.changed == changed) {
-            return Ok(read.homes.clone());
+            return Ok(read.known.clone());
         }
-        let homes = Arc::new(read_folder(&self.folder)?);
-        // A change within the same tick of the clock would not show: what was read so soon is read again.
-        let settled = unix(SystemTime::now()) > u64::try_from(changed.0).unwrap_or(0) + 1;
-        *read = settled.then(|| Read { changed, homes: homes.clone() });
-        Ok(homes)
+        let known = Known::new(read_folder(&self.folder)?);
+        // What was read so soon is read again.
+        let settled = SystemTime::now().duration_since(changed).is_ok_and(|since| since > TICK);
+        *read = settled.then(|| Read { changed, known: known.clone() });
+        Ok(known)
     }
 
     fn write(&self, name: &str, home: &Home<G>) -> io::Result<()> {

@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
-use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -34,6 +34,8 @@ impl Pipes {
             return Ok(pipe);
         }
         let (read, write) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
+        // A pipe's places hold a packet's fragment each, however small. Where the kernel gives no more, what it has does.
+        let _ = fcntl_setpipe_size(&write, limits::PIPE);
         Ok(Pipe { read, write })
     }
 

@@ -45,7 +45,7 @@ async fn admit(gate: &Arc<Gate>, entrance: Entrance, mut stream: TcpStream) -> i
         Entrance::Mail | Entrance::Submission | Entrance::Imap | Entrance::Web => {}
     }
     let client = stream.peer_addr()?;
-    let Some(_place) = gate.doors.enter(client.ip().to_canonical()) else {
+    let Some(place) = gate.doors.enter(client.ip().to_canonical()) else {
         gate.metrics.turned_away.count();
         if entrance == Entrance::Mail {
             let mut word = Vec::new();
@@ -56,9 +56,9 @@ async fn admit(gate: &Arc<Gate>, entrance: Entrance, mut stream: TcpStream) -> i
     };
     gate.metrics.connections.count();
     match entrance {
-        Entrance::Mail => mail::serve(gate, stream).await,
-        Entrance::Submission => direct::serve(gate, stream, Service::Submission).await,
-        Entrance::Imap => direct::serve(gate, stream, Service::Imap).await,
-        _ => direct::serve(gate, stream, Service::Web).await,
+        Entrance::Mail => mail::serve(gate, stream, place).await,
+        Entrance::Submission => direct::serve(gate, stream, place, Service::Submission).await,
+        Entrance::Imap => direct::serve(gate, stream, place, Service::Imap).await,
+        _ => direct::serve(gate, stream, place, Service::Web).await,
     }
 }

@@ -1,21 +1,23 @@
 //! Ports 465, 993 and 443: TLS from the first byte, handed on by the name that it asks for, or not at all.
 
 use std::io;
+use std::sync::Arc;
 
 use relay_link::inbound::{ClientName, Service};
 use tokio::net::TcpStream;
 
+use super::doors::Place;
 use super::handing::{Parcel, hand_on};
 use super::reports::Passing;
 use super::{Gate, mail, now};
 use crate::route::{Facts, Route};
 use crate::sender::Group;
 
-/// Serves one client to its end.
+/// Hands one client on.
 ///
 /// # Errors
 /// The peer's.
-pub(super) async fn serve(gate: &Gate, mut client: TcpStream, service: Service) -> io::Result<()> {
+pub(super) async fn serve(gate: &Arc<Gate>, mut client: TcpStream, place: Place, service: Service) -> io::Result<()> {
     let Some((sent, hello)) = mail::client_hello(&mut client).await? else {
         gate.metrics.no_tls.count();
         return Ok(());
@@ -38,5 +40,5 @@ pub(super) async fn serve(gate: &Gate, mut client: TcpStream, service: Service) 
     let passing = Passing { home: home.clone(), street: None, group, tickets: Vec::new() };
     let sni = hello.sni.as_deref().and_then(ClientName::new);
     // An app tries again by itself; there is nothing to say to it.
-    hand_on(gate, &home, how, Parcel { client, sent, service, ehlo: None, sni, passing }).await.unwrap_or(Ok(()))
+    hand_on(gate, &home, how, Parcel { client, place, sent, service, ehlo: None, sni, passing }).await.unwrap_or(Ok(()))
 }

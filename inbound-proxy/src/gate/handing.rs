@@ -1,6 +1,7 @@
 //! Hands a connection on: the home is told, dials, and gets what the client has sent, from the first byte on.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Instant;
 
 use relay_link::inbound::{Call, ClientName, Service, ToHome};
@@ -11,9 +12,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-use tracing::info;
+use tracing::{debug, info};
 
 use super::Gate;
+use super::doors::Place;
 use super::reports::Passing;
 use crate::limits;
 use crate::route::How;
@@ -23,6 +25,8 @@ use crate::route::How;
 pub(super) struct Parcel {
     /// The connection.
     pub client: TcpStream,
+    /// Its place.
+    pub place: Place,
     /// What it has sent of its TLS.
     pub sent: Vec<u8>,
     /// For what it came.
@@ -35,35 +39,40 @@ pub(super) struct Parcel {
     pub passing: Passing,
 }
 
-/// Hands it on and relays it to its end. `Err(parcel)`: the home is away, and nothing of it has been sent there.
-pub(super) async fn hand_on(gate: &Gate, home: &str, how: How, parcel: Parcel) -> Result<io::Result<()>, Parcel> {
+/// Hands it on; from there on it goes by itself. `Err(parcel)`: the home is away, and nothing of it has been sent there.
+pub(super) async fn hand_on(gate: &Arc<Gate>, home: &str, how: How, parcel: Parcel) -> Result<io::Result<()>, Parcel> {
     let Some((mut stream, number)) = fetch(gate, home, &parcel).await else {
         gate.metrics.home_away.count();
         return Err(parcel);
     };
     gate.metrics.handed[how as usize].count();
     info!(sender = %parcel.passing.group, home, ?how, service = ?parcel.service, sni = parcel.sni.is_some(), "handed on");
-    let Parcel { client, sent, passing, .. } = parcel;
+    let Parcel { client, place, sent, passing, .. } = parcel;
     gate.passing().insert(number, passing);
-    let _passed = Passed { gate, number };
+    let passed = Passed { gate: gate.clone(), number, _place: place };
     let begun = timeout(limits::HANDSHAKE, stream.write_all(&sent)).await;
-    drop(sent);
     if let Err(error) = begun.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
         return Ok(Err(error));
     }
-    let moved = Moved::default();
-    let relayed = relay(&client, &stream, &gate.pipes, &moved).await;
-    gate.metrics.add(&moved);
-    Ok(relayed)
+    // A task of its own: an idle one then holds this much, and nothing of what led here.
+    tokio::spawn(async move {
+        let moved = Moved::default();
+        if let Err(error) = relay(&client, &stream, &passed.gate.pipes, &moved).await {
+            debug!(%error, "a relayed connection ended");
+        }
+        passed.gate.metrics.add(&moved);
+    });
+    Ok(Ok(()))
 }
 
 /// Forgets what a home could report, however the relaying ends.
-struct Passed<'a> {
-    gate: &'a Gate,
+struct Passed {
+    gate: Arc<Gate>,
     number: u64,
+    _place: Place,
 }
 
-impl Drop for Passed<'_> {
+impl Drop for Passed {
     fn drop(&mut self) {
         self.gate.passing().remove(&self.number);
     }

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use relay_link::hello::Want;
 use relay_link::proxy::{self, Caller};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -20,7 +21,8 @@ pub(super) async fn serve(gate: &Arc<Gate>, stream: TcpStream) -> io::Result<()>
     };
     match proxy::receive(stream, &gate.acceptor).await? {
         Caller::Control(stream, key) => {
-            let arrival = proxy::greet(stream, key, &gate.homes, &gate.name).await?;
+            let tell = |home: &str, want: &Want| gate.hall.tell(home, want);
+            let arrival = proxy::greet_or_tell(stream, key, (&gate.homes, &gate.name), tell).await?;
             drop(stranger);
             match arrival {
                 Some(arrival) => gate.hall.serve(arrival, &gate.homes).await,

@@ -2,13 +2,16 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use relay_link::inbound::{ClientName, Service};
+use relay_link::operator::config::is_host;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::doors::Place;
 use super::handing::{Parcel, hand_on};
 use super::learning::{self, Sender};
 use super::reports::Passing;
@@ -21,11 +24,11 @@ use crate::route::{Facts, Map, Route};
 use crate::sender::Group;
 use crate::session::Phase;
 
-/// Serves one sender to its end.
+/// Serves one sender until it is handed on, or to its end.
 ///
 /// # Errors
 /// The peer's.
-pub(super) async fn serve(gate: &Gate, mut client: TcpStream) -> io::Result<()> {
+pub(super) async fn serve(gate: &Arc<Gate>, mut client: TcpStream, place: Place) -> io::Result<()> {
     let dialled = client.local_addr()?.ip().to_canonical();
     let map = gate.maps.now(&gate.homes)?;
     // A home with an address of its own is known before a word is said: where it does not wake, neither is a sender
@@ -47,7 +50,7 @@ pub(super) async fn serve(gate: &Gate, mut client: TcpStream) -> io::Result<()> 
         gate.metrics.no_tls.count();
         return Ok(());
     };
-    choose(gate, client, sent, hello, ehlo).await
+    choose(gate, (client, place), sent, hello, ehlo).await
 }
 
 /// Reads as much as the whole ClientHello; `None` when there is none.
@@ -72,8 +75,8 @@ pub(super) async fn client_hello(client: &mut TcpStream) -> io::Result<Option<(V
 }
 
 async fn choose(
-    gate: &Gate,
-    client: TcpStream,
+    gate: &Arc<Gate>,
+    (client, place): (TcpStream, Place),
     sent: Vec<u8>,
     hello: ClientHello,
     ehlo: Option<ClientName>,
@@ -102,11 +105,13 @@ async fn choose(
     };
     let passing = Passing { home: home.clone(), street, group, tickets: hello.tickets };
     let sni = hello.sni.as_deref().and_then(ClientName::new);
-    let parcel = Parcel { client, sent, service: Service::Mail, ehlo, sni, passing };
+    let parcel = Parcel { client, place, sent, service: Service::Mail, ehlo, sni, passing };
     match hand_on(gate, &home, how, parcel).await {
         Ok(relayed) => relayed,
         // Found out after the ClientHello: a close now would bring some of them back in clear (measured).
-        Err(Parcel { client, sent, .. }) => learning::serve(gate, client, sent, &sender, Phase::Away).await,
+        Err(Parcel { client, place: _place, sent, .. }) => {
+            learning::serve(gate, client, sent, &sender, Phase::Away).await
+        }
     }
 }
 
@@ -121,7 +126,7 @@ const CONFIRMATION: Duration = Duration::from_secs(4);
 
 /// Whether the name that a sender calls itself has the address that it comes from.
 async fn is_confirmed(gate: &Gate, ehlo: Option<&ClientName>, from: IpAddr) -> bool {
-    let Some(name) = ehlo.map(ClientName::as_str).filter(|name| crate::operator::config::is_host(name)) else {
+    let Some(name) = ehlo.map(ClientName::as_str).filter(|name| is_host(name)) else {
         return false;
     };
     let found = timeout(CONFIRMATION, gate.dns.addresses(name)).await;
