@@ -1,10 +1,10 @@
 //! Connections through an outbound proxy: the courier asks the `link` role for one with port 25 of a host, and gets its
 //! descriptor.
 
-use std::io;
 use std::net::TcpStream;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::{fmt, io};
 
 use filter_sandbox::edge::{Answer, AsyncEdge, Caller, Edge, Numbered};
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,33 @@ pub enum Dialled {
     },
     /// There is none now, in words for the log and the queue.
     Failed(String),
+    /// There is none before so many seconds are over: what the house may send is spent.
+    NotBefore(u32, String),
 }
+
+/// There is no connection before some seconds are over, as the `io::Error` of [`Dialler::dial`] carries it.
+#[derive(Debug)]
+pub struct NotBefore {
+    /// How many.
+    pub seconds: u32,
+    words: String,
+}
+
+impl NotBefore {
+    /// Of an error that carries it.
+    #[must_use]
+    pub fn of(error: &io::Error) -> Option<u32> {
+        error.get_ref()?.downcast_ref::<Self>().map(|this| this.seconds)
+    }
+}
+
+impl fmt::Display for NotBefore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words)
+    }
+}
+
+impl std::error::Error for NotBefore {}
 
 /// Nobody says anything unasked here.
 type Nothing = ();
@@ -74,6 +100,7 @@ impl Dialler {
             }
             (Dialled::Connected { .. }, None) => Err(io::Error::other("the connection was lost on its way here")),
             (Dialled::Failed(words), _) => Err(io::Error::other(words)),
+            (Dialled::NotBefore(seconds, words), _) => Err(io::Error::other(NotBefore { seconds, words })),
         }
     }
 }
@@ -128,6 +155,11 @@ impl Asked {
         self.answer(Dialled::Failed(words), None::<&OwnedFd>).await;
     }
 
+    /// There is none before so many seconds are over.
+    pub async fn not_before(self, seconds: u32, words: String) {
+        self.answer(Dialled::NotBefore(seconds, words), None::<&OwnedFd>).await;
+    }
+
     async fn answer(&self, dialled: Dialled, stream: Option<&impl AsFd>) {
         let with: Vec<_> = stream.into_iter().map(AsFd::as_fd).collect();
         let reply = Answer::<Dialled, Nothing>::Reply(self.number, dialled);
@@ -143,6 +175,22 @@ mod tests {
     fn edge() -> (Dialler, Exchange) {
         let (one, other) = Edge::pair().unwrap();
         (Dialler::new(one.into()).unwrap(), Exchange::new(other.into()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_budget_that_is_spent_says_until_when() {
+        for (seconds, words) in [(Some(600), "spent"), (None, "away")] {
+            let (dialler, exchange) = edge();
+            tokio::spawn(async move {
+                let asked = exchange.next().await.unwrap();
+                match seconds {
+                    Some(seconds) => asked.not_before(seconds, words.to_owned()).await,
+                    None => asked.failed(words.to_owned()).await,
+                }
+            });
+            let error = dialler.dial("mx.far.test").await.unwrap_err();
+            assert_eq!((NotBefore::of(&error), error.to_string().as_str()), (seconds, words));
+        }
     }
 
     #[tokio::test]

@@ -33,6 +33,19 @@ pub(super) struct Keeping {
     tell: watch::Sender<State>,
 }
 
+/// Why there is no connection now.
+struct Unmade {
+    words: String,
+    /// Seconds before which it is of no use to ask again.
+    until: Option<u32>,
+}
+
+impl From<String> for Unmade {
+    fn from(words: String) -> Self {
+        Self { words, until: None }
+    }
+}
+
 /// Takes its question back when nobody waits any more.
 struct Question<'a> {
     link: &'a Link,
@@ -60,7 +73,7 @@ impl Link {
     ///
     /// # Errors
     /// In words, why not now.
-    async fn dial(&self, host: &Host) -> Result<(TcpStream, String), String> {
+    async fn dial(&self, host: &Host) -> Result<(TcpStream, String), Unmade> {
         let hello = self.connected().await?;
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
@@ -72,10 +85,10 @@ impl Link {
         match timeout(limits::DIAL, answered).await {
             Ok(Ok(ToHome::Connected { ticket, .. })) => {
                 let fetched = self.proxy.fetch(&ticket).await;
-                fetched.map(|stream| (stream, hello)).map_err(|error| format!("{}: {error}", unheard()))
+                fetched.map(|stream| (stream, hello)).map_err(|error| format!("{}: {error}", unheard()).into())
             }
-            Ok(Ok(ToHome::Refused { why, .. })) => Err(why.to_string()),
-            _ => Err(unheard()),
+            Ok(Ok(ToHome::Refused { why, .. })) => Err(Unmade { words: why.to_string(), until: why.seconds() }),
+            _ => Err(unheard().into()),
         }
     }
 
@@ -139,12 +152,15 @@ async fn serve(house: &House, asked: Asked) {
         return asked.failed("that is no host name".to_owned()).await;
     };
     let links = house.outbound();
-    let mut last = "this house is not paired with an outbound proxy any more".to_owned();
+    let mut last = Unmade::from("this house is not paired with an outbound proxy any more".to_owned());
     for link in links {
         match link.dial(&host).await {
             Ok((stream, hello)) => return asked.connected(&stream, hello).await,
-            Err(words) => last = words,
+            Err(why) => last = why,
         }
     }
-    asked.failed(last).await;
+    match last.until {
+        Some(seconds) => asked.not_before(seconds, last.words).await,
+        None => asked.failed(last.words).await,
+    }
 }

@@ -313,7 +313,12 @@ mod tests {
     }
 
     fn refused() -> Why {
-        Why { status: Status::new(5, 1, 1), said: Some(("mx.far.test".into(), 550)), words: "no such user".into() }
+        Why {
+            status: Status::new(5, 1, 1),
+            said: Some(("mx.far.test".into(), 550)),
+            words: "no such user".into(),
+            wait: None,
+        }
     }
 
     fn about<'a>(why: &'a Why, notify: Option<Notify>) -> About<'a> {
@@ -423,7 +428,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_words_and_any_letter(words in "\\PC{0,300}", letter in prop::collection::vec(any::<u8>(), 0..300), full in any::<bool>()) {
-            let why = Why { status: Status::new(5, 0, 0), said: Some(("far".into(), 550)), words };
+            let why = Why { status: Status::new(5, 0, 0), said: Some(("far".into(), 550)), words, wait: None };
             let ret = full.then_some(Return::Full);
             let bytes = notice(Kind::Failure, &Facts { ret, ..facts(&letter) }, &[about(&why, None)]).unwrap();
             let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap();

@@ -61,13 +61,15 @@ pub struct Why {
     pub said: Option<(String, u16)>,
     /// For people.
     pub words: String,
+    /// Seconds before which another attempt is of no use, where somebody said so.
+    pub wait: Option<u32>,
 }
 
 impl Why {
     /// In our own words.
     #[must_use]
     pub fn ours(status: Status, words: impl Into<String>) -> Self {
-        Self { status, said: None, words: words.into() }
+        Self { status, said: None, words: words.into(), wait: None }
     }
 
     /// RFC 5321 §4.5.3.1.10: the far server takes no more recipients in one transaction.
@@ -123,7 +125,7 @@ mod tests {
     #[test]
     fn words_for_people() {
         let said = Some(("mx.far.example".to_owned(), 550));
-        let why = Why { status: Status::new(5, 1, 1), said, words: "no such user".into() };
+        let why = Why { status: Status::new(5, 1, 1), said, words: "no such user".into(), wait: None };
         assert_eq!(why.to_string(), "mx.far.example says: 550 no such user");
         assert_eq!(Why::ours(Status::new(4, 4, 1), "no connection").to_string(), "no connection");
     }

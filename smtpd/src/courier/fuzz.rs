@@ -160,7 +160,7 @@ pub fn notices(bytes: &[u8]) {
     let parameter = |text: &str| text.chars().filter(char::is_ascii_graphic).collect::<String>();
     let (id, original, words) = (parameter(next()), parameter(next()), next().replace(char::is_control, "?"));
     let letter = next().replace('\r', "").replace('\n', "\r\n");
-    let why = Why { status: Status::new(5, 1, 1), said: Some(("mx.far.test".to_owned(), 550)), words };
+    let why = Why { status: Status::new(5, 1, 1), said: Some(("mx.far.test".to_owned(), 550)), words, wait: None };
     let about = About { address: "ben@far.test", original: Some(&original), notify: None, why: &why, at: 0 };
     let facts = Facts {
         host: "mx.home.test",

@@ -1,6 +1,7 @@
 //! What an attempt comes to: the next state of each recipient, and the notices that are due.
 
 use ring::digest;
+use spool::edges::outbox::limits::FARTHEST;
 use spool::edges::outbox::{Outgoing, OutgoingRecipient, Said, State};
 use spool::names::{LetterId, TransactionId};
 
@@ -51,14 +52,23 @@ fn state(
         Fate::Deferred(why) if some_taken && why.is_too_many_recipients() => {
             State::Waiting { failures: *failures, due: attempt.now, delay_told: *delay_told, last: Some(last) }
         }
-        Fate::Deferred(_) => {
+        Fate::Deferred(why) => {
             let failures = failures.saturating_add(1);
             match schedule::next(outgoing.queued, failures, attempt.now, attempt.jitter) {
-                Next::At(due) => State::Waiting { failures, due, delay_told: *delay_told, last: Some(last) },
+                Next::At(due) => {
+                    let due = why.wait.map_or(due, |wait| told(wait, attempt));
+                    State::Waiting { failures, due, delay_told: *delay_told, last: Some(last) }
+                }
                 Next::GiveUp => decided(false, given_up(last), hears(outgoing, one, Kind::Failure)),
             }
         }
     })
+}
+
+/// The time that was told; not all letters at the same second, and none so late that the keeper takes it for a wrong clock.
+fn told(seconds: u32, attempt: Attempt) -> i64 {
+    let spread = (attempt.jitter % 30).cast_signed();
+    attempt.now.saturating_add((i64::from(seconds) + 1 + spread).min(FARTHEST - 1))
 }
 
 fn decided(delivered: bool, last: Said, tell: bool) -> State {
@@ -160,7 +170,7 @@ pub fn said(why: &Why, at: i64) -> Said {
 #[must_use]
 pub fn why(said: &Said) -> Why {
     let (class, subject, detail) = said.status;
-    Why { status: Status::new(class, subject, detail), said: said.by.clone(), words: said.words.clone() }
+    Why { status: Status::new(class, subject, detail), said: said.by.clone(), words: said.words.clone(), wait: None }
 }
 
 /// The keeper drops a courier that hands in more, or controls.
@@ -196,7 +206,12 @@ mod tests {
     }
 
     fn because(class: u8, subject: u16, detail: u16) -> Why {
-        Why { status: Status::new(class, subject, detail), said: Some(("mx.far.test".into(), 450)), words: "so".into() }
+        Why {
+            status: Status::new(class, subject, detail),
+            said: Some(("mx.far.test".into(), 450)),
+            words: "so".into(),
+            wait: None,
+        }
     }
 
     fn at(now: i64) -> Attempt {
@@ -244,6 +259,15 @@ mod tests {
         let State::Untold { delivered: false, last } = after else { panic!() };
         assert_eq!((last.status, last.words.as_str()), ((5, 4, 7), "so"));
         assert_eq!(last.by, Some(("mx.far.test".into(), 450)), "the far server's words stay its own");
+    }
+
+    #[test]
+    fn who_is_told_when_asks_then() {
+        let told = |wait| Fate::Deferred(Why { wait: Some(wait), ..because(4, 4, 1) });
+        for (wait, least, most) in [(5, 6, 36), (7_000, 7_001, 7_031), (86_400, FARTHEST - 1, FARTHEST - 1)] {
+            let State::Waiting { failures: 1, due, .. } = one(ANNA, None, told(wait), at(1_000)) else { panic!() };
+            assert!((1_000 + least..=1_000 + most).contains(&due), "{wait}: {due}");
+        }
     }
 
     #[test]

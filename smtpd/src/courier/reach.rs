@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rustls::RootCertStore;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
+use wire::dialled::NotBefore;
 
 use super::dane::{self, Dane, Tlsa};
 use super::destination::{self, Answer, Host, Mx, Own, Reach};
@@ -309,7 +310,9 @@ impl<W: World> Attempt<'_, W> {
             Ok(Ok(connected)) => connected,
             Ok(Err(error)) => {
                 let got = if error.kind() == io::ErrorKind::NetworkUnreachable { Got::NoRoute } else { Got::Nowhere };
-                return Err(nowhere(got, format!("no connection to {name} ({address}): {error}")));
+                let mut missed = nowhere(got, format!("no connection to {name} ({address}): {error}"));
+                missed.why.wait = NotBefore::of(&error);
+                return Err(missed);
             }
             Err(_) => return Err(nowhere(Got::Nowhere, format!("{name} ({address}) does not answer"))),
         };

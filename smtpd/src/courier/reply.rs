@@ -59,7 +59,7 @@ impl FarReply {
     pub fn why(&self, host: &str, otherwise: (u16, u16)) -> Why {
         let class = u8::try_from(self.code / 100).unwrap_or(4);
         let status = self.status.unwrap_or(Status::new(class, otherwise.0, otherwise.1));
-        Why { status, said: Some((host.to_owned(), self.code)), words: self.words() }
+        Why { status, said: Some((host.to_owned(), self.code)), words: self.words(), wait: None }
     }
 
     /// The fate of a recipient about whom this was said: 2yz, 4yz, 5yz as they are; 3yz and 1yz have no business
