@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 
 use filter_sandbox::launch::Launch;
 use filter_sandbox::role::Role;
-use relay_link::link::{Asked, Paired, Start};
+use relay_link::link::{Asked, Paired, Seen, Start};
 use relay_link::outbound::{Budget, Host};
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -78,6 +78,14 @@ pub fn budget(proxy: &PairedProxy, upstreams: Vec<SocketAddr>) -> Result<Budget,
         Asked::Budget(budget) => Ok(budget),
         Asked::Failed(words) => Err(Failure::new(words)),
     }
+}
+
+/// How a proxy sees this house's link.
+///
+/// # Errors
+/// In words for the admin.
+pub fn presence(proxy: &PairedProxy, upstreams: Vec<SocketAddr>) -> Result<Seen, Failure> {
+    ask(&Start::Presence { proxy: proxy.clone(), upstreams })
 }
 
 /// Has a `link` process of its own do one thing.

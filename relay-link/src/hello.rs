@@ -36,6 +36,8 @@ pub enum Want {
     Serve,
     /// To hear what it may still send; beside its link, which goes on. The connection ends after the answer.
     Budget,
+    /// To hear whether its link is up; in the same way.
+    Presence,
 }
 
 /// The proxy's answer.
@@ -52,6 +54,8 @@ pub enum Answer {
     Refused(Refusal),
     /// What it may still send.
     Budget(Budget),
+    /// For how many seconds its link has been up, if it is.
+    Present(Option<u64>),
 }
 
 /// Why a home is not served.

@@ -38,10 +38,29 @@ pub enum DialError {
 impl fmt::Display for DialError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Io(error) => write!(f, "cannot connect with the proxy: {error}"),
+            Self::Io(error) => write!(f, "the proxy cannot be reached: {}", words(error)),
             Self::Refused(refusal) => refusal.fmt(f),
         }
     }
+}
+
+/// For who pays for neither machine and reads no `errno`.
+fn words(error: &io::Error) -> String {
+    let why = match error.kind() {
+        io::ErrorKind::ConnectionRefused => "its machine answers, but nothing listens there: is the proxy running?",
+        io::ErrorKind::TimedOut => "nothing answers: is its machine off, or a firewall in between?",
+        io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
+            "is this house connected to the Internet?"
+        }
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => "the connection was cut at once",
+        io::ErrorKind::InvalidData => "what answers there is not the proxy that this house was paired with",
+        _ => return error.to_string(),
+    };
+    // Whoever said more than the kernel does said it better.
+    if error.kind() != io::ErrorKind::InvalidData && error.get_ref().is_some() {
+        return error.to_string();
+    }
+    format!("{why} ({error})")
 }
 
 impl std::error::Error for DialError {}
@@ -119,8 +138,13 @@ async fn dial(connection: TcpStream, own: &LinkKey, pin: Pin, run: Run, want: Wa
             Ok(Dialled { stream, frames, key, welcome: Welcome { name, proxy } })
         }
         (.., Answer::Refused(refusal)) => Err(DialError::Refused(refusal)),
-        (.., Answer::Budget(_)) => Err(io::Error::from(io::ErrorKind::InvalidData).into()),
+        _ => Err(unasked()),
     }
+}
+
+/// The proxy answered what nobody asked.
+fn unasked() -> DialError {
+    io::Error::other("it answers what was not asked: bring the older of both up to date").into()
 }
 
 type Greeted = (TlsStream<TcpStream>, Frames, PublicKey, Answer);
@@ -233,12 +257,29 @@ impl Proxy {
     /// # Errors
     /// [`DialError`].
     pub async fn budget(&self) -> Result<Budget, DialError> {
+        match self.ask(Want::Budget).await? {
+            Answer::Budget(budget) => Ok(budget),
+            _ => Err(unasked()),
+        }
+    }
+
+    /// For how many seconds this home's link has been up, if it is, asked beside it.
+    ///
+    /// # Errors
+    /// [`DialError`].
+    pub async fn presence(&self) -> Result<Option<u64>, DialError> {
+        match self.ask(Want::Presence).await? {
+            Answer::Present(seconds) => Ok(seconds),
+            _ => Err(unasked()),
+        }
+    }
+
+    async fn ask(&self, want: Want) -> Result<Answer, DialError> {
         let connection = connect(&self.place, &self.dns).await?;
-        let hello = Hello { version: VERSION, run: Run([0; 16]), want: Want::Budget };
+        let hello = Hello { version: VERSION, run: Run([0; 16]), want };
         match greet(connection, &self.own, Pin::Key(self.key), hello).await? {
-            (.., Answer::Budget(budget)) => Ok(budget),
             (.., Answer::Refused(refusal)) => Err(DialError::Refused(refusal)),
-            (.., Answer::Welcome { .. }) => Err(io::Error::from(io::ErrorKind::InvalidData).into()),
+            (.., answer) => Ok(answer),
         }
     }
 

@@ -106,6 +106,12 @@ impl<N: Eq + Hash + Clone> Seats<N> {
         self.seats.get(name).map(|seat| seat.connection)
     }
 
+    /// For how long somebody has been sitting there.
+    #[must_use]
+    pub fn since(&self, name: &N, now: Instant) -> Option<Duration> {
+        self.seats.get(name).map(|seat| now.saturating_duration_since(seat.since))
+    }
+
     /// How many sit.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -1,6 +1,7 @@
 //! `postern pair CODE|list|revoke`: the proxies at clean addresses that this house is paired with.
 
 use clap::Subcommand;
+use relay_link::link::Seen;
 use serde_json::{Value, json};
 
 use super::{House, output};
@@ -80,21 +81,53 @@ fn room(all: &[Pairing]) -> Result<(), Failure> {
 
 fn list(house: &House, all: &[Pairing]) -> Result<(), Failure> {
     let way = |pairing: &Pairing| if pairing.proxy.outbound { "out" } else { "in" };
+    let links = links(house, all);
     let values: Vec<Value> = all
         .iter()
-        .map(|pairing| {
+        .zip(&links)
+        .map(|(pairing, link)| {
             json!({
                 "proxy": pairing.proxy.host, "port": pairing.proxy.port, "called": pairing.called, "way": way(pairing),
-                "name": pairing.name, "since": pairing.since,
+                "name": pairing.name, "since": pairing.since, "connected": matches!(link, Seen::Up(_)),
+                "seconds": if let Seen::Up(seconds) = link { Some(seconds) } else { None }, "link": in_words(link),
             })
         })
         .collect();
     house.print(&values.into(), || {
-        let row = |pairing: &Pairing| {
-            [pairing.proxy.host.clone(), way(pairing).to_owned(), pairing.called.clone(), pairing.name.clone()]
+        let row = |(pairing, link): (&Pairing, &Seen)| {
+            let names = [&pairing.proxy.host, way(pairing), &pairing.called, &pairing.name].map(str::to_owned);
+            let [host, way, called, name] = names;
+            [host, way, called, name, in_words(link)]
         };
-        output::table(["PROXY", "MAIL", "CALLS ITSELF", "CALLS US"], &all.iter().map(row).collect::<Vec<_>>())
+        let rows: Vec<_> = all.iter().zip(&links).map(row).collect();
+        output::table(["PROXY", "MAIL", "CALLS ITSELF", "CALLS US", "LINK"], &rows)
     })
+}
+
+/// How each proxy sees this house, all asked at once: one that is silent keeps the others' answers for seconds only.
+fn links(house: &House, all: &[Pairing]) -> Vec<Seen> {
+    let ask = |pairing: &Pairing| {
+        let seen = pairings::presence(&pairing.proxy, up::upstreams(&house.config));
+        seen.unwrap_or_else(|failure| Seen::Failed(failure.to_string()))
+    };
+    std::thread::scope(|scope| {
+        let asking: Vec<_> = all.iter().map(|pairing| scope.spawn(move || ask(pairing))).collect();
+        let ended = |answer: std::thread::ScopedJoinHandle<'_, Seen>| answer.join();
+        asking.into_iter().map(|one| ended(one).unwrap_or_else(|_| Seen::Failed("asking failed".into()))).collect()
+    })
+}
+
+/// For who looks after the house.
+pub fn in_words(link: &Seen) -> String {
+    match link {
+        Seen::Up(seconds @ 0..60) => format!("connected for {seconds} s"),
+        Seen::Up(seconds @ 60..7_200) => format!("connected for {} min", seconds / 60),
+        Seen::Up(seconds) => format!("connected for {} h", seconds / 3_600),
+        Seen::Down => {
+            "not connected: the proxy answers, and this house has not called it; is `postern up` running?".into()
+        }
+        Seen::Failed(why) => format!("not connected: {why}"),
+    }
 }
 
 fn revoke(house: &House, kept: &Pairings, proxy: &str) -> Result<(), Failure> {

@@ -53,6 +53,13 @@ pub enum Start {
         /// DNS servers.
         upstreams: Vec<SocketAddr>,
     },
+    /// Ask a proxy whether this house's link is up, say it ([`Seen`]), and end. No descriptors.
+    Presence {
+        /// Which.
+        proxy: PairedProxy,
+        /// DNS servers.
+        upstreams: Vec<SocketAddr>,
+    },
     /// Pair with the proxy of this code, say how it went ([`Paired`]), and end. No descriptors.
     Pair {
         /// As it was typed.
@@ -87,6 +94,17 @@ pub enum Asked {
     Failed(String),
 }
 
+/// How a proxy sees this house's link.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Seen {
+    /// It has been up for so many seconds.
+    Up(u64),
+    /// The proxy is there, and no link.
+    Down,
+    /// In words for the admin.
+    Failed(String),
+}
+
 /// The role, from its first instruction to its last.
 #[must_use]
 pub fn run() -> ExitCode {
@@ -112,6 +130,10 @@ fn story() -> io::Result<()> {
             let asked = runtime.block_on(budget(&proxy, upstreams)).map_or_else(Asked::Failed, Asked::Budget);
             confined.control.send(&asked, &[]).map_err(io::Error::other)
         }
+        Start::Presence { proxy, upstreams } => {
+            let seen = runtime.block_on(presence(&proxy, upstreams)).unwrap_or_else(Seen::Failed);
+            confined.control.send(&seen, &[]).map_err(io::Error::other)
+        }
         Start::Serve { upstreams } => runtime.block_on(serve(upstreams, edges, confined.control)),
     }
 }
@@ -134,6 +156,12 @@ async fn pair(code: &str, upstreams: Vec<SocketAddr>) -> Result<Paired, String> 
 async fn budget(proxy: &PairedProxy, upstreams: Vec<SocketAddr>) -> Result<Budget, String> {
     let proxy = home::Proxy::paired(proxy, Arc::new(Dns::new(upstreams))).ok_or("this pairing is damaged")?;
     proxy.budget().await.map_err(|error| error.to_string())
+}
+
+async fn presence(proxy: &PairedProxy, upstreams: Vec<SocketAddr>) -> Result<Seen, String> {
+    let proxy = home::Proxy::paired(proxy, Arc::new(Dns::new(upstreams))).ok_or("this pairing is damaged")?;
+    let seconds = proxy.presence().await.map_err(|error| error.to_string())?;
+    Ok(seconds.map_or(Seen::Down, Seen::Up))
 }
 
 /// What all links share.

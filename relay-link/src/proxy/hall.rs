@@ -12,7 +12,7 @@ use tokio::time::{interval, timeout};
 
 use super::Arrival;
 use crate::control::{self, Ended, Speaker};
-use crate::hello::{Answer, Refusal};
+use crate::hello::{Answer, Refusal, Want};
 use crate::homes::{Grant, Homes};
 use crate::seats::{Connection, Decision, Seating, Seats};
 use crate::{frame, limits, liveness};
@@ -139,6 +139,13 @@ where
         Ok(connection)
     }
 
+    /// What a home of that name is told that asks after its link.
+    #[must_use]
+    pub fn tell(&self, home: &str, want: &Want) -> Option<Answer> {
+        let since = || self.lock().seats.since(&home.to_owned(), Instant::now()).map(|since| since.as_secs());
+        matches!(want, Want::Presence).then(|| Answer::Present(since()))
+    }
+
     /// Waits until a home is connected; gives up after `patience`.
     ///
     /// # Errors
@@ -234,7 +241,7 @@ async fn revoked<G: Grant>(homes: &Homes<G>, key: &crate::keys::PublicKey) {
     let mut ticks = interval(REVOKED);
     loop {
         ticks.tick().await;
-        if matches!(homes.find(key), Ok(None)) {
+        if matches!(homes.knows(key), Ok(false)) {
             return;
         }
     }

@@ -13,7 +13,6 @@ use crate::hello::{Answer, Hello, Refusal, Run, VERSION, Want};
 use crate::homes::{Grant, Homes};
 use crate::keys::PublicKey;
 use crate::limits;
-use crate::outbound::Budget;
 use crate::stream::{MARK, OPENING, Opening};
 use crate::tls::Acceptor;
 
@@ -77,10 +76,10 @@ pub async fn greet<G: Grant>(
     homes: &Homes<G>,
     proxy: &str,
 ) -> io::Result<Option<Arrival<G>>> {
-    greet_or_tell(stream, key, (homes, proxy), |_| None).await
+    greet_or_tell(stream, key, (homes, proxy), |_, _| None).await
 }
 
-/// The same where homes have budgets: what a home of that name may still send is told here, too.
+/// The same, with what is to be told to a home of that name that asks for something beside its link.
 ///
 /// # Errors
 /// The peer's, or the disk's.
@@ -88,7 +87,7 @@ pub async fn greet_or_tell<G: Grant>(
     mut stream: Box<TlsStream<TcpStream>>,
     key: PublicKey,
     (homes, proxy): (&Homes<G>, &str),
-    budget: impl Fn(&str) -> Option<Budget>,
+    tell: impl Fn(&str, &Want) -> Option<Answer>,
 ) -> io::Result<Option<Arrival<G>>> {
     let mut frames = Frames::default();
     let hearing = frames.read::<Hello, _>(&mut stream);
@@ -107,8 +106,8 @@ pub async fn greet_or_tell<G: Grant>(
             Some((name, grant)) => return Ok(Some(Arrival { name, grant, run: hello.run, key, stream, frames })),
             None => Answer::Refused(Refusal::Unknown),
         },
-        Want::Budget => match homes.find(&key)? {
-            Some((name, _)) => budget(&name).map_or(Answer::Refused(Refusal::Busy), Answer::Budget),
+        want @ (Want::Budget | Want::Presence) => match homes.find(&key)? {
+            Some((name, _)) => tell(&name, &want).unwrap_or(Answer::Refused(Refusal::Busy)),
             None => Answer::Refused(Refusal::Unknown),
         },
     };

@@ -1,9 +1,11 @@
-//! The outbound proxies: whether they know this house, and what it may still send.
+//! The proxies at clean addresses: whether this house's links are up, and what it may still send.
 
+use relay_link::link::Seen;
 use relay_link::outbound::Budget;
 
 use super::{Finding, Patient};
 use crate::box_key::BoxKey;
+use crate::cli::pair::in_words;
 use crate::cli::secret::Secrets;
 use crate::pairings;
 use crate::up::upstreams;
@@ -25,17 +27,38 @@ pub fn look(patient: &Patient) -> Vec<Finding> {
         Ok(all) => all,
         Err(failure) => return vec![Finding::bad(ABOUT, format!("the pairings: {failure}"), "")],
     };
-    let outbound = all.iter().filter(|pairing| pairing.proxy.outbound);
-    outbound
-        .map(|pairing| match pairings::budget(&pairing.proxy, upstreams(&patient.config)) {
+    let (outbound, inbound): (Vec<_>, Vec<_>) = all.iter().partition(|pairing| pairing.proxy.outbound);
+    let mut findings: Vec<Finding> = inbound
+        .into_iter()
+        .map(|pairing| {
+            let seen = pairings::presence(&pairing.proxy, upstreams(&patient.config));
+            brings(&pairing.called, &seen.unwrap_or_else(|failure| Seen::Failed(failure.to_string())))
+        })
+        .collect();
+    findings.extend(outbound.into_iter().map(|pairing| {
+        match pairings::budget(&pairing.proxy, upstreams(&patient.config)) {
             Ok(budget) => judged(&pairing.called, &budget),
             Err(failure) => Finding::bad(
                 ABOUT,
                 format!("{}: {failure}", pairing.called),
                 "until it answers, mail waits; `postern pair revoke` lets it leave from here again",
             ),
-        })
-        .collect()
+        }
+    }));
+    findings
+}
+
+/// An inbound one.
+fn brings(called: &str, seen: &Seen) -> Finding {
+    let words = format!("through {called}: {}", in_words(seen));
+    match seen {
+        Seen::Up(_) => Finding::good("mail in", words),
+        Seen::Down | Seen::Failed(_) => Finding::bad(
+            "mail in",
+            words,
+            "senders keep their mail for days, and phones away from home see none; ask the proxy's operator",
+        ),
+    }
 }
 
 fn judged(called: &str, budget: &Budget) -> Finding {
