@@ -23,8 +23,8 @@ use crate::data::DataFolder;
 use crate::failure::{Doing, Failure};
 use crate::sheet::Sheet;
 
-/// How long the walls may take on a slow, busy board.
-const WALLS: Duration = Duration::from_secs(20);
+/// How long all walls may take: a hundred attacks on them take an emulated board, or a busy one, twenty seconds.
+const WALLS: Duration = Duration::from_secs(120);
 /// How long the keeper may take to answer, restarts included: it reads its whole journal first.
 const ANSWERS: Duration = Duration::from_secs(60);
 /// Between two tries.
