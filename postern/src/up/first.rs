@@ -12,11 +12,10 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use spool::edges::admin::{Reply, Request};
 use spool::edges::mailbox::Event;
 use tokio::io::AsyncReadExt;
-use tokio::net::unix::pipe;
 
 use super::ports::Bound;
 use super::roles::Roles;
-use super::{heard, say};
+use super::{heard, logs, say};
 use crate::admin;
 use crate::cli::Shared;
 use crate::data::DataFolder;
@@ -165,7 +164,7 @@ async fn add(shared: &Shared, data: &DataFolder, domain: &str) -> Result<Sheet, 
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().doing(what)?;
     let output = child.stdout.take().ok_or_else(|| Failure::new(what()))?;
     let mut text = zeroize::Zeroizing::new(Vec::with_capacity(1_024));
-    let output = pipe::Receiver::from_owned_fd(output.into()).doing(what)?;
+    let output = logs::receiver(output.into()).doing(what)?;
     output.take(ANSWER).read_to_end(&mut text).await.doing(what)?;
     // It has closed its output, so it is about to end.
     let status = child.wait().doing(what)?;

@@ -25,7 +25,7 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// The kernel's.
 pub fn follow(role: Role) -> io::Result<OwnedFd> {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    let mut pipe = pipe::Receiver::from_owned_fd(read)?;
+    let mut pipe = receiver(read)?;
     tokio::spawn(async move {
         let mut lines = Lines::new(role.name());
         let mut buffer = [0; 4096];
@@ -35,6 +35,16 @@ pub fn follow(role: Role) -> io::Result<OwnedFd> {
         lines.end(&mut Stderr);
     });
     Ok(write)
+}
+
+/// A pipe's reading end. Checked, tokio would ask the C library what it is, whose answer has no place for a pipe made after
+/// 2038 on a 32-bit board.
+///
+/// # Errors
+/// The kernel's.
+pub(super) fn receiver(read: OwnedFd) -> io::Result<pipe::Receiver> {
+    rustix::io::ioctl_fionbio(&read, true)?;
+    pipe::Receiver::from_owned_fd_unchecked(read)
 }
 
 /// `up`'s stderr, whole lines at a time, when it takes them at once: a terminal that was stopped, or a pipe that nobody
