@@ -51,6 +51,15 @@ impl Talk {
         Ok(Self { tcp, tls: None, config, pending: Vec::new() })
     }
 
+    /// Waits longer than usual for each line.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn be_patient(&self, patience: Duration) -> io::Result<()> {
+        self.tcp.set_read_timeout(Some(patience))?;
+        self.tcp.set_write_timeout(Some(patience))
+    }
+
     /// TLS from here on, certificate checked. What came in clear before is lost, as it must be.
     ///
     /// # Errors
