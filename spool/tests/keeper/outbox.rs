@@ -43,6 +43,25 @@ fn posted(sender: &str, to: &[&str]) -> Posted {
     }
 }
 
+/// A house with its courier's edge, and Anna, who writes.
+struct Annas {
+    folder: Folder,
+    house: Running,
+    outbox: Outbox,
+    news: Receiver<Event>,
+    anna: Person,
+    queue: Queue,
+}
+
+async fn annas() -> Annas {
+    let folder = Folder::new();
+    let mut house = Running::start(&folder.0);
+    let (outbox, news) = courier(&mut house);
+    let anna = house.add("anna@home.test");
+    let queue = queue(&house, &anna).await;
+    Annas { folder, house, outbox, news, anna, queue }
+}
+
 /// Sealed to the poster's own key: here it stands for the outgoing identity.
 async fn post(house: &Running, queue: &Queue, name: TransactionId, posted: Posted) -> Result<Delivered, Down> {
     let target = house.target(transaction(), "anna@home.test", 10).await;
@@ -70,11 +89,7 @@ const DONE: State = State::Done { delivered: true };
 #[test]
 fn a_letter_is_leased_reported_and_gone() {
     run(async {
-        let folder = Folder::new();
-        let mut house = Running::start(&folder.0);
-        let (outbox, mut news) = courier(&mut house);
-        let anna = house.add("anna@home.test");
-        let queue = queue(&house, &anna).await;
+        let Annas { folder, house, outbox, mut news, anna, queue } = annas().await;
         assert_eq!(lease(&outbox).await, None);
         let to = ["ben@far.test", "cleo@FAR.test", "dan@third.test"];
         assert_eq!(
@@ -109,11 +124,7 @@ fn a_letter_is_leased_reported_and_gone() {
 #[test]
 fn what_was_leased_by_a_courier_that_died_is_due_again() {
     run(async {
-        let folder = Folder::new();
-        let mut house = Running::start(&folder.0);
-        let (outbox, _news) = courier(&mut house);
-        let anna = house.add("anna@home.test");
-        let queue = queue(&house, &anna).await;
+        let Annas { folder, mut house, outbox, news: _news, anna: _anna, queue } = annas().await;
         let to = ["ben@far.test", "cleo@far.test", "dan@far.test"];
         post(&house, &queue, transaction(), posted("anna@home.test", &to)).await.unwrap();
         let leased = lease(&outbox).await.unwrap();
@@ -144,11 +155,7 @@ fn what_was_leased_by_a_courier_that_died_is_due_again() {
 #[test]
 fn what_fails_together_is_told_together() {
     run(async {
-        let folder = Folder::new();
-        let mut house = Running::start(&folder.0);
-        let (outbox, _news) = courier(&mut house);
-        let anna = house.add("anna@home.test");
-        let queue = queue(&house, &anna).await;
+        let Annas { folder: _folder, house, outbox, news: _news, anna: _anna, queue } = annas().await;
         let to = ["ben@far.test", "cleo@third.test", "dan@slow.test", "eva@resting.test"];
         post(&house, &queue, transaction(), posted("anna@home.test", &to)).await.unwrap();
         outbox.rest("resting.test".into(), wire::date::now() + 1_000).await.unwrap();
@@ -173,11 +180,7 @@ fn what_fails_together_is_told_together() {
 #[test]
 fn later_is_not_now_and_rest_is_rest() {
     run(async {
-        let folder = Folder::new();
-        let mut house = Running::start(&folder.0);
-        let (outbox, mut news) = courier(&mut house);
-        let anna = house.add("anna@home.test");
-        let queue = queue(&house, &anna).await;
+        let Annas { folder: _folder, house, outbox, mut news, anna: _anna, queue } = annas().await;
         for to in ["ben@far.test", "ben@far.test", "cleo@third.test"] {
             post(&house, &queue, transaction(), posted("anna@home.test", &[to])).await.unwrap();
         }
@@ -314,11 +317,7 @@ fn next_state(leased: &Leased, number: u16) -> (u16, State) {
 #[test]
 fn what_fits_no_packet_goes_in_several() {
     run(async {
-        let folder = Folder::new();
-        let mut house = Running::start(&folder.0);
-        let (outbox, _news) = courier(&mut house);
-        let anna = house.add("anna@home.test");
-        let queue = queue(&house, &anna).await;
+        let Annas { folder: _folder, house, outbox, news: _news, anna: _anna, queue } = annas().await;
         // As many of the longest as a packet of a login holds, then as many as there may be.
         for (count, original) in [(74, Some(format!("rfc822;{}", "x".repeat(493)))), (100, None)] {
             let to = (0..count).map(|n| PostedTo { address: longest(n), original: original.clone(), notify: None });
@@ -427,11 +426,7 @@ async fn report_on_a_full_disk(root: std::path::PathBuf) {
 #[test]
 fn a_long_report_is_one_report() {
     run(async {
-        let folder = Folder::new();
-        let mut house = Running::start(&folder.0);
-        let (outbox, _news) = courier(&mut house);
-        let anna = house.add("anna@home.test");
-        let queue = queue(&house, &anna).await;
+        let Annas { folder: _folder, house, outbox, news: _news, anna: _anna, queue } = annas().await;
         let to: Vec<String> = (0..100).map(|n| format!("ben{n}@far.test")).collect();
         let to: Vec<&str> = to.iter().map(String::as_str).collect();
         post(&house, &queue, transaction(), posted("anna@home.test", &to)).await.unwrap();
@@ -543,11 +538,7 @@ fn a_file_that_nobody_was_told_of_is_set_aside() {
 #[test]
 fn what_is_kept_back_is_not_tried_again() {
     run(async {
-        let folder = Folder::new();
-        let mut house = Running::start(&folder.0);
-        let (outbox, _news) = courier(&mut house);
-        let anna = house.add("anna@home.test");
-        let queue = queue(&house, &anna).await;
+        let Annas { folder: _folder, house, outbox, news: _news, anna: _anna, queue } = annas().await;
         post(&house, &queue, transaction(), posted("anna@home.test", &["ben@far.test"])).await.unwrap();
         let leased = lease(&outbox).await.unwrap();
         let letter = leased.letter;
@@ -569,11 +560,7 @@ fn what_is_kept_back_is_not_tried_again() {
 #[test]
 fn what_a_suspended_mailbox_has_written_waits_with_it() {
     run(async {
-        let folder = Folder::new();
-        let mut house = Running::start(&folder.0);
-        let (outbox, mut news) = courier(&mut house);
-        let anna = house.add("anna@home.test");
-        let queue = queue(&house, &anna).await;
+        let Annas { folder: _folder, house, outbox, mut news, anna, queue } = annas().await;
         post(&house, &queue, transaction(), posted("anna@home.test", &["ben@far.test"])).await.unwrap();
         let suspend = |on| house.ask(admin::Request::MailboxSuspend { address: anna.address.clone(), on });
         suspend(true);
@@ -604,11 +591,7 @@ fn what_a_suspended_mailbox_has_written_waits_with_it() {
 #[test]
 fn senders_who_cannot_be_told_now_keep_nobody_waiting() {
     run(async {
-        let folder = Folder::new();
-        let mut house = Running::start(&folder.0);
-        let (outbox, _news) = courier(&mut house);
-        let anna = house.add("anna@home.test");
-        let queue = queue(&house, &anna).await;
+        let Annas { folder: _folder, house, outbox, news: _news, anna: _anna, queue } = annas().await;
         for to in ["ben@far.test", "cat@else.test"] {
             post(&house, &queue, transaction(), posted("anna@home.test", &[to])).await.unwrap();
         }
