@@ -145,6 +145,32 @@ pub(crate) fn keep_capabilities() -> io::Result<()> {
     Ok(())
 }
 
+/// The version of Landlock's interface that this kernel has.
+pub(crate) fn landlock_version() -> io::Result<i32> {
+    /// `LANDLOCK_CREATE_RULESET_VERSION` (`linux/landlock.h`).
+    const VERSION: u32 = 1;
+    let none = std::ptr::null::<u8>();
+    // SAFETY: with this flag the kernel takes no structure and makes nothing; it answers a number.
+    check(unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0usize, VERSION) })
+        .map(|version| version as i32)
+}
+
+/// Adds to a Landlock ruleset that `access` (bits that it handles) is allowed to a file, or to a folder and all beneath it.
+pub(crate) fn landlock_allow_beneath(rules: BorrowedFd<'_>, path: BorrowedFd<'_>, access: u64) -> io::Result<()> {
+    /// `LANDLOCK_RULE_PATH_BENEATH` (`linux/landlock.h`).
+    const PATH_BENEATH: libc::c_int = 1;
+    /// `struct landlock_path_beneath_attr`.
+    #[repr(C, packed)]
+    struct PathBeneath {
+        allowed_access: u64,
+        parent_fd: i32,
+    }
+    let rule = PathBeneath { allowed_access: access, parent_fd: path.as_raw_fd() };
+    // SAFETY: the structure is the kernel's, whole, and only read; both descriptors are borrowed, so they are open.
+    check(unsafe { libc::syscall(libc::SYS_landlock_add_rule, rules.as_raw_fd(), PATH_BENEATH, &raw const rule, 0u32) })
+        .map(drop)
+}
+
 /// Opens a path relative to a directory descriptor, or to the current directory.
 pub(crate) fn open_at(directory: Option<BorrowedFd<'_>>, path: &CStr, flags: libc::c_int) -> io::Result<OwnedFd> {
     let at = directory.map_or(libc::AT_FDCWD, |directory| directory.as_raw_fd());

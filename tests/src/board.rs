@@ -104,6 +104,15 @@ impl Card {
     }
 }
 
+/// What a board starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kernel {
+    /// Debian's, with all that it has.
+    Whole,
+    /// As hard as Raspberry Pi OS, whose kernel has no Landlock.
+    WithoutLandlock,
+}
+
 /// A board that runs.
 #[derive(Debug)]
 pub struct Board {
@@ -116,30 +125,30 @@ pub struct Board {
 }
 
 impl Board {
-    /// Switches it on and waits for its shell. `clock` is what its clock says, as qemu takes it (UTC).
+    /// Switches it on and waits for its shell.
     ///
     /// Writes of the card are the host's page cache: what the board was told is durable survives the emulator's end, as on a
     /// card that keeps its word. It shows nothing about cards that do not.
     #[must_use]
-    pub fn switch_on(card: &Card, clock: &str) -> Self {
+    pub fn switch_on(card: &Card, kernel: Kernel) -> Self {
         let ports = SERVICES.map(|_| free_port());
         let mut network = "user,id=net,restrict=off".to_owned();
         for (ours, (_, theirs)) in ports.iter().zip(SERVICES) {
             write!(network, ",hostfwd=tcp:127.0.0.1:{ours}-:{theirs}").unwrap();
         }
+        let modules = if kernel == Kernel::WithoutLandlock { " lsm=capability" } else { "" };
         let mut emulator = Command::new("qemu-system-arm")
             .args(["-M", "virt,highmem=off", "-cpu", "cortex-a7", "-smp", "2", "-m", "256"])
             .args(["-display", "none", "-monitor", "none", "-no-reboot"])
             // The kernel's words go to a file, commands another way: they do not mix.
             .args(["-serial", &format!("file:{}", card.kernels_words().display()), "-chardev", "stdio,id=line"])
             .args(["-device", "virtio-serial-device", "-device", "virtconsole,chardev=line"])
-            .args(["-rtc", &format!("base={clock}"), "-netdev", &network, "-device", "virtio-net-device,netdev=net"])
+            .args(["-netdev", &network, "-device", "virtio-net-device,netdev=net"])
             .arg("-kernel")
             .arg(folder().join("kernel"))
             .arg("-initrd")
             .arg(folder().join("initrd"))
-            // As hard as Raspberry Pi OS, whose kernel has no Landlock.
-            .args(["-append", "console=ttyAMA0 loglevel=3 panic=1 lsm=capability"])
+            .args(["-append", &format!("console=ttyAMA0 loglevel=3 panic=1{modules}")])
             .arg("-drive")
             .arg(format!("if=none,id=card,format=raw,cache=writeback,file={}", card.file().display()))
             .args(["-device", "virtio-blk-device,drive=card"])
