@@ -56,7 +56,7 @@ mod tests {
 
     fn name(number: usize) -> TransactionId {
         let mut name = [0; 16];
-        name[..8].copy_from_slice(&number.to_le_bytes());
+        name[..size_of::<usize>()].copy_from_slice(&number.to_le_bytes());
         TransactionId(name)
     }
 
