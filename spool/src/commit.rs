@@ -1,9 +1,11 @@
 //! Group commit: how an entry becomes true, then durable, then known.
 //!
 //! Under one lock, held for microseconds, a request is planned against the index, applied to it and put
-//! into the batch. One thread takes batches as they come: it syncs each folder that got a letter once,
-//! appends all entries, and syncs the segment once. There is no waiting for more: while one batch is
-//! being synced the next one gathers, so throughput grows with load and a lone request waits for nobody.
+//! into the batch. Batches are taken as they come, one at a time: each folder that got a letter is synced once,
+//! all entries are appended, and the segment is synced once. There is no waiting for more: while one batch is
+//! being synced the next one gathers, so throughput grows with load and a lone request waits for nobody. Who may
+//! block writes the batch itself ([`Leading`]), which spares a lone letter two changes of threads; for all others, and
+//! for what gathers meanwhile, one thread does.
 //!
 //! The index is thus a little ahead of the disk, but nobody sees that: every reply and event carries the
 //! number of the last entry that it knows ([`Core::sequence`]), and is sent only when that entry is
@@ -23,7 +25,7 @@ use tokio::sync::watch;
 
 use crate::disk::{Disk, DiskFile};
 use crate::index::{Index, News};
-use crate::journal::files;
+use crate::journal::files::{self, Writer};
 use crate::journal::open::Opened;
 use crate::journal::record::{Entry, Record};
 use crate::journal::{limits, segment};
@@ -106,6 +108,8 @@ struct Rotate(std::sync::mpsc::SyncSender<io::Result<u64>>);
 #[derive(Debug)]
 pub struct Committer<H> {
     core: Mutex<Core<H>>,
+    /// Locked while a batch is written and told; locked before `core`. `None` once the journal is closed.
+    writer: Mutex<Option<Writer>>,
     work: Condvar,
     done: Condvar,
     durable: watch::Sender<Durable>,
@@ -121,6 +125,27 @@ pub struct Committer<H> {
     checkpointing: Mutex<()>,
     /// Counts of syncs.
     pub syncs: Syncs,
+}
+
+/// A thread's right to take entries that nobody but itself need be woken for: when this is dropped they are durable, or
+/// about to be by who is writing just then.
+#[derive(Debug)]
+pub struct Leading<'a, H: News + Send + 'static>(&'a Committer<H>);
+
+impl<H: News + Send + 'static> Leading<'_, H> {
+    /// As [`Committer::take`].
+    ///
+    /// # Errors
+    /// As [`NotTaken`] says.
+    pub fn take(&self, core: &mut Core<H>, entry: Entry, with: &With<'_>) -> Result<u64, NotTaken> {
+        core.take(entry, with)
+    }
+}
+
+impl<H: News + Send + 'static> Drop for Leading<'_, H> {
+    fn drop(&mut self) {
+        self.0.lead();
+    }
 }
 
 /// Takes unreferenced letters down while the hub takes the events.
@@ -235,6 +260,7 @@ impl<H: News + Send + 'static> Committer<H> {
         };
         let committer = Arc::new(Self {
             core: Mutex::new(core),
+            writer: Mutex::new(Some(writer)),
             work: Condvar::new(),
             done: Condvar::new(),
             durable: watch::Sender::new(Durable::UpTo(sequence)),
@@ -251,8 +277,8 @@ impl<H: News + Send + 'static> Committer<H> {
         let thread = std::thread::Builder::new().name("commit".into()).spawn({
             let committer = committer.clone();
             move || {
-                let _ended = thread::Ended(&committer);
-                committer.run(writer);
+                let _ended = (thread::Writing(&committer), thread::Ended(&committer));
+                committer.run();
             }
         })?;
         Ok((committer, thread))
@@ -271,6 +297,12 @@ impl<H: News + Send + 'static> Committer<H> {
         let number = core.take(entry, with)?;
         self.work.notify_one();
         Ok(number)
+    }
+
+    /// For a thread that may block: it writes itself what it takes, at the end of what is returned.
+    #[must_use]
+    pub const fn leading(&self) -> Leading<'_, H> {
+        Leading(self)
     }
 
     /// What is durable, to wait on.

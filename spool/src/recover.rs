@@ -196,6 +196,10 @@ fn facts(house: &House, id: MailboxId, known: &RecoveredLetter) -> io::Result<Op
     let Some(frame) = frame_of(&path, id, known.letter)? else { return Ok(None) };
     let file = std::fs::File::open(&path)?;
     let (digest, length) = (letter::digest(&file)?, file.metadata()?.len());
+    // A letter has its name before its bytes are on the disk: a power cut may have left a part of one.
+    if length < u64::from(frame.size) + Frame::BYTES as u64 {
+        return Ok(None);
+    }
     let size = if known.size == 0 { frame.size } else { known.size };
     Ok(Some(Letter {
         keywords: 0,

@@ -1,7 +1,10 @@
 //! What benches read of other processes, and how they print: ratios of one run, never a verdict.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::programs::descendants;
 
@@ -69,6 +72,26 @@ fn tree(pid: u32) -> Vec<u32> {
     let mut all = descendants(pid);
     all.push(pid);
     all
+}
+
+/// The median time in which this disk keeps one more file of 20 KB: written, synced, renamed, its folder synced.
+///
+/// # Panics
+/// No room or no right to write there.
+#[must_use]
+pub fn durable_files(folder: &Path) -> Duration {
+    let bytes = [b'x'; 20_000];
+    let (beside, place) = (folder.join("floor.new"), folder.join("floor"));
+    let times = (0..100).map(|_| {
+        let began = Instant::now();
+        let mut file = File::create(&beside).expect("a file for the floor");
+        file.write_all(&bytes).and_then(|()| file.sync_all()).expect("it is written");
+        std::fs::rename(&beside, &place).and_then(|()| File::open(folder)?.sync_all()).expect("it is named");
+        began.elapsed()
+    });
+    let floor = median(times.collect());
+    let _ = std::fs::remove_file(&place);
+    floor
 }
 
 /// The middle of some durations.

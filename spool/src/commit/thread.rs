@@ -1,8 +1,8 @@
 //! The committing thread.
 
 use std::io;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
 
 use crate::index::News;
 use crate::journal::closed::{self, Closed};
@@ -13,55 +13,92 @@ use crate::store;
 
 use super::{Batch, Committer, Durable, Rotate};
 
-/// However the thread ends, nobody goes on waiting for it: a checkpoint hears that there will be no new
-/// segment, and after a panic everybody that nothing more will be durable.
+/// However the thread ends, nobody goes on waiting for it: a checkpoint hears that there will be no new segment.
 pub(super) struct Ended<'a, H: News + Send + 'static>(pub &'a Committer<H>);
 
 impl<H: News + Send + 'static> Drop for Ended<'_, H> {
     fn drop(&mut self) {
-        let mut core = self.0.lock();
-        core.rotate = None;
+        self.0.lock().rotate = None;
+    }
+}
+
+/// After a panic of whoever writes, everybody hears that nothing more will be durable.
+pub(super) struct Writing<'a, H: News + Send + 'static>(pub &'a Committer<H>);
+
+impl<H: News + Send + 'static> Drop for Writing<'_, H> {
+    fn drop(&mut self) {
         if std::thread::panicking() {
-            core.failed = true;
-            drop(core);
-            self.0.tell(Durable::Failed);
+            self.0.failed();
         }
     }
 }
 
 impl<H: News + Send + 'static> Committer<H> {
-    pub(super) fn run(&self, mut writer: Writer) {
+    pub(super) fn run(&self) {
         loop {
-            let (batch, number, rotate) = {
+            let rotate = {
                 let mut core = self.lock();
-                while core.batch.entries.is_empty() && core.rotate.is_none() && !core.stop {
+                while core.batch.entries.is_empty() && core.rotate.is_none() && !core.stop && !core.failed {
                     core = self.work.wait(core).unwrap_or_else(PoisonError::into_inner);
+                }
+                if core.failed {
+                    return;
                 }
                 if core.stop && core.batch.entries.is_empty() {
                     break;
                 }
-                let rotate = core.rotate.take();
-                (std::mem::take(&mut core.batch), core.sequence, rotate)
+                core.rotate.take()
             };
-            if let Err(error) = self.write(&mut writer, &batch) {
-                self.fail(&error);
+            let mut held = self.writer();
+            let Some(writer) = held.as_mut() else { return };
+            if !self.write_batch(writer) {
                 return;
             }
-            self.written(number, batch, &writer);
             if let Some(Rotate(answer)) = rotate {
-                match self.rotate(writer) {
-                    Ok((next, outcome)) => {
-                        writer = next;
+                match held.take().map(|writer| self.rotate(writer)) {
+                    Some(Ok((next, outcome))) => {
+                        *held = Some(next);
                         let _ = answer.send(outcome);
                     }
-                    Err(error) => {
+                    Some(Err(error)) => {
                         self.fail(&error);
                         let _ = answer.send(Err(error));
-                        return;
                     }
+                    None => {}
                 }
             }
         }
+        self.close();
+    }
+
+    /// In the calling thread, unless another is writing: that one, or the next, takes what waits along.
+    pub(super) fn lead(&self) {
+        let Ok(mut held) = self.writer.try_lock() else { return self.work.notify_one() };
+        let _writing = Writing(self);
+        if let Some(writer) = held.as_mut() {
+            self.write_batch(writer);
+        }
+    }
+
+    /// All that has been taken so far, made durable and told; whether the disk still serves.
+    fn write_batch(&self, writer: &mut Writer) -> bool {
+        let (batch, number) = {
+            let mut core = self.lock();
+            if core.failed || core.batch.entries.is_empty() {
+                return !core.failed;
+            }
+            (std::mem::take(&mut core.batch), core.sequence)
+        };
+        let written = self.write(writer, &batch);
+        match &written {
+            Ok(()) => self.written(number, batch, writer),
+            Err(error) => self.fail(error),
+        }
+        written.is_ok()
+    }
+
+    fn close(&self) {
+        let Some(writer) = self.writer().take() else { return };
         let still = self.lock().index.still().collect();
         let number = writer.number();
         // Damage that is still to be mended may be known only from the mark there is.
@@ -72,6 +109,10 @@ impl<H: News + Send + 'static> Committer<H> {
         if let Err(error) = closed {
             tracing::error!(%error, "closing the journal");
         }
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Option<Writer>> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self, writer: &mut Writer, batch: &Batch) -> io::Result<()> {
@@ -120,8 +161,14 @@ impl<H: News + Send + 'static> Committer<H> {
 
     fn fail(&self, error: &io::Error) {
         tracing::error!(%error, "the journal cannot be written; the keeper ends and begins anew");
+        self.failed();
+    }
+
+    fn failed(&self) {
         self.lock().failed = true;
         self.tell(Durable::Failed);
+        // The committing thread is not woken by who waits for entries.
+        self.work.notify_one();
     }
 
     /// Goes on in a new segment. The inner error (no room for one) leaves the present one in use.

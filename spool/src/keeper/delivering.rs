@@ -8,7 +8,7 @@ use std::time::Instant;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 
-use crate::commit::{NotTaken, With};
+use crate::commit::{Leading, NotTaken, With};
 use crate::edges::outbox::Outgoing;
 use crate::edges::{Delivered, Moment, NewLetter, Recipient, Size, Target, limits};
 use crate::index::plan::{self, Arrival};
@@ -20,6 +20,7 @@ use crate::store;
 use super::elsewhere::{Counted, Elsewhere};
 use super::failing::Failing;
 use super::house::{House, now};
+use super::hub::Hub;
 use super::intake::{self, NotIn};
 use super::line::{Asked, Breach};
 use super::posting::{self, Leaving};
@@ -170,7 +171,9 @@ impl Delivering {
             let Ok(hand) = hands.acquire_owned().await else { return };
             let done = tokio::task::spawn_blocking(move || {
                 let _hand = hand;
-                let (outcome, after) = run(&house, work);
+                // Dropped last: what the answer waits for is written while it is queued.
+                let leading = house.committer.leading();
+                let (outcome, after) = run(&house, &leading, work);
                 asked.reply(after, reply(outcome));
             });
             let _ = done.await;
@@ -251,7 +254,7 @@ fn told_full(mailbox: MailboxId) {
 }
 
 /// In a thread: pipes to letters, letters to one entry.
-fn run(house: &House, work: Work) -> (Delivered, u64) {
+fn run(house: &House, leading: &Leading<'_, Hub>, work: Work) -> (Delivered, u64) {
     let Work { transaction, letters, leaving, mut rooms, until } = work;
     let left_out = {
         let core = house.committer.lock();
@@ -302,7 +305,7 @@ fn run(house: &House, work: Work) -> (Delivered, u64) {
         }
     };
     let file = queued.as_ref().map(|(letter, _)| store::outgoing_path(&house.root, *letter));
-    let (outcome, after) = commit(house, (transaction, until), at, &placed, queued);
+    let (outcome, after) = commit((house, leading), (transaction, until), at, &placed, queued);
     if outcome != Delivered::Durable {
         intake::discard(house, &arrivals);
         file.into_iter().for_each(|file| drop(house.disk.remove(&file)));
@@ -330,7 +333,7 @@ fn without_room(
 }
 
 fn commit(
-    house: &House,
+    (house, leading): (&House, &Leading<'_, Hub>),
     (transaction, until): (TransactionId, Instant),
     at: i64,
     placed: &[(Arrival, crate::edges::Into)],
@@ -357,7 +360,7 @@ fn commit(
     let folders: Vec<_> = letters.iter().map(|placed| (placed.mailbox, placed.letter.letter)).collect();
     let mut entry = vec![Record::Delivered { transaction: Some(transaction), at, letters }];
     entry.extend(queued.map(|(letter, outgoing)| Record::Queued { letter, outgoing: Box::new(outgoing) }));
-    match house.committer.take(&mut core, entry, &With { letters: &folders, frees: false }) {
+    match leading.take(&mut core, entry, &With { letters: &folders, frees: false }) {
         Ok(after) => (Delivered::Durable, after),
         Err(NotTaken::Full) => (Delivered::Full, core.sequence),
         Err(NotTaken::Failed) => (Delivered::Failed, core.sequence),

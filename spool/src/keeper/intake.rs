@@ -193,9 +193,14 @@ fn write(
     if length < size + Frame::BYTES as u64 {
         return Err(NotIn::Sender("shorter than it can be"));
     }
-    file.sync_all()?;
+    // Named first: a sync of a new file often syncs its folder too, and `incoming/` need not be.
+    let place = place(letter)?;
+    house.disk.rename_new(beside, &place)?;
+    if let Err(error) = file.sync_all() {
+        let _ = house.disk.remove(&place);
+        return Err(error.into());
+    }
     house.committer.syncs.letters.fetch_add(1, Ordering::Relaxed);
-    house.disk.rename_new(beside, &place(letter)?)?;
     let stored = Stored::new(new.generation, new.size, length);
     Ok(Arrival { mailbox: new.mailbox, letter, digest, size: new.size, stored, arrived })
 }

@@ -108,6 +108,8 @@ fn run_append(seat: &Seat, append: Append, asked: Asked) {
         Ok(taken) => taken,
         Err(why) => return asked.reply(0, Reply::Refused(why)),
     };
+    // Dropped after the lock: what the answer waits for is written while it is queued.
+    let leading = house.committer.leading();
     let mut core = house.committer.lock();
     let placed = core.index.mailbox(id).ok_or(Refusal::Unavailable).and_then(|mailbox| {
         let entry = plan::append_place(mailbox, &arrival, &name, flags, &keywords)?;
@@ -115,7 +117,7 @@ fn run_append(seat: &Seat, append: Append, asked: Asked) {
     });
     let committed = placed.and_then(|(reply, entry)| {
         let with = With { letters: &[(id, arrival.letter)], frees: false };
-        house.committer.take(&mut core, entry, &with).map_err(refused).map(|after| (after, reply))
+        leading.take(&mut core, entry, &with).map_err(refused).map(|after| (after, reply))
     });
     match committed {
         // Under the lock, so that no later event goes out before this answer.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use proptest::prelude::*;
-use spool::commit::{Committer, With};
+use spool::commit::{Committer, Durable, With};
 use spool::disk::Disk;
 use spool::edges;
 use spool::edges::mailbox::{Change, UidSet};
@@ -343,4 +343,48 @@ fn commits_go_on_while_a_checkpoint_is_written() {
     let again = begin(&folder.0);
     assert!(picture(&again.0.lock().index) == before);
     end(again);
+}
+
+/// Who may block writes its own entries, whoever else writes meanwhile; nothing waits for the next request.
+#[test]
+fn threads_that_lead_leave_nothing_behind() {
+    const EACH: u64 = 50;
+    let folder = Folder::new();
+    let journal = begin(&folder.0);
+    let alias =
+        |of: u64, at: u64| vec![Record::AliasAdded { alias: format!("{of}-{at}@home.test"), target: MailboxId(1) }];
+    std::thread::scope(|scope| {
+        for of in 0..4 {
+            let committer = &journal.0;
+            scope.spawn(move || {
+                for at in 0..EACH {
+                    let number = if of == 0 {
+                        committer.take(&mut committer.lock(), alias(of, at), &With::default()).unwrap()
+                    } else {
+                        let leading = committer.leading();
+                        leading.take(&mut committer.lock(), alias(of, at), &With::default()).unwrap()
+                    };
+                    assert!(committer.wait(number));
+                }
+            });
+        }
+        scope.spawn(|| (0..5).for_each(|_| journal.0.checkpoint(false).unwrap()));
+    });
+    end(journal);
+    let opened = open(&Disk::default(), &folder.0.join("journal"), &KEY).unwrap();
+    assert_eq!(opened.index.aliases().count() as u64, 4 * EACH);
+}
+
+/// What a thread leads is durable when it has let go, by that thread alone.
+#[test]
+fn a_lone_entry_needs_no_other_thread() {
+    let folder = Folder::new();
+    let journal = begin(&folder.0);
+    let leading = journal.0.leading();
+    let entry = vec![Record::AliasAdded { alias: "a@home.test".into(), target: MailboxId(1) }];
+    let number = leading.take(&mut journal.0.lock(), entry, &With::default()).unwrap();
+    assert_ne!(*journal.0.durable().borrow(), Durable::UpTo(number));
+    drop(leading);
+    assert_eq!(*journal.0.durable().borrow(), Durable::UpTo(number));
+    end(journal);
 }

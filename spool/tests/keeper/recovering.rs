@@ -153,3 +153,26 @@ fn one_bad_letter_keeps_nobody_from_their_mail() {
         assert!(findings.iter().any(|finding| finding.place.ends_with(&"0e".repeat(16))), "{findings:?}");
     });
 }
+
+/// A letter has its name before its bytes are on the disk.
+#[test]
+fn what_a_power_cut_leaves_of_a_letter_is_given_for_none() {
+    run(async {
+        let (later, cut) = (Folder::new(), Folder::new());
+        let anna = delivered(&later).await;
+        copy(&later.0, &cut.0);
+        let house = Running::start(&later.0);
+        house.deliver("anna@home.test", &[b'x'; 4_000]).await;
+        assert!(house.stop());
+        let name = |path: &std::path::PathBuf| path.strip_prefix(&later.0).unwrap().to_owned();
+        let more = files_below(&later.0.join("letters")).iter().map(name).find(|name| !cut.0.join(name).exists());
+        let more = more.unwrap();
+        let bytes = std::fs::read(later.0.join(&more)).unwrap();
+        std::fs::create_dir_all(cut.0.join(&more).parent().unwrap()).unwrap();
+        std::fs::write(cut.0.join(&more), &bytes[..spool::letter::Frame::BYTES + spool::names::HEAD + 1]).unwrap();
+        std::fs::write(cut.0.join(format!("mailboxes/{}/recovering", anna.id)), b"letters\n").unwrap();
+        let house = Running::start(&cut.0);
+        whole(&house, &anna, "after the cut").await;
+        assert_eq!(files_below(&cut.0.join("set-aside")).len(), 1);
+    });
+}
