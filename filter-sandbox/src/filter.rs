@@ -4,11 +4,10 @@
 //! with a worker costs that one letter a temporary failure. A new zygote's edge is given with [`Filter::replace`];
 //! until it comes, letters wait for it within their deadline.
 
-use std::sync::{Arc, atomic::AtomicUsize};
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
-
-use tokio::sync::Semaphore;
 
 use crate::edge::Edge;
 use crate::memory;
@@ -20,6 +19,7 @@ mod pool;
 mod scans;
 mod searcher;
 mod sheet;
+mod turns;
 
 pub use scans::Scans;
 pub use searcher::Searcher;
@@ -27,9 +27,7 @@ pub use sheet::{Sealed, Sheet, SheetBudget};
 
 use busy::Busy;
 use pool::Pool;
-
-/// Letters waiting for each worker that may run, before the next is turned away.
-const WAITING_EACH: usize = 16;
+use turns::{Turns, Whose};
 
 /// Bounds of one client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +36,7 @@ pub struct FilterLimits {
     pub ready: usize,
     /// Workers running at once; on machines under 1 GB those for letters over 1 MiB run one at a time.
     pub concurrent: usize,
-    /// Time from asking to having the report.
+    /// Time for a place among the workers, and again from there to having the report.
     pub deadline: Duration,
     /// Largest letter (bytes).
     pub largest: usize,
@@ -51,7 +49,7 @@ pub enum Unfiltered {
     TooLong,
     /// The letter has more parts, fields or levels than anybody reads: the sender's fault.
     NotUnderstood,
-    /// Too many letters wait already.
+    /// No place within the deadline, or no room: too much waits already.
     Busy,
     /// No report within the deadline; its worker has been killed.
     Late,
@@ -95,9 +93,8 @@ impl std::error::Error for Unfiltered {}
 pub struct Filter {
     pool: Arc<Pool>,
     limits: FilterLimits,
-    running: Arc<Semaphore>,
-    large: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    running: Arc<Turns>,
+    large: Arc<Turns>,
 }
 
 impl Filter {
@@ -110,9 +107,8 @@ impl Filter {
         let filter = Self {
             pool: Pool::new(zygote, limits)?,
             limits,
-            running: Arc::new(Semaphore::new(limits.concurrent.max(1))),
-            large: Arc::new(Semaphore::new(large.max(1))),
-            waiting: AtomicUsize::new(0),
+            running: Turns::new(limits.concurrent),
+            large: Turns::new(large),
         };
         Ok(Arc::new(filter))
     }
@@ -125,21 +121,36 @@ impl Filter {
         self.pool.replace(zygote)
     }
 
-    /// Has one letter examined: the bytes of `message`, one slice after another.
+    /// Has one letter examined: the bytes of `message`, one slice after another. It waits for its turn as long as the
+    /// deadline allows: what may wait is for its caller to bound.
     ///
     /// # Errors
     /// [`Unfiltered`]: a temporary failure, unless it is the letter's own fault.
     pub async fn examine(&self, message: &[&[u8]], facts: &Facts) -> Result<Report, Unfiltered> {
+        self.examine_for(None, message, facts).await
+    }
+
+    /// The same for one of many who send: they take turns, whoever sends how much.
+    ///
+    /// # Errors
+    /// As [`Filter::examine`].
+    pub async fn examine_for(
+        &self,
+        whose: Option<IpAddr>,
+        message: &[&[u8]],
+        facts: &Facts,
+    ) -> Result<Report, Unfiltered> {
         let size = message.iter().map(|part| part.len()).sum();
+        let permits = self.permits(size, whose).await?;
         self.within_deadline(async {
-            let mut busy = self.worker(size).await?;
+            let mut busy = self.worker(size, permits).await?;
             busy.fill(message)?;
             match busy.examine(size, facts).await {
                 Err(Unfiltered::Died) if busy.orphaned().await => {}
                 outcome => return outcome,
             }
             // Its zygote was restarted under it; that was not the letter's doing. Once more, with a new one.
-            let mut busy = self.worker(size).await?;
+            let mut busy = self.worker(size, self.permits(size, whose).await?).await?;
             busy.fill(message)?;
             busy.examine(size, facts).await
         })
@@ -162,7 +173,8 @@ impl Filter {
     /// [`Unfiltered`].
     pub async fn searcher(&self, query: &Query) -> Result<Searcher, Unfiltered> {
         self.within_deadline(async {
-            let busy = self.on_demand(self.limits.largest, None).await?;
+            let permits = self.permits(self.limits.largest, None).await?;
+            let busy = self.on_demand(self.limits.largest, None, permits).await?;
             Searcher::new(busy, query, self.limits).await
         })
         .await
@@ -178,52 +190,36 @@ impl Filter {
     }
 
     /// A worker for a letter of that size: a waiting one, or one made now.
-    async fn worker(&self, size: usize) -> Result<Busy, Unfiltered> {
-        self.bounded(size)?;
+    async fn worker(&self, size: usize, permits: busy::Permits) -> Result<Busy, Unfiltered> {
         if size as u64 > READY_LARGEST {
-            return self.on_demand(size, None).await;
+            return self.on_demand(size, None, permits).await;
         }
-        let permits = self.permits(size).await?;
         let worker = self.pool.take().await?;
         Ok(Busy::new(worker, permits))
     }
 
     /// A worker made now; with a memory file of the client's, or an empty one.
-    async fn on_demand(&self, size: usize, file: Option<&std::os::fd::OwnedFd>) -> Result<Busy, Unfiltered> {
-        let permits = self.permits(size).await?;
+    async fn on_demand(
+        &self,
+        size: usize,
+        file: Option<&std::os::fd::OwnedFd>,
+        permits: busy::Permits,
+    ) -> Result<Busy, Unfiltered> {
         let worker = self.pool.make(size as u64, file).await?;
         Ok(Busy::new(worker, permits))
     }
 
-    async fn permits(&self, size: usize) -> Result<busy::Permits, Unfiltered> {
-        let _waiting = Waiting::one(&self.waiting, self.limits.concurrent.max(1) * WAITING_EACH)?;
-        let closed = |_| Unfiltered::Busy;
-        let large = match size as u64 > READY_LARGEST {
-            true => Some(Arc::clone(&self.large).acquire_owned().await.map_err(closed)?),
-            false => None,
+    /// A place among the workers, for a letter of that size.
+    async fn permits(&self, size: usize, whose: Whose) -> Result<busy::Permits, Unfiltered> {
+        self.bounded(size)?;
+        let places = async {
+            let large = match size as u64 > READY_LARGEST {
+                true => Some(self.large.take(whose).await?),
+                false => None,
+            };
+            Some(busy::Permits { _one: self.running.take(whose).await?, _large: large })
         };
-        let one = Arc::clone(&self.running).acquire_owned().await.map_err(closed)?;
-        Ok(busy::Permits { _one: one, _large: large })
-    }
-}
-
-/// A place in the queue, given back when dropped.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn one(count: &'a AtomicUsize, most: usize) -> Result<Self, Unfiltered> {
-        use std::sync::atomic::Ordering::Relaxed;
-        let place = Self(count);
-        if count.fetch_add(1, Relaxed) >= most {
-            return Err(Unfiltered::Busy);
-        }
-        Ok(place)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        tokio::time::timeout(self.limits.deadline, places).await.ok().flatten().ok_or(Unfiltered::Busy)
     }
 }
 

@@ -201,9 +201,14 @@ impl Delivery<'_> {
         }
     }
 
+    /// Who waits for workers, beside others who do.
+    fn network(&self) -> Option<IpAddr> {
+        Some(wire::logins::network(self.origin.client))
+    }
+
     async fn examine(&self, made: FinalBytes, authentication: &Authentication) -> Result<Examined, Refused> {
         let facts = Facts { sender_domain: self.envelope.sender.domain(), script: Vec::new() };
-        let report = self.desk.filter.examine(&made.slices(), &facts).await.map_err(|error| {
+        let report = self.desk.filter.examine_for(self.network(), &made.slices(), &facts).await.map_err(|error| {
             let outcome = if error.is_permanent() { Outcome::NotUnderstood } else { Outcome::Unfiltered };
             (error.to_string(), outcome)
         })?;
@@ -219,7 +224,7 @@ impl Delivery<'_> {
     /// The external scanner's opinion, if there is one and the letter is no larger than it takes.
     async fn scanned(&self, made: &FinalBytes) -> Result<Option<f32>, Refused> {
         let Some(second) = &self.desk.second_opinion else { return Ok(None) };
-        match second.scans.points(&made.slices()).await {
+        match second.scans.points_for(self.network(), &made.slices()).await {
             Ok(points) => Ok(Some(points)),
             Err(Unfiltered::TooLong) => Ok(None),
             Err(error) if second.needed => Err((format!("the external scanner: {error}"), Outcome::Unfiltered)),

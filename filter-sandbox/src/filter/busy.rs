@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::pool::Worker;
 use super::sheet::Kept;
+use super::turns::Turn;
 use super::{Unfiltered, examine_frame};
 use crate::memory::{self, Locked};
 use crate::report::{Facts, Report, limits::REPORT_BYTES};
@@ -20,8 +20,8 @@ use crate::scanner::{self, limits::ANSWER};
 /// A place among the running workers; held until the worker is dead.
 #[derive(Debug)]
 pub(super) struct Permits {
-    pub(super) _one: OwnedSemaphorePermit,
-    pub(super) _large: Option<OwnedSemaphorePermit>,
+    pub(super) _one: Turn,
+    pub(super) _large: Option<Turn>,
 }
 
 /// Time after which a killed worker is no longer waited for.

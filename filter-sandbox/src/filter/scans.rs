@@ -1,9 +1,11 @@
 //! A client's handle to the external scanner: letters in, points out, each from a process made for it alone.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::busy::Permits;
 use super::{Filter, FilterLimits, Unfiltered};
 use crate::edge::Edge;
 use crate::memory;
@@ -38,12 +40,23 @@ impl Scans {
     /// # Errors
     /// [`Unfiltered`]. `TooLong` is no fault of the letter's: it is merely not scanned.
     pub async fn points(&self, letter: &[&[u8]]) -> Result<f32, Unfiltered> {
+        self.points_for(None, letter).await
+    }
+
+    /// The same for one of many who send, as [`Filter::examine_for`].
+    ///
+    /// # Errors
+    /// As [`Scans::points`].
+    pub async fn points_for(&self, whose: Option<IpAddr>, letter: &[&[u8]]) -> Result<f32, Unfiltered> {
         let size = letter.iter().map(|part| part.len()).sum();
-        self.0.bounded(size)?;
+        let permits = self.0.permits(size, whose).await?;
         self.0
             .within_deadline(async {
-                match self.once(letter, size).await {
-                    Err((Unfiltered::Died, true)) => self.once(letter, size).await,
+                match self.once(letter, size, permits).await {
+                    Err((Unfiltered::Died, true)) => {
+                        let permits = self.0.permits(size, whose).await?;
+                        self.once(letter, size, permits).await
+                    }
                     outcome => outcome,
                 }
                 .map_err(|(error, _)| error)
@@ -52,10 +65,10 @@ impl Scans {
     }
 
     /// Answers also whether it failed because its zygote was killed.
-    async fn once(&self, letter: &[&[u8]], size: usize) -> Result<f32, (Unfiltered, bool)> {
+    async fn once(&self, letter: &[&[u8]], size: usize, permits: Permits) -> Result<f32, (Unfiltered, bool)> {
         let file = memory::file_of(letter).map_err(|error| (Unfiltered::NoWorker(error), false))?;
         let view = memory::keep(&file, size).map_err(|error| (Unfiltered::NoWorker(error), false))?;
-        let mut busy = self.0.on_demand(size, Some(&file)).await.map_err(|error| (error, false))?;
+        let mut busy = self.0.on_demand(size, Some(&file), permits).await.map_err(|error| (error, false))?;
         busy.keep(Arc::new(view.into())).map_err(|error| (error, false))?;
         match busy.points().await {
             Ok(points) => Ok(points),

@@ -130,9 +130,10 @@ impl Sheet {
         let Self { filter, filling } = self;
         let sealed = filling.seal().map_err(Unfiltered::NoWorker)?;
         let size = sealed.written;
+        let permits = filter.permits(size, None).await?;
         let report = filter
             .within_deadline(async {
-                let mut busy = filter.on_demand(size, Some(&sealed.file)).await?;
+                let mut busy = filter.on_demand(size, Some(&sealed.file), permits).await?;
                 busy.keep(Arc::clone(&sealed.kept))?;
                 busy.examine(size, facts).await
             })
