@@ -24,9 +24,24 @@ pub struct FolderFacts {
     highest: u32,
     /// The folder's modseq that this is exactly the state of; `None` once a change has been heard of.
     as_of: Option<u64>,
+    /// UIDs up to here are \\Recent for some session, or were.
+    claimed: u32,
 }
 
 impl FolderFacts {
+    /// Whether no session has had this letter as \\Recent.
+    #[must_use]
+    pub const fn is_unclaimed(&self, uid: u32) -> bool {
+        uid > self.claimed
+    }
+
+    /// Takes all letters up to this one as \\Recent for one session; whether this one was there to be taken.
+    pub fn claim(&mut self, uid: u32) -> bool {
+        let unclaimed = self.is_unclaimed(uid);
+        self.claimed = self.claimed.max(uid);
+        unclaimed
+    }
+
     /// Everything, ascending by UID.
     #[must_use]
     pub fn letters(&self) -> &[Fact] {

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use spool::edges::mailbox::{Event, Fact, Folder, flag};
 
 use crate::facts::FolderFacts;
+use crate::sequence::holds;
 
 /// One thing to tell the client, in the order of telling.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +50,8 @@ pub struct View {
     /// Told to the client, ascending: place n is sequence number n + 1.
     uids: Vec<u32>,
     read_only: bool,
-    recent_from: u32,
+    /// UIDs that are \\Recent for this session, both ends inclusive, ascending.
+    recent: Vec<(u32, u32)>,
     /// The highest modseq whose change this session has heard of.
     modseq: u64,
     added: Vec<u32>,
@@ -75,11 +77,15 @@ impl View {
         if let Some(snapshot) = snapshot {
             facts.borrow_mut().merge(folder, snapshot);
         }
+        let last = folder.uid_next.saturating_sub(1);
+        if !read_only {
+            facts.borrow_mut().claim(last);
+        }
         Self {
             facts,
             uids,
             read_only,
-            recent_from,
+            recent: if recent_from <= last { vec![(recent_from, last)] } else { Vec::new() },
             modseq: folder.modseq,
             added: Vec::new(),
             expunged: BTreeSet::new(),
@@ -113,10 +119,10 @@ impl View {
         self.facts.clone()
     }
 
-    /// UIDs from here on are \\Recent for this session.
+    /// Ranges of UIDs that are \\Recent for this session, both ends inclusive, ascending.
     #[must_use]
-    pub const fn recent_from(&self) -> u32 {
-        self.recent_from
+    pub fn recent_ranges(&self) -> &[(u32, u32)] {
+        &self.recent
     }
 
     /// Letters, as the client counts them.
@@ -128,13 +134,14 @@ impl View {
     /// Letters that are \Recent for this session.
     #[must_use]
     pub fn recent(&self) -> u32 {
-        count(self.uids.len() - self.uids.partition_point(|uid| *uid < self.recent_from))
+        let place = |uid: u32| self.uids.partition_point(|known| *known < uid);
+        count(self.recent.iter().map(|(first, last)| place(last.saturating_add(1)) - place(*first)).sum())
     }
 
     /// Whether a letter is \Recent for this session.
     #[must_use]
-    pub const fn is_recent(&self, uid: u32) -> bool {
-        uid >= self.recent_from
+    pub fn is_recent(&self, uid: u32) -> bool {
+        holds(&self.recent, uid)
     }
 
     /// UIDs in the order of their sequence numbers.
@@ -193,6 +200,18 @@ impl View {
         for fact in facts {
             self.modseq = self.modseq.max(fact.modseq);
             self.added.push(fact.uid);
+            self.arrived(fact.uid);
+        }
+    }
+
+    /// RFC 3501 §2.3.2: a letter is \Recent for the first session that hears of it, unless that one only looks.
+    fn arrived(&mut self, uid: u32) {
+        let facts = &self.facts;
+        let first = if self.read_only { facts.borrow().is_unclaimed(uid) } else { facts.borrow_mut().claim(uid) };
+        match self.recent.last_mut() {
+            Some((_, last)) if first && last.checked_add(1) == Some(uid) => *last = uid,
+            _ if first => self.recent.push((uid, uid)),
+            _ => {}
         }
     }
 

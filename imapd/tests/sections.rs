@@ -277,7 +277,7 @@ proptest! {
     }
 }
 
-const VIEW: View<'_> = View { exists: 10, last_uid: 20, recent_from: 20, keywords: &[] };
+const VIEW: View<'_> = View { exists: 10, last_uid: 20, recent: &[], keywords: &[] };
 
 fn fact(message: &[u8]) -> Fact {
     Fact {

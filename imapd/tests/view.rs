@@ -165,6 +165,28 @@ fn recent_are_those_from_the_keepers_mark_on() {
     assert!(!view.is_recent(2) && view.is_recent(3));
 }
 
+// RFC 3501 §2.3.2: the first session that hears of a letter, and no other; one that only looks takes it from nobody.
+#[test]
+fn a_new_letter_is_recent_for_one_session() {
+    let (mut truth, facts) = (Truth::new(1), Rc::default());
+    let mut looks = View::open(Rc::clone(&facts), &folder(2, 1), Some(truth.letters.clone()), 2, true);
+    let (mut one, mut two) = (truth.open(&facts), truth.open(&facts));
+    let added = truth.add();
+    looks.absorb(added.clone());
+    two.absorb(added.clone());
+    one.absorb(added);
+    let recent = [&looks, &one, &two].map(|view| view.is_recent(2));
+    assert_eq!(recent, [true, false, true]);
+    assert_eq!(one.news(Expunges::Tell), [News::Exists(2), News::Recent(0)]);
+    assert_eq!(two.news(Expunges::Tell), [News::Exists(2), News::Recent(1)]);
+    let added = truth.add();
+    one.absorb(added.clone());
+    two.absorb(added);
+    assert!(one.is_recent(3) && !two.is_recent(3) && two.is_recent(2));
+    let later = truth.open(&facts);
+    assert_eq!((later.recent(), later.exists()), (0, 3));
+}
+
 #[test]
 fn a_keyword_is_told_to_every_session_of_the_owner() {
     let (truth, facts) = (Truth::new(1), Rc::default());

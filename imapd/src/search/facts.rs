@@ -13,8 +13,8 @@ pub struct View<'a> {
     pub exists: u32,
     /// UID of the last of them, or 0.
     pub last_uid: u32,
-    /// UIDs from here on are \Recent for this session.
-    pub recent_from: u32,
+    /// UIDs that are \Recent for this session, both ends inclusive, ascending.
+    pub recent: &'a [(u32, u32)],
     /// The mailbox's keyword table.
     pub keywords: &'a [String],
 }
@@ -32,8 +32,8 @@ pub enum FactKey {
     Flag(u8, bool),
     /// Keyword bits, set or not.
     Keyword(u64, bool),
-    /// UIDs from here on.
-    Recent(u32, bool),
+    /// UIDs that are \Recent, or not.
+    Recent(Vec<(u32, u32)>, bool),
     /// Arrived on these days: from, up to and not with.
     Arrived(i64, i64),
     /// Size within, not with the ends.
@@ -52,7 +52,7 @@ impl FactKey {
                 Some(at) => Self::Keyword(1 << at, *set),
                 None => Self::Always(!set),
             },
-            Key::Recent(is) => Self::Recent(view.recent_from, *is),
+            Key::Recent(is) => Self::Recent(view.recent.to_vec(), *is),
             Key::Before(day) => Self::Arrived(i64::MIN, *day),
             Key::On(day) => Self::Arrived(*day, day.saturating_add(DAY)),
             Key::Since(day) => Self::Arrived(*day, i64::MAX),
@@ -70,7 +70,7 @@ impl FactKey {
             Self::Uid(ranges) => holds(ranges, fact.uid),
             Self::Flag(bit, set) => (fact.flags & bit != 0) == *set,
             Self::Keyword(bit, set) => (fact.keywords & bit != 0) == *set,
-            Self::Recent(from, is) => (fact.uid >= *from) == *is,
+            Self::Recent(ranges, is) => holds(ranges, fact.uid) == *is,
             Self::Arrived(from, to) => (*from..*to).contains(&fact.arrived),
             Self::Size(above, below) => above.is_none_or(|n| fact.size > n) && below.is_none_or(|n| fact.size < n),
         }

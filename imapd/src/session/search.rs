@@ -70,7 +70,7 @@ fn by_facts(session: &mut Session, key: &Key) -> Result<(Plan, Sifted), Stop> {
     let seen = View {
         exists: view.exists(),
         last_uid: view.uids().last().copied().unwrap_or(0),
-        recent_from: view.recent_from(),
+        recent: view.recent_ranges(),
         keywords: facts.keywords(),
     };
     let plan = Plan::new(key, &seen).map_err(|_| Answer::no("LIMIT", "Too many different conditions"))?;

@@ -2,6 +2,7 @@
 
 use crate::edges::mailbox::{self as edge, Change, Fact, UidSet, flag};
 use crate::journal::record::{FolderHead, Letter};
+use crate::names::FolderId;
 
 use super::uids;
 
@@ -34,6 +35,12 @@ impl Folder {
         self.letters.binary_search_by_key(&uid, |letter| letter.uid).ok().and_then(|at| self.letters.get(at))
     }
 
+    /// Its name for good.
+    #[must_use]
+    pub const fn id(&self) -> FolderId {
+        self.head.id
+    }
+
     /// UIDs from here on nobody has been told of as \\Recent.
     #[must_use]
     pub const fn recent_from(&self) -> u32 {
@@ -43,8 +50,15 @@ impl Folder {
     /// As the edge shows it.
     #[must_use]
     pub fn shown(&self) -> edge::Folder {
+        self.shown_to_next(0)
+    }
+
+    /// The same to one who comes after sessions that were told of all letters before this UID.
+    #[must_use]
+    pub fn shown_to_next(&self, told: u32) -> edge::Folder {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let old = self.letters.partition_point(|letter| letter.uid < self.head.recent_from);
+        let recent_from = self.head.recent_from.max(told);
+        let old = self.letters.partition_point(|letter| letter.uid < recent_from);
         edge::Folder {
             id: self.head.id,
             name: self.head.name.clone(),

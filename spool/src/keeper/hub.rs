@@ -22,8 +22,19 @@ struct Session {
     device: SlotId,
     edge: Arc<AsyncEdge>,
     /// IMAP: the folder it has open.
-    listens: Option<(FolderId, Line<Reply, Event>)>,
+    listens: Option<Listens>,
     imap: bool,
+}
+
+/// An open folder.
+#[derive(Debug)]
+pub struct Listens {
+    /// Which.
+    pub folder: FolderId,
+    /// Where its events go.
+    pub line: Line<Reply, Event>,
+    /// SELECT, not EXAMINE.
+    pub takes_recent: bool,
 }
 
 /// All logged-in sockets.
@@ -35,6 +46,9 @@ pub struct Hub {
     outgoing: watch::Sender<u64>,
     /// Letters no folder holds any more, of mailboxes whose cache may be open.
     gone: HashMap<MailboxId, Vec<LetterId>>,
+    /// UIDs below these came while a session had the folder open, and are \\Recent for none that comes later. Only the
+    /// next SELECT makes a record of it: what a restart forgets is told as \\Recent twice.
+    told: HashMap<(MailboxId, FolderId), u32>,
 }
 
 impl Hub {
@@ -71,13 +85,22 @@ impl Hub {
     }
 
     /// The session has that folder open from now on (or none).
-    pub fn listen(&mut self, mailbox: MailboxId, number: u64, listens: Option<(FolderId, Line<Reply, Event>)>) {
+    pub fn listen(&mut self, mailbox: MailboxId, number: u64, listens: Option<Listens>) {
+        if let Some(listens) = listens.as_ref().filter(|listens| listens.takes_recent) {
+            self.told.remove(&(mailbox, listens.folder));
+        }
         let sessions = self.sessions.get_mut(&mailbox);
         if let Some(session) =
             sessions.and_then(|sessions| sessions.iter_mut().find(|session| session.number == number))
         {
             session.listens = listens;
         }
+    }
+
+    /// UIDs below this were told to a session as \\Recent that had the folder open.
+    #[must_use]
+    pub fn told(&self, mailbox: MailboxId, folder: FolderId) -> u32 {
+        self.told.get(&(mailbox, folder)).copied().unwrap_or(0)
     }
 
     /// Ends the sessions of a mailbox whose device `ends` picks, at once.
@@ -92,7 +115,7 @@ impl Hub {
         self.outgoing.subscribe()
     }
 
-    fn listeners(&self, mailbox: MailboxId) -> impl Iterator<Item = &(FolderId, Line<Reply, Event>)> {
+    fn listeners(&self, mailbox: MailboxId) -> impl Iterator<Item = &Listens> {
         self.sessions.get(&mailbox).into_iter().flatten().filter_map(|session| session.listens.as_ref())
     }
 }
@@ -103,12 +126,22 @@ impl News for Hub {
     }
 
     fn listens(&self, mailbox: MailboxId, folder: FolderId) -> bool {
-        self.listeners(mailbox).any(|(open, _)| *open == folder)
+        self.listeners(mailbox).any(|listens| listens.folder == folder)
     }
 
     fn folder(&mut self, mailbox: MailboxId, folder: FolderId, event: Event) {
-        for (_, line) in self.listeners(mailbox).filter(|(open, _)| *open == folder) {
-            line.event(self.sequence, event.clone());
+        let mut taken = false;
+        for listens in self.listeners(mailbox).filter(|listens| listens.folder == folder) {
+            listens.line.event(self.sequence, event.clone());
+            taken |= listens.takes_recent;
+        }
+        match &event {
+            Event::Added(facts) if taken => {
+                let next = facts.last().map_or(0, |fact| fact.uid.saturating_add(1));
+                self.told.insert((mailbox, folder), next);
+            }
+            Event::FolderGone => drop(self.told.remove(&(mailbox, folder))),
+            _ => {}
         }
     }
 
@@ -117,8 +150,8 @@ impl News for Hub {
     }
 
     fn everywhere(&mut self, mailbox: MailboxId, event: Event) {
-        for (_, line) in self.listeners(mailbox) {
-            line.event(self.sequence, event.clone());
+        for listens in self.listeners(mailbox) {
+            listens.line.event(self.sequence, event.clone());
         }
     }
 

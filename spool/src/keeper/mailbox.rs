@@ -16,7 +16,7 @@ use crate::journal::record::Record;
 use crate::names::{FolderId, MailboxId};
 
 use super::house::now;
-use super::hub::Hub;
+use super::hub::{Hub, Listens};
 use super::line::{self, Along, Breach, Service};
 use super::seat::Seat;
 use super::work;
@@ -72,6 +72,16 @@ impl Mailbox {
         self.change(asked, false, |id, mailbox| plan(id, mailbox).map(|entry| (entry, Reply::Done)));
     }
 
+    fn status(&self, asked: Asked, folder: &str) {
+        let core = self.seat.house().committer.lock();
+        let id = self.seat.mailbox();
+        let status = core.index.mailbox(id).ok_or(Refusal::Unavailable).and_then(|mailbox| {
+            let found = name::normal(folder).and_then(|name| mailbox.named(&name)).ok_or(Refusal::NoSuchFolder)?;
+            Ok(Reply::Status(found.shown_to_next(core.hub.told(id, found.id()))))
+        });
+        asked.reply(core.sequence, status.unwrap_or_else(Reply::Refused));
+    }
+
     /// SELECT, EXAMINE. A refused one leaves no folder open (RFC 3501 §6.3.1).
     fn open(&self, asked: Asked, folder: &str, take_recent: bool, known: Option<(FolderId, u64)>) {
         let mut core = self.seat.house().committer.lock();
@@ -82,7 +92,8 @@ impl Mailbox {
             Ok((reply, along, recent)) => {
                 let Reply::Opened { folder, .. } = &reply else { return };
                 let folder = folder.id;
-                core.hub.listen(id, number, Some((folder, asked.line().clone())));
+                let listens = Listens { folder, line: asked.line().clone(), takes_recent: take_recent };
+                core.hub.listen(id, number, Some(listens));
                 asked.line().event(0, Event::Opened);
                 asked.reply_with(core.sequence, reply, along);
                 if let Some(before) = recent.filter(|_| take_recent) {
@@ -125,14 +136,16 @@ fn opened(
 ) -> Result<(Reply, Along, Option<u32>), Refusal> {
     let mailbox = core.index.mailbox(id).ok_or(Refusal::Unavailable)?;
     let found = name::normal(folder).and_then(|name| mailbox.named(&name)).ok_or(Refusal::NoSuchFolder)?;
-    let folder = found.shown();
+    let told = core.hub.told(id, found.id());
+    let folder = found.shown_to_next(told);
     let (letters, along) = if known == Some((folder.id, folder.modseq)) {
         (Listed::Known, Along::Nothing)
     } else {
         listed(facts::to_bytes(found.letters().iter().map(fact)))
     };
-    let recent = (folder.recent > 0).then_some(folder.uid_next);
-    let recent_from = found.recent_from();
+    let recent_from = found.recent_from().max(told);
+    // Also of those that have been told: the hub forgets it now.
+    let recent = (found.shown().recent > 0).then_some(folder.uid_next);
     let keywords = mailbox.keywords().to_vec();
     Ok((Reply::Opened { folder, recent_from, keywords, letters }, along, recent))
 }
@@ -172,10 +185,7 @@ impl Service for Mailbox {
             Request::Subscribe { name, on } => {
                 self.simple(asked, |id, mailbox| plan::subscribe(id, mailbox, &name, on));
             }
-            Request::Status { name } => self.look(asked, |mailbox| {
-                let found = name::normal(&name).and_then(|name| mailbox.named(&name));
-                Ok((Reply::Status(found.ok_or(Refusal::NoSuchFolder)?.shown()), Along::Nothing))
-            }),
+            Request::Status { name } => self.status(asked, &name),
             Request::Open { name, take_recent, known } => self.open(asked, &name, take_recent, known),
             Request::Close => {
                 let mut core = self.seat.house().committer.lock();

@@ -152,6 +152,35 @@ fn flags_are_stored_and_told() {
     });
 }
 
+// RFC 3501 §2.3.2: what a session was told of while it had the folder open is recent for no later one; what only EXAMINE
+// saw still is.
+#[test]
+fn what_came_to_an_open_folder_is_not_recent_again() {
+    run(async {
+        let (_folder, house, anna, mailbox, mut events) = with_letters(1).await;
+        let looking = |take_recent| Request::Open { name: "INBOX".into(), take_recent, known: None };
+        let recent = async |mailbox: &Mailbox, take_recent| match ask(mailbox, looking(take_recent)).await {
+            Reply::Opened { folder, recent_from, .. } => (folder.recent, recent_from),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(recent(&mailbox, true).await, (1, 1));
+        house.deliver("anna@home.test", b"letter 2").await;
+        assert!(matches!(event(&mut events).await, Event::Added(_)));
+        let (other, mut others) = house.login(&anna).await.unwrap();
+        assert_eq!(status(&other, "INBOX").await.recent, 0);
+        assert_eq!(recent(&other, false).await, (0, 3));
+        drop((mailbox, events));
+        assert_eq!(recent(&other, false).await, (0, 3), "nor when that session is gone");
+        while status(&other, "INBOX").await.recent == 0 {
+            // Until the first session's end has been noticed its folder takes them.
+            house.deliver("anna@home.test", b"letter 3").await;
+            while !matches!(event(&mut others).await, Event::Added(_)) {}
+        }
+        assert_eq!(recent(&other, true).await.0, 1);
+        assert_eq!(recent(&other, false).await.0, 0);
+    });
+}
+
 #[test]
 fn letters_are_copied_moved_and_expunged() {
     run(async {

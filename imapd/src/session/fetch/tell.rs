@@ -15,6 +15,7 @@ use crate::facts::FolderFacts;
 use crate::letters::{Digest, Head, Piece};
 use crate::pipeline::{Letter, Named};
 use crate::render::{self, FetchLine};
+use crate::sequence::holds;
 use crate::session::Ended;
 use crate::summaries::Cache;
 use crate::view::View;
@@ -43,7 +44,7 @@ pub(super) struct Told {
 pub(super) struct Teller<'a> {
     plan: &'a Plan,
     facts: Rc<RefCell<FolderFacts>>,
-    recent_from: u32,
+    recent: Vec<(u32, u32)>,
     targets: Vec<Target>,
     next: usize,
     marked: BTreeSet<u32>,
@@ -60,7 +61,7 @@ impl<'a> Teller<'a> {
         let targets: Vec<Target> = uids.iter().filter_map(target).collect();
         let told = Told { gone: targets.len() < uids.len(), ..Told::default() };
         let facts = view.shared();
-        Self { plan, facts, recent_from: view.recent_from(), targets, next: 0, marked, told }
+        Self { plan, facts, recent: view.recent_ranges().to_vec(), targets, next: 0, marked, told }
     }
 
     pub(super) fn names(&self) -> Vec<Named> {
@@ -195,7 +196,7 @@ impl<'a> Teller<'a> {
     }
 
     fn flags(&self, line: &mut FetchLine, out: &mut Vec<u8>, fact: &Fact) {
-        let recent = fact.uid >= self.recent_from;
+        let recent = holds(&self.recent, fact.uid);
         line.flags(out, fact.flags, fact.keywords, self.facts.borrow().keywords(), recent);
     }
 
