@@ -158,7 +158,14 @@ fn header(opened: &mut Opened<File>, summary: &Summary) -> Result<Option<Zeroizi
     if span.len() > limits::CACHED_HEADER {
         return Ok(None);
     }
-    opened.read_range(span.start.into(), span.len().into()).map(|bytes| Some(Zeroizing::new(bytes)))
+    let mut bytes = Zeroizing::new(opened.read_range(span.start.into(), span.len().into())?);
+    without_nul(&mut bytes);
+    Ok(Some(bytes))
+}
+
+/// RFC 3501 §9: an answer has no NUL. Letters are taken without, but not always were.
+pub fn without_nul(bytes: &mut [u8]) {
+    bytes.iter_mut().filter(|byte| **byte == 0).for_each(|byte| *byte = 0x80);
 }
 
 /// The summary, where somebody needs it: whole messages need none.
@@ -234,6 +241,7 @@ fn send_slices(
             if let Err(error) = opened.read_into(from, &mut piece[filled..]) {
                 return ControlFlow::Continue(Err(error));
             }
+            without_nul(&mut piece[filled..]);
             from += count as u64;
         }
     }
@@ -298,4 +306,54 @@ fn work((queue, changed): &(Mutex<Queue>, Condvar), identities: &Identities) {
 
 fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
     queue.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek, Write};
+
+    use filter_sandbox::report::Facts;
+    use spool::keys::Identity;
+    use spool::letter::{Frame, seal};
+    use spool::names::{LetterId, MailboxId};
+
+    use super::*;
+
+    #[test]
+    fn an_old_letter_with_nul_is_served_without() {
+        let message = b"Subject: a\0b\r\n\r\nwords\0\r\n";
+        let identities = Identities::first(MailboxId(1), Identity::generate().unwrap());
+        let summary = filter_sandbox::letter::examine(message, &Facts::default()).unwrap().summary;
+        let summary = postcard::to_stdvec(&summary).unwrap();
+        let frame = Frame {
+            mailbox: MailboxId(1),
+            letter: LetterId([2; 16]),
+            generation: 1,
+            arrived: 0,
+            size: message.len() as u32,
+        };
+        let sealed =
+            seal(identities.newest().public(), &summary, [message.as_slice()], frame.encode().to_vec()).unwrap();
+        let path = std::env::temp_dir().join(format!("postern-nul-{}", std::process::id()));
+        let mut file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        file.write_all(&sealed).unwrap();
+        file.rewind().unwrap();
+        let expect = Expect { mailbox: MailboxId(1), letter: frame.letter, size: Some(frame.size) };
+        let read = |wanted: Wanted| {
+            let (to, mut from) = mpsc::channel(10);
+            let file = file.try_clone().unwrap();
+            open(Job { file, expect, wanted: Arc::new(wanted), to }, &identities);
+            let Some(Piece::Head(head)) = from.try_recv().ok() else { panic!("no head") };
+            let bytes = std::iter::from_fn(|| from.try_recv().ok()).flat_map(|piece| match piece {
+                Piece::Bytes(bytes) => bytes,
+                other => panic!("{other:?}"),
+            });
+            (head.digest, bytes.collect::<Vec<u8>>())
+        };
+        let (_, whole) = read(Wanted { whole: true, ..Wanted::default() });
+        assert_eq!(whole, b"Subject: a\x80b\r\n\r\nwords\x80\r\n");
+        let (digest, _) = read(Wanted { summary: true, ..Wanted::default() });
+        assert_eq!(digest.unwrap().header.unwrap().as_slice(), b"Subject: a\x80b\r\n\r\n");
+    }
 }

@@ -32,7 +32,9 @@ fn decode(bytes: &[u8], size: u32) -> Option<Digest> {
         NO_HEADER => (None, rest),
         length => {
             let (header, summary) = rest.split_at_checked(usize::try_from(length).ok()?)?;
-            (Some(Zeroizing::new(header.to_vec())), summary)
+            let mut header = Zeroizing::new(header.to_vec());
+            letters::without_nul(&mut header);
+            (Some(header), summary)
         }
     };
     let summary = Box::new(letters::decode(summary, u64::from(size)).ok()?);

@@ -94,7 +94,8 @@ pub struct Trace<'a> {
 
 /// Makes the final bytes of a letter from a stranger. `results` is a whole Authentication-Results field.
 #[must_use]
-pub fn from_stranger(original: Vec<u8>, envelope: &Envelope, trace: &Trace<'_>, results: &str) -> FinalBytes {
+pub fn from_stranger(mut original: Vec<u8>, envelope: &Envelope, trace: &Trace<'_>, results: &str) -> FinalBytes {
+    end_header(&mut original);
     let mut front = trace_fields(envelope, trace);
     front.push_str(results);
     let kept = keep(&original, |field| !field.is("Return-Path") && !is_forged_result(field, trace.host));
@@ -104,7 +105,8 @@ pub fn from_stranger(original: Vec<u8>, envelope: &Envelope, trace: &Trace<'_>, 
 /// Makes the final bytes of a letter of one of our own: what a mail app left out is added (RFC 6409 §8), Bcc
 /// removed.
 #[must_use]
-pub fn from_owner(original: Vec<u8>, envelope: &Envelope, trace: &Trace<'_>) -> FinalBytes {
+pub fn from_owner(mut original: Vec<u8>, envelope: &Envelope, trace: &Trace<'_>) -> FinalBytes {
+    end_header(&mut original);
     let mut front = trace_fields(envelope, trace);
     let has = |name: &str| header::fields(&original).any(|field| field.is(name));
     if !has("Date") {
@@ -120,6 +122,17 @@ pub fn from_owner(original: Vec<u8>, envelope: &Envelope, trace: &Trace<'_>) -> 
     let kept =
         keep(&original, |field| !field.is("Bcc") && !field.is("Return-Path") && !is_forged_result(field, trace.host));
     FinalBytes { front: front.into_bytes(), original, kept }
+}
+
+/// A message without an empty line is all header (RFC 5322 §3.5 allows that), and mail apps that look for its end find
+/// none: mbsync leaves such a letter out. One that has lines that are no fields was meant to have a body.
+fn end_header(original: &mut Vec<u8>) {
+    // The whole message is no longer than a header may be.
+    if let Some(at) = header::missing_end(original) {
+        let line_ended = at == 0 || original[..at].ends_with(b"\r\n");
+        let end: &[u8] = if line_ended { b"\r\n" } else { b"\r\n\r\n" };
+        original.splice(at..at, end.iter().copied());
+    }
 }
 
 fn trace_fields(envelope: &Envelope, trace: &Trace<'_>) -> String {
@@ -260,6 +273,24 @@ mod tests {
         assert!(text.ends_with("From: you@home.test\r\nContent-Type: text/plain\r\n\r\nhi\r\n"));
     }
 
+    #[test]
+    fn a_header_that_never_ends_is_ended() {
+        for (original, made) in [
+            ("Subject: x\r\n", "Subject: x\r\n\r\n"),
+            ("Subject: x", "Subject: x\r\n\r\n"),
+            ("", "\r\n"),
+            ("Subject: x\r\nwords\r\nmore: words\r\n", "Subject: x\r\n\r\nwords\r\nmore: words\r\n"),
+            ("Subject: x\r\nno field\r\nTo: y\r\n\r\nwords\r\n", "Subject: x\r\nno field\r\nTo: y\r\n\r\nwords\r\n"),
+        ] {
+            let bytes = original.as_bytes().to_vec();
+            let stranger = from_stranger(bytes.clone(), &envelope(&[]), &trace(Service::Mx), "");
+            let owner = from_owner(bytes, &envelope(&[]), &trace(Service::Submission));
+            for letter in [stranger, owner] {
+                assert!(text(&letter).ends_with(&format!("\r\n{made}")), "{original:?} {}", text(&letter));
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn what_is_kept_is_what_came(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
@@ -267,7 +298,8 @@ mod tests {
             let made = from_stranger(bytes.clone(), &envelope(&[]), &trace(Service::Mx), results);
             let whole = made.to_vec();
             prop_assert_eq!(whole.len(), made.len());
-            if !header::fields(&bytes).any(|f| f.is("Return-Path") || f.is("Authentication-Results")) {
+            prop_assert_eq!(header::missing_end(&whole), None);
+            if header::missing_end(&bytes).is_none() && !header::fields(&bytes).any(|f| f.is("Return-Path") || f.is("Authentication-Results")) {
                 prop_assert!(whole.ends_with(&bytes));
             }
         }

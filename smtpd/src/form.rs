@@ -11,6 +11,10 @@ pub fn fault(message: &[u8]) -> Option<Outcome> {
     if !header::is_bounded(message) {
         return Some(Outcome::LongHeader);
     }
+    // RFC 2045 §2.7 and §2.8: neither 7 bit nor 8 bit data has it, and IMAP has no way to say it (RFC 3501 §9, CHAR8).
+    if message.contains(&0) {
+        return Some(Outcome::Nul);
+    }
     let (mut hops, mut authors) = (0, 0);
     for field in header::fields(message) {
         hops += usize::from(field.is("Received"));
@@ -44,6 +48,13 @@ mod tests {
             b"From: a@b.example\r\nSubject: x\r\n y\r\nFROM:\r\n c@d.example\r\n\r\n",
         ] {
             assert_eq!(fault(two), Some(Outcome::ManyAuthors), "{}", two.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn no_nul_anywhere() {
+        for nul in [b"Subject: a\0b\r\n\r\n".as_slice(), b"Subject: x\r\n\r\nwords\r\n\0"] {
+            assert_eq!(fault(nul), Some(Outcome::Nul), "{}", nul.escape_ascii());
         }
     }
 

@@ -38,6 +38,20 @@ pub fn is_bounded(message: &[u8]) -> bool {
     head.len() == message.len() || head.starts_with(b"\r\n") || head.windows(4).any(|ends| ends == b"\r\n\r\n")
 }
 
+/// Where the empty line belongs that a message has nowhere: before its first line that is no field, or at its end.
+/// `None` when it has one.
+#[must_use]
+pub fn missing_end(message: &[u8]) -> Option<usize> {
+    if message.starts_with(b"\r\n") || message.windows(4).any(|ends| ends == b"\r\n\r\n") {
+        return None;
+    }
+    let mut at = 0;
+    while let Some(end) = field_end(message, at).filter(|end| field(message, at..*end).is_some()) {
+        at = end;
+    }
+    Some(at)
+}
+
 /// The fields in order, of the first [`limits::HEADER`] bytes.
 #[must_use]
 pub fn fields(message: &[u8]) -> Fields<'_> {
@@ -120,6 +134,21 @@ pub fn without_comments(value: &str) -> Option<String> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn an_empty_line_is_missed() {
+        for (message, at) in [
+            (&b""[..], Some(0)),
+            (b"A: 1\r\n", Some(6)),
+            (b"A: 1", Some(4)),
+            (b"A: 1\r\n folded\r\nwords\r\nB: 2\r\n", Some(15)),
+            (b"words\r\n", Some(0)),
+            (b"\r\nwords", None),
+            (b"A: 1\r\nwords\r\n\r\n", None),
+        ] {
+            assert_eq!(missing_end(message), at, "{}", message.escape_ascii());
+        }
+    }
 
     #[test]
     fn fields_folds_and_rubbish() {

@@ -83,10 +83,15 @@ fn untaken(session: u32, why: &Unfiltered) -> Answer {
 /// Takes the message to its end, even when something is wrong with it: only then is there a line to answer.
 async fn take(session: &mut Session, sheet: Sheet) -> Result<Sheet, Stop> {
     let mut sheet = Ok(sheet);
+    // RFC 3501 §9: CHAR8 is any octet but NUL. We could not give such a message back.
+    let nul = || Answer::no("CANNOT", "The message has a NUL octet, which no mail may have");
     loop {
         match session.client.step() {
             Step::Incomplete => read_on(session).await?,
             Step::Chunk(bytes) => {
+                if sheet.is_ok() && bytes.contains(&0) {
+                    sheet = Err(nul());
+                }
                 if let Ok(taking) = &mut sheet
                     && let Err(why) = session.keeper.during(taking.push(&bytes)).await
                 {

@@ -92,6 +92,8 @@ pub enum Outcome {
     LongHeader,
     /// Too many Received fields.
     Looping,
+    /// A NUL octet, which no mail may have.
+    Nul,
     /// Submission: From names an address that is not the login's.
     NotOwned,
     /// Submission: it has no From, or one that cannot be read.

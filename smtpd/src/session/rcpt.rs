@@ -15,7 +15,10 @@ use crate::reply::{Reply, bad_arguments, out_of_order};
 
 pub(super) fn rcpt(context: &Context, state: State, argument: &[u8], out: &mut Vec<Effect>) -> State {
     let State::ExpectRecipient(ExpectRecipient { envelope }) = state else {
-        out.push(Effect::Reply(out_of_order("MAIL first")));
+        out.push(Effect::Reply(out_of_order(match state {
+            State::ExpectMoreChunks(_) => "the message of this transaction has begun: go on with BDAT, or RSET",
+            _ => "MAIL first",
+        })));
         return state;
     };
     match accept(context, &envelope, argument) {

@@ -191,6 +191,7 @@ fn outcome(name: &str) -> Outcome {
         "failed" => Outcome::Failed,
         "unfiltered" => Outcome::Unfiltered,
         "not-understood" => Outcome::NotUnderstood,
+        "nul" => Outcome::Nul,
         "policy-reject" => Outcome::PolicyReject,
         "policy-undecided" => Outcome::PolicyUndecided,
         "keeper-gone" => Outcome::KeeperGone,
