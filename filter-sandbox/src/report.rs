@@ -25,7 +25,7 @@ pub mod limits {
     pub const ADDRESSES: usize = 1_000;
     /// Bytes of one address field that are read.
     pub const LIST: usize = 1024 * 1024;
-    /// Bytes of any one text (subject, file name, parameter); longer ones are cut.
+    /// Bytes of any one text (subject, file name, parameter); longer ones are cut, and a letter's own say so ([`super::CUT`]).
     pub const TEXT: usize = 16 * 1024;
     /// Bytes of all texts of one report together; texts past it are cut, so that a report stays below
     /// [`REPORT_BYTES`] whatever the letter.
@@ -49,6 +49,9 @@ pub mod limits {
     /// Keys joined by one AND or OR of a search query.
     pub const QUERY_KEYS: usize = 1_000;
 }
+
+/// Ends the decoded subject of a [`Summary`] that does not have its whole envelope: a noncharacter, which no mail means.
+pub const CUT: char = '\u{ffff}';
 
 /// Offsets into the message, start inclusive, end exclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -206,12 +209,27 @@ pub struct Summary {
     pub root: Part,
     /// Date field as seconds since 1970 at midnight UTC of the *written* day (RFC 3501 SENTON disregards zone).
     pub sent_day: Option<i64>,
-    /// Subject, decoded, for searching.
+    /// Subject, decoded, for searching; ends in [`CUT`] where [`Summary::is_cut`].
     pub subject_text: String,
     /// From, To, Cc, Bcc names and addresses, decoded, for searching: one text each.
     pub address_texts: [String; 4],
     /// First readable words, decoded.
     pub preview: String,
+}
+
+impl Summary {
+    /// Whether some text or address of the envelope may be missing: what is not found here may still be in the letter.
+    pub fn is_cut(&self) -> bool {
+        let of = &self.envelope;
+        // Summaries older than the mark show it by their lengths.
+        let long = |length: usize| length + 3 >= limits::TEXT;
+        let lists = [&of.from, &of.to, &of.cc, &of.bcc];
+        self.subject_text.ends_with(CUT)
+            || long(self.subject_text.len())
+            || self.address_texts.iter().any(|text| long(text.len()))
+            || lists.into_iter().any(|list| list.len() + 1 >= limits::ADDRESSES)
+            || [&of.date, &of.in_reply_to, &of.message_id].into_iter().flatten().any(|text| long(text.len()))
+    }
 }
 
 /// One thing a scorer may weigh: a stable short name and how much of it there was.

@@ -239,6 +239,29 @@ fn too_many_parts_or_fields_are_not_described() {
 }
 
 #[test]
+fn a_summary_that_has_not_all_says_so() {
+    let is_cut = |message: &str| holds(message.as_bytes()).summary.is_cut();
+    let many = |count: usize, one: &str| vec![one; count].join(",\r\n ");
+    let ordinary = "From: a@b.example\r\nTo: c@b.example\r\nSubject: short\r\nDate: x\r\n\r\nbody";
+    assert!(!is_cut(ordinary) && !is_cut("") && !is_cut(&format!("X-Long: {}\r\n{ordinary}", "x".repeat(100_000))));
+    let long = "x".repeat(limits::TEXT + 1);
+    for (field, value) in [
+        ("Subject", long.as_str()),
+        ("To", &many(400, "Somebody With A Name <somebody.with.a.name@b.example>")),
+        ("Cc", &many(limits::ADDRESSES + 1, "a@b")),
+        ("Bcc", &format!("\"{}\": a@b;, c@d", ",".repeat(limits::TEXT))),
+        ("From", &format!("\"{long}\" <a@b>")),
+        ("Message-ID", &format!("<{long}@b>")),
+    ] {
+        assert!(is_cut(&format!("{field}: {value}\r\n{ordinary}")), "{field}");
+    }
+    // The room of all texts together was spent by its parts before.
+    let part = format!("--a\r\nContent-Type: x/y; a=\"{0}\"; b=\"{0}\"\r\n\r\n", "x".repeat(limits::TEXT / 2 - 100));
+    let parts = part.repeat(limits::TEXTS / limits::TEXT + 2);
+    assert!(is_cut(&format!("Content-Type: multipart/mixed; boundary=a\r\n{ordinary}\r\n{parts}")));
+}
+
+#[test]
 fn nesting_stops_and_loses_no_bytes() {
     let multiparts: String =
         (0..300).map(|n| format!("Content-Type: multipart/mixed; boundary=b{n}\r\n\r\n--b{n}\r\n")).collect::<String>()

@@ -54,6 +54,56 @@ fn headers_are_decoded() {
     assert!(!matches(&sample("forwarded"), 0, &header("Subject", "innermost")), "only the letter's own header");
 }
 
+/// A page as a body of HTML.
+fn page(html: &str) -> Vec<u8> {
+    format!("Content-Type: text/html; charset=utf-8\r\n\r\n<html><body>{html}</body></html>").into_bytes()
+}
+
+#[test]
+fn pages_are_searched_as_they_are_read() {
+    for (html, words) in [
+        ("an im<b>por</b>tant<!-- x --> day", "important day"),
+        ("<p>one</p><p>two</p>", "one two"),
+        ("<s>o</s>ne<del>t</del>wo<mark>three</mark>", "onetwothree"),
+        ("Sm&oslash;rrebr&oslash;d &Aring;rhus &laquo;3&deg;&raquo;", "smørrebrød århus «3°»"),
+        ("don&#146;t &#x80;5", "don’t €5"),
+        ("in&shy;voi&#8203;ce", "INVOICE"),
+        ("in\u{ad}voice", "invoice"),
+        ("AT&T &unknown; 1 < 2", "at&t &unknown; 1 < 2"),
+        ("a&nbsp;b &amp;lt;", "a b &lt;"),
+    ] {
+        assert!(matches(&page(html), 0, &body(words)), "{html}");
+        assert!(!matches(&page(html), 0, &body(&format!("{words}x"))), "{html}");
+    }
+}
+
+#[test]
+fn files_are_found_by_their_names() {
+    let attached = |disposition: &str| {
+        format!(
+            "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: application/pdf\r\n\
+             Content-Disposition: attachment; {disposition}\r\n\r\nx\r\n--b--\r\n"
+        )
+    };
+    for disposition in [
+        "filename=\"Résumé März.pdf\"",
+        "filename*=utf-8''R%C3%A9sum%C3%A9%20M%C3%A4rz.pdf",
+        "filename*0*=utf-8''R%C3%A9sum%C3%A9;\r\n filename*1*=%20M%C3%A4rz.pdf",
+        "filename=\"=?utf-8?Q?R=C3=A9sum=C3=A9_M=C3=A4rz.pdf?=\"",
+    ] {
+        assert!(matches(attached(disposition).as_bytes(), 0, &text("résumé märz.PDF")), "{disposition}");
+    }
+}
+
+#[test]
+fn addresses_are_found_as_written_and_as_listed() {
+    let message = b"To: \"Number, 1\" <one@b.example>,\r\n two@b.example (Number Two)\r\n\r\n";
+    for words in ["\"number, 1\"", "Number, 1 <one@b.example>", "number two <two@"] {
+        assert!(matches(message, 0, &header("to", words)), "{words}");
+    }
+    assert!(!matches(message, 0, &header("to", "number two <one@")));
+}
+
 #[test]
 fn keys_combine() {
     let plain = sample("plain");

@@ -52,6 +52,9 @@ fn bytes_of(address: &Address) -> usize {
 
 fn first(slot: &mut Option<Vec<u8>>, value: &[u8], texts: &mut Texts) {
     if slot.is_none() {
+        if value.len() > limits::TEXT {
+            texts.cut();
+        }
         *slot = Some(texts.keep(fields::unfold(value)));
     }
 }
@@ -65,7 +68,12 @@ fn first_list(list: &mut Vec<Address>, value: &[u8], texts: &mut Texts) {
 fn more(list: &mut Vec<Address>, value: &[u8], texts: &mut Texts) {
     // An address list is not one text: each address is bounded, and the list by count.
     let room = limits::ADDRESSES.saturating_sub(list.len()).min(texts.items());
-    list.extend(addresses(value, room).into_iter().map(|address| Address {
+    let found = addresses(value, room);
+    // A place may have been kept for a group's end.
+    if found.len() + 1 >= room || value.len() > limits::LIST {
+        texts.cut();
+    }
+    list.extend(found.into_iter().map(|address| Address {
         name: address.name.map(|text| texts.keep(text)),
         mailbox: address.mailbox.map(|text| texts.keep(text)),
         host: address.host.map(|text| texts.keep(text)),

@@ -1,12 +1,13 @@
 //! The readable text of HTML and the links in it, fed piece by piece. Not a browser: tags are dropped, blocks become
 //! spaces, scripts and styles are not text.
 
+use encoding_rs::WINDOWS_1252;
 use memchr::{memchr, memchr2, memchr3};
 
 /// Bytes of a tag that are looked at; the rest of a longer one is skipped.
 const TAG: usize = 4 * 1024;
-/// Bytes of the longest entity looked up.
-const ENTITY: usize = 12;
+/// Bytes of the longest entity looked up (HTML's longest name is `CounterClockwiseContourIntegral`).
+const ENTITY: usize = 32;
 
 /// What [`Html::push`] reports beside the text.
 pub(super) trait Tags {
@@ -39,8 +40,10 @@ pub(super) struct Html {
 /// Elements whose content nobody reads.
 const HIDDEN: [&str; 4] = ["script", "style", "title", "template"];
 /// Elements that do not part words.
-const INLINE: [&str; 14] =
-    ["a", "b", "i", "u", "em", "strong", "span", "font", "small", "big", "sub", "sup", "code", "wbr"];
+const INLINE: [&str; 30] = [
+    "a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "del", "dfn", "em", "font", "i", "ins", "kbd",
+    "label", "mark", "nobr", "q", "s", "samp", "small", "span", "strong", "sub", "sup", "u", "var", "wbr",
+];
 
 impl Html {
     pub(super) fn new() -> Self {
@@ -171,8 +174,8 @@ impl Html {
 
     fn entity(&mut self, char: char, text: &mut String, tags: &mut impl Tags) {
         if char == ';' {
-            match named(&self.held) {
-                Some(decoded) => text.push(decoded),
+            match decoded(&self.held) {
+                Some(decoded) => text.push_str(&decoded),
                 None => {
                     text.push('&');
                     text.push_str(&self.held);
@@ -199,53 +202,25 @@ fn begins_end_of(held: &str, hidden: &str) -> bool {
         && !name.as_bytes().get(hidden.len()).is_some_and(u8::is_ascii_alphanumeric)
 }
 
-/// The entities that mail is written with, and all numeric ones.
-fn named(entity: &str) -> Option<char> {
+/// An entity's character: all numeric ones, and those that HTML names.
+fn decoded(entity: &str) -> Option<String> {
     if let Some(number) = entity.strip_prefix('#') {
         let code = match number.strip_prefix(['x', 'X']) {
             Some(hex) => u32::from_str_radix(hex, 16).ok()?,
             None => number.parse().ok()?,
         };
-        return char::from_u32(code).map(|c| if c.is_control() { ' ' } else { c });
+        return char::from_u32(code).map(shown).map(String::from);
     }
-    ENTITIES.iter().find(|(name, _)| *name == entity).map(|(_, char)| *char)
+    let (token, mut text) = (format!("&{entity};"), String::new());
+    mail_parser::decoders::html::add_html_token(&mut text, token.as_bytes(), false);
+    (text != token).then_some(text)
 }
 
-const ENTITIES: [(&str, char); 36] = [
-    ("amp", '&'),
-    ("lt", '<'),
-    ("gt", '>'),
-    ("quot", '"'),
-    ("apos", '\''),
-    ("nbsp", ' '),
-    ("auml", 'ä'),
-    ("ouml", 'ö'),
-    ("uuml", 'ü'),
-    ("Auml", 'Ä'),
-    ("Ouml", 'Ö'),
-    ("Uuml", 'Ü'),
-    ("szlig", 'ß'),
-    ("eacute", 'é'),
-    ("egrave", 'è'),
-    ("ecirc", 'ê'),
-    ("agrave", 'à'),
-    ("aacute", 'á'),
-    ("acirc", 'â'),
-    ("ccedil", 'ç'),
-    ("ntilde", 'ñ'),
-    ("oacute", 'ó'),
-    ("iacute", 'í'),
-    ("uacute", 'ú'),
-    ("euro", '€'),
-    ("pound", '£'),
-    ("copy", '©'),
-    ("reg", '®'),
-    ("hellip", '…'),
-    ("ndash", '–'),
-    ("mdash", '—'),
-    ("lsquo", '‘'),
-    ("rsquo", '’'),
-    ("ldquo", '“'),
-    ("rdquo", '”'),
-    ("bull", '•'),
-];
+/// What a browser shows for a number: those of C1 controls are Windows-1252's, which old programs write.
+fn shown(char: char) -> char {
+    match u8::try_from(char) {
+        Ok(byte @ 0x80..=0x9f) => WINDOWS_1252.decode(&[byte]).0.chars().next().unwrap_or(' '),
+        _ if char.is_control() => ' ',
+        _ => char,
+    }
+}

@@ -9,6 +9,7 @@ mod decode;
 mod envelope;
 mod features;
 mod fields;
+mod fold;
 mod html;
 mod lexer;
 mod mime;
@@ -19,12 +20,13 @@ mod texts;
 mod walk;
 mod words;
 
-use crate::report::{Address, Envelope, Facts, Report, Summary, limits};
+use crate::report::{Address, CUT, Envelope, Facts, Report, Summary, limits};
 use mail_parser::DateTime;
 use texts::Texts;
 use walk::Walked;
 
 pub use envelope::addresses;
+pub use fold::Needle;
 pub use search::matches;
 
 /// Describes one letter: its summary for the reader, its features for the scorer. `None` when it has more than
@@ -48,14 +50,26 @@ struct Letter<'l> {
 
 fn summary(message: &[u8], walked: &mut Walked, texts: &mut Texts) -> Option<Summary> {
     let fields = walked.nodes.first()?.fields.clone();
+    // What was cut of the parts' texts is nothing that a search asks the summary for.
+    texts.take_cut();
     let envelope = envelope::envelope(message, &fields, texts);
     let subject = words::decode(envelope.subject.as_deref().unwrap_or_default());
     let lists = [&envelope.from, &envelope.to, &envelope.cc, &envelope.bcc];
-    let address_texts = lists.map(|list| texts.keep_readable(&address_text(list), limits::TEXT));
+    let address_texts = lists.map(|list| {
+        let text = address_text(list, limits::TEXT);
+        if text.len() > limits::TEXT {
+            texts.cut();
+        }
+        texts.keep_readable(text.trim_end_matches([' ', ',', ':']), limits::TEXT)
+    });
+    let mut subject_text = texts.keep_readable(&subject, limits::TEXT - CUT.len_utf8());
+    if texts.take_cut() {
+        subject_text.push(CUT);
+    }
     Some(Summary {
         size: u32::try_from(message.len()).ok()?,
         sent_day: sent_day(&envelope),
-        subject_text: texts.keep_readable(&subject, limits::TEXT),
+        subject_text,
         address_texts,
         preview: preview::preview(message, walked),
         root: structure::part(message, &mut walked.nodes, 0, texts)?,
@@ -64,11 +78,12 @@ fn summary(message: &[u8], walked: &mut Walked, texts: &mut Texts) -> Option<Sum
     })
 }
 
-/// `Name <local@domain>, ...` with names decoded; a group's name before its members.
-fn address_text(list: &[Address]) -> String {
+/// `Name <local@domain>, ...` with names decoded; a group's name before its members. Ends with the address that makes it
+/// longer than `longest`.
+fn address_text(list: &[Address], longest: usize) -> String {
     let mut text = String::new();
     for address in list {
-        if text.len() > limits::TEXT {
+        if text.len() > longest {
             break;
         }
         match (&address.mailbox, &address.host) {
@@ -82,7 +97,6 @@ fn address_text(list: &[Address]) -> String {
             _ => {}
         }
     }
-    text.truncate(text.trim_end_matches([' ', ',', ':']).len());
     text
 }
 

@@ -2,8 +2,11 @@
 //! of white space disregarded.
 
 use super::{
+    address_text,
     decode::Text,
+    envelope,
     fields::{self, Fields},
+    fold::{Fold, folded},
     html::Html,
     texts::Texts,
     walk::{self, Node, Shape, Walked},
@@ -65,9 +68,11 @@ impl Search<'_> {
     fn in_field(&self, name: &str, needle: &[u8]) -> bool {
         let Some(root) = self.walked.as_ref().and_then(|walked| walked.nodes.first()) else { return false };
         let finder = Finder::new(needle);
-        root.fields.iter().any(|field| {
-            fields::name(self.message, field).eq_ignore_ascii_case(name.as_bytes())
-                && finder.find(&folded(&value(self.message, field))).is_some()
+        let lists = ADDRESSES.iter().any(|list| name.eq_ignore_ascii_case(list));
+        let named = |field: &&Field| fields::name(self.message, field).eq_ignore_ascii_case(name.as_bytes());
+        root.fields.iter().filter(named).any(|field| {
+            finder.find(&folded(&value(self.message, field))).is_some()
+                || (lists && finder.find(&folded(&read_addresses(self.message, field))).is_some())
         })
     }
 
@@ -115,9 +120,23 @@ impl<'n> Body<'n> {
                 self.look(&line(message, &field));
                 self.window = Fold::default();
             }
+            self.file_names(node);
         }
         if matches!(node.shape, Shape::Leaf) && node.mime.is_kind(b"text") {
             self.text(Text::new(&message[node.body.clone()], &node.mime), node.mime.is(b"text", b"html"));
+            self.window = Fold::default();
+        }
+    }
+
+    /// RFC 2231: nobody who looks for a file knows its name as its header writes it.
+    fn file_names(&mut self, node: &Node) {
+        let disposition = node.mime.disposition.as_ref();
+        let names = [
+            words::parameter(&node.mime.parameters, "name"),
+            disposition.and_then(|(_, parameters)| words::parameter(parameters, "filename")),
+        ];
+        for name in names.iter().flatten() {
+            self.look(name);
             self.window = Fold::default();
         }
     }
@@ -152,6 +171,16 @@ impl<'n> Body<'n> {
     }
 }
 
+/// Fields that a summary has as addresses.
+const ADDRESSES: [&str; 4] = ["From", "To", "Cc", "Bcc"];
+/// Addresses of one field that are also compared as a summary shows them; each takes some hundred bytes meanwhile.
+const MOST_ADDRESSES: usize = 20_000;
+
+/// An address field as a summary has it, so that a letter whose summary was cut answers as others do.
+fn read_addresses(message: &[u8], field: &Field) -> String {
+    address_text(&envelope::addresses(fields::value(message, field), MOST_ADDRESSES), limits::LIST)
+}
+
 /// A field's value, decoded.
 fn value(message: &[u8], field: &Field) -> String {
     let value = fields::value(message, field).trim_ascii();
@@ -162,52 +191,4 @@ fn value(message: &[u8], field: &Field) -> String {
 fn line(message: &[u8], field: &Field) -> String {
     let line = &message[field.start as usize..field.end as usize];
     words::decode(line[..line.len().min(limits::LIST)].trim_ascii())
-}
-
-fn folded(text: &str) -> Vec<u8> {
-    let mut fold = Fold::default();
-    fold.push(text);
-    fold.bytes
-}
-
-/// Text in lower case with single spaces.
-#[derive(Default)]
-struct Fold {
-    bytes: Vec<u8>,
-    after_space: bool,
-}
-
-impl Fold {
-    fn push(&mut self, text: &str) {
-        self.bytes.reserve(text.len());
-        if text.is_ascii() {
-            return text.bytes().for_each(|byte| self.ascii(byte));
-        }
-        for char in text.chars() {
-            if char.is_ascii() {
-                self.ascii(char as u8);
-            } else if char.is_whitespace() {
-                self.ascii(b' ');
-            } else {
-                self.after_space = false;
-                char.to_lowercase().for_each(|lower| self.lower(lower));
-            }
-        }
-    }
-
-    fn ascii(&mut self, byte: u8) {
-        let is_space = matches!(byte, b' ' | b'\t'..=b'\r');
-        if !is_space {
-            self.bytes.push(byte.to_ascii_lowercase());
-        } else if !self.after_space {
-            self.bytes.push(b' ');
-        }
-        self.after_space = is_space;
-    }
-
-    fn lower(&mut self, char: char) {
-        // The two small sigmas are one letter, and which is written depends on its place in the word.
-        let char = if char == 'ς' { 'σ' } else { char };
-        self.bytes.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
-    }
 }

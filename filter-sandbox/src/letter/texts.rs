@@ -9,16 +9,29 @@ const OVERHEAD: usize = 4;
 /// with a megabyte of file names is odd, and still somebody's letter.
 pub(super) struct Texts {
     left: usize,
+    cut: bool,
 }
 
 impl Texts {
     pub(super) fn new() -> Self {
-        Texts { left: limits::TEXTS }
+        Texts { left: limits::TEXTS, cut: false }
+    }
+
+    /// Something was left out.
+    pub(super) fn cut(&mut self) {
+        self.cut = true;
+    }
+
+    /// Whether something was left out since this was last asked.
+    pub(super) fn take_cut(&mut self) -> bool {
+        std::mem::take(&mut self.cut)
     }
 
     /// The text, cut to [`limits::TEXT`] and to what is left.
     pub(super) fn keep(&mut self, mut text: Vec<u8>) -> Vec<u8> {
-        text.truncate(limits::TEXT.min(self.left));
+        let longest = limits::TEXT.min(self.left);
+        self.cut |= text.len() > longest;
+        text.truncate(longest);
         self.spend(text.len() + OVERHEAD);
         text
     }
@@ -40,6 +53,7 @@ impl Texts {
         let mut kept = String::with_capacity(text.len().min(longest));
         for char in text.chars().map(|c| if c.is_control() { ' ' } else { c }) {
             if kept.len() + char.len_utf8() > longest.min(self.left) {
+                self.cut = true;
                 break;
             }
             kept.push(char);

@@ -18,7 +18,7 @@ pub use fetch::FetchLine;
 pub use flags::{flags, flags_line, permanent_flags};
 pub use folders::{list_line, lsub_line, root_line};
 pub use found::{esearch, search};
-pub use section::{Slices, Wanted, cut, fields, is_of_header, label, of_header, resolve};
+pub use section::{Slices, Wanted, cut, fields, has_field, is_of_header, label, of_header, resolve};
 pub use status::status;
 pub use structure::{body, body_structure};
 pub use text::{folder_name, nil_or_string, number, string};

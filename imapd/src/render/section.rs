@@ -132,6 +132,12 @@ pub fn fields(header: Span, bytes: &[u8], index: &[Field], names: &[String], not
     Slices { spans, tail: b"\r\n" }
 }
 
+/// Whether a header, whose bytes these are, has a field of this name.
+#[must_use]
+pub fn has_field(header: Span, bytes: &[u8], index: &[Field], name: &str) -> bool {
+    !fields(header, bytes, index, &[name.to_owned()], false).spans.is_empty()
+}
+
 /// Whether a section lies in the message's own header.
 #[must_use]
 pub const fn is_of_header(section: &Section) -> bool {

@@ -1,16 +1,16 @@
 //! SEARCH as a program over what is known of a letter, the cheap keys first.
 //!
-//! Three stages: the journal's facts (flags, dates, sizes, UIDs), the sealed summary (subject, addresses, sent date),
-//! and for the rest one worker that reads the letters. A [`Plan`] says after each stage yes, no, or not yet known.
+//! Three stages: the journal's facts (flags, dates, sizes, UIDs), the sealed summary (subject, addresses, sent date)
+//! with the header's field names, and for the rest one worker that reads the letters. A [`Plan`] says after each stage
+//! yes, no, or not yet known.
 
 mod facts;
-mod fold;
 mod plan;
 mod query;
 mod summary;
 
+pub use crate::letters::Digest;
 pub use facts::View;
-pub use fold::Needle;
 pub use plan::{Plan, TooComplicated};
 
 use crate::sequence::SequenceSet;

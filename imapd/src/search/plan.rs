@@ -1,11 +1,12 @@
 //! A search made ready: keys looked up, sorted by what they cost, and what is left compiled for a worker.
 
-use filter_sandbox::report::{Query, Summary};
+use filter_sandbox::report::Query;
 use spool::edges::mailbox::Fact;
 
 use super::facts::{FactKey, View};
 use super::summary::SummaryKey;
 use super::{Key, Verdict, query};
+use crate::letters::Digest;
 
 /// More distinct conditions than a worker can be told of ([`crate::limits::KNOWN`]): NO [LIMIT].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +17,7 @@ pub struct TooComplicated;
 pub struct Plan {
     root: Node,
     /// What the worker evaluates, when text must be read.
-    query: Option<Query>,
+    query: Result<Option<Query>, TooComplicated>,
     /// Bit n of a letter's known word says whether it matches `known[n]`.
     known: Vec<Node>,
 }
@@ -40,13 +41,13 @@ pub(super) enum Node {
 
 impl Plan {
     /// Makes a search ready.
-    ///
-    /// # Errors
-    /// [`TooComplicated`].
-    pub fn new(key: &Key, view: &View<'_>) -> Result<Self, TooComplicated> {
+    #[must_use]
+    pub fn new(key: &Key, view: &View<'_>) -> Self {
         let root = node(key, view);
-        let (query, known) = query::compile(&root)?;
-        Ok(Self { root, query, known })
+        match query::compile(&root) {
+            Ok((query, known)) => Self { root, query: Ok(query), known },
+            Err(why) => Self { root, query: Err(why), known: Vec::new() },
+        }
     }
 
     /// Stage one. [`Verdict::Unknown`]: get the letter's summary if [`Plan::needs_summary`], else ask a worker.
@@ -57,8 +58,8 @@ impl Plan {
 
     /// Stage two. [`Verdict::Unknown`]: ask a worker.
     #[must_use]
-    pub fn by_summary(&self, sequence: u32, fact: &Fact, summary: &Summary) -> Verdict {
-        self.root.verdict(sequence, fact, Some(summary))
+    pub fn by_summary(&self, sequence: u32, fact: &Fact, digest: &Digest) -> Verdict {
+        self.root.verdict(sequence, fact, Some(digest))
     }
 
     /// Whether a summary can tell more than facts.
@@ -67,16 +68,18 @@ impl Plan {
         self.root.any(&|node| matches!(node, Node::Summary(..)))
     }
 
-    /// What a worker is to evaluate, when texts must be read at all.
-    #[must_use]
-    pub const fn query(&self) -> Option<&Query> {
-        self.query.as_ref()
+    /// What a worker is to evaluate, when texts may have to be read.
+    ///
+    /// # Errors
+    /// [`TooComplicated`]: a search that facts and summaries decide may have any number of conditions.
+    pub fn query(&self) -> Result<Option<&Query>, TooComplicated> {
+        self.query.as_ref().map(Option::as_ref).map_err(|why| *why)
     }
 
     /// The word that goes to the worker with a letter: what is known of it already.
     #[must_use]
-    pub fn known(&self, sequence: u32, fact: &Fact, summary: Option<&Summary>) -> u64 {
-        let bit = |(at, node): (usize, &Node)| match node.verdict(sequence, fact, summary) {
+    pub fn known(&self, sequence: u32, fact: &Fact, digest: Option<&Digest>) -> u64 {
+        let bit = |(at, node): (usize, &Node)| match node.verdict(sequence, fact, digest) {
             Verdict::Yes => 1 << at,
             Verdict::No | Verdict::Unknown => 0,
         };
@@ -94,10 +97,9 @@ fn node(key: &Key, view: &View<'_>) -> Node {
         Key::Not(key) => Node::Not(Box::new(node(key, view))),
         Key::Contains(place, text) => match (SummaryKey::of(key), query::text(place, text)) {
             // RFC 3501 §6.4.4 gives the empty text a meaning for HEADER only; BODY and TEXT contain it always.
-            (_, Some(Query::Text(_) | Query::Body(_))) if text.is_empty() => Node::Fact(FactKey::Always(true)),
-            (Some(summary), query) => Node::Summary(summary, query),
-            (None, Some(query)) => Node::Text(query),
-            (None, None) => Node::Fact(FactKey::Always(false)),
+            (_, Query::Text(_) | Query::Body(_)) if text.is_empty() => Node::Fact(FactKey::Always(true)),
+            (Some(summary), query) => Node::Summary(summary, Some(query)),
+            (None, query) => Node::Text(query),
         },
         sent => SummaryKey::of(sent).map_or(Node::Fact(FactKey::Always(false)), |key| Node::Summary(key, None)),
     }
@@ -110,14 +112,14 @@ fn cheap_first(keys: &[Key], view: &View<'_>) -> Vec<Node> {
 }
 
 impl Node {
-    fn verdict(&self, sequence: u32, fact: &Fact, summary: Option<&Summary>) -> Verdict {
+    fn verdict(&self, sequence: u32, fact: &Fact, digest: Option<&Digest>) -> Verdict {
         match self {
             Self::Fact(key) => key.matches(sequence, fact).into(),
-            Self::Summary(key, _) => summary.map_or(Verdict::Unknown, |summary| key.matches(summary)),
+            Self::Summary(key, _) => digest.map_or(Verdict::Unknown, |digest| key.matches(digest)),
             Self::Text(_) => Verdict::Unknown,
-            Self::And(nodes) => join(nodes, Verdict::No, |node| node.verdict(sequence, fact, summary)),
-            Self::Or(nodes) => join(nodes, Verdict::Yes, |node| node.verdict(sequence, fact, summary)),
-            Self::Not(node) => match node.verdict(sequence, fact, summary) {
+            Self::And(nodes) => join(nodes, Verdict::No, |node| node.verdict(sequence, fact, digest)),
+            Self::Or(nodes) => join(nodes, Verdict::Yes, |node| node.verdict(sequence, fact, digest)),
+            Self::Not(node) => match node.verdict(sequence, fact, digest) {
                 Verdict::Yes => Verdict::No,
                 Verdict::No => Verdict::Yes,
                 Verdict::Unknown => Verdict::Unknown,
@@ -129,22 +131,22 @@ impl Node {
     fn cost(&self) -> u8 {
         match self {
             Self::Fact(_) => 0,
-            Self::Summary(key, _) => {
-                if key.decides() {
-                    1
-                } else {
-                    2
-                }
-            }
-            Self::Text(_) => 2,
+            Self::Summary(key, _) if key.decides() => 1,
+            Self::Summary(..) | Self::Text(_) => 2,
             Self::And(nodes) | Self::Or(nodes) => nodes.iter().map(Self::cost).max().unwrap_or(0),
             Self::Not(node) => node.cost(),
         }
     }
 
-    /// Whether a worker must read the letter for certainty.
-    pub(super) fn needs_text(&self) -> bool {
-        self.cost() == 2
+    /// Whether a worker must read a letter for certainty; `unsure`: one whose summary does not have all.
+    pub(super) fn needs_text(&self, unsure: bool) -> bool {
+        match self {
+            Self::Fact(_) => false,
+            Self::Summary(key, query) => !key.decides() || (unsure && query.is_some()),
+            Self::Text(_) => true,
+            Self::And(nodes) | Self::Or(nodes) => nodes.iter().any(|node| node.needs_text(unsure)),
+            Self::Not(node) => node.needs_text(unsure),
+        }
     }
 
     fn any(&self, is: &impl Fn(&Self) -> bool) -> bool {

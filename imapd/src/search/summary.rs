@@ -1,20 +1,26 @@
 //! Stage two: what the sealed summary knows of a letter.
 
+use filter_sandbox::letter::Needle;
 use filter_sandbox::report::Summary;
 
-use super::fold::Needle;
 use super::{Key, Place, Verdict};
 use crate::grammar::date::DAY;
+use crate::letters::Digest;
+use crate::render;
 
-/// A key over a [`Summary`].
+/// A key over a [`Digest`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SummaryKey {
     /// Written on these days: from, up to and not with. A letter without a date was written on none.
     Sent(i64, i64),
-    /// A text in a field the summary has.
+    /// A text in a field the summary has; where it was cut, the letter itself may have more.
     Contains(Known, Needle),
+    /// HEADER with the empty text: whether there is such a field.
+    Present(String),
     /// TEXT: certain when a known field has it, else the body decides.
     Anywhere(Needle),
+    /// No client's key: whether the two before the last may have to be asked of the letter itself.
+    Unsure,
 }
 
 /// Fields the summary has, decoded or (the last three) as they stood.
@@ -86,27 +92,35 @@ impl SummaryKey {
             Key::Contains(Place::To, text) => contains(Known::To, text),
             Key::Contains(Place::Cc, text) => contains(Known::Cc, text),
             Key::Contains(Place::Bcc, text) => contains(Known::Bcc, text),
+            Key::Contains(Place::Header(name), text) if text.is_empty() => Self::Present(name.clone()),
             Key::Contains(Place::Header(name), text) => contains(Known::field(name)?, text),
             Key::Contains(Place::Text, text) => Self::Anywhere(Needle::new(text)),
             _ => return None,
         })
     }
 
-    /// Whether it is certain after this stage, whatever the letter.
+    /// Whether it is certain after this stage, unless the letter is one of those that are unsure.
     pub const fn decides(&self) -> bool {
         !matches!(self, Self::Anywhere(_))
     }
 
     /// What the summary says.
-    pub fn matches(&self, summary: &Summary) -> Verdict {
+    pub fn matches(&self, digest: &Digest) -> Verdict {
+        let summary = &*digest.summary;
+        let found = |found: bool, otherwise: Verdict| if found { Verdict::Yes } else { otherwise };
         match self {
             Self::Sent(from, to) => summary.sent_day.is_some_and(|day| (*from..*to).contains(&day)).into(),
-            Self::Contains(known, needle) => known.contains(needle, summary).into(),
+            Self::Contains(known, needle) => {
+                found(known.contains(needle, summary), if summary.is_cut() { Verdict::Unknown } else { Verdict::No })
+            }
+            Self::Present(name) => digest.header.as_ref().map_or(Verdict::Unknown, |header| {
+                render::has_field(summary.root.header, header, &summary.fields, name).into()
+            }),
             Self::Anywhere(needle) => {
                 let fields = [Known::Subject, Known::From, Known::To, Known::Cc, Known::Bcc];
-                let found = fields.into_iter().any(|known| known.contains(needle, summary));
-                if found { Verdict::Yes } else { Verdict::Unknown }
+                found(fields.into_iter().any(|known| known.contains(needle, summary)), Verdict::Unknown)
             }
+            Self::Unsure => (summary.is_cut() || digest.header.is_none()).into(),
         }
     }
 }

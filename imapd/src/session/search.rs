@@ -5,7 +5,6 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use filter_sandbox::filter::Searcher;
-use filter_sandbox::report::Summary;
 use spool::edges::mailbox::Fact;
 use tokio::sync::mpsc;
 use tracing::warn;
@@ -13,7 +12,7 @@ use tracing::warn;
 use super::{Done, Ended, Session, Stop};
 use crate::answer::Answer;
 use crate::command::Returns;
-use crate::letters::{Piece, Wanted};
+use crate::letters::{Digest, Piece, Wanted};
 use crate::limits;
 use crate::pipeline::{Feeder, Letter, Named, beside};
 use crate::render;
@@ -73,7 +72,7 @@ fn by_facts(session: &mut Session, key: &Key) -> Result<(Plan, Sifted), Stop> {
         recent: view.recent_ranges(),
         keywords: facts.keywords(),
     };
-    let plan = Plan::new(key, &seen).map_err(|_| Answer::no("LIMIT", "Too many different conditions"))?;
+    let plan = Plan::new(key, &seen);
     let mut sifted = Sifted::default();
     for (number, uid) in (1..).zip(view.uids()) {
         let Some(fact) = facts.get(*uid) else { continue };
@@ -108,15 +107,15 @@ async fn sift(
 ) -> Result<(), Ended> {
     for letter in open {
         let (number, fact) = (letter.number, &letter.fact);
-        let Some(summary) = summary(letter, from.recv().await.ok_or(Ended::KeeperGone)?, cache).await else {
+        let Some(digest) = digest(letter, from.recv().await.ok_or(Ended::KeeperGone)?, cache).await else {
             sifted.unreadable.push(fact.uid);
             continue;
         };
-        match plan.by_summary(number, fact, &summary) {
+        match plan.by_summary(number, fact, &digest) {
             Verdict::Yes => sifted.found.push((number, fact.uid)),
             Verdict::No => {}
             Verdict::Unknown => {
-                let known = plan.known(number, fact, Some(&summary));
+                let known = plan.known(number, fact, Some(&digest));
                 sifted.open.push(Open { known, ..*letter });
             }
         }
@@ -124,14 +123,14 @@ async fn sift(
     Ok(())
 }
 
-async fn summary(open: &Open, letter: Letter, cache: &RefCell<Cache>) -> Option<Box<Summary>> {
+async fn digest(open: &Open, letter: Letter, cache: &RefCell<Cache>) -> Option<Digest> {
     match letter {
-        Letter::Cached(digest) => Some(digest.summary),
+        Letter::Cached(digest) => Some(digest),
         Letter::Missing => None,
         Letter::Opening(mut pieces) => match pieces.recv().await {
             Some(Piece::Head(head)) => {
                 cache.borrow_mut().add(open.fact.letter, &head.fresh);
-                head.digest.map(|digest| digest.summary)
+                head.digest
             }
             _ => None,
         },
@@ -140,7 +139,8 @@ async fn summary(open: &Open, letter: Letter, cache: &RefCell<Cache>) -> Option<
 
 async fn by_text(session: &mut Session, plan: &Plan, sifted: &mut Sifted) -> Result<(), Stop> {
     let not_now = || Answer::no("UNAVAILABLE", "The letters cannot be searched now; try again");
-    let (Some(query), Some(filter)) = (plan.query(), session.owner.filter()) else { return Err(not_now().into()) };
+    let query = plan.query().map_err(|_| Answer::no("LIMIT", "Too many different conditions"))?;
+    let (Some(query), Some(filter)) = (query, session.owner.filter()) else { return Err(not_now().into()) };
     let mut searcher = session.keeper.during(filter.searcher(query)).await.map_err(|why| {
         warn!(session = session.number, %why, "no worker for a SEARCH");
         not_now()

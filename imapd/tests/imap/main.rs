@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on must stop")]
 
 mod client;
+mod finding;
 mod house;
 mod story;
 mod transcript;
@@ -40,7 +41,7 @@ fn run(words: &[&str]) -> ExitCode {
     for (name, text) in transcript::all().into_iter().filter(|(name, _)| name.contains(wanted)) {
         failed += usize::from(!case(&name, || transcript::play(&house, &name, &text)));
     }
-    for (name, story) in story::ALL.iter().filter(|(name, _)| name.contains(wanted)) {
+    for (name, story) in story::ALL.iter().chain(finding::ALL).filter(|(name, _)| name.contains(wanted)) {
         failed += usize::from(!case(name, || story(&house)));
     }
     house.end();
