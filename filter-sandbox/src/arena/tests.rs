@@ -25,6 +25,11 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// A room is as aligned as what the kernel maps.
+#[repr(align(4096))]
+#[derive(Clone, Copy)]
+struct Page(#[expect(dead_code, reason = "used by its address")] [u8; PAGE]);
+
 struct Block {
     at: *mut u8,
     layout: Layout,
@@ -51,7 +56,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn blocks_are_disjoint_and_keep_their_bytes(steps in prop::collection::vec(step(), 1..200)) {
-        let mut room = vec![0u128; 8 << 20 >> 4];
+        let mut room = vec![Page([0; PAGE]); (8 << 20) / PAGE];
         let start: *mut u8 = room.as_mut_ptr().cast();
         // SAFETY: one past the end of the room.
         let end = unsafe { start.add(8 << 20) };
@@ -106,7 +111,7 @@ proptest! {
 
 #[test]
 fn an_absurd_size_is_refused() {
-    let mut room = vec![0u128; 1024];
+    let mut room = [Page([0; PAGE]); 4];
     let start: *mut u8 = room.as_mut_ptr().cast();
     // SAFETY: one past the end of the room.
     let end = unsafe { start.add(16 * 1024) };
