@@ -18,6 +18,8 @@ const IDLE: u64 = 40 * 1024;
 const LARGE: usize = 25_000_000;
 /// Letters that are promised before the power goes.
 const PROMISED: usize = 12;
+/// A letter that no record names: a start sets it aside, and gives it that day's time.
+const STRAY: &str = "set -- /house/spool/letters/*/*/*; cp -p $1 ${1%????????}deadbeef";
 
 #[test]
 fn a_board_loses_its_power_and_no_letter() {
@@ -31,9 +33,13 @@ fn a_board_loses_its_power_and_no_letter() {
     a_large_letter_passes(&board, &card, &you);
     let promised = cut_while_letters_come(board, &you);
 
-    let mut board = in_2039(&card, Kernel::WithoutLandlock);
+    let mut board = Board::switch_on(&card, Kernel::WithoutLandlock);
+    board.ask(STRAY);
+    live_in_2039(&mut board, Kernel::WithoutLandlock);
     everything_is_there(&board, &card, &you, &promised);
     a_letter_comes_in_2039(&board, &card, &you);
+    let aside = board.ask("ls -l /house/spool/set-aside/*/*deadbeef");
+    assert!(aside.contains(" 2039 ") || aside.contains("Feb  1 09:"), "it is kept for 30 days from when? {aside}");
     let check = board.ask_json("postern spool check --json --data /house");
     assert_eq!(check["findings"].as_array().map(Vec::len), Some(0), "{check}");
 }
@@ -47,17 +53,16 @@ fn a_board_with_landlock_is_there_in_2039() {
     let you = Mailbox::read(&board.start_house()["first"]);
     its_walls_hold(&mut board, Kernel::Whole);
     board.cut();
-    let board = in_2039(&card, Kernel::Whole);
+    let mut board = Board::switch_on(&card, Kernel::Whole);
+    live_in_2039(&mut board, Kernel::Whole);
     a_letter_comes_in_2039(&board, &card, &you);
 }
 
 /// Counted as 32 bits can count them, there are no seconds left then.
-fn in_2039(card: &Card, kernel: Kernel) -> Board {
-    let mut board = Board::switch_on(card, kernel);
+fn live_in_2039(board: &mut Board, kernel: Kernel) {
     board.ask("date -u -s '2039-02-01 09:00:00'");
     let _ = board.start_house();
-    its_walls_hold(&mut board, kernel);
-    board
+    its_walls_hold(board, kernel);
 }
 
 fn its_walls_hold(board: &mut Board, kernel: Kernel) {
