@@ -6,16 +6,13 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use hickory_proto::op::{Message, Query};
+use hickory_proto::op::Query;
 use hickory_proto::rr::{Name, RData, RecordType};
 use tokio::sync::Semaphore;
-use wire::dns;
+use wire::dns::{self, text};
 use wire::limits::DNS_QUESTIONS;
 
 use crate::limits;
-
-/// Aliases that one name may have behind one another.
-const ALIASES: usize = 8;
 
 /// The means to ask.
 #[derive(Debug)]
@@ -106,35 +103,15 @@ impl Dns {
         let query = Query::query(asked.clone(), kind);
         let answer = dns::exchange(&self.upstreams, &query).await.filter(|message| !dns::is_failure(message));
         let message = answer.ok_or_else(|| io::Error::new(io::ErrorKind::TimedOut, "no DNS server has answered"))?;
-        Ok(read(&asked, &message, pick))
+        let endless = |_| io::Error::new(io::ErrorKind::InvalidData, format!("{name} is another name, without end"));
+        dns::records(&asked, &message, pick).map_err(endless)
     }
-}
-
-/// A name in lower case, without the dot behind it.
-fn text(name: &Name) -> String {
-    name.to_ascii().trim_end_matches('.').to_ascii_lowercase()
-}
-
-/// The records of a name, or of what it stands for.
-fn read<T>(asked: &Name, message: &Message, pick: fn(&RData) -> Option<T>) -> Vec<T> {
-    let mut name = text(asked);
-    for _ in 0..ALIASES {
-        let alias = message.answers.iter().find_map(|record| match &record.data {
-            RData::CNAME(to) if text(&record.name) == name => Some(text(&to.0)),
-            _ => None,
-        });
-        match alias {
-            Some(to) => name = to,
-            None => break,
-        }
-    }
-    message.answers.iter().filter(|record| text(&record.name) == name).filter_map(|record| pick(&record.data)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hickory_proto::op::{MessageType, OpCode};
+    use hickory_proto::op::{Message, MessageType, OpCode};
     use hickory_proto::rr::{Record, rdata};
     use tokio::net::UdpSocket;
 

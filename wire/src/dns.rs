@@ -5,11 +5,12 @@ use std::io;
 use std::net::SocketAddr;
 
 use hickory_proto::op::{Edns, Message, MessageType, Query, ResponseCode};
+use hickory_proto::rr::{Name, RData};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
-use crate::limits::{DNS_ANSWER, DNS_MESSAGE, DNS_WAITS};
+use crate::limits::{DNS_ALIASES, DNS_ANSWER, DNS_MESSAGE, DNS_WAITS};
 
 /// Bytes of an answer over UDP (RFC 9715 §3.1): larger ones come over TCP.
 const UDP_PAYLOAD: u16 = 1_232;
@@ -38,6 +39,50 @@ pub async fn exchange(upstreams: &[SocketAddr], query: &Query) -> Option<Message
 #[must_use]
 pub fn is_failure(message: &Message) -> bool {
     !matches!(message.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain)
+}
+
+/// A name that stands for another, and that for another, without end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Endless;
+
+/// What an answer says of the name that was asked for, or of where its aliases lead; of no other.
+///
+/// # Errors
+/// [`Endless`].
+pub fn records<T>(asked: &Name, message: &Message, pick: fn(&RData) -> Option<T>) -> Result<Vec<T>, Endless> {
+    let mut name = text(asked);
+    for _ in 0..=DNS_ALIASES {
+        match alias(&name, message) {
+            Some(to) => name = to,
+            None => return Ok(of(&name, message).filter_map(pick).collect()),
+        }
+    }
+    Err(Endless)
+}
+
+/// What this name itself stands for, by an answer.
+#[must_use]
+pub fn alias(name: &str, message: &Message) -> Option<String> {
+    of(name, message).find_map(|data| match data {
+        RData::CNAME(to) => Some(text(&to.0)),
+        _ => None,
+    })
+}
+
+fn of<'a>(name: &str, message: &'a Message) -> impl Iterator<Item = &'a RData> {
+    message.answers.iter().filter(move |record| text(&record.name) == name).map(|record| &record.data)
+}
+
+/// A name in lower case, without the dot behind it.
+#[must_use]
+pub fn text(name: &Name) -> String {
+    normal(&name.to_ascii())
+}
+
+/// The same of a name in writing.
+#[must_use]
+pub fn normal(name: &str) -> String {
+    name.strip_suffix('.').unwrap_or(name).to_lowercase()
 }
 
 /// A fresh socket and number for each question, so that neither can be guessed (RFC 5452 §9).
@@ -99,7 +144,7 @@ fn answer(bytes: &[u8], id: u16, query: &Query) -> Option<Message> {
 #[cfg(test)]
 mod tests {
     use hickory_proto::op::OpCode;
-    use hickory_proto::rr::{Name, RecordType};
+    use hickory_proto::rr::{Record, RecordType, rdata};
 
     use super::*;
 
@@ -120,5 +165,43 @@ mod tests {
         let other = Query::query(name("b.test"), RecordType::A);
         assert!(answer(&message.to_vec().unwrap(), id, &other).is_none());
         assert!(answer(b"\0\x01", id, &query).is_none());
+    }
+
+    /// An answer in which each of these names stands for the next, and the last has an address.
+    fn chain(names: &[&str]) -> Message {
+        let mut message = Message::new(1, MessageType::Response, OpCode::Query);
+        for pair in names.windows(2) {
+            message.add_answer(Record::from_rdata(name(pair[0]), 60, RData::CNAME(rdata::CNAME(name(pair[1])))));
+        }
+        let last = names.last().unwrap();
+        for owner in [last, "stranger.test"] {
+            message.add_answer(Record::from_rdata(
+                name(owner),
+                60,
+                RData::A(rdata::A::new(192, 0, 2, owner.len() as u8)),
+            ));
+        }
+        message
+    }
+
+    fn addresses(message: &Message) -> Result<Vec<u8>, Endless> {
+        records(&name("a.test"), message, |data| match data {
+            RData::A(address) => Some(address.octets()[3]),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn aliases_are_followed_to_their_end() {
+        assert_eq!(addresses(&chain(&["a.test"])), Ok(vec![6]));
+        assert_eq!(addresses(&chain(&["A.test", "far.b.test"])), Ok(vec![10]));
+        assert_eq!(addresses(&chain(&["b.test", "c.test"])), Ok(vec![]), "of another name");
+        assert_eq!(addresses(&chain(&["a.test", "b.test", "a.test"])), Err(Endless), "a circle");
+        let names: Vec<String> = (0..50).map(|number| format!("{number}.test")).collect();
+        let names: Vec<&str> = std::iter::once("a.test").chain(names.iter().map(String::as_str)).collect();
+        assert!(addresses(&chain(&names[..=DNS_ALIASES])).is_ok());
+        assert_eq!(addresses(&chain(&names)), Err(Endless), "on and on");
+        assert_eq!(alias("a.test", &chain(&["A.test", "B.test", "c.test"])).as_deref(), Some("b.test"));
+        assert_eq!(alias("c.test", &chain(&["A.test", "B.test", "c.test"])), None);
     }
 }

@@ -18,6 +18,8 @@ pub const HANDSHAKE: Duration = Duration::from_secs(30);
 pub const CERTIFICATE: usize = 60 * 1024;
 /// Bytes of one DNS message over TCP (RFC 1035 §4.2.2 allows 65,535; nothing mail needs is longer).
 pub const DNS_MESSAGE: usize = 16 * 1024;
+/// Aliases (CNAME) followed one after another (RFC 1034 §5.2.2 names no number; resolvers take 8 to 16).
+pub const DNS_ALIASES: usize = 8;
 /// DNS questions under way at once.
 pub const DNS_QUESTIONS: usize = 256;
 /// Time one upstream gets to answer by TCP; then the next is asked.

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use wire::dns::normal;
+
 use super::fate::{Fate, Status, Why};
 use super::limits;
 
@@ -234,27 +236,6 @@ fn is_public_four(four: Ipv4Addr) -> bool {
         || protocol)
 }
 
-/// Follows CNAMEs from a name to where they end.
-///
-/// # Errors
-/// They go round in a circle, or on and on.
-pub fn follow(from: &str, cnames: &[(String, String)]) -> Result<String, Why> {
-    let mut at = normal(from);
-    for _ in 0..=limits::CNAMES {
-        match cnames.iter().find(|(name, _)| normal(name) == at) {
-            Some((_, to)) => at = normal(to),
-            None => return Ok(at),
-        }
-    }
-    Err(Why::ours(Status::new(5, 4, 6), format!("{from} is another name for another name, without end")))
-}
-
-/// Lower-case, without the last dot.
-#[must_use]
-pub fn normal(name: &str) -> String {
-    name.strip_suffix('.').unwrap_or(name).to_lowercase()
-}
-
 // Fisher and Yates with a small generator: who is first among equals decides about load, not about security.
 fn shuffle<T>(items: &mut [T], seed: u64) {
     let mut state = seed;
@@ -376,21 +357,6 @@ mod tests {
         let own = Own { inner: true, ..us() };
         let reach = addresses("h", &nothing(), &some(vec!["127.0.0.1".parse().unwrap()]), &own);
         assert_eq!(reach, Reach::At(vec!["127.0.0.1".parse().unwrap()]));
-    }
-
-    #[test]
-    fn chains_of_names() {
-        let chain = |pairs: &[(&str, &str)]| {
-            let pairs: Vec<_> = pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
-            follow("a.test", &pairs).map_err(|why| why.status)
-        };
-        assert_eq!(chain(&[]), Ok("a.test".into()));
-        assert_eq!(chain(&[("A.test.", "b.test."), ("b.test", "c.test")]), Ok("c.test".into()));
-        assert_eq!(chain(&[("a.test", "b.test"), ("b.test", "a.test")]), Err(Status::new(5, 4, 6)));
-        let long: Vec<_> = (0..50)
-            .map(|n| (if n == 0 { "a.test".into() } else { format!("{n}.test") }, format!("{}.test", n + 1)))
-            .collect();
-        assert!(follow("a.test", &long).is_err());
     }
 
     proptest! {

@@ -10,7 +10,7 @@ use wire::dns;
 use wire::limits::DNS_QUESTIONS;
 
 use super::dane::Tlsa;
-use super::destination::{self, Answer, Mx};
+use super::destination::{Answer, Mx};
 
 /// The means to ask.
 #[derive(Debug)]
@@ -67,16 +67,10 @@ impl Dns {
 
     fn read_alias(&self, asked: &Name, message: &Message) -> Answer<String> {
         let secure = self.validates && message.metadata.authentic_data;
-        let normal = |name: &Name| destination::normal(&name.to_ascii());
-        let own = message.answers.iter().filter(|record| normal(&record.name) == normal(asked));
-        let to = own.filter_map(|record| match &record.data {
-            RData::CNAME(to) => Some(normal(&to.0)),
-            _ => None,
-        });
         match message.metadata.response_code {
-            ResponseCode::NoError => match to.take(1).collect::<Vec<_>>() {
-                none if none.is_empty() => Answer::Nothing { secure },
-                records => Answer::Found { records, secure },
+            ResponseCode::NoError => match dns::alias(&dns::text(asked), message) {
+                None => Answer::Nothing { secure },
+                Some(to) => Answer::Found { records: vec![to], secure },
             },
             ResponseCode::NXDomain => Answer::NoName { secure },
             _ => Answer::Failed,
@@ -132,18 +126,7 @@ impl Dns {
             ResponseCode::NXDomain => return Answer::NoName { secure },
             _ => return Answer::Failed,
         }
-        let normal = |name: &Name| destination::normal(&name.to_ascii());
-        let aliases: Vec<(String, String)> = message
-            .answers
-            .iter()
-            .filter_map(|record| match &record.data {
-                RData::CNAME(to) => Some((normal(&record.name), normal(&to.0))),
-                _ => None,
-            })
-            .collect();
-        let Ok(name) = destination::follow(&normal(asked), &aliases) else { return Answer::Failed };
-        let of_it = message.answers.iter().filter(|record| normal(&record.name) == name);
-        let records: Vec<T> = of_it.filter_map(|record| pick(&record.data)).collect();
+        let Ok(records) = dns::records(asked, message, pick) else { return Answer::Failed };
         if records.is_empty() { Answer::Nothing { secure } } else { Answer::Found { records, secure } }
     }
 

@@ -136,11 +136,8 @@ pub fn certificates(bytes: &[u8]) {
 pub fn answers(bytes: &[u8]) {
     Dns::exercise(bytes);
     let text = String::from_utf8_lossy(bytes);
-    let name = destination::normal(&text);
+    let name = wire::dns::normal(&text);
     let _ = destination::is_name(&name);
-    let pairs: Vec<(String, String)> =
-        text.split('\n').filter_map(|line| line.split_once(' ')).map(|(a, b)| (a.to_owned(), b.to_owned())).collect();
-    let _ = destination::follow(&name, &pairs);
 }
 
 /// Letters that become 7-bit ones: what comes of them has nothing above 127 and is as it is converted again.

@@ -46,8 +46,6 @@ pub const HOSTS: usize = 10;
 pub const ADDRESSES: usize = 8;
 /// MX records of a domain that are looked at.
 pub const MX_RECORDS: usize = 100;
-/// CNAMEs followed one after another (RFC 1034 §5.2.2 names no number; resolvers take 8 to 16).
-pub const CNAMES: usize = 8;
 
 /// Bytes of an MTA-STS policy (RFC 8461 §3.3 suggests 64 KiB).
 pub const STS_POLICY: usize = 64 * 1024;

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
+use wire::dns::normal;
 
-use super::destination::normal;
 use super::limits;
 
 /// What a sender does with a host that does not fit (§5).

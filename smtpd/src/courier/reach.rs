@@ -265,7 +265,7 @@ impl<W: World> Attempt<'_, W> {
                 return Some(if addresses_secure { own() } else { Vec::new() });
             }
         };
-        for _ in 0..limits::CNAMES {
+        for _ in 0..wire::limits::DNS_ALIASES {
             match self.world.alias(&at).await {
                 Answer::Failed => return None,
                 Answer::Found { records, secure: true } => at = records.into_iter().next()?,
