@@ -10,6 +10,8 @@ pub const CONNECTIONS_OF_ONE: usize = 512;
 pub const STRANGERS: usize = 1_024;
 /// Sessions that learn, or wait for a home that is away, at once: each shakes hands under TLS here.
 pub const LEARNING: usize = 256;
+/// Of them from one network: who opens many and says nothing must not keep other senders from being asked.
+pub const LEARNING_OF_ONE: usize = 32;
 /// Time a TLS handshake may take, and one write.
 pub const HANDSHAKE: Duration = Duration::from_secs(30);
 /// Octets of a request for metrics that are read.

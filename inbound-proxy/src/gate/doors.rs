@@ -14,21 +14,36 @@ use crate::limits;
 pub(super) struct Doors {
     all: Arc<Semaphore>,
     strangers: Arc<Semaphore>,
-    by: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    of_one: Shares,
+    learning: Shares,
 }
 
 /// One connection's; given back when dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     _one_of_all: OwnedSemaphorePermit,
+    _share: Share,
+}
+
+/// How much each network has of something.
+#[derive(Debug, Clone)]
+struct Shares {
+    most: usize,
+    by: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+/// One of a network's; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Share {
     network: IpAddr,
     by: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
 impl Default for Doors {
     fn default() -> Self {
-        let (all, strangers) = (limits::CONNECTIONS, limits::STRANGERS);
-        Self { all: Arc::new(Semaphore::new(all)), strangers: Arc::new(Semaphore::new(strangers)), by: Arc::default() }
+        let [all, strangers] = [limits::CONNECTIONS, limits::STRANGERS].map(|most| Arc::new(Semaphore::new(most)));
+        let [of_one, learning] = [limits::CONNECTIONS_OF_ONE, limits::LEARNING_OF_ONE].map(Shares::new);
+        Self { all, strangers, of_one, learning }
     }
 }
 
@@ -36,24 +51,39 @@ impl Doors {
     /// A place for a client from this address, if there is one.
     pub(super) fn enter(&self, client: IpAddr) -> Option<Place> {
         let one = self.all.clone().try_acquire_owned().ok()?;
-        let network = network(client);
-        let mut by = self.by.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = by.entry(network).or_insert(0);
-        if *held >= limits::CONNECTIONS_OF_ONE {
-            return None;
-        }
-        *held += 1;
-        drop(by);
-        Some(Place { _one_of_all: one, network, by: self.by.clone() })
+        Some(Place { _one_of_all: one, _share: self.of_one.take(client)? })
     }
 
     /// A place for who dials the link and has not said yet which home it is.
     pub(super) fn stranger(&self) -> Option<OwnedSemaphorePermit> {
         self.strangers.clone().try_acquire_owned().ok()
     }
+
+    /// A client from this address may be asked whom it wants.
+    pub(super) fn learn(&self, client: IpAddr) -> Option<Share> {
+        self.learning.take(client)
+    }
 }
 
-impl Drop for Place {
+impl Shares {
+    fn new(most: usize) -> Self {
+        Self { most, by: Arc::default() }
+    }
+
+    fn take(&self, client: IpAddr) -> Option<Share> {
+        let network = network(client);
+        let mut by = self.by.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = by.entry(network).or_insert(0);
+        if *held >= self.most {
+            return None;
+        }
+        *held += 1;
+        drop(by);
+        Some(Share { network, by: self.by.clone() })
+    }
+}
+
+impl Drop for Share {
     fn drop(&mut self) {
         let mut by = self.by.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(held) = by.get_mut(&self.network) {
@@ -77,7 +107,7 @@ mod tests {
         assert!(doors.enter(here).is_none());
         assert!(doors.enter(IpAddr::from([192, 0, 2, 2])).is_some(), "others come in");
         drop(held);
-        assert!(doors.by.lock().unwrap().is_empty());
+        assert!(doors.of_one.by.lock().unwrap().is_empty());
         assert!(doors.enter(here).is_some());
     }
 }

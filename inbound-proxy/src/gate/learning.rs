@@ -61,6 +61,10 @@ pub(super) async fn serve(
     sender: &Sender,
     phase: Phase,
 ) -> io::Result<()> {
+    let Some(_share) = gate.doors.learn(client.peer_addr()?.ip().to_canonical()) else {
+        gate.metrics.turned_away.count();
+        return Ok(());
+    };
     let permit = timeout(limits::HANDSHAKE, gate.learning.acquire()).await.map_err(|_| io::ErrorKind::TimedOut)?;
     let _permit = permit.map_err(io::Error::other)?;
     let postmarks = Arc::new(Postmarks::default());

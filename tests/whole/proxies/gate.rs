@@ -4,7 +4,7 @@ use crate::place::{PROXY, Place};
 
 /// What a sender may try at the gate, over real sockets: argv is the proxy, and whether homes are there.
 const TRY: &str = r#"
-import socket, ssl, sys
+import socket, ssl, sys, time
 proxy, asleep = sys.argv[1], sys.argv[2] == 'asleep'
 
 def connect(port=25):
@@ -61,6 +61,18 @@ for ending in ['DATA'] if asleep else ['DATA', 'BDAT 5 LAST', 'data']:
     assert rcpt.startswith('451 4.4.1' if asleep else '451 4.7.1'), rcpt
     assert say(s, ending).startswith('451') and closed(s)
 if not asleep:
+    # One network has its share of the sessions that ask whom a sender wants, and gets it back.
+    held = [under_tls() for _ in range(32)]
+    try:
+        under_tls()
+        assert False, 'one network may have them all'
+    except OSError: pass
+    for s in held: s.close()
+    until = time.time() + 60
+    while True:
+        try:
+            assert say(under_tls(), 'EHLO tester.test').startswith('250'); break
+        except OSError: assert time.time() < until, 'never given back'
     # A ClientHello in pieces finds its way; a service that the home has not is closed at once.
     context = ssl.create_default_context(cafile=sys.argv[3])
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
