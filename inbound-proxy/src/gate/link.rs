@@ -24,10 +24,16 @@ pub(super) async fn serve(gate: &Arc<Gate>, stream: TcpStream) -> io::Result<()>
             let tell = |home: &str, want: &Want| gate.hall.tell(home, want);
             let arrival = proxy::greet_or_tell(stream, key, (&gate.homes, &gate.name), tell).await?;
             drop(stranger);
-            match arrival {
-                Some(arrival) => gate.hall.serve(arrival, &gate.homes).await,
-                None => Ok(()),
+            if let Some(arrival) = arrival {
+                // A task of its own: one that is idle for days then holds this much, and nothing of what led here.
+                let gate = gate.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = gate.hall.serve(arrival, &gate.homes).await {
+                        debug!(%error, "a home's connection ended");
+                    }
+                });
             }
+            Ok(())
         }
         Caller::Data(mut home, opening) => {
             let claimed = gate.waiting().claim(&opening, Instant::now());

@@ -48,7 +48,9 @@ pub struct Absent;
 struct Chair<G, Out> {
     name: String,
     grant: G,
-    speaker: Speaker<Out>,
+    /// A channel holds room for 32 messages from its beginning on, and a thousand homes that say nothing have two each: so
+    /// what goes through them is boxed.
+    speaker: Speaker<Box<Out>>,
     /// Sent to when another connection takes its place.
     leave: watch::Sender<bool>,
 }
@@ -107,11 +109,11 @@ where
         timeout(limits::GREETING, frame::write(&mut stream, &welcome)).await.map_err(|_| io::ErrorKind::TimedOut)??;
         tracing::info!(home = name, "connected");
         self.arrivals.send_modify(|count| *count += 1);
-        let (heard, mut hearing) = mpsc::channel(limits::QUEUE);
+        let (heard, mut hearing) = mpsc::channel::<Box<In>>(limits::QUEUE);
         let handing = async {
             while let Some(message) = hearing.recv().await {
                 let home = name.clone();
-                if self.events.send(Event::Heard(Heard { home, connection, message })).await.is_err() {
+                if self.events.send(Event::Heard(Heard { home, connection, message: *message })).await.is_err() {
                     break;
                 }
             }
@@ -135,7 +137,7 @@ where
         let state = self.lock();
         let connection = state.seats.sitting(&home.to_owned()).ok_or(Absent)?;
         let chair = state.chairs.get(&connection).ok_or(Absent)?;
-        chair.speaker.say(message).map_err(|_| Absent)?;
+        chair.speaker.say(Box::new(message)).map_err(|_| Absent)?;
         Ok(connection)
     }
 
