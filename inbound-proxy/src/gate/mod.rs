@@ -204,13 +204,20 @@ impl Gate {
 /// Between two rounds of [`tend`].
 const ROUND: Duration = Duration::from_secs(1);
 
-/// Lets go of what nobody fetches, and of what is old.
+/// Lets go of what nobody fetches, of what is old, and of what was learnt about homes that are no more.
 async fn tend(gate: Arc<Gate>) {
-    let mut rounds = tokio::time::interval(ROUND);
+    let (mut rounds, mut seen) = (tokio::time::interval(ROUND), None);
     for round in 0u64.. {
         rounds.tick().await;
         // Dropped, each wakes who waits for it.
         drop(gate.waiting().expired(std::time::Instant::now()));
+        // A folder that cannot be read makes nobody forgotten.
+        if let Ok(map) = gate.maps.now(&gate.homes)
+            && !seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &map))
+        {
+            gate.memory().keep_only(|home| map.homes.contains_key(home));
+            seen = Some(map);
+        }
         if round % 3_600 == 0 {
             gate.memory().forget_old(now());
         }

@@ -93,9 +93,13 @@ impl Memory {
         self.record(Record::Void { ticket: crate::tickets::digest(ticket) });
     }
 
-    /// A home is no more.
-    pub fn forget_home(&mut self, home: &str) {
-        self.record(Record::Gone { home: home.to_owned() });
+    /// Homes that are no more leave nothing behind.
+    pub fn keep_only(&mut self, here: impl Fn(&str) -> bool) {
+        let tickets = self.tickets.values().map(|(home, _)| home);
+        let groups =
+            self.groups.values().flat_map(|learnt| learnt.pending.iter().map(|(home, _)| home).chain(&learnt.steady));
+        let gone: BTreeSet<String> = tickets.chain(groups).filter(|home| !here(home)).cloned().collect();
+        gone.into_iter().for_each(|home| self.record(Record::Gone { home }));
     }
 
     /// Drops what is too old. To be called now and then; nothing old is ever used anyway.

@@ -103,7 +103,9 @@ fn a_home_that_is_gone_is_nowhere() {
     memory.learn(Some(STREET), &group(1), &[crate::tickets::digest(&ticket)], "alice", 0);
     memory.take(STREET, &group(1), 10, anywhere);
     memory.learn(Some(STREET), &group(1), &[], "alice", 10);
-    memory.forget_home("alice");
+    memory.learn(Some(STREET), &group(2), &[], "bob", 10);
+    memory.keep_only(|home| home != "alice");
+    assert_eq!(memory.take(STREET, &group(2), 20, anywhere).as_deref(), Some("bob"), "others stay");
     assert_eq!(memory.take(STREET, &group(1), 20, anywhere), None);
     assert_eq!(memory.by_ticket(&ticket, 0), None);
 }
@@ -171,7 +173,7 @@ fn perform(memory: &mut Memory, steps: &[Step], start: u64) {
             Step::Take(of) => drop(memory.take(STREET, &group(*of), now, anywhere)),
             Step::Wrong(of, home) => memory.wrong_home(STREET, &group(*of), &home.to_string(), now),
             Step::Void(ticket) => memory.wrong_ticket(&[*ticket]),
-            Step::Gone(home) => memory.forget_home(&home.to_string()),
+            Step::Gone(home) => memory.keep_only(|known| *known != *home.to_string()),
         }
     }
 }

@@ -55,4 +55,10 @@ pub fn a_proxy_that_is_killed() {
     assert!(log.contains("lost connection with mail.bob.test"), "in the middle of it: {log}");
     assert_eq!(count(&alice.mail_of(&anna, PROXY), "lesson-phrase"), 1);
     assert_eq!(bob.mail_of(&ben, PROXY).len(), 1, "whole, and once");
+    // Homes that are revoked leave nothing behind.
+    assert!(place.proxy.metric("tickets_known") >= 1);
+    for home in [&alice, &bob] {
+        place.proxy.operator(&["revoke", &home.name]);
+    }
+    eventually("what was learnt of them is forgotten", || place.proxy.metric("tickets_known") == 0);
 }
