@@ -1,6 +1,7 @@
 //! Homes that are no houses: a hostile one, which takes whatever is brought to it and says 250 to everything, and one
 //! that only swallows.
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -11,7 +12,7 @@ use relay_link::inbound::{FromHome, ToHome};
 use relay_link::keys::LinkKey;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
@@ -35,7 +36,13 @@ impl Sink {
         let make = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let runtime = RUNTIME.get_or_init(make);
         let proxy = pair(runtime, code, dns);
-        Self { link: runtime.spawn(every_stream(proxy, |stream| tokio::spawn(swallow(stream)))) }
+        Self {
+            link: runtime.spawn(every_stream(proxy, |stream| {
+                let stream = stream.into_std().unwrap();
+                stream.set_nonblocking(false).unwrap();
+                std::thread::spawn(move || swallow(stream))
+            })),
+        }
     }
 }
 
@@ -45,11 +52,15 @@ impl Drop for Sink {
     }
 }
 
-async fn swallow(mut stream: TcpStream) -> std::io::Result<()> {
+/// Answers one byte to the first that comes, and reads the rest away; in a thread, so that it costs as little as may be.
+///
+/// # Errors
+/// The connection's.
+pub fn swallow(mut stream: std::net::TcpStream) -> std::io::Result<()> {
     let mut block = vec![0; 256 * 1024];
-    let _ = stream.read(&mut block).await?;
-    stream.write_all(b"!").await?;
-    while stream.read(&mut block).await? > 0 {}
+    let _ = stream.read(&mut block)?;
+    stream.write_all(b"!")?;
+    while stream.read(&mut block)? > 0 {}
     Ok(())
 }
 
