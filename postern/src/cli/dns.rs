@@ -129,6 +129,15 @@ fn found_at(inbound: &[Pairing], servers: Vec<SocketAddr>) -> Result<Vec<IpAddr>
     })
 }
 
+/// The addresses of a host.
+///
+/// # Errors
+/// In words for the admin.
+pub(super) fn addresses(host: &str, servers: Vec<SocketAddr>) -> Result<Vec<IpAddr>, Failure> {
+    let dns = relay_link::dns::Dns::new(servers);
+    Ok(runtime()?.block_on(dns.addresses(host)).unwrap_or_default())
+}
+
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().doing(|| "cannot ask".to_owned())
 }

@@ -1,5 +1,8 @@
 //! From a code to a letter, and to the end of a pairing.
 
+use tests::Authority;
+use tests::hosts::HERE;
+use tests::mallory::Mallory;
 use tests::proxies::{CLEAN, Home, eventually};
 
 use crate::place::{PROXY, Place, SENDER};
@@ -39,8 +42,18 @@ pub fn from_a_code_to_a_letter() {
     let listed = String::from_utf8(bob.postern(&["pair", "list"]).stdout).unwrap();
     assert!(listed.contains("not connected: the proxy does not know this box"), "and sees why: {listed}");
     let doctor = |home: &Home| String::from_utf8(home.postern(&["doctor"]).stdout).unwrap();
-    assert!(doctor(&alice).contains("through clean.test: connected for"), "{}", doctor(&alice));
-    assert!(doctor(&bob).contains("through clean.test: not connected"), "{}", doctor(&bob));
+    let found = doctor(&alice);
+    assert!(found.contains("through clean.test: connected for"), "{found}");
+    assert!(found.contains(&format!("{} at {PROXY}, port 25 and 993: this house answers", alice.name)), "{found}");
+    // Somebody else has bob's name now, and whoever calls it gets to him.
+    place.names.a(&bob.name, PROXY);
+    let certificate = Authority::make(place.scratch.path(), &bob.name);
+    let code = place.proxy.operator(&["invite", "--name", &bob.name]);
+    let _mallory = Mallory::start(code.trim(), HERE, &certificate);
+    eventually("she has it", || place.proxy.metric("homes_connected") == 2);
+    let found = doctor(&bob);
+    assert!(found.contains("through clean.test: not connected"), "{found}");
+    assert!(found.contains(&format!("{} at {PROXY}, port 25 and 993: another certificate", bob.name)), "{found}");
     assert!(alice.postern(&["pair", "revoke", CLEAN]).status.success());
-    eventually("alice has gone", || place.proxy.metric("homes_connected") == 0);
+    eventually("alice has gone", || place.proxy.metric("homes_connected") == 1);
 }

@@ -1,5 +1,7 @@
 //! The certificate: whether it can be used, until when, and for which names.
 
+use std::path::PathBuf;
+
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 
 use wire::date::now;
@@ -12,10 +14,19 @@ const ABOUT: &str = "certificate";
 /// Days before its end from which it is worth a word.
 const SOON: i64 = 14;
 
+/// The certificate in use, where there is one that can be read.
+pub fn in_use(patient: &Patient) -> Option<CertificateDer<'static>> {
+    CertificateDer::from_pem_file(path(patient)?).ok()
+}
+
+fn path(patient: &Patient) -> Option<PathBuf> {
+    let own = patient.data.as_ref().map(|data| data.entry("tls/self-signed.crt"));
+    patient.config.tls_cert.clone().or(own.filter(|path| path.exists()))
+}
+
 /// The certificate in use.
 pub fn look(patient: &Patient) -> Vec<Finding> {
-    let own = patient.data.as_ref().map(|data| data.entry("tls/self-signed.crt"));
-    let Some(path) = patient.config.tls_cert.clone().or(own.filter(|path| path.exists())) else {
+    let Some(path) = path(patient) else {
         return vec![Finding::good(ABOUT, "a self-signed one is made at the first start")];
     };
     let der = match CertificateDer::from_pem_file(&path) {

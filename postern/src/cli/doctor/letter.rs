@@ -5,11 +5,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use rustls::pki_types::{CertificateDer, pem::PemObject};
+use rustls::pki_types::CertificateDer;
 
 use super::ports::{find, listening};
 use super::tls::Stream;
-use super::{Finding, Patient};
+use super::{Finding, Patient, certificate};
 use crate::up::ports::Service;
 
 const ABOUT: &str = "letter";
@@ -61,12 +61,10 @@ fn refused(address: &str, error: &io::Error) -> Finding {
 
 fn find_box(patient: &Patient) -> Option<Reached> {
     let all = listening(patient.up?);
-    let own = patient.data.as_ref()?.entry("tls/self-signed.crt");
-    let chain = patient.config.tls_cert.clone().unwrap_or(own);
     Some(Reached {
         hostname: patient.config.hostname(),
         domain: patient.config.default_domain().to_owned(),
-        certificate: CertificateDer::from_pem_file(chain).ok()?,
+        certificate: certificate::in_use(patient)?,
         smtp: find(&all, Service::Smtp)?,
         imaps: find(&all, Service::Imaps)?,
     })
@@ -76,9 +74,7 @@ impl Reached {
     /// One SMTP session; with a letter when there is one to send.
     fn greet(&self, letter: Option<(&str, &str)>) -> io::Result<()> {
         let mut smtp = Stream::connect(self.smtp)?;
-        expect(&mut smtp, '2')?;
-        command(&mut smtp, "EHLO doctor.invalid", '2')?;
-        command(&mut smtp, "STARTTLS", '2')?;
+        to_starttls(&mut smtp)?;
         let mut smtp = smtp.secure(&self.certificate, &self.hostname)?;
         command(&mut smtp, "EHLO doctor.invalid", '2')?;
         command(&mut smtp, "MAIL FROM:<>", '2')?;
@@ -133,6 +129,13 @@ fn remove(imap: &mut Stream, token: &str) -> io::Result<bool> {
 
 fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// What is said in clear before a letter.
+pub fn to_starttls(smtp: &mut Stream) -> io::Result<()> {
+    expect(smtp, '2')?;
+    command(smtp, "EHLO doctor.invalid", '2')?;
+    command(smtp, "STARTTLS", '2')
 }
 
 /// Sends a command and wants an answer of that class.

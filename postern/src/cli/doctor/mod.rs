@@ -5,6 +5,7 @@ mod disk;
 mod dns;
 mod letter;
 mod memory;
+mod outside;
 mod ports;
 mod proxies;
 mod roles;
@@ -109,6 +110,7 @@ impl Doctor {
         findings.extend(ports::look(&patient));
         findings.extend(dns::look(&patient.config));
         findings.extend(certificate::look(&patient));
+        findings.extend(outside::look(&patient));
         findings.extend(roles::look(&patient));
         findings.extend(store::look(&patient));
         findings.extend(proxies::look(&patient));

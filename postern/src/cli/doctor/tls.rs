@@ -49,14 +49,19 @@ impl Write for Stream {
 impl Stream {
     /// Connects to where the box listens; a socket on all addresses is reached on loopback.
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
+        Self::connect_within(address, PATIENCE)
+    }
+
+    /// The same, and no step may take longer than that.
+    pub fn connect_within(address: SocketAddr, patience: Duration) -> io::Result<Self> {
         let ip: IpAddr = match address.ip() {
             ip if !ip.is_unspecified() => ip,
             IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         };
-        let stream = TcpStream::connect_timeout(&(ip, address.port()).into(), PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        let stream = TcpStream::connect_timeout(&(ip, address.port()).into(), patience)?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
         Ok(Self::Clear(stream))
     }
 
@@ -74,6 +79,16 @@ impl Stream {
         let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
         let connection = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
         Ok(Self::Tls(Box::new(StreamOwned::new(connection, stream))))
+    }
+
+    /// Ends the handshake that [`Self::secure`] has begun, so that it is known who is there.
+    pub fn shake_hands(&mut self) -> io::Result<()> {
+        if let Self::Tls(stream) = self {
+            while stream.conn.is_handshaking() {
+                stream.conn.complete_io(&mut stream.sock)?;
+            }
+        }
+        Ok(())
     }
 
     /// Says that nothing more comes: the box would log a connection that just breaks off.
@@ -104,6 +119,12 @@ impl Stream {
         self.write_all(b"\r\n")?;
         self.flush()
     }
+}
+
+/// Whether it is the pinned certificate that was not there.
+pub fn is_another(error: &io::Error) -> bool {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(tls, Some(rustls::Error::General(_)))
 }
 
 /// The certificate of the box itself and no other: who it was issued by does not matter here.
