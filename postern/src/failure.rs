@@ -9,7 +9,7 @@ use crate::up::harmless_lines;
 pub mod code {
     /// Something is wrong with the box, the request or the environment.
     pub const FAILED: u8 = 1;
-    /// The secret given opens nothing.
+    /// The secret given opens nothing; or one that is to be shown would be shown to nobody.
     pub const SECRET: u8 = 2;
     /// The command line cannot be understood (`EX_USAGE`; 2 is taken by [`SECRET`]).
     pub const USAGE: u8 = 64;

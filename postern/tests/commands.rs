@@ -20,16 +20,21 @@ impl Folder {
     }
 
     fn run(&self, words: &[&str], input: &str) -> Output {
+        self.run_into(Stdio::piped(), &[words, &["--json"]].concat(), input)
+    }
+
+    fn run_into(&self, out: Stdio, words: &[&str], input: &str) -> Output {
         let mut child = Command::new(env!("CARGO_BIN_EXE_postern"))
             .args(words)
-            .args(["--json", "--data"])
+            .arg("--data")
             .arg(&self.0)
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
+            .stdout(out)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        // One that refuses reads nothing.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         child.wait_with_output().unwrap()
     }
 
@@ -118,6 +123,33 @@ fn ways_in_need_a_secret_of_the_mailbox() {
         ["mailbox made", "device added", "recovery words used", "device added", "device dropped", "new key made"];
     assert_eq!(what, expected);
     assert_eq!(audit["wrong"], json!([]));
+}
+
+/// DESIGN: secrets are printed to a terminal, or into `--json`; into a pipe or a file they would go unseen.
+#[test]
+fn what_nobody_would_see_is_not_made() {
+    let house = Folder::new("unseen");
+    let anna = house.json(&["mailbox", "add", "anna", "--device", "phone"], "");
+    let password = format!("{}\n", anna["device_password"].as_str().unwrap());
+    let before = house.json(&["mailbox", "audit", "anna", "--unlock-stdin"], &password);
+    for words in [&["mailbox", "add", "ben"][..], &["device", "add", "anna", "tablet", "--unlock-stdin"]] {
+        for out in [Stdio::piped(), fs::File::create(house.0.join("out")).unwrap().into()] {
+            let output = house.run_into(out, words, &password);
+            assert_eq!(output.status.code(), Some(2), "{words:?}: {output:?}");
+            let why = String::from_utf8_lossy(&output.stderr);
+            assert!(why.contains("terminal") && why.contains("--json") && output.stdout.is_empty(), "{output:?}");
+        }
+    }
+    assert_eq!(fs::read(house.0.join("out")).unwrap(), b"");
+    assert_eq!(house.json(&["mailbox", "audit", "anna", "--unlock-stdin"], &password), before);
+    assert_eq!(house.json(&["mailbox", "list"], "").as_array().unwrap().len(), 1);
+    // These print none: they go anywhere.
+    for words in
+        [&["mailbox", "list"][..], &["mailbox", "rekey", "anna", "--unlock-stdin"], &["device", "list", "anna"]]
+    {
+        let output = house.run_into(Stdio::piped(), words, &password);
+        assert!(output.status.success(), "{words:?}: {output:?}");
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::failure::Failure;
 /// Who may log in.
 #[derive(Debug, Subcommand)]
 pub enum Device {
-    /// Make a password for one more mail app; asks for a secret of the mailbox
+    /// Make a password for one more mail app; asks for a secret of the mailbox. At a terminal, or with --json
     #[command(after_help = "Examples:\n  postern device add anna \"Anna's tablet\"\n  \
         postern device add anna tablet --unlock-stdin --json < secret.txt")]
     Add {
@@ -79,6 +79,7 @@ pub fn name(typed: &str) -> Result<&str, Failure> {
 }
 
 fn add(house: &mut House, mailbox: &str, device: &str, unlock_stdin: bool) -> Result<(), Failure> {
+    house.somebody_reads()?;
     let device = name(device)?;
     let (mut session, mut open) = Unlocked::open(house, mailbox, unlock_stdin)?;
     let address = open.address.clone();

@@ -21,7 +21,7 @@ use crate::size::Bytes;
 /// Mailboxes.
 #[derive(Debug, Subcommand)]
 pub enum Mailbox {
-    /// Make a mailbox, with a password for its first mail app and the recovery words
+    /// Make a mailbox, with a password for its first mail app and the recovery words: at a terminal, or with --json
     #[command(after_help = "Examples:\n  postern mailbox add anna\n  \
         postern mailbox add anna@example.org --name \"Anna Meier\" --quota \"5 GB\" --device phone")]
     Add {
@@ -91,6 +91,7 @@ impl Mailbox {
 }
 
 fn add(house: &House, mailbox: &str, name: String, quota: Option<Bytes>, device: &str) -> Result<(), Failure> {
+    house.somebody_reads()?;
     let (address, device) = (house.address(mailbox)?, device::name(device)?);
     if name.len() > spool::limits::DISPLAY_NAME || name.chars().any(char::is_control) {
         let most = spool::limits::DISPLAY_NAME;

@@ -215,6 +215,20 @@ impl House {
             .map_err(|bad| Failure::new(format!("`{typed}` is no mail address: {bad}")))
     }
 
+    /// Before a secret is made: whether somebody will see it. Into a pipe or a file it would go unseen, and be kept there.
+    ///
+    /// # Errors
+    /// In words for the admin, with exit code 2.
+    pub fn somebody_reads(&self) -> Result<(), Failure> {
+        if self.shared.json || rustix::termios::isatty(std::io::stdout()) {
+            return Ok(());
+        }
+        Err(Failure::secret(
+            "this prints secrets, and standard output is no terminal: run it at a terminal, or with --json for a \
+             program that keeps them. Nothing was made",
+        ))
+    }
+
     /// Prints for a program or for a person.
     ///
     /// # Errors

@@ -43,13 +43,23 @@ pub fn binary() -> &'static Path {
 }
 
 fn command(user: User) -> Command {
+    program(user, binary())
+}
+
+fn said(command: &mut Command, input: &str) -> Output {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn program(user: User, program: impl AsRef<std::ffi::OsStr>) -> Command {
     assert!(rustix::process::geteuid().is_root(), "these tests start boxes as root and as nobody: run them as root");
     match user {
-        User::Root => Command::new(binary()),
+        User::Root => Command::new(program),
         User::Anybody => {
             let mut command = Command::new("setpriv");
             let id = NOBODY.to_string();
-            command.args(["--reuid", &id, "--regid", &id, "--clear-groups"]).arg(binary());
+            command.args(["--reuid", &id, "--regid", &id, "--clear-groups"]).arg(program);
             command
         }
     }
@@ -142,25 +152,17 @@ impl House {
         self.command(&[words, &["--json"]].concat(), input)
     }
 
-    /// What a person reads.
+    /// What a person reads, at a terminal.
     pub fn admin_in_words(&self, words: &[&str], input: &str) -> String {
-        let output = self.command(words, input);
+        let data = self.data();
+        let typed = [&[binary().to_str().unwrap()], words, &["--data", data.to_str().unwrap()]].concat();
+        let output = said(program(self.user, "script").args(["-qec", &typed.join(" "), "/dev/null"]), input);
         assert!(output.status.success(), "{words:?}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
     }
 
     fn command(&self, words: &[&str], input: &str) -> Output {
-        let mut child = command(self.user)
-            .args(words)
-            .arg("--data")
-            .arg(self.data())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        child.wait_with_output().unwrap()
+        said(command(self.user).args(words).arg("--data").arg(self.data()), input)
     }
 
     /// A real letter in over SMTP, seen over IMAP, removed: the doctor does just that.
