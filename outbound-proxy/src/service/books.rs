@@ -52,6 +52,8 @@ struct Book {
     running: AtomicU32,
     /// Whether the home's octets may have to wait.
     dry: AtomicBool,
+    /// The home is known no more: what it sends waits until its sessions have ended.
+    revoked: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -119,9 +121,25 @@ impl Books {
         let opened = Ledger::open(&file(&self.folder, home), || Account::new(&allowance, now), damaged);
         let (ledger, account) = opened.map_err(busy)?;
         let kept = Mutex::new(Kept { ledger, account, ahead: 0 });
-        let book = Arc::new(Book { kept, running: AtomicU32::new(0), dry: AtomicBool::new(true) });
+        let book = Arc::new(Book {
+            kept,
+            running: AtomicU32::new(0),
+            dry: AtomicBool::new(true),
+            revoked: AtomicBool::new(false),
+        });
         open.insert(home.to_owned(), book.clone());
         Ok(Tab::new(book, allowance))
+    }
+}
+
+impl Books {
+    /// Notes whose home has been revoked since. A disk that cannot be read revokes nobody.
+    pub fn note_revoked(&self, homes: &Homes<HomeGrant>) {
+        let Ok(all) = homes.all() else { return };
+        for (home, book) in lock(&self.open).iter() {
+            let known = all.get(home).is_some_and(|home| home.paired.is_some());
+            book.revoked.store(!known, Ordering::Relaxed);
+        }
     }
 }
 
@@ -198,6 +216,9 @@ impl Tab {
     /// How long the home's octets must wait now.
     #[must_use]
     pub fn pace(&self) -> Duration {
+        if self.book.revoked.load(Ordering::Relaxed) {
+            return limits::SLOWED;
+        }
         if !self.book.dry.load(Ordering::Relaxed) {
             return Duration::ZERO;
         }

@@ -168,7 +168,7 @@ impl Service {
                             Ok(Caller::Control(stream, key)) => {
                                 let greeted = service.greet(stream, key).await;
                                 drop(room);
-                                service.seat(greeted).await;
+                                service.seat(greeted);
                             }
                             Ok(Caller::Data(stream, opening)) => {
                                 drop(room);
@@ -199,13 +199,14 @@ impl Service {
         proxy::greet_or_tell(stream, key, (&self.homes, &self.name), tell).await
     }
 
-    async fn seat(&self, greeted: io::Result<Option<Arrival>>) {
+    fn seat(self: Arc<Self>, greeted: io::Result<Option<Arrival>>) {
         match greeted {
-            Ok(Some(arrival)) => {
+            // A task of its own: one that is idle for days then holds this much, and nothing of what led here.
+            Ok(Some(arrival)) => drop(tokio::spawn(async move {
                 if let Err(error) = self.hall.serve(arrival, &self.homes).await {
                     debug!(%error, "a home's connection");
                 }
-            }
+            })),
             Ok(None) => {}
             Err(error) => debug!(%error, "a stranger at the link's port"),
         }
@@ -230,12 +231,13 @@ impl Service {
         }
     }
 
-    /// Far servers whose homes do not fetch them are let go.
+    /// Far servers whose homes do not fetch them are let go, and homes that are revoked are stopped.
     async fn sweep(&self) {
         let mut ticks = interval(Duration::from_secs(1));
         loop {
             ticks.tick().await;
             drop(lock(&self.waiting).expired(Instant::now()));
+            self.books.note_revoked(&self.homes);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use relay_link::outbound::Refusal;
 use tests::far::Far;
@@ -119,6 +119,22 @@ pub fn every_session_is_paid_for() {
         assert!(matches!(run.home.connect("mx.far.test"), Err(Refusal::Spent(_))));
     }
     assert_eq!(run.place.proxy.metric("sessions_total"), before, "refused before anybody is connected with");
+}
+
+pub fn who_is_revoked_sends_nothing_more() {
+    let mut run = Run::new(&["--bucket", "5000"]);
+    let stream = run.home.connect("mx.far.test").unwrap();
+    let socket = stream.try_clone().unwrap();
+    let mut session = Session::open(stream, "mx.far.test", &run.place.certificate).unwrap();
+    session.ask("NOOP", "2").unwrap();
+    run.place.proxy.operator(&["revoke", "alice"]);
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let until = Instant::now() + Duration::from_secs(60);
+    while session.ask("NOOP", "2").is_ok() {
+        assert!(Instant::now() < until, "a session that had begun goes on");
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    assert_eq!(run.place.proxy.metric("sessions_cut_total"), 0, "it is slowed, and not cut");
 }
 
 pub fn sessions_and_networks_have_bounds_of_their_own() {
