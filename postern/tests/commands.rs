@@ -153,6 +153,40 @@ fn what_nobody_would_see_is_not_made() {
 }
 
 #[test]
+fn what_nobody_has_seen_is_taken_back() {
+    let house = Folder::new("full");
+    let anna = house.json(&["mailbox", "add", "anna", "--device", "phone"], "");
+    let password = format!("{}\n", anna["device_password"].as_str().unwrap());
+    let full = || Stdio::from(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    let closed = || {
+        let (read, write) = std::io::pipe().unwrap();
+        drop(read);
+        Stdio::from(write)
+    };
+    for words in
+        [&["mailbox", "add", "ben", "--json"][..], &["device", "add", "anna", "tablet", "--unlock-stdin", "--json"]]
+    {
+        for out in [full(), closed()] {
+            let output = house.run_into(out, words, &password);
+            assert_eq!(output.status.code(), Some(1), "{words:?}: {output:?}");
+            let why = String::from_utf8_lossy(&output.stderr);
+            assert!(why.contains("cannot write to standard output") && why.contains("taken back"), "{why}");
+        }
+    }
+    assert_eq!(house.json(&["mailbox", "list"], "").as_array().unwrap().len(), 1);
+    assert_eq!(house.json(&["device", "list", "anna"], "").as_array().unwrap().len(), 1);
+    // It can be had again, under the same name.
+    house.json(&["mailbox", "add", "ben"], "");
+    house.json(&["device", "add", "anna", "tablet", "--unlock-stdin"], &password);
+    // A key change has no secret to lose: it is done, and says what it could not say.
+    let rekey = house.run_into(full(), &["mailbox", "rekey", "anna", "--unlock-stdin"], &password);
+    assert_eq!(rekey.status.code(), Some(1), "{rekey:?}");
+    let list = house.json(&["mailbox", "list"], "");
+    let found = list.as_array().unwrap().iter().find(|mailbox| mailbox["address"] == anna["address"]).unwrap();
+    assert_eq!(found["generation"], 2);
+}
+
+#[test]
 fn aliases() {
     let house = Folder::new("aliases");
     house.json(&["mailbox", "add", "anna"], "");

@@ -104,9 +104,10 @@ fn add(house: &mut House, mailbox: &str, device: &str, unlock_stdin: bool) -> Re
                 reached.remarks(),
             )
         })
-        .map_err(|failure| {
+        .map_err(|unseen| {
             let mend = format!("`postern device revoke {} {device}` and add it again", open.address);
-            Failure::new(format!("{}: the device was added, and nobody has seen its password: {mend}", failure.words))
+            let undo = Request::DeviceRevoke { address: open.address.clone(), name: device.to_owned() };
+            output::take_back(&mut session, &unseen, "the device", undo, &mend)
         })
 }
 

@@ -107,18 +107,17 @@ fn add(house: &House, mailbox: &str, name: String, quota: Option<Bytes>, device:
         quota,
         device_names: vec![(made.device, device.to_owned())],
     };
-    house.session()?.done(request)?;
+    let mut session = house.session()?;
+    session.done(request)?;
     let sheet = Sheet {
         address,
         device_password: made.device_password.as_str().to_owned(),
         recovery_words: made.words.list().into_iter().map(str::to_owned).collect(),
     };
-    house.print(&sheet.to_json(), || sheet.words(&house.reached())).map_err(|failure| {
+    house.print(&sheet.to_json(), || sheet.words(&house.reached())).map_err(|unseen| {
         let mend = format!("`postern mailbox remove {} --yes` and add it again", sheet.address);
-        Failure::new(format!(
-            "{}: the mailbox was made, and nobody has seen its password and words: {mend}",
-            failure.words
-        ))
+        let undo = Request::MailboxRemove { address: sheet.address.clone() };
+        output::take_back(&mut session, &unseen, "the mailbox", undo, &mend)
     })
 }
 

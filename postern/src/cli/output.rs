@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 
 use serde_json::Value;
+use spool::edges::admin::Request;
 
+use crate::admin::Session;
 use crate::failure::{Doing, Failure};
 use crate::up::harmless_lines;
 
@@ -16,6 +18,19 @@ pub fn print(as_json: bool, json: &Value, words: impl FnOnce() -> String) -> Res
     let mut out = io::stdout().lock();
     let write = if text.is_empty() { Ok(()) } else { writeln!(out, "{}", text.trim_end()) };
     write.and_then(|()| out.flush()).doing(|| "cannot write to standard output".to_owned())
+}
+
+/// Takes back what was made when its secrets could not be printed: nobody has seen them, and nobody can.
+#[must_use]
+pub fn take_back(session: &mut Session, unseen: &Failure, made: &str, undo: Request, mend: &str) -> Failure {
+    let words = &unseen.words;
+    match session.done(undo) {
+        Ok(()) => Failure::new(format!("{words}: nobody has seen the secrets, so {made} was taken back")),
+        Err(failure) => Failure::new(format!(
+            "{words}: {made} was made, and nobody has seen its secrets: {mend} ({})",
+            failure.words
+        )),
+    }
 }
 
 /// Rows with their columns lined up, two blanks between.
