@@ -315,7 +315,8 @@ fn keep_log(mut from: impl Read, into: &Mutex<String>) {
 }
 
 /// An offset at which all four services' ports are free at this moment.
-fn free_offset() -> u16 {
+#[must_use]
+pub fn free_offset() -> u16 {
     let seed = u32::from(std::process::id() as u16) ^ (Instant::now().elapsed().subsec_nanos());
     let random = std::collections::hash_map::RandomState::new();
     let mut number = std::hash::BuildHasher::hash_one(&random, seed);
