@@ -149,7 +149,9 @@ impl Filter {
                 Err(Unfiltered::Died) if busy.orphaned().await => {}
                 outcome => return outcome,
             }
-            // Its zygote was restarted under it; that was not the letter's doing. Once more, with a new one.
+            // Its zygote was restarted under it; that was not the letter's doing. Once more, with a new one, and without
+            // keeping the first one's place: all who were at work may be here.
+            drop(busy);
             let mut busy = self.worker(size, self.permits(size, whose).await?).await?;
             busy.fill(message)?;
             busy.examine(size, facts).await

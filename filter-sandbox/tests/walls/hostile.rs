@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use filter_sandbox::confine::Status;
@@ -22,6 +23,7 @@ pub fn cases() -> Vec<Case> {
         Case { name: "a worker that crashes costs one letter", run: crashes },
         Case { name: "a worker that answers and goes on is killed", run: goes_on },
         Case { name: "a zygote is renewed after abnormal deaths", run: renewed },
+        Case { name: "a letter under way when its zygote dies needs no second place", run: under_way },
         Case { name: "one client's workers and places are bounded", run: bounded_each },
     ]
 }
@@ -219,6 +221,30 @@ fn renewed() {
         assert_eq!(status.and_then(rustix::process::WaitStatus::exit_status), Some(0));
         drop(control);
         still_well(&filter).await;
+        drop(filter);
+        tokio::task::spawn_blocking(move || box_::end(second)).await.unwrap();
+    });
+}
+
+/// When a zygote dies every letter at work is tried again: were their places kept meanwhile, none would get one.
+fn under_way() {
+    let limits = FilterLimits { concurrent: 1, deadline: Duration::from_secs(20), ..QUICK };
+    let (first, edge, _) = box_::zygote_with(&["hostile"], false);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let filter = Filter::new(edge, limits).unwrap();
+        still_well(&filter).await;
+        let spins = {
+            let filter = Arc::clone(&filter);
+            tokio::spawn(async move { tell(&filter, "spin").await })
+        };
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        // SAFETY: the process is ours.
+        assert_eq!(unsafe { libc::kill(first.pid, libc::SIGKILL) }, 0);
+        tokio::task::spawn_blocking(move || box_::wait(first.pid)).await.unwrap();
+        let (second, edge, _) = box_::zygote_with(&[], false);
+        filter.replace(edge).unwrap();
+        spins.await.unwrap().unwrap();
         drop(filter);
         tokio::task::spawn_blocking(move || box_::end(second)).await.unwrap();
     });
