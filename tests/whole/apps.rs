@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use tests::programs::python_ok;
-use tests::{House, Imap, Setup};
+use tests::{House, Imap, Setup, Smtp};
 
 fn ok(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -153,8 +153,14 @@ fn fill(house: &House, letters: usize) {
 
 #[test]
 fn mbsync_files_flags_and_a_second_sync_changes_nothing() {
-    let house = House::start(Setup::default());
-    fill(&house, 5);
+    let house = House::start(Setup { arguments: vec!["--clear-text".into(), "*".into()], ..Setup::default() });
+    fill(&house, 4);
+    // All header: as it came it has no empty line, and mbsync would leave it out.
+    let mut stranger = Smtp::connect(house.address("smtp")).unwrap();
+    for line in ["MAIL FROM:<aunt@example.org>", "RCPT TO:<you@home.test>", "DATA"] {
+        assert!(stranger.ask(line).unwrap().0 < 400, "{line}");
+    }
+    assert_eq!(stranger.ask("Subject: all header\r\n.").unwrap().0, 250);
     let (you, home) = (house.you(), house.scratch().join("mbsync"));
     fs::create_dir_all(home.join("mail")).unwrap();
     let config = format!(
