@@ -64,6 +64,33 @@ pub fn mail_leaves_through_a_paired_proxy() {
     }
 }
 
+/// What the home may spend is spent by one of two letters: the other's sender can see until when it waits, and then it goes.
+pub fn a_spent_budget_is_waited_for() {
+    let place = Place::new();
+    let postfix = place.far("postfix", 0, "far.test");
+    let exim = place.far("exim", 1, "exim.test");
+    let home = Home::start("alice", "44.0.0.71");
+    let anna = home.house.add_mailbox(PHRASES[2]);
+    // For a new home 30 units at once and one in two seconds: a session's 20, and not another's.
+    let code = place.proxy.invite("alice", &["--bucket", "60", "--hourly", "3600"]);
+    assert!(home.try_pair(&code).status.success());
+    eventually("the link is up", || place.proxy.metric("homes_connected") == 1);
+    home.submit(&anna, &["ben@far.test", "cleo@exim.test"], &letter(&["ben@far.test", "cleo@exim.test"]));
+    let arrived = || [postfix.mail("ben"), exim.mail("cleo")].map(|mail| mail.contains(PHRASES[1]));
+    let told = || {
+        let queue: Value = home.house.admin_json(&["queue", "list"], "");
+        let recipients = queue[0]["recipients"].as_array().cloned().unwrap_or_default();
+        recipients.into_iter().find(|one| one.to_string().contains("budget is spent; there is more in"))
+    };
+    eventually("the queue says why one of them waits", || told().is_some());
+    assert!(arrived().iter().filter(|arrived| **arrived).count() <= 1, "one waits");
+    let due = told().map(|one| one["due"].as_i64().expect("when"));
+    // 36 seconds at most, and the half minute over which those who were told the same come back. The ordinary first
+    // step would be 79 seconds at least.
+    assert!(due.is_none_or(|due| due - wire::date::now() < 75), "{due:?} is not as told");
+    eventually("it goes by itself", || arrived() == [true, true]);
+}
+
 pub fn past_the_proxy_only_when_told() {
     let mut place = Place::new();
     let far = place.far("postfix", 0, "far.test");

@@ -23,6 +23,7 @@ fn main() -> std::process::ExitCode {
         cheats::who_is_revoked_sends_nothing_more,
         cheats::sessions_and_networks_have_bounds_of_their_own,
         house::past_the_proxy_only_when_told,
+        house::a_spent_budget_is_waited_for,
         addresses::nobody_but_the_public_internet,
     ])
 }
