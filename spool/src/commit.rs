@@ -277,7 +277,7 @@ impl<H: News + Send + 'static> Committer<H> {
         let thread = std::thread::Builder::new().name("commit".into()).spawn({
             let committer = committer.clone();
             move || {
-                let _ended = (thread::Writing(&committer), thread::Ended(&committer));
+                let _ended = (thread::Writing::of(&committer), thread::Ended(&committer));
                 committer.run();
             }
         })?;

@@ -23,12 +23,22 @@ impl<H: News + Send + 'static> Drop for Ended<'_, H> {
 }
 
 /// After a panic of whoever writes, everybody hears that nothing more will be durable.
-pub(super) struct Writing<'a, H: News + Send + 'static>(pub &'a Committer<H>);
+pub(super) struct Writing<'a, H: News + Send + 'static> {
+    committer: &'a Committer<H>,
+    /// Of a panic before, the disk knows nothing.
+    before: bool,
+}
+
+impl<'a, H: News + Send + 'static> Writing<'a, H> {
+    pub(super) fn of(committer: &'a Committer<H>) -> Self {
+        Self { committer, before: std::thread::panicking() }
+    }
+}
 
 impl<H: News + Send + 'static> Drop for Writing<'_, H> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.failed();
+        if std::thread::panicking() && !self.before {
+            self.committer.failed();
         }
     }
 }
@@ -74,7 +84,7 @@ impl<H: News + Send + 'static> Committer<H> {
     /// In the calling thread, unless another is writing: that one, or the next, takes what waits along.
     pub(super) fn lead(&self) {
         let Ok(mut held) = self.writer.try_lock() else { return self.work.notify_one() };
-        let _writing = Writing(self);
+        let _writing = Writing::of(self);
         if let Some(writer) = held.as_mut() {
             self.write_batch(writer);
         }
@@ -99,7 +109,14 @@ impl<H: News + Send + 'static> Committer<H> {
 
     fn close(&self) {
         let Some(writer) = self.writer().take() else { return };
-        let still = self.lock().index.still().collect();
+        let still = {
+            let core = self.lock();
+            // Whoever led last may have met a broken disk: the end of such a journal is not marked.
+            if core.failed {
+                return;
+            }
+            core.index.still().collect()
+        };
         let number = writer.number();
         // Damage that is still to be mended may be known only from the mark there is.
         let closed = writer.close(still).and_then(|link| match self.held.load(Ordering::Relaxed) {
