@@ -141,6 +141,9 @@ fn what_nobody_would_see_is_not_made() {
         }
     }
     assert_eq!(fs::read(house.0.join("out")).unwrap(), b"");
+    // An output that was closed is the null device to a program.
+    let output = house.run_into(Stdio::null(), &["mailbox", "add", "ben", "--json"], "");
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert_eq!(house.json(&["mailbox", "audit", "anna", "--unlock-stdin"], &password), before);
     assert_eq!(house.json(&["mailbox", "list"], "").as_array().unwrap().len(), 1);
     // These print none: they go anywhere.

@@ -1,4 +1,5 @@
-//! Ends that nobody asked for: `up` killed under load and started again at once, and a log that nobody reads.
+//! Ends that nobody asked for: `up` killed under load and started again at once, a log that nobody reads, and a first
+//! start whose words reach nobody.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
@@ -176,4 +177,30 @@ fn a_log_that_nobody_reads_stops_nothing() {
     let kept = tests::house::admin(&house.scratch.path().join("data"), false, &["mailbox", "list"], "");
     let kept: serde_json::Value = serde_json::from_slice(&kept.stdout).unwrap();
     assert_eq!(kept[0]["letters"], 16, "{kept}");
+}
+
+/// What a first start prints, it prints once: when that fails, the next is the first.
+#[test]
+fn a_first_start_that_nobody_sees_is_none() {
+    let scratch = Scratch::new("unseen");
+    let offset = free_offset().to_string();
+    let up = |out: Stdio| {
+        let mut up = Command::new(binary());
+        up.args(["up", "--json", "--bind", "127.0.0.1", "--port-offset", &offset, "--data"])
+            .arg(scratch.path().join("data"))
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(Stdio::piped());
+        up.spawn().unwrap()
+    };
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let unseen = up(full.into()).wait_with_output().unwrap();
+    let why = String::from_utf8_lossy(&unseen.stderr);
+    assert!(!unseen.status.success() && why.contains("taken back"), "{why}");
+    let mut seen = up(Stdio::piped());
+    let mut line = String::new();
+    BufReader::new(seen.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("\"first\":{\"address\":\"you@home.test\""), "{line}");
+    signal(seen.id(), "TERM");
+    assert!(seen.wait().unwrap().success());
 }

@@ -20,6 +20,15 @@ pub fn print(as_json: bool, json: &Value, words: impl FnOnce() -> String) -> Res
     write.and_then(|()| out.flush()).doing(|| "cannot write to standard output".to_owned())
 }
 
+/// Whether a secret that is printed now reaches anybody: a person at a terminal, or with `--json` a program. (Where standard
+/// output was closed at the start, it is the null device now.)
+#[must_use]
+pub fn somebody_reads(as_json: bool) -> bool {
+    let out = io::stdout();
+    let null = rustix::fs::fstat(&out).is_ok_and(|stat| stat.st_rdev == rustix::fs::makedev(1, 3));
+    rustix::termios::isatty(&out) || (as_json && !null)
+}
+
 /// Takes back what was made when its secrets could not be printed: nobody has seen them, and nobody can.
 #[must_use]
 pub fn take_back(session: &mut Session, unseen: &Failure, made: &str, undo: Request, mend: &str) -> Failure {

@@ -2,8 +2,8 @@
 
 use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{io, thread};
 
 use filter_sandbox::edge::{Answer, AsyncEdge, Numbered};
 use filter_sandbox::listener::is_deaf;
@@ -17,7 +17,7 @@ use super::ports::Bound;
 use super::roles::Roles;
 use super::{heard, logs, say};
 use crate::admin;
-use crate::cli::Shared;
+use crate::cli::{Shared, output};
 use crate::data::DataFolder;
 use crate::failure::{Doing, Failure};
 use crate::sheet::Sheet;
@@ -102,7 +102,7 @@ pub async fn serve(shared: &Shared, data: &DataFolder, domain: &str) -> Result<F
             Err(_) => tokio::time::sleep(AGAIN).await,
         }
     };
-    let somebody = shared.json || rustix::termios::isatty(io::stdout());
+    let somebody = output::somebody_reads(shared.json);
     if found.mailboxes == 0 && found.lost == 0 && somebody {
         found.first = Some(add(shared, data, domain).await?);
         found.mailboxes = 1;
@@ -153,14 +153,34 @@ async fn ask(edge: &AsyncEdge, request: Request, mut take: impl FnMut(Reply) -> 
     }
 }
 
-/// Runs `postern mailbox add you`: identities are made in an admin command's short life, never in `up`'s.
-async fn add(shared: &Shared, data: &DataFolder, domain: &str) -> Result<Sheet, Failure> {
-    let what = || "cannot make the first mailbox".to_owned();
+/// Nobody has seen the first mailbox's secrets, and nobody can: the next start makes it anew.
+#[must_use]
+pub fn take_back(shared: &Shared, data: &DataFolder, address: &str, unseen: &Failure) -> Failure {
+    let words = &unseen.words;
+    let mut command = command(shared, data, &["mailbox", "remove", address, "--yes"]);
+    match command.stdin(Stdio::null()).stdout(Stdio::null()).status() {
+        Ok(status) if status.success() => {
+            Failure::new(format!("{words}: nobody has seen the first mailbox's secrets, so it was taken back"))
+        }
+        _ => Failure::new(format!(
+            "{words}: {address} was made, and nobody has seen its secrets: run `postern mailbox remove {address}`"
+        )),
+    }
+}
+
+fn command(shared: &Shared, data: &DataFolder, words: &[&str]) -> Command {
     let mut command = Command::new("/proc/self/exe");
-    command.args(["mailbox", "add", &format!("you@{domain}"), "--json", "--data"]).arg(data.path());
+    command.args(words).arg("--data").arg(data.path());
     if let Some(config) = &shared.config {
         command.arg("--config").arg(config);
     }
+    command
+}
+
+/// Runs `postern mailbox add you`: identities are made in an admin command's short life, never in `up`'s.
+async fn add(shared: &Shared, data: &DataFolder, domain: &str) -> Result<Sheet, Failure> {
+    let what = || "cannot make the first mailbox".to_owned();
+    let mut command = command(shared, data, &["mailbox", "add", &format!("you@{domain}"), "--json"]);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().doing(what)?;
     let output = child.stdout.take().ok_or_else(|| Failure::new(what()))?;
     let mut text = zeroize::Zeroizing::new(Vec::with_capacity(1_024));

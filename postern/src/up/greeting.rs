@@ -4,7 +4,7 @@ use std::io;
 
 use serde_json::{Map, Value, json};
 
-use super::first::Found;
+use super::first::{self, Found};
 use super::ports::{Bound, Service};
 use super::roles::Roles;
 use super::say;
@@ -16,18 +16,23 @@ use crate::sheet::Sheet;
 /// Greets.
 ///
 /// # Errors
-/// When standard output cannot be written: secrets shown once would be lost.
+/// When standard output cannot be written: then a mailbox made just now, whose secrets are shown once, is taken back.
 pub fn greet(shared: &Shared, data: &DataFolder, roles: &Roles, found: Found) -> Result<(), Failure> {
     for bound in roles.bound() {
         if let Some(why) = &bound.instead {
             say(&format!("{why}; it listens on {} instead", join(bound)));
         }
     }
-    if shared.json {
-        return output::print(true, &line(roles.bound(), &found), String::new);
-    }
-    let text = words(shared, data, roles, &found);
-    output::print(false, &Value::Null, || text)
+    let printed = if shared.json {
+        output::print(true, &line(roles.bound(), &found), String::new)
+    } else {
+        let text = words(shared, data, roles, &found);
+        output::print(false, &Value::Null, || text)
+    };
+    printed.map_err(|unseen| match &found.first {
+        Some(sheet) => first::take_back(shared, data, &sheet.address, &unseen),
+        None => unseen,
+    })
 }
 
 /// Addresses by service name: the first as text; where there are several, all of them under `all`.
