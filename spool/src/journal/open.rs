@@ -383,7 +383,7 @@ fn never_used(replay: &Replay<'_>, segments: &[u64]) -> io::Result<bool> {
     Ok(replay.findings.iter().all(Finding::settled))
 }
 
-/// Makes what was read what will be read: an unfinished end is cut off, what was written but perhaps not
+/// Makes what was read what will be read: an unfinished end is cut off, and room that nobody wrote to; what was written but perhaps not
 /// synced before a kill is synced (the next segment is chained to it), and a damaged checkpoint makes
 /// room among the last two for a good one.
 fn settle(disk: &Disk, replay: &mut Replay<'_>) -> io::Result<()> {
@@ -396,8 +396,11 @@ fn settle(disk: &Disk, replay: &mut Replay<'_>) -> io::Result<()> {
     for end in std::mem::take(&mut replay.ends) {
         let path = segment_path(replay.dir, end.number);
         let file = disk.reopen(&path)?;
-        if let Some((at, bytes)) = end.torn.filter(|_| !replay.damaged) {
+        if !replay.damaged {
+            // The zeros that were written ahead, too: on a full disk the next segment needs their room.
             file.truncate(end.good)?;
+        }
+        if let Some((at, bytes)) = end.torn.filter(|_| !replay.damaged) {
             replay.tell(&path, format!("an unfinished end of {bytes} bytes at {at} was cut off"), Fate::Usual);
         }
         file.sync_all()?;

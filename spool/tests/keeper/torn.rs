@@ -9,6 +9,7 @@ use spool::commit::{Committer, With};
 use spool::disk::{Disk, Faults};
 use spool::index::Index;
 use spool::journal::files::{self, segment_path};
+use spool::journal::limits;
 use spool::journal::open::{Opened, open};
 use spool::journal::record::Record;
 use spool::journal::segment::{HEADER, Kind, header};
@@ -279,4 +280,21 @@ fn letters_whose_entries_were_cut_off_are_given_back() {
         let letter = crate::house::read(&anna, &mailbox, facts[0].letter).await;
         assert_eq!(letter.unwrap(), b"second");
     });
+}
+
+/// Who is killed cuts nothing off; on a full disk the next start has no other room.
+#[test]
+fn a_start_takes_back_the_room_that_was_written_ahead() {
+    let cut = cut_off(&[&["a"], &["b"]]);
+    let dir = cut.0.join("journal");
+    let last = *files::list_only(&dir).unwrap().segments.last().unwrap();
+    let length = || std::fs::metadata(segment_path(&dir, last)).unwrap().len();
+    assert!(length() > limits::AHEAD);
+    let journal = start(&cut.0, Disk::default());
+    assert!(length() < PAGE as u64, "{}", length());
+    assert_eq!(aliases(&journal.0.lock().index), ["a", "b"]);
+    end(journal);
+    let again = reopened(&cut.0);
+    assert!(!again.damaged && again.findings.is_empty(), "{:?}", again.findings);
+    assert_eq!(aliases(&again.index), ["a", "b"]);
 }
