@@ -1,40 +1,14 @@
 //! What the house remembers of mail that left: to whom, and which policies the courier fetched.
 
-use std::os::fd::AsFd;
-
-use filter_sandbox::edge::Edge;
 use spool::edges::Delivered;
-use spool::edges::outbox::Outbox;
-use spool::edges::queue::{Posted, PostedTo, Queue};
 
-use crate::house::{Folder, Person, Running, prove, run, sealing, transaction};
-
-const MESSAGE: &[u8] = b"Subject: out\r\n\r\nhello\r\n";
-
-fn outbox(house: &mut Running) -> Outbox {
-    Outbox::new(house.outbox.take().unwrap(), tokio::sync::mpsc::channel(100).0).unwrap()
-}
+use crate::house::{Folder, Person, Running, run, transaction};
+use crate::outbox::{courier, post, posted, queue};
 
 async fn write(house: &Running, from: &Person, to: &[String]) -> Delivered {
-    let (_, socket) = prove(&house.submission, &from.address, from.device, &from.password).await.unwrap();
-    let queue = Queue::new(Edge::from(socket)).unwrap();
-    let target = house.target(transaction(), &from.address, 10).await;
-    let (end, writing) = sealing(&target, MESSAGE);
-    let posted = Posted {
-        sender: Some(from.address.clone()),
-        size: MESSAGE.len() as u32,
-        generation: 1,
-        eight_bit: false,
-        international: false,
-        require_tls: false,
-        full: None,
-        envelope_id: None,
-        recipients: to.iter().map(|to| PostedTo { address: to.clone(), original: None, notify: None }).collect(),
-    };
-    let outcome = queue.post(transaction(), Vec::new(), posted, &[end.as_fd()]).await.unwrap();
-    drop(end);
-    let _ = writing.await;
-    outcome
+    let queue = queue(house, from).await;
+    let to: Vec<&str> = to.iter().map(String::as_str).collect();
+    post(house, &queue, transaction(), posted(&from.address, &to)).await.unwrap()
 }
 
 /// 150 strangers a day are allowed: a start forgets neither how many it were, nor anybody to whom a letter went.
@@ -99,24 +73,24 @@ fn policies_are_known_after_a_restart() {
     run(async {
         let folder = Folder::new();
         let mut house = Running::start(&folder.0);
-        let mut courier = outbox(&mut house);
+        let mut outbox = courier(&mut house).0;
         for number in 0..20 {
-            courier.keep_policy(format!("{number:02}.test"), 1_000, vec![number; 4_000]).await.unwrap();
+            outbox.keep_policy(format!("{number:02}.test"), 1_000, vec![number; 4_000]).await.unwrap();
         }
-        courier.keep_policy("00.test".into(), 2_000, b"new".to_vec()).await.unwrap();
+        outbox.keep_policy("00.test".into(), 2_000, b"new".to_vec()).await.unwrap();
         for checkpoint in [false, true] {
             if checkpoint {
                 house.checkpoint();
             }
             assert!(house.stop());
             house = Running::start(&folder.0);
-            courier = outbox(&mut house);
-            let kept = courier.policies().await.unwrap();
+            outbox = courier(&mut house).0;
+            let kept = outbox.policies().await.unwrap();
             assert_eq!(kept.len(), 20);
             assert_eq!(kept[0], ("00.test".to_owned(), b"new".to_vec()));
             assert_eq!(kept[19], ("19.test".to_owned(), vec![19; 4_000]));
         }
-        assert!(courier.keep_policy("large.test".into(), 1, vec![0; 5_000]).await.is_err());
+        assert!(outbox.keep_policy("large.test".into(), 1, vec![0; 5_000]).await.is_err());
         assert!(house.stop());
     });
 }
