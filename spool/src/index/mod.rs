@@ -104,10 +104,11 @@ impl Index {
         }
     }
 
-    /// The mailbox made first, of those there are: it gets the postmaster's mail.
+    /// The mailbox made first, of those of which something holds.
     #[must_use]
-    pub fn oldest(&self) -> Option<MailboxId> {
-        self.mailboxes.iter().min_by_key(|(_, mailbox)| mailbox.profile.made).map(|(id, _)| *id)
+    pub fn oldest_that(&self, holds: impl Fn(&Mailbox) -> bool) -> Option<MailboxId> {
+        let those = self.mailboxes.iter().filter(|(_, mailbox)| holds(mailbox));
+        those.min_by_key(|(_, mailbox)| mailbox.profile.made).map(|(id, _)| *id)
     }
 
     /// The addresses elsewhere to which mail for that address (lower-case, without a tag) is passed on.

@@ -12,7 +12,7 @@ use crate::commit::{Leading, NotTaken, With};
 use crate::edges::outbox::Outgoing;
 use crate::edges::{Delivered, Moment, NewLetter, Recipient, Size, Target, limits};
 use crate::index::plan::{self, Arrival};
-use crate::index::{Index, normal_address};
+use crate::index::{Index, Mailbox, normal_address};
 use crate::journal::record::Record;
 use crate::names::{LetterId, MailboxId, TransactionId};
 use crate::store;
@@ -78,7 +78,7 @@ impl Delivering {
     pub fn listener(&mut self, transaction: TransactionId, letter: LetterId, size: Size) -> Recipient {
         let found = {
             let core = self.house.committer.lock();
-            let listeners = posting::listeners(&self.house, &core.index, letter);
+            let listeners = posting::listeners(&self.house, &core.index, (letter, size));
             self.choose(&core.index, transaction, &listeners, size)
         };
         self.with_room(transaction, found, size)
@@ -195,8 +195,8 @@ impl Delivering {
         let forwards = !index.forwards(&address).is_empty();
         let mut targets = index.targets(&address);
         if targets.is_empty() && local == "postmaster" {
-            match index.oldest() {
-                Some(oldest) => targets.push(oldest),
+            match postmaster(index, size) {
+                Some(found) => targets.push(found),
                 None => return (Recipient::NotNow, false),
             }
         }
@@ -223,7 +223,7 @@ impl Delivering {
         let (mut known, mut full, mut ample) = (Vec::new(), Vec::new(), false);
         for id in targets {
             let Some(mailbox) = index.mailbox(*id) else { continue };
-            if !mailbox.takes(1) || mailbox.used().saturating_add(size.needed()) > mailbox.profile().quota {
+            if is_full(mailbox, size) {
                 full.push(*id);
                 continue;
             }
@@ -247,6 +247,18 @@ impl Delivering {
             }
         }
     }
+}
+
+/// Who gets the postmaster's mail where nobody has that alias (RFC 5321 §4.5.1: it is never refused): the oldest mailbox
+/// that somebody reads and that has room for it, or else the oldest.
+#[must_use]
+pub fn postmaster(index: &Index, size: Size) -> Option<MailboxId> {
+    let reads = |mailbox: &Mailbox| !mailbox.profile().suspended && !is_full(mailbox, size);
+    index.oldest_that(reads).or_else(|| index.oldest_that(|_| true))
+}
+
+fn is_full(mailbox: &Mailbox, size: Size) -> bool {
+    !mailbox.takes(1) || mailbox.used().saturating_add(size.needed()) > mailbox.profile().quota
 }
 
 fn told_full(mailbox: MailboxId) {

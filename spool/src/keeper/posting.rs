@@ -8,11 +8,12 @@ use std::time::Instant;
 use crate::allowance::{Allowance, Amount};
 use crate::edges::outbox::{self, Outgoing, OutgoingRecipient, State};
 use crate::edges::queue::{Posted, PostedTo};
-use crate::edges::{Delivered, Into, NewLetter, Recipient, Target, limits};
+use crate::edges::{Delivered, Into, NewLetter, Recipient, Size, Target, limits};
 use crate::index::{Index, normal_address};
 use crate::names::{LetterId, MailboxId};
 use crate::srs::Rewriter;
 
+use super::delivering::postmaster;
 use super::house::House;
 use super::intake::{self, NotIn};
 use super::line::Breach;
@@ -173,16 +174,16 @@ pub fn forwarded(outgoing: &start::Outgoing, targets: Vec<Target>) -> Recipient 
 
 /// Who hears of a letter that waits: whose login sent it, whatever its addresses are by now. A stranger is never told of
 /// what was passed on; and nobody of a letter that has no sender (RFC 5321 §4.5.5).
-pub fn listeners(house: &House, index: &Index, letter: LetterId) -> Vec<MailboxId> {
+pub fn listeners(house: &House, index: &Index, (letter, size): (LetterId, Size)) -> Vec<MailboxId> {
     let Some(outgoing) = index.waiting().get(letter).filter(|outgoing| outgoing.sender.is_some()) else {
         return Vec::new();
     };
     if !outgoing.passed_on {
         return vec![outgoing.mailbox];
     }
-    let postmaster = house.domains.first().map(|domain| index.targets(&format!("postmaster@{domain}")));
-    let named = postmaster.filter(|named| !named.is_empty());
-    named.unwrap_or_else(|| index.oldest().into_iter().collect())
+    let named = house.domains.first().map(|domain| index.targets(&format!("postmaster@{domain}")));
+    let named = named.filter(|named| !named.is_empty());
+    named.unwrap_or_else(|| postmaster(index, size).into_iter().collect())
 }
 
 /// A message that counts until this goes.

@@ -59,6 +59,12 @@ fn addresses_are_found_as_people_write_them() {
         assert_eq!(ids(recipient("us@home.test").await), [anna.id, ben.id]);
         assert_eq!(ids(recipient("postmaster@home.test").await), [anna.id]);
         assert_eq!(ids(recipient("Postmaster").await), [anna.id]);
+        // Whoever was there first, when somebody else would read it.
+        house.done(Admin::MailboxSuspend { address: "anna@home.test".into(), on: true });
+        assert_eq!(ids(recipient("postmaster@home.test").await), [ben.id]);
+        let large = house.deposit.recipient(transaction(), "postmaster", 2_000).await.unwrap();
+        assert_eq!(ids(large), [anna.id]);
+        house.done(Admin::MailboxSuspend { address: "anna@home.test".into(), on: false });
         assert_eq!(recipient("nobody@home.test").await, Recipient::Unknown);
         assert_eq!(recipient("anna@elsewhere.test").await, Recipient::NotLocal);
         assert_eq!(recipient("anna").await, Recipient::Unknown);
