@@ -197,6 +197,11 @@ fn a_first_start_that_nobody_sees_is_none() {
     let unseen = up(full.into()).wait_with_output().unwrap();
     let why = String::from_utf8_lossy(&unseen.stderr);
     assert!(!unseen.status.success() && why.contains("taken back"), "{why}");
+    let mut nobody = up(Stdio::null());
+    let mut said = BufReader::new(nobody.stderr.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap().contains("There is no mailbox yet")), "it says so where somebody may look");
+    signal(nobody.id(), "TERM");
+    assert!(nobody.wait().unwrap().success());
     let mut seen = up(Stdio::piped());
     let mut line = String::new();
     BufReader::new(seen.stdout.take().unwrap()).read_line(&mut line).unwrap();

@@ -226,7 +226,7 @@ impl Sasl {
             },
             State::ExpectLoginPassword { name } => self.password(name, response),
             State::ExpectClientFirst => match ClientFirst::parse(response) {
-                Some(first) if self.binding_agrees(&first) => {
+                Some(first) if self.binding_agrees(&first) && !first.for_another => {
                     let name = first.name.clone();
                     self.state = State::ExpectScramFields { first };
                     self.need(name)

@@ -224,8 +224,8 @@ impl House {
             return Ok(());
         }
         Err(Failure::secret(
-            "this prints secrets, and standard output is no terminal: run it at a terminal, or with --json for a \
-             program that keeps them. Nothing was made",
+            "this prints secrets, and nobody reads standard output: run it at a terminal, or with --json into a program \
+             that keeps them. Nothing was made",
         ))
     }
 

@@ -24,6 +24,9 @@ pub fn greet(shared: &Shared, data: &DataFolder, roles: &Roles, found: Found) ->
         }
     }
     let printed = if shared.json {
+        if let Some(words) = none_yet(shared, &found) {
+            say(&words);
+        }
         output::print(true, &line(roles.bound(), &found), String::new)
     } else {
         let text = words(shared, data, roles, &found);
@@ -74,8 +77,8 @@ fn words(shared: &Shared, data: &DataFolder, roles: &Roles, found: &Found) -> St
     if let Some(smtp) = bound.iter().find(|bound| bound.service == Service::Smtp) {
         text += &format!("\nMail from other servers arrives at {}.\n", join(smtp));
     }
-    if found.mailboxes == 0 && found.lost == 0 {
-        text += &format!("\nThere is no mailbox yet. Make one: postern mailbox add NAME{}\n", folder(shared));
+    if let Some(words) = none_yet(shared, found) {
+        text += &format!("\n{words}\n");
     }
     if found.lost > 0 {
         text += &format!(
@@ -89,6 +92,11 @@ fn words(shared: &Shared, data: &DataFolder, roles: &Roles, found: &Found) -> St
         text += "\nStop with Ctrl-C.";
     }
     text
+}
+
+fn none_yet(shared: &Shared, found: &Found) -> Option<String> {
+    let none = found.mailboxes == 0 && found.lost == 0;
+    none.then(|| format!("There is no mailbox yet. Make one: postern mailbox add NAME{}", folder(shared)))
 }
 
 /// What the other commands need to find this data folder.

@@ -89,7 +89,11 @@ fn folders_are_made_renamed_and_deleted() {
         refused(&mailbox, Request::Delete { name: "INBOX".into() }, Refusal::Cannot).await;
         let before = status(&mailbox, "x/y").await;
         done(&mailbox, Request::Delete { name: "x/y".into() }).await;
-        // What lies below stays, and a folder of that name looks new.
+        // What lies below stays, and can be renamed with its name; a folder of that name looks new.
+        done(&mailbox, rename("x/y", "z")).await;
+        let found = names(&mailbox).await;
+        assert!(["z/b", "z/b/c"].iter().all(|name| found.iter().any(|known| known == name)), "{found:?}");
+        assert!(!found.iter().any(|known| known == "z" || known.starts_with("x/y")), "{found:?}");
         done(&mailbox, create("x/y")).await;
         assert!(status(&mailbox, "x/y").await.uid_validity > before.uid_validity);
         // RENAME of INBOX moves its letters.

@@ -7,6 +7,8 @@ use crate::{base64, limits};
 pub(super) struct ClientFirst {
     /// The whole gs2-header, which the final message repeats.
     pub(super) header: String,
+    /// Whether it would act for somebody else.
+    pub(super) for_another: bool,
     /// `n`, `y` or `p=NAME`.
     pub(super) binding: String,
     /// `client-first-message-bare`.
@@ -27,10 +29,11 @@ impl ClientFirst {
         let nonce = attributes.next()?.strip_prefix("r=")?;
         // Extensions may follow; a mandatory one ("m=") would have stood first.
         let authzid = if authzid.is_empty() { None } else { Some(saslname(authzid.strip_prefix("a=")?)?) };
-        let fitting = authzid.is_none_or(|authzid| authzid == name) && printable(nonce);
+        let for_another = authzid.is_some_and(|authzid| authzid != name);
         let header = message[..message.len() - bare.len()].to_owned();
-        fitting.then(|| Self {
+        printable(nonce).then(|| Self {
             header,
+            for_another,
             binding: binding.to_owned(),
             bare: bare.to_owned(),
             name,

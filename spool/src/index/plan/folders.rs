@@ -90,18 +90,19 @@ pub fn delete(id: MailboxId, mailbox: &Mailbox, folder: &str) -> Plan {
     Ok(vec![Record::FolderDeleted { mailbox: id, folder: folder.head.id }])
 }
 
-/// RENAME, with everything below (RFC 3501 §6.3.5); INBOX stays, empty, and what lies below it stays.
+/// RENAME, with everything below (RFC 3501 §6.3.5), also of a name that has only folders below; INBOX stays, empty, and what
+/// lies below it stays.
 ///
 /// # Errors
 /// No such folder, target exists or is no name, too many.
 pub fn rename(id: MailboxId, mailbox: &Mailbox, from: &str, to: &str, now: i64) -> Plan {
-    let source = existing(mailbox, from)?;
+    let from = name::normal(from).ok_or(Refusal::NoSuchFolder)?;
     let to = name::normal(to).ok_or(Refusal::Cannot)?;
     if mailbox.named(&to).is_some() {
         return Err(Refusal::Exists);
     }
     let mut making = making(id, mailbox, now);
-    if source.head.name == "INBOX" {
+    if let Some(source) = mailbox.named(&from).filter(|source| source.head.name == "INBOX") {
         making.make_parents(&to)?;
         let target = making.make(&to, None)?;
         let uids = source.uids(None, |_| true);
@@ -115,11 +116,11 @@ pub fn rename(id: MailboxId, mailbox: &Mailbox, from: &str, to: &str, now: i64) 
         });
         return Ok(making.records);
     }
-    if name::below(&to, &source.head.name) {
+    let names = renamed(mailbox, &from, &to)?;
+    if name::below(&to, &from) {
         return Err(Refusal::Cannot);
     }
     making.make_parents(&to)?;
-    let names = renamed(mailbox, &source.head.name, &to)?;
     making.records.push(Record::FoldersRenamed { mailbox: id, names });
     Ok(making.records)
 }
@@ -136,7 +137,7 @@ fn renamed(mailbox: &Mailbox, from: &str, to: &str) -> Result<Vec<(FolderId, Str
             names.push((folder.head.id, name::normal(&new).ok_or(Refusal::Cannot)?));
         }
     }
-    Ok(names)
+    if names.is_empty() { Err(Refusal::NoSuchFolder) } else { Ok(names) }
 }
 
 /// SUBSCRIBE, UNSUBSCRIBE; the folder need not exist (RFC 3501 §6.3.6).
