@@ -1,5 +1,6 @@
 //! Places at work, and who is next when all are taken: those who wait come in turn, each address's letters in the order
-//! in which they came. Whoever sends much waits behind himself, and nobody is turned away because others wait.
+//! in which they came. Whoever sends much waits behind himself, and nobody is turned away because others wait. One address
+//! never has all places: letters whose workers hang hold theirs until the deadline.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -19,49 +20,54 @@ pub(super) struct Turns(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    /// None while anybody waits.
     free: usize,
+    /// Places that one address may have.
+    most: usize,
+    /// Who has how many.
+    at_work: Vec<(Whose, usize)>,
     /// No row is empty; the first is next.
     rows: VecDeque<(Whose, Row)>,
 }
 
 /// A place, given on when dropped.
 #[derive(Debug)]
-pub(super) struct Turn(Option<Arc<Turns>>);
+pub(super) struct Turn(Option<(Arc<Turns>, Whose)>);
 
 impl Turns {
     pub(super) fn new(places: usize) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State { free: places.max(1), rows: VecDeque::new() })))
+        let free = places.max(1);
+        let most = free - free / 4;
+        Arc::new(Self(Mutex::new(State { free, most, at_work: Vec::new(), rows: VecDeque::new() })))
     }
 
     /// A place, when it is this one's turn; `None` only when the house ends.
     pub(super) async fn take(self: &Arc<Self>, whose: Whose) -> Option<Turn> {
         let turn = {
             let mut state = self.lock();
-            if state.free > 0 {
-                state.free -= 1;
-                return Some(Turn(Some(Arc::clone(self))));
+            if state.may_begin(whose) {
+                state.begin(whose);
+                return Some(Turn(Some((Arc::clone(self), whose))));
             }
             state.wait(whose)
         };
         turn.await.ok()
     }
 
-    /// Gives a place to the next who still waits for one.
-    fn give(self: Arc<Self>) {
+    /// Gives what is free to the next who still wait and may have it.
+    fn give(self: &Arc<Self>, mut from: Whose) {
         loop {
             let next = {
                 let mut state = self.lock();
-                let next = state.next();
-                state.free += usize::from(next.is_none());
-                next
+                state.end(from);
+                state.next()
             };
-            let Some(next) = next else { return };
-            match next.send(Turn(Some(Arc::clone(&self)))) {
+            let Some((whose, next)) = next else { return };
+            match next.send(Turn(Some((Arc::clone(self), whose)))) {
                 Ok(()) => return,
                 // Nobody waits there any more. It must not give itself on, or this would be a recursion.
                 Err(mut unused) => drop(unused.0.take()),
             }
+            from = whose;
         }
     }
 
@@ -71,6 +77,31 @@ impl Turns {
 }
 
 impl State {
+    fn has(&self, whose: Whose) -> usize {
+        self.at_work.iter().find(|(other, _)| *other == whose).map_or(0, |(_, count)| *count)
+    }
+
+    fn may_begin(&self, whose: Whose) -> bool {
+        self.free > 0 && self.has(whose) < self.most
+    }
+
+    fn begin(&mut self, whose: Whose) {
+        self.free -= 1;
+        match self.at_work.iter_mut().find(|(other, _)| *other == whose) {
+            Some((_, count)) => *count += 1,
+            None => self.at_work.push((whose, 1)),
+        }
+    }
+
+    fn end(&mut self, whose: Whose) {
+        self.free += 1;
+        let Some(place) = self.at_work.iter().position(|(other, _)| *other == whose) else { return };
+        self.at_work[place].1 -= 1;
+        if self.at_work[place].1 == 0 {
+            self.at_work.swap_remove(place);
+        }
+    }
+
     fn wait(&mut self, whose: Whose) -> oneshot::Receiver<Turn> {
         let (sender, turn) = oneshot::channel();
         match self.rows.iter_mut().find(|(other, _)| *other == whose) {
@@ -84,20 +115,23 @@ impl State {
         turn
     }
 
-    fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
-        let (whose, mut row) = self.rows.pop_front()?;
-        let next = row.pop_front();
+    /// Has a place from now on.
+    fn next(&mut self) -> Option<(Whose, oneshot::Sender<Turn>)> {
+        let place = self.rows.iter().position(|(whose, _)| self.may_begin(*whose))?;
+        let (whose, mut row) = self.rows.remove(place)?;
+        let next = row.pop_front()?;
         if !row.is_empty() {
             self.rows.push_back((whose, row));
         }
-        next
+        self.begin(whose);
+        Some((whose, next))
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if let Some(turns) = self.0.take() {
-            turns.give();
+        if let Some((turns, whose)) = self.0.take() {
+            turns.give(whose);
         }
     }
 }
@@ -137,6 +171,25 @@ mod tests {
             turn = next.await.unwrap();
         }
         assert_eq!(order, [1, 2, 3, 1, 2, 1, 1]);
+    }
+
+    #[tokio::test]
+    async fn one_address_never_has_all_places() {
+        let turns = Turns::new(8);
+        let mut hanging = Vec::new();
+        for _ in 0..6 {
+            hanging.push(turns.take(address(1)).await.unwrap());
+        }
+        let seventh = waiting(&turns, address(1)).await;
+        let others = [turns.take(address(2)).await.unwrap(), turns.take(None).await.unwrap()];
+        drop(others);
+        tokio::task::yield_now().await;
+        assert!(!seventh.is_finished(), "though two are free");
+        hanging.pop();
+        drop(seventh.await.unwrap());
+        drop(hanging);
+        let state = turns.lock();
+        assert_eq!((state.free, state.at_work.len(), state.rows.len()), (8, 0, 0));
     }
 
     #[tokio::test]

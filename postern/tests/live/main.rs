@@ -26,6 +26,8 @@ as_both! {
     a_changed_certificate_is_taken_up: super::certificates::a_changed_certificate_is_taken_up;
     all_of_several_changes_at_once_are_made: super::changes::all_of_several_changes_at_once_are_made;
     every_role_comes_back: super::restarts::every_role_comes_back;
+    the_others_outlive_a_keeper_that_dies_again_and_again:
+        super::restarts::the_others_outlive_a_keeper_that_dies_again_and_again;
     a_role_without_its_edges_comes_back: super::restarts::a_role_without_its_edges_comes_back;
     a_listener_that_was_shut_down_listens_again: super::restarts::a_listener_that_was_shut_down_listens_again;
     starts_drains_and_starts_again: super::start_and_end::starts_drains_and_starts_again;

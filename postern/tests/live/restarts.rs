@@ -28,6 +28,22 @@ pub fn every_role_comes_back(user: User) {
     }
 }
 
+/// However often it dies, and however long it is away then.
+pub fn the_others_outlive_a_keeper_that_dies_again_and_again(user: User) {
+    let house = House::start(user, "again");
+    let secret = house.said["first"]["device_password"].as_str().unwrap().to_owned();
+    let before = house.roles();
+    let keepers = rows(false).find(|row| row.role.name() == "keeper").unwrap();
+    let mut last = before["keeper"];
+    for _ in 0..9 {
+        signal(last, "KILL");
+        eventually("the keeper", || house.roles().get("keeper").is_some_and(|pid| *pid != last));
+        last = house.roles()["keeper"];
+    }
+    eventually("a letter's way", || house.letter_goes_through(&secret));
+    others_went_on(keepers, &before, &house);
+}
+
 fn others_went_on(row: &RoleRow, before: &std::collections::BTreeMap<String, u32>, house: &House) {
     let gone: Vec<_> = row.dependants().chain([row.role]).map(|role| role.name()).collect();
     let after = house.roles();
