@@ -38,8 +38,13 @@ pub const RECORD: usize = 16 * 1024;
 pub const CLIENT_HELLO_TIME: Duration = Duration::from_secs(30);
 /// Silence after which a session that learns ends.
 pub const IDLE: Duration = Duration::from_secs(30);
+/// Time that a session which learns has in all. A hundred recipients on a slow line need a minute; who says a little now and
+/// then must not keep one of [`LEARNING`] places for hours.
+pub const LEARNING_TIME: Duration = Duration::from_secs(120);
 /// Silence after which a session in clear ends (RFC 5321 §4.5.3.2.7).
 pub const CLEAR_IDLE: Duration = Duration::from_secs(300);
+/// Time that a session in clear has in all: EHLO and STARTTLS, each as late as it may be.
+pub const CLEAR_TIME: Duration = Duration::from_secs(900);
 /// How long a connection is held while its home wakes. Senders wait 90 seconds without harm (measured); RFC 5321
 /// gives 300.
 pub const WAKE: Duration = Duration::from_secs(60);

@@ -40,7 +40,7 @@ pub enum Reply {
     NotUnderstood,
     /// A line that is too long, or ends in a bare CR or LF.
     BadLine,
-    /// Nothing has come for too long.
+    /// Nothing has come for too long, or it has taken too long in all.
     Idle,
     /// Too many commands, or too many that make no sense.
     Enough,
@@ -96,7 +96,7 @@ impl Reply {
             Self::OutOfOrder => "503 5.5.1 not now",
             Self::NotUnderstood => "500 5.5.2 not understood",
             Self::BadLine => "500 5.5.2 lines end in CRLF and have at most 2048 octets",
-            Self::Idle => "421 4.4.2 {} nothing came for too long",
+            Self::Idle => "421 4.4.2 {} this takes too long",
             Self::Enough => "421 4.7.0 {} enough",
         }
     }

@@ -43,7 +43,7 @@ pub(super) async fn serve(gate: &Arc<Gate>, stream: TcpStream) -> io::Result<()>
             };
             timeout(limits::HANDSHAKE, home.write_all(&answer)).await.map_err(|_| io::ErrorKind::TimedOut)??;
             // Who waited may have gone meanwhile: then both connections end.
-            let _ = client.send(home);
+            let _ = client.send(Some(home));
             Ok(())
         }
     }

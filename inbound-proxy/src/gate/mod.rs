@@ -96,6 +96,9 @@ impl fmt::Debug for Start {
     }
 }
 
+/// To who waits for a home's connection: here it is, or `None`, the home declines. Dropped: nothing came of it.
+type Awaited = oneshot::Sender<Option<TcpStream>>;
+
 /// What all connections share.
 #[derive(Debug)]
 struct Gate {
@@ -106,7 +109,7 @@ struct Gate {
     acceptor: Acceptor,
     dns: Dns,
     /// Streams that homes have been told of: the connection that fetches one is sent to who waits for it.
-    waiting: Mutex<Waiting<oneshot::Sender<TcpStream>>>,
+    waiting: Mutex<Waiting<Awaited>>,
     /// Streams that homes have, so that they can be told of as misled.
     passing: Mutex<HashMap<u64, Passing>>,
     memory: Mutex<Memory>,
@@ -188,7 +191,7 @@ impl Gate {
         Ok((gate, events))
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting<oneshot::Sender<TcpStream>>> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting<Awaited>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

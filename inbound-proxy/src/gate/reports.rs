@@ -37,7 +37,10 @@ pub(super) async fn hear(gate: Arc<Gate>, mut events: mpsc::Receiver<Event<FromH
 
 fn one(gate: &Arc<Gate>, heard: Heard<FromHome>) {
     match heard.message {
-        FromHome::Declined(number) => drop(gate.waiting().take_back(number, heard.connection.0)),
+        FromHome::Declined(number) => {
+            let declined = gate.waiting().take_back(number, heard.connection.0);
+            declined.into_iter().for_each(|waits| drop(waits.send(None)));
+        }
         FromHome::WrongHome { number, domain } => {
             let passing = gate.passing().get(&number).filter(|passing| passing.home == heard.home).cloned();
             if let Some(passing) = passing {

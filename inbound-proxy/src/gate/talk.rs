@@ -5,7 +5,7 @@ use std::io;
 
 use relay_link::inbound::ClientName;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use wire::lines::{Line, Lines};
 
 use crate::limits;
@@ -19,6 +19,8 @@ pub(super) struct Talk<'a, S> {
     name: &'a str,
     effects: VecDeque<Effect>,
     unwritten: Vec<u8>,
+    /// When it has taken too long in all.
+    until: Instant,
 }
 
 /// How far it went.
@@ -36,7 +38,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
     /// A session, nothing said yet.
     pub(super) fn new(stream: S, phase: Phase, name: &'a str) -> Self {
         let (session, effects) = Session::new(phase);
-        Self { lines: Lines::new(stream), session, name, effects: effects.into(), unwritten: Vec::new() }
+        let until = Instant::now() + session.time();
+        Self { lines: Lines::new(stream), session, name, effects: effects.into(), unwritten: Vec::new(), until }
     }
 
     /// Talks until the caller has something to do.
@@ -63,7 +66,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
                 }
             }
             self.flush().await?;
-            let next = timeout(self.session.patience(), self.lines.next(limits::COMMAND_LINE)).await;
+            let patience = self.until.min(Instant::now() + self.session.patience());
+            let next = timeout_at(patience, self.lines.next(limits::COMMAND_LINE)).await;
             let effects = match next {
                 Err(_) => self.session.handle(Event::Silence),
                 Ok(line) => match line? {
@@ -91,5 +95,39 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
             self.lines.stream_mut().flush().await
         };
         timeout(limits::HANDSHAKE, writing).await.map_err(|_| io::ErrorKind::TimedOut)?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    use tokio::io::AsyncReadExt;
+    use tokio::time::sleep;
+
+    /// A peer that says something now and then is never silent; its time is over nevertheless.
+    #[tokio::test]
+    async fn a_session_has_its_time_in_all() {
+        for phase in [Phase::Clear, Phase::Learning, Phase::Away] {
+            let (client, server) = tokio::io::duplex(64 * 1024);
+            let mut talk = Talk::new(server, phase, "clean.example");
+            let most = talk.until.saturating_duration_since(Instant::now());
+            assert!(most <= limits::CLEAR_TIME && most > Duration::from_secs(60), "{most:?}");
+            talk.until = Instant::now() + Duration::from_millis(300);
+            let (mut said, mut says) = tokio::io::split(client);
+            let talking = tokio::spawn(async move {
+                while says.write_all(b"NOOP\r\n").await.is_ok() {
+                    sleep(Duration::from_millis(50)).await;
+                }
+            });
+            assert!(matches!(talk.step().await.unwrap(), Step::Over));
+            drop(talk);
+            talking.abort();
+            let mut text = String::new();
+            said.read_to_string(&mut text).await.unwrap();
+            assert!(text.ends_with("421 4.4.2 clean.example this takes too long\r\n"), "{text}");
+            assert!(text.matches("250 2.0.0").count() < 200, "it ended by its time: {text}");
+        }
     }
 }

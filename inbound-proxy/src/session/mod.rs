@@ -57,7 +57,7 @@ pub enum Event<'a> {
     Line(&'a [u8]),
     /// A line that is too long or not well ended.
     BadLine,
-    /// Nothing has come for [`Session::patience`].
+    /// Nothing has come for [`Session::patience`], or not everything within [`Session::time`].
     Silence,
 }
 
@@ -97,6 +97,15 @@ impl Session {
         match self.phase {
             Phase::Clear => limits::CLEAR_IDLE,
             Phase::Learning | Phase::Away => limits::IDLE,
+        }
+    }
+
+    /// How long it may take in all.
+    #[must_use]
+    pub const fn time(&self) -> std::time::Duration {
+        match self.phase {
+            Phase::Clear => limits::CLEAR_TIME,
+            Phase::Learning | Phase::Away => limits::LEARNING_TIME,
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{interval, timeout};
+use tokio::time::{interval, sleep, timeout};
 
 use super::Arrival;
 use crate::control::{self, Ended, Speaker};
@@ -19,6 +19,9 @@ use crate::{frame, limits, liveness};
 
 /// How often it is looked whether a connected home has been revoked.
 const REVOKED: Duration = Duration::from_secs(5);
+
+/// Between two questions whether a silent home is alive.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// What a home has said.
 #[derive(Debug)]
@@ -163,6 +166,45 @@ where
             }
         };
         timeout(patience, waiting).await.map_err(|_| Absent)?
+    }
+
+    /// Waits for a home that has not done over a connection what it was told: for a sign of life over that one, or for
+    /// another; gives up after `patience`.
+    ///
+    /// # Errors
+    /// [`Absent`].
+    pub async fn wait_for_sign(
+        &self,
+        home: &str,
+        silent: Connection,
+        patience: Duration,
+    ) -> Result<Connection, Absent> {
+        let mut arrivals = self.arrivals.subscribe();
+        let waiting = async {
+            loop {
+                let sitting = self.lock().seats.sitting(&home.to_owned());
+                if let Some(other) = sitting.filter(|sitting| *sitting != silent) {
+                    return Ok(other);
+                }
+                tokio::select! {
+                    changed = arrivals.changed() => changed.map_err(|_| Absent)?,
+                    () = self.sign_of(silent), if sitting.is_some() => return Ok(silent),
+                }
+            }
+        };
+        timeout(patience, waiting).await.map_err(|_| Absent)?
+    }
+
+    /// Returns once something is heard over a connection; never, if that is over.
+    async fn sign_of(&self, connection: Connection) {
+        loop {
+            let speaker = self.lock().chairs.get(&connection).map(|chair| chair.speaker.clone());
+            match speaker {
+                Some(speaker) if speaker.is_alive().await => return,
+                Some(_) => sleep(AGAIN).await,
+                None => std::future::pending().await,
+            }
+        }
     }
 
     /// The homes that are connected, with what they may.

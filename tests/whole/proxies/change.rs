@@ -24,7 +24,8 @@ pub fn a_home_that_sleeps_wakes_and_moves() {
     assert!(log.contains("451 4.4.1 the home is not connected"), "{log}");
     // It has another address: the old link is dead without a word.
     alice.host.moves("44.0.0.71", "44.0.0.81");
-    place.send("postfix", &[&alice], &["anna@alice.test"], "after-moving", 120).log();
+    let log = place.send("postfix", &[&alice], &["anna@alice.test"], "after-moving", 120).log();
+    assert!(!log.contains("status=deferred"), "held until it had dialled from there: {log}");
     eventually("the link is up", || place.proxy.metric("homes_connected") == 1);
     let mail = alice.mail_of(&anna, PROXY);
     for phrase in ["while-waking", "while-asleep", "after-moving"] {
