@@ -1,5 +1,5 @@
-//! What a home has spent and may spend: a token bucket, a day's units and sessions, an hour's networks. Pure; times are
-//! seconds since 1970, given by the caller.
+//! What a home has spent and may spend: a token bucket, a day's units and sessions, a minute's sessions, an hour's networks.
+//! Pure; times are seconds since 1970, given by the caller.
 //!
 //! Whether a session may begin is decided before anybody is connected with: the home's queue keeps what is refused. A
 //! session that has begun is never refused, only slowed: the home's own octets wait ([`Account::pace`]), never the far
@@ -14,6 +14,7 @@ use crate::grant::Allowance;
 use crate::limits;
 use crate::meter::Units;
 
+const MINUTE: u64 = 60;
 const HOUR: u64 = 3_600;
 const DAY: u64 = 86_400;
 
@@ -25,23 +26,37 @@ pub struct Account {
     level: i64,
     /// When that was true.
     at: u64,
-    /// Units and sessions of the day of `at`.
-    today: (u64, u32),
+    today: Today,
+    /// When each session of the last minute began.
+    begun: Vec<u64>,
     /// Far networks, and when each was last connected with.
     networks: Vec<([u8; 7], u64)>,
+}
+
+/// Of the day of [`Account::at`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Today {
+    units: Units,
+    sessions: u32,
+    /// Of them those that are over and carried less than a letter.
+    empty: u32,
+}
+
+impl Today {
+    const NOTHING: Self = Self { units: 0, sessions: 0, empty: 0 };
 }
 
 impl Account {
     /// With a full bucket.
     #[must_use]
-    pub const fn new(allowance: &Allowance, now: u64) -> Self {
-        Self { level: full(allowance), at: now, today: (0, 0), networks: Vec::new() }
+    pub fn new(allowance: &Allowance, now: u64) -> Self {
+        Self { level: full(allowance), ..Self::empty(now) }
     }
 
     /// With an empty one: when nobody knows what has been spent.
     #[must_use]
     pub const fn empty(now: u64) -> Self {
-        Self { level: 0, at: now, today: (0, 0), networks: Vec::new() }
+        Self { level: 0, at: now, today: Today::NOTHING, begun: Vec::new(), networks: Vec::new() }
     }
 
     /// A session with a host of this network may begin, and is charged its minimum.
@@ -54,17 +69,21 @@ impl Account {
         if running >= allowance.concurrent {
             return Err(Refusal::Concurrent);
         }
-        if self.today.0 >= u64::from(allowance.daily) {
+        if self.today.units >= u64::from(allowance.daily) {
             return Err(Refusal::Spent(midnight));
         }
         if let Some(wait) = self.until(limits::SESSION_UNITS, allowance) {
             return Err(Refusal::Spent(seconds(wait)));
         }
-        if self.today.1 >= allowance.sessions {
+        if self.today.sessions >= allowance.sessions || self.today.empty >= allowance.empty {
             return Err(Refusal::Sessions(midnight));
         }
+        if let Some(wait) = self.in_a_minute(allowance, now) {
+            return Err(Refusal::Sessions(seconds(wait)));
+        }
         self.visit(allowance, network, now)?;
-        self.today.1 += 1;
+        self.today.sessions += 1;
+        self.begun.push(now);
         self.charge(allowance, limits::SESSION_UNITS, now);
         Ok(())
     }
@@ -73,7 +92,19 @@ impl Account {
     pub fn charge(&mut self, allowance: &Allowance, units: Units, now: u64) {
         self.come_to(allowance, now);
         self.level = self.level.saturating_sub(in_level(units));
-        self.today.0 = self.today.0.saturating_add(units);
+        self.today.units = self.today.units.saturating_add(units);
+    }
+
+    /// A session is over in which no letter can have gone.
+    pub fn was_empty(&mut self, allowance: &Allowance, now: u64) {
+        self.come_to(allowance, now);
+        self.today.empty = self.today.empty.saturating_add(1);
+    }
+
+    /// How many such sessions there were today: for the operator.
+    #[must_use]
+    pub const fn empty_today(&self, now: u64) -> u32 {
+        if now / DAY > self.at / DAY { 0 } else { self.today.empty }
     }
 
     /// How long the home's octets must wait now.
@@ -82,7 +113,7 @@ impl Account {
         let mut then = self.clone();
         then.come_to(allowance, now);
         let bucket = then.until(0, allowance).unwrap_or(0);
-        let day = if then.today.0 > u64::from(allowance.daily) { DAY - now % DAY } else { 0 };
+        let day = if then.today.units > u64::from(allowance.daily) { DAY - now % DAY } else { 0 };
         Duration::from_secs(bucket.max(day))
     }
 
@@ -96,8 +127,8 @@ impl Account {
             left: u64::try_from(then.level).unwrap_or(0) / HOUR,
             bucket: allowance.bucket.into(),
             hourly: allowance.hourly.into(),
-            today: (then.today.0, allowance.daily.into()),
-            sessions: (then.today.1, allowance.sessions),
+            today: (then.today.units, allowance.daily.into()),
+            sessions: (then.today.sessions, allowance.sessions),
             networks: (networks, allowance.networks),
         }
     }
@@ -108,9 +139,10 @@ impl Account {
         let refill = passed.saturating_mul(allowance.hourly.into());
         self.level = self.level.saturating_add(refill).min(full(allowance));
         if now / DAY > self.at / DAY {
-            self.today = (0, 0);
+            self.today = Today::NOTHING;
         }
         self.at = self.at.max(now);
+        self.begun.retain(|begun| now.saturating_sub(*begun) < MINUTE);
         self.networks.retain(|(_, seen)| now.saturating_sub(*seen) < HOUR);
     }
 
@@ -118,6 +150,14 @@ impl Account {
     fn until(&self, units: Units, allowance: &Allowance) -> Option<u64> {
         let missing = u64::try_from(in_level(units).saturating_sub(self.level)).ok().filter(|missing| *missing > 0)?;
         Some(missing.div_ceil(u64::from(allowance.hourly).max(1)))
+    }
+
+    /// Seconds until one more session may begin; `None` when it may now.
+    fn in_a_minute(&self, allowance: &Allowance, now: u64) -> Option<u64> {
+        let most = usize::try_from(allowance.burst).unwrap_or(usize::MAX).min(limits::BURST);
+        let ends = self.begun.len().checked_sub(most)?;
+        let first = self.begun.get(ends).copied().unwrap_or(now);
+        Some((first + MINUTE).saturating_sub(now))
     }
 
     /// Notes a further network of a session that has begun: another address of the same host.

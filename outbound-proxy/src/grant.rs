@@ -20,6 +20,11 @@ pub struct Allowance {
     pub daily: u32,
     /// Sessions of one day. Default 300.
     pub sessions: u32,
+    /// Sessions begun within a minute. Default 30, at most 100.
+    pub burst: u32,
+    /// Sessions of one day in which no letter can have gone (less than a KiB from the home): who has many of them looks which
+    /// addresses there are. Default 100.
+    pub empty: u32,
     /// Different far networks (/24, /48) within an hour. Default 60, at most 200.
     pub networks: u32,
     /// Sessions at once. Default 10.
@@ -28,7 +33,16 @@ pub struct Allowance {
 
 impl Default for Allowance {
     fn default() -> Self {
-        Self { bucket: 1_500, hourly: 200, daily: 5_000, sessions: 300, networks: 60, concurrent: 10 }
+        Self {
+            bucket: 1_500,
+            hourly: 200,
+            daily: 5_000,
+            sessions: 300,
+            burst: 30,
+            empty: 100,
+            networks: 60,
+            concurrent: 10,
+        }
     }
 }
 
@@ -43,6 +57,8 @@ impl Allowance {
             hourly: share(self.hourly).max(1),
             daily: share(self.daily),
             sessions: share(self.sessions),
+            burst: share(self.burst).min(u32::try_from(limits::BURST).unwrap_or(u32::MAX)),
+            empty: share(self.empty),
             networks: share(self.networks).min(u32::try_from(limits::NETWORKS).unwrap_or(u32::MAX)),
             concurrent: share(self.concurrent),
         }
@@ -74,7 +90,9 @@ mod tests {
         assert_eq!(full, Allowance::default());
         let new = Allowance::default().at_age(Duration::ZERO);
         assert_eq!((new.bucket, new.sessions, new.networks), (750, 150, 30));
-        let greedy = Allowance { networks: 10_000, hourly: 0, ..Allowance::default() }.at_age(limits::NEW);
-        assert_eq!((greedy.networks, greedy.hourly), (200, 1));
+        assert_eq!((new.burst, new.empty), (15, 50));
+        let greedy = Allowance { networks: 10_000, burst: 10_000, hourly: 0, ..Allowance::default() };
+        let greedy = greedy.at_age(limits::NEW);
+        assert_eq!((greedy.networks, greedy.burst, greedy.hourly), (200, 100, 1));
     }
 }

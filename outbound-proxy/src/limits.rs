@@ -48,6 +48,15 @@ pub const SESSION_UNITS: u64 = 20;
 /// measured are 510 and 215; recipients hidden in them are paid for by [`SESSION_UNITS`].
 pub const UNCOUNTED: u64 = 725;
 
+/// Octets of the far server's that are no reply: the handshake, and whatever TLS has beside letters. What exceeds them is
+/// counted as replies, so that nobody has a way back for nothing. The longest measured is 3,316; a list of authorities, as
+/// servers send that ask for a certificate, can have some 20,000.
+pub const HANDSHAKE: u64 = 64 * 1024;
+/// Octets from the home below which no letter can have gone: who only looks which addresses there are sends less.
+pub const LETTER: u64 = 1_024;
+/// Most sessions within a minute that an allowance can have, so that they fit the ledger.
+pub const BURST: usize = 100;
+
 /// Silence after the far server has spoken last, after which a session is closed. Never while the home waits for a
 /// reply: to cut between the end of data and its 250 makes duplicates.
 pub const SILENT: Duration = Duration::from_secs(60);

@@ -3,14 +3,14 @@
 //! A server answers every recipient, and its answers are encrypted octet by octet: the plaintext of what it says is the
 //! sum of its records' lengths, less a constant for each that the cipher suite gives. That is exact for every server
 //! measured, and unlike a count of records it does not depend on pipelining. What is not counted: the handshake, and after
-//! it tickets and the reply to EHLO, up to a bound; the session's minimum pays for them.
+//! it tickets and the reply to EHLO, each up to a bound; the session's minimum pays for them.
 //!
 //! Errs against the sender where it must: an unknown suite, late tickets and padding are counted in full.
 
 use std::fmt;
 
 use crate::limits;
-use crate::records::{Kind, NotTls, Record, Records};
+use crate::records::{HEADER, Kind, NotTls, Record, Records};
 
 /// Units that have come due.
 pub type Units = u64;
@@ -25,6 +25,8 @@ pub struct Meter {
     spoken: u32,
     /// Octets of reply plaintext that were passed over since its EHLO.
     passed_over: u64,
+    /// Octets of the far server's that were taken to be its handshake.
+    shaken: u64,
     /// Octets of reply plaintext that count.
     replies: u64,
     /// Octets from the home.
@@ -70,6 +72,10 @@ impl Meter {
 
     fn count(&mut self, record: Record) {
         if record.kind != Kind::Application || self.spoken < self.suite.first_command() {
+            let octets = record.length + HEADER as u64;
+            let free = octets.min(limits::HANDSHAKE - self.shaken);
+            self.shaken += free;
+            self.replies += octets - free;
             return;
         }
         let plaintext = record.length.saturating_sub(self.suite.overhead());

@@ -39,7 +39,8 @@ impl fmt::Display for NotTls {
 
 impl std::error::Error for NotTls {}
 
-const HEADER: usize = 5;
+/// Octets before a record's body (RFC 8446 §5.1).
+pub const HEADER: usize = 5;
 
 /// One direction.
 #[derive(Debug, Default)]

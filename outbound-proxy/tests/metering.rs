@@ -133,6 +133,30 @@ fn large_messages_cost_something() {
     assert_eq!(session.units, 32, "a unit each 32 KiB");
 }
 
+/// A far server that is the home's accomplice could send anything in records that are no replies.
+#[test]
+fn there_is_no_way_back_for_nothing() {
+    for (kind, before_ehlo) in [(22, false), (21, false), (20, false), (22, true), (23, true)] {
+        let mut session = Session::begin(Version::Tls13, &[], 155);
+        if before_ehlo {
+            session = Session { meter: Meter::default(), overhead: 17, units: 0 };
+            session.meter.home(&record(22, 300)).unwrap();
+            session.meter.server(&server_hello(0x1301)).unwrap();
+        }
+        for _ in 0..64 {
+            session.units += session.meter.server(&record(kind, 14_000)).unwrap();
+        }
+        let octets = 64 * 14_005;
+        let most = (octets - limits::HANDSHAKE).div_ceil(limits::UNIT);
+        assert!((most..=most + 200).contains(&session.units), "{kind}, {before_ehlo}: {} units", session.units);
+    }
+    let mut tiny = Session::begin(Version::Tls13, &[], 155);
+    for _ in 0..20_000 {
+        tiny.units += tiny.meter.server(&record(20, 1)).unwrap();
+    }
+    assert!(tiny.units > 3_000, "headers count, too: {}", tiny.units);
+}
+
 #[test]
 fn not_tls_is_told_either_way() {
     let mut meter = Meter::default();

@@ -37,7 +37,7 @@ impl Drop for Scratch {
 
 #[test]
 fn a_bucket_is_spent_and_fills_again() {
-    let allowance = Allowance { sessions: 1_000, concurrent: 1_000, ..Allowance::default() };
+    let allowance = Allowance { sessions: 1_000, concurrent: 1_000, burst: 100, ..Allowance::default() };
     let mut account = Account::new(&allowance, NOON);
     let sessions = (0..1_000).take_while(|_| account.open(&allowance, 0, HERE, NOON).is_ok()).count();
     assert_eq!(sessions, 75, "1500 units in sessions of 20");
@@ -51,7 +51,8 @@ fn a_bucket_is_spent_and_fills_again() {
 
 #[test]
 fn days_sessions_networks_and_what_runs_at_once() {
-    let allowance = Allowance { bucket: 100_000, sessions: 5, networks: 3, concurrent: 2, daily: 1_000, hourly: 200 };
+    let allowance =
+        Allowance { bucket: 100_000, sessions: 5, networks: 3, concurrent: 2, daily: 1_000, ..Allowance::default() };
     let mut account = Account::new(&allowance, NOON);
     assert_eq!(account.open(&allowance, 2, HERE, NOON), Err(Refusal::Concurrent));
     for number in 0..3 {
@@ -67,6 +68,37 @@ fn days_sessions_networks_and_what_runs_at_once() {
     assert_eq!(account.open(&allowance, 0, network(9), midnight + 1), Err(Refusal::Spent(86_399)));
     let budget = account.budget(&allowance, midnight + 1);
     assert_eq!((budget.today, budget.sessions, budget.networks), ((1_000, 1_000), (1, 5), (1, 3)));
+}
+
+/// A new connection for each mail: not only paid for, but no more of them than so many in any minute.
+#[test]
+fn sessions_of_a_minute() {
+    let allowance = Allowance { bucket: 100_000, burst: 3, ..Allowance::default() };
+    let mut account = Account::new(&allowance, NOON);
+    for second in [0, 10, 50] {
+        account.open(&allowance, 0, HERE, NOON + second).unwrap();
+    }
+    assert_eq!(account.open(&allowance, 0, HERE, NOON + 51), Err(Refusal::Sessions(9)));
+    assert_eq!(account.open(&allowance, 0, HERE, NOON - 3_600), Err(Refusal::Sessions(3_660)), "a clock set back");
+    assert!(account.open(&allowance, 0, HERE, NOON + 59).is_err());
+    account.open(&allowance, 0, HERE, NOON + 60).unwrap();
+    assert_eq!(account.open(&allowance, 0, HERE, NOON + 61), Err(Refusal::Sessions(9)), "any minute, not each");
+    let none = Allowance { burst: 0, ..allowance };
+    assert_eq!(account.open(&none, 0, HERE, NOON + 500), Err(Refusal::Sessions(60)));
+}
+
+/// Many short sessions, dropped after RCPT.
+#[test]
+fn sessions_without_a_letter() {
+    let allowance = Allowance { bucket: 100_000, empty: 2, ..Allowance::default() };
+    let mut account = Account::new(&allowance, NOON);
+    for number in 0..2 {
+        account.open(&allowance, 0, HERE, NOON + number).unwrap();
+        account.was_empty(&allowance, NOON + number);
+    }
+    assert_eq!((account.empty_today(NOON + 9), account.empty_today(NOON + 86_400)), (2, 0));
+    assert_eq!(account.open(&allowance, 0, HERE, NOON + 9), Err(Refusal::Sessions(43_191)));
+    account.open(&allowance, 0, HERE, NOON + 43_200).unwrap();
 }
 
 #[test]
@@ -164,9 +196,14 @@ fn a_damaged_ledger_is_an_empty_bucket() {
     let opened = Ledger::open(&scratch.0, || Account::new(&allowance, NOON), || Account::empty(NOON)).unwrap();
     assert_eq!(opened.1.budget(&allowance, NOON).left, 0);
     let longest = Allowance { networks: 200, sessions: 1_000, bucket: 1_000_000, daily: 1_000_000, ..allowance };
+    let longest = Allowance { burst: 1_000, ..longest };
     let (mut ledger, mut account) = (opened.0, Account::new(&longest, NOON));
     for number in 0..200 {
-        account.open(&longest, 0, network(number), NOON).unwrap();
+        let opened = account.open(&longest, 0, network(number), NOON);
+        assert_eq!(opened.is_ok(), usize::from(number) < limits::BURST, "{opened:?}");
+        let _ = account.visit(&longest, network(number), NOON);
     }
+    let networks = account.budget(&longest, NOON).networks;
+    assert_eq!(networks, (200, 200));
     ledger.write(&account).expect("the longest account fits its half");
 }

@@ -88,7 +88,7 @@ pub enum ToHome {
 pub enum Refusal {
     /// The bucket is empty; ask again in so many seconds.
     Spent(u32),
-    /// Too many sessions today; ask again in so many seconds.
+    /// Too many sessions today, or within a minute; ask again in so many seconds.
     Sessions(u32),
     /// Too many different networks within an hour; ask again in so many seconds.
     Networks(u32),
@@ -129,7 +129,7 @@ impl fmt::Display for Refusal {
             Self::Spent(seconds) => {
                 write!(f, "the outbound proxy's budget is spent; there is more in {seconds} seconds")
             }
-            Self::Sessions(seconds) => write!(f, "too many sessions today; the next in {seconds} seconds"),
+            Self::Sessions(seconds) => write!(f, "too many sessions; the next in {seconds} seconds"),
             Self::Networks(seconds) => {
                 write!(f, "too many different networks this hour; the next in {seconds} seconds")
             }

@@ -25,8 +25,8 @@ pub struct Config {
     /// Addresses that lead back to this machine though no interface has them (the outside of a NAT); its interfaces'
     /// are known. Default: none.
     pub own: Vec<IpAddr>,
-    /// What `invite` grants where it is not told otherwise: `bucket`, `hourly`, `daily`, `sessions`, `networks`,
-    /// `concurrent`. Default: 1500, 200, 5000, 300, 60, 10; half of it in a home's first two weeks.
+    /// What `invite` grants where it is not told otherwise: `bucket`, `hourly`, `daily`, `sessions`, `burst`, `empty`,
+    /// `networks`, `concurrent`. Default: 1500, 200, 5000, 300, 30, 100, 60, 10; half of it in a home's first two weeks.
     pub allowance: Allowance,
     /// Where Prometheus may fetch metrics, as address:port; best one of the loopback. Default: nowhere.
     pub metrics: Option<SocketAddr>,

@@ -29,6 +29,12 @@ pub(super) struct Invite {
     /// Sessions of a day
     #[arg(long, value_name = "N")]
     sessions: Option<u32>,
+    /// Sessions begun within a minute
+    #[arg(long, value_name = "N")]
+    burst: Option<u32>,
+    /// Sessions of a day in which no letter can have gone
+    #[arg(long, value_name = "N")]
+    empty: Option<u32>,
     /// Different far networks within an hour
     #[arg(long, value_name = "N")]
     networks: Option<u32>,
@@ -78,6 +84,8 @@ impl Invite {
             hourly: self.hourly.unwrap_or(usual.hourly),
             daily: self.daily.unwrap_or(usual.daily),
             sessions: self.sessions.unwrap_or(usual.sessions),
+            burst: self.burst.unwrap_or(usual.burst),
+            empty: self.empty.unwrap_or(usual.empty),
             networks: self.networks.unwrap_or(usual.networks),
             concurrent: self.concurrent.unwrap_or(usual.concurrent),
         }

@@ -5,7 +5,7 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -150,13 +150,20 @@ pub struct Tab {
     allowance: Allowance,
     /// Sessions there were when this one was asked for.
     others: u32,
+    /// Whether it was begun, and what the home has sent in it.
+    begun: AtomicBool,
+    carried: AtomicU64,
 }
 
 impl Drop for Tab {
     fn drop(&mut self) {
         self.book.running.fetch_sub(1, Ordering::Relaxed);
         let mut kept = lock(&self.book.kept);
-        if kept.ahead > 0
+        let empty = self.begun.load(Ordering::Relaxed) && self.carried.load(Ordering::Relaxed) < limits::LETTER;
+        if empty {
+            kept.account.was_empty(&self.allowance, now());
+        }
+        if (empty || kept.ahead > 0)
             && let Err(error) = kept.write()
         {
             error!(%error, "what is spent cannot be written down");
@@ -167,7 +174,12 @@ impl Drop for Tab {
 impl Tab {
     fn new(book: Arc<Book>, allowance: Allowance) -> Self {
         let others = book.running.fetch_add(1, Ordering::Relaxed);
-        Self { book, allowance, others }
+        Self { book, allowance, others, begun: AtomicBool::new(false), carried: AtomicU64::new(0) }
+    }
+
+    /// The home has sent so many octets in it.
+    pub fn carried(&self, octets: u64) {
+        self.carried.fetch_add(octets, Ordering::Relaxed);
     }
 
     /// Whether there is room for it beside the home's other sessions.
@@ -185,6 +197,7 @@ impl Tab {
     pub fn open(&self, network: [u8; 7]) -> Result<(), Refusal> {
         let mut kept = lock(&self.book.kept);
         kept.account.open(&self.allowance, self.others, network, now())?;
+        self.begun.store(true, Ordering::Relaxed);
         self.book.dry.store(true, Ordering::Relaxed);
         kept.write().and_then(|()| kept.ledger.sync()).map_err(|error| {
             error!(%error, "nothing can be written down, so nothing is sent");

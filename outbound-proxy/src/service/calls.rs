@@ -105,6 +105,7 @@ impl Call {
         let session = Session::new(&home, &self.server, &self.tab, &service.pieces);
         let ended = session.run().await;
         let facts = session.facts();
+        self.tab.carried(facts.out);
         service.counters.ended(&facts, matches!(ended, Err(session::Cut::Broken(_) | session::Cut::NotTls)));
         let how = ended.map_or_else(|cut| cut.to_string(), |()| "closed".to_owned());
         info!(home = self.home, units = facts.units, out = facts.out, back = facts.back, how, "a session has ended");

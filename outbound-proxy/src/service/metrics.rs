@@ -23,6 +23,7 @@ pub struct Counters {
     begun: AtomicU64,
     running: AtomicI64,
     cut: AtomicU64,
+    empty: AtomicU64,
     units: AtomicU64,
     out: AtomicU64,
     back: AtomicU64,
@@ -57,6 +58,7 @@ impl Counters {
         self.out.fetch_add(facts.out, Ordering::Relaxed);
         self.back.fetch_add(facts.back, Ordering::Relaxed);
         self.cut.fetch_add(cut.into(), Ordering::Relaxed);
+        self.empty.fetch_add((facts.out < limits::LETTER).into(), Ordering::Relaxed);
     }
 
     /// One was refused.
@@ -82,6 +84,7 @@ impl Counters {
         say("sessions_running", "gauge", &self.running.load(Ordering::Relaxed));
         say("sessions_total", "counter", &read(&self.begun));
         say("sessions_cut_total", "counter", &read(&self.cut));
+        say("sessions_empty_total", "counter", &read(&self.empty));
         say("units_total", "counter", &read(&self.units));
         say("bytes_out_total", "counter", &read(&self.out));
         say("bytes_back_total", "counter", &read(&self.back));

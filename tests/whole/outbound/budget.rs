@@ -14,7 +14,8 @@ const FLIGHT: usize = 50;
 pub fn a_spam_run_stops_within_its_budget() {
     let mut place = Place::new();
     let far = place.far("postfix", 0, "far.test");
-    let mut home = Stranger::pair(&place.proxy.invite("alice", &["--hourly", "60"]));
+    let mut home =
+        Stranger::pair(&place.proxy.invite("alice", &["--hourly", "60", "--burst", "100", "--empty", "200"]));
     let bucket = home.budget().bucket;
     assert_eq!(bucket, 750, "half of it for a new home");
     let to: Vec<String> = (0..FLIGHT).map(|number| format!("ben+{number}@far.test")).collect();

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use relay_link::outbound::Refusal;
 use tests::far::Far;
 use tests::outbound::{Session, Stranger};
+use tests::proxies::eventually;
 
 use crate::place::Place;
 
@@ -67,7 +68,7 @@ impl Run {
 }
 
 pub fn nothing_but_tls_goes_through() {
-    let mut run = Run::new(&["--concurrent", "50", "--bucket", "5000"]);
+    let mut run = Run::new(&["--concurrent", "50", "--bucket", "5000", "--burst", "100"]);
     for command in ["MAIL FROM:<you@home.test>\r\n", "HELO away.test\r\n", "EHLO a\r\nMAIL FROM:<>\r\n", "VRFY ben\r\n"]
     {
         let mut stream = run.greeted();
@@ -88,7 +89,7 @@ pub fn nothing_but_tls_goes_through() {
 }
 
 pub fn every_session_is_paid_for() {
-    let mut run = Run::new(&["--bucket", "400", "--hourly", "1", "--concurrent", "6"]);
+    let mut run = Run::new(&["--bucket", "400", "--hourly", "1", "--concurrent", "6", "--burst", "100"]);
     // Half of it in a home's first two weeks: ten sessions of 20 units, and three at once.
     let held: Vec<_> = (0..3).map(|_| run.greeted()).collect();
     assert_eq!(run.home.connect("mx.far.test").unwrap_err(), Refusal::Concurrent);
@@ -121,6 +122,44 @@ pub fn every_session_is_paid_for() {
     assert_eq!(run.place.proxy.metric("sessions_total"), before, "refused before anybody is connected with");
 }
 
+/// A connection for each mail, as fast as it goes, and connections that are dropped after RCPT: addresses are probed.
+pub fn sessions_of_a_minute_and_sessions_for_nothing() {
+    let mut run = Run::new(&["--bucket", "5000", "--burst", "8", "--concurrent", "50"]);
+    let held: Vec<_> = (0..4).map(|_| run.greeted()).collect();
+    let why = run.home.connect("mx.far.test").unwrap_err();
+    assert!(matches!(why, Refusal::Sessions(1..=60)), "{why}");
+    drop(held);
+    let mut other = Stranger::pair(&run.place.proxy.invite("bob", &["--bucket", "5000", "--empty", "6"]));
+    let mut probed = 0;
+    let why = loop {
+        let stream = match other.connect("mx.far.test") {
+            Ok(stream) => stream,
+            Err(why) => break why,
+        };
+        let mut session = Session::open(stream, "mx.far.test", &run.place.certificate).unwrap();
+        session.say("MAIL FROM:<you@home.test>\r\nRCPT TO:<nobody@far.test>\r\n").unwrap();
+        session.reply("2").unwrap();
+        drop(session);
+        probed += 1;
+        eventually("it is over", || run.place.proxy.status("bob", "empty") == probed);
+    };
+    assert!(matches!(why, Refusal::Sessions(_)), "{why}");
+    assert_eq!(probed, 3, "of six, in a home's first two weeks");
+    // Whoever sends letters is not among them.
+    let mut stream = run.home.connect("mx.far.test");
+    let until = Instant::now() + Duration::from_secs(90);
+    while stream.is_err() && Instant::now() < until {
+        std::thread::sleep(Duration::from_secs(1));
+        stream = run.home.connect("mx.far.test");
+    }
+    let mut session = Session::open(stream.unwrap(), "mx.far.test", &run.place.certificate).unwrap();
+    session.send(&["ben@far.test".to_owned()], true, &"walnut ".repeat(130)).unwrap();
+    session.ask("QUIT", "2").unwrap();
+    drop(session);
+    eventually("all are over", || run.place.proxy.metric("sessions_running") == 0);
+    assert_eq!(run.place.proxy.status("alice", "empty"), 4, "those that were dropped");
+}
+
 pub fn who_is_revoked_sends_nothing_more() {
     let mut run = Run::new(&["--bucket", "5000"]);
     let stream = run.home.connect("mx.far.test").unwrap();
@@ -139,7 +178,8 @@ pub fn who_is_revoked_sends_nothing_more() {
 
 pub fn sessions_and_networks_have_bounds_of_their_own() {
     let place = Place::new();
-    let mut home = Stranger::pair(&place.proxy.invite("alice", &["--networks", "8", "--sessions", "12"]));
+    let allowance = ["--networks", "8", "--sessions", "12"];
+    let mut home = Stranger::pair(&place.proxy.invite("alice", &allowance));
     for number in 0..4 {
         place.names.a(&format!("mx{number}.test"), &format!("44.0.{}.9", 100 + number));
     }

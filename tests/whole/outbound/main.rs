@@ -20,6 +20,7 @@ fn main() -> std::process::ExitCode {
         budget::a_session_is_slowed_and_not_cut,
         cheats::nothing_but_tls_goes_through,
         cheats::every_session_is_paid_for,
+        cheats::sessions_of_a_minute_and_sessions_for_nothing,
         cheats::who_is_revoked_sends_nothing_more,
         cheats::sessions_and_networks_have_bounds_of_their_own,
         house::past_the_proxy_only_when_told,

@@ -20,7 +20,7 @@ const MINIMUM: u64 = 20;
 
 pub fn recipients_are_counted_at_real_servers() {
     let place = Place::new();
-    let generous = ["--bucket", "100000", "--daily", "100000", "--concurrent", "4"];
+    let generous = ["--bucket", "100000", "--daily", "100000", "--concurrent", "4", "--burst", "100"];
     let mut home = Stranger::pair(&place.proxy.invite("alice", &generous));
     println!("server       recipients  pipelined  units  units-20  of 14 octets");
     for (number, (peer, each, fixed, pipelines)) in SERVERS.into_iter().enumerate() {
