@@ -62,6 +62,8 @@ pub const STALLED: Duration = Duration::from_secs(5 * 60);
 pub const CONNECTIONS: usize = 1_024;
 /// Connections of one address, logged in or not: a family behind one router has several phones with several each.
 pub const CONNECTIONS_PER_ADDRESS: usize = 200;
+/// Connections that came through proxies. A proxy says who called, and may lie: it must not keep the house itself out.
+pub const CONNECTIONS_HANDED: usize = CONNECTIONS / 2;
 /// Connections of one address that have not logged in.
 pub const STRANGERS_PER_ADDRESS: usize = 20;
 /// Sessions of one mailbox.

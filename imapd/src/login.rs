@@ -95,6 +95,20 @@ fn listen(listener: OwnedFd) -> io::Result<TcpListener> {
     TcpListener::from_std(listener)
 }
 
+/// Who calls.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer {
+    address: IpAddr,
+    /// A proxy says so.
+    handed: bool,
+}
+
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.address.fmt(f)
+    }
+}
+
 /// What all connections share.
 pub(crate) struct House {
     tls: Tls,
@@ -103,6 +117,8 @@ pub(crate) struct House {
     keeper: RwLock<Arc<Login>>,
     owners: RwLock<Arc<AsyncEdge>>,
     logins: Mutex<Logins>,
+    /// Those through proxies. Each says who calls, and may lie: nobody is slowed or refused at home for that.
+    logins_handed: Mutex<Logins>,
     doors: Doors,
     draining: watch::Sender<bool>,
     /// A listener listens no more.
@@ -118,6 +134,7 @@ impl House {
             keeper: RwLock::new(Arc::new(Login::new(keeper.into())?)),
             owners: RwLock::new(Arc::new(AsyncEdge::new(owners.into())?)),
             logins: Mutex::default(),
+            logins_handed: Mutex::default(),
             doors: Doors::default(),
             draining: watch::channel(false).0,
             shut: Notify::new(),
@@ -210,19 +227,20 @@ impl House {
     }
 
     fn arrive(self: Arc<Self>, stream: Arrived, peer: IpAddr) {
-        let Some(place) = self.doors.enter(peer) else {
+        let handed = matches!(stream, Arrived::Handed(_));
+        let Some(place) = self.doors.enter(peer, handed) else {
             debug!(%peer, "too many connections");
             return;
         };
         tokio::spawn(async move {
             let session = wire::log::session();
-            if let Err(why) = self.connection(stream, peer, session, place).await {
+            if let Err(why) = self.connection(stream, Peer { address: peer, handed }, session, place).await {
                 debug!(session, %peer, %why, "a connection ended");
             }
         });
     }
 
-    async fn connection(&self, stream: Arrived, peer: IpAddr, session: u32, mut place: Place) -> io::Result<()> {
+    async fn connection(&self, stream: Arrived, peer: Peer, session: u32, mut place: Place) -> io::Result<()> {
         stream.set_nodelay()?;
         let mut draining = self.draining.subscribe();
         let (stream, binding) = tokio::select! {
@@ -245,8 +263,9 @@ impl House {
         self.owners.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn logins<T>(&self, with: impl FnOnce(&mut Logins) -> T) -> T {
-        with(&mut self.logins.lock().unwrap_or_else(PoisonError::into_inner))
+    fn logins<T>(&self, peer: Peer, with: impl FnOnce(&mut Logins, IpAddr) -> T) -> T {
+        let logins = if peer.handed { &self.logins_handed } else { &self.logins };
+        with(&mut logins.lock().unwrap_or_else(PoisonError::into_inner), peer.address)
     }
 }
 

@@ -6,14 +6,14 @@ use std::time::Duration;
 pub const CONNECTIONS: usize = 16_000;
 /// Of them from one network (an IPv4 address, an IPv6 /64). Large senders come from few addresses, to many homes.
 pub const CONNECTIONS_OF_ONE: usize = 512;
-/// Connections to the link's port that have not said whose they are.
-pub const STRANGERS: usize = 1_024;
 /// Sessions that learn, or wait for a home that is away, at once: each shakes hands under TLS here.
 pub const LEARNING: usize = 256;
 /// Of them from one network: who opens many and says nothing must not keep other senders from being asked.
 pub const LEARNING_OF_ONE: usize = 32;
 /// Time a TLS handshake may take, and one write.
 pub const HANDSHAKE: Duration = Duration::from_secs(30);
+/// Connections that ask for metrics, at once.
+pub const SCRAPES: usize = 8;
 /// Octets of a request for metrics that are read.
 pub const METRICS_REQUEST: usize = 2_048;
 /// Octets of a command line, CRLF included (RFC 5321 §4.5.3.1.4 and its extensions, as in the home's `mx`).

@@ -68,7 +68,10 @@ fn made(hello: &ClientHello, psk: bool) -> Vec<u8> {
 fn hellos() -> impl Strategy<Value = (ClientHello, bool)> {
     let name = prop::option::of("[a-z0-9_-]{1,20}(\\.[a-z0-9-]{1,20}){0,3}");
     let alpn = prop::collection::vec(prop::collection::vec(any::<u8>(), 1..10), 0..4);
-    let tickets = prop::collection::vec(prop::collection::vec(any::<u8>(), 1..200), 0..4);
+    // Of our own length, and others'.
+    let ticket =
+        prop_oneof![prop::collection::vec(any::<u8>(), limits::TICKET), prop::collection::vec(any::<u8>(), 1..200)];
+    let tickets = prop::collection::vec(ticket, 0..4);
     (name, alpn, tickets, any::<bool>()).prop_map(|(sni, alpn, mut tickets, psk)| {
         if !psk {
             tickets.truncate(1);
@@ -138,7 +141,9 @@ proptest! {
         let end = bytes.len();
         prop_assert_eq!(examine(&bytes[..cut % end]), Progress::Incomplete);
         bytes.extend(rest);
-        prop_assert_eq!(examine(&bytes), Progress::Whole(hello));
+        let mut told = hello;
+        told.tickets.retain(|ticket| ticket.len() == limits::TICKET);
+        prop_assert_eq!(examine(&bytes), Progress::Whole(told), "and tickets that cannot be ours are not kept");
     }
 
     #[test]

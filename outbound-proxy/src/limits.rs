@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-/// Connections to the link's port that have not said whose they are.
-pub const STRANGERS: usize = 1_024;
 /// Sessions of all homes at once.
 pub const SESSIONS: usize = 4_096;
 /// Octets of one direction of a session that are held at once. A session that waits for more holds none.

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::keys::OneTimeSecret;
+use crate::limits::NAME;
 use crate::outbound::Budget;
 
 /// Version of everything said on control connections. It is also in the ALPN name, so that two versions part in the
@@ -93,10 +94,12 @@ impl fmt::Display for Refusal {
             Self::Code => {
                 f.write_str("the code is too old, was used already, or is of another proxy: ask for a new one")
             }
+            // The proxy's word, for a log and a terminal.
             Self::Taken { name, since } => write!(
                 f,
                 "another box has been connected as {name} for {since} seconds: is a copy of this one running? \
-                 Stop it, or ask the operator to revoke {name} and pair anew"
+                 Stop it, or ask the operator to revoke {name} and pair anew",
+                name = name.chars().filter(char::is_ascii_graphic).take(NAME).collect::<String>()
             ),
             Self::Busy => f.write_str("the proxy cannot take this box on just now"),
         }
@@ -104,3 +107,16 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_proxy_says_moves_no_cursor() {
+        let name = "mail.alice.example\u{1b}[2J\r\nall is well".repeat(100);
+        let said = Refusal::Taken { name, since: 5 }.to_string();
+        assert!(said.starts_with("another box has been connected as mail.alice.example[2Jalliswell"), "{said}");
+        assert!(!said.contains(char::is_control) && said.len() < 1_000, "{said}");
+    }
+}

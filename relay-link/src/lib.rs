@@ -37,5 +37,6 @@ pub mod outbound;
 pub mod proxy;
 pub mod relay;
 pub mod seats;
+pub mod shares;
 pub mod stream;
 pub mod tls;

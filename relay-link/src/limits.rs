@@ -12,6 +12,8 @@ pub const PROXIES: usize = 16;
 pub const ADDRESSES: usize = 8;
 /// Streams that one box has open through its proxies.
 pub const STREAMS: usize = 1_024;
+/// Of them through one proxy: whoever rules it must not shut the others out.
+pub const STREAMS_OF_ONE: usize = 768;
 /// Bytes held of one direction while they move between a proxy and a role of the box.
 pub const COPY: usize = 8 * 1024;
 /// Connections through outbound proxies that are being made at once.
@@ -30,6 +32,11 @@ pub const NAMES: usize = 64;
 pub const HOMES: usize = 10_000;
 /// Bytes of one home's file.
 pub const HOME_FILE: u64 = 64 * 1024;
+/// Connections to a proxy's port for homes that have not said whose they are.
+pub const STRANGERS: usize = 1_024;
+/// Of them from one network: whoever says nothing must not keep homes out. A family that fetches many streams at once has
+/// each for one round trip.
+pub const STRANGERS_OF_ONE: usize = 256;
 /// Time from a connection to the end of its handshake and first message.
 pub const GREETING: Duration = Duration::from_secs(10);
 /// Time a stream waits to be fetched; then its number is worth nothing.

@@ -41,6 +41,8 @@ pub struct Desk {
     pub verifier: Option<Arc<Verifier>>,
     /// `submission` only: failed logins.
     pub logins: Mutex<Logins>,
+    /// Those through proxies. Each says who calls, and may lie: nobody is slowed or refused at home for that.
+    pub logins_handed: Mutex<Logins>,
     /// The keeper of the moment; replaced when it was restarted.
     pub keeper: watch::Sender<Option<Keeper>>,
     /// Set once, when the role is to end.

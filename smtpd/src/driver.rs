@@ -337,7 +337,8 @@ impl Driver {
     }
 
     fn logins<T>(&self, act: impl FnOnce(&mut wire::logins::Logins, IpAddr) -> T) -> T {
-        act(&mut self.desk.logins.lock().unwrap_or_else(PoisonError::into_inner), self.client)
+        let logins = if self.handed.is_some() { &self.desk.logins_handed } else { &self.desk.logins };
+        act(&mut logins.lock().unwrap_or_else(PoisonError::into_inner), self.client)
     }
 }
 

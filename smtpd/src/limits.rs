@@ -41,6 +41,8 @@ pub const HEADER: usize = 1024 * 1024;
 pub const CONNECTIONS: usize = 1_000;
 /// Connections of one address (IPv6: one /64) at a time.
 pub const CONNECTIONS_PER_ADDRESS: usize = 50;
+/// Connections that came through proxies. A proxy says who called, and may lie: it must not keep the house itself out.
+pub const CONNECTIONS_HANDED: usize = CONNECTIONS / 2;
 /// Silence after which a session ends (RFC 5321 §4.5.3.2.7: at least five minutes).
 pub const IDLE: Duration = Duration::from_secs(300);
 /// Longest session.

@@ -1,4 +1,5 @@
-//! Listens: how many connections at once, in all and from one address.
+//! Listens: how many connections at once, in all and from one address. What came through a proxy is counted by itself: its
+//! address is that proxy's word.
 
 use std::collections::HashMap;
 use std::io;
@@ -23,12 +24,18 @@ use crate::reply::closing;
 #[derive(Debug, Clone)]
 pub struct Doors {
     all: Arc<Semaphore>,
-    by: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    handed: Arc<Semaphore>,
+    by: Counts,
 }
+
+/// By address, and whether a proxy says it.
+type Counts = Arc<Mutex<HashMap<(IpAddr, bool), usize>>>;
 
 impl Default for Doors {
     fn default() -> Self {
-        Self { all: Arc::new(Semaphore::new(limits::CONNECTIONS)), by: Arc::default() }
+        let [all, handed] =
+            [limits::CONNECTIONS, limits::CONNECTIONS_HANDED].map(|most| Arc::new(Semaphore::new(most)));
+        Self { all, handed, by: Arc::default() }
     }
 }
 
@@ -36,16 +43,21 @@ impl Default for Doors {
 #[derive(Debug)]
 pub struct Place {
     _one_of_all: OwnedSemaphorePermit,
-    address: IpAddr,
-    by: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    _one_of_handed: Option<OwnedSemaphorePermit>,
+    address: (IpAddr, bool),
+    by: Counts,
 }
 
 impl Doors {
-    /// A place for a connection from this address, if there is one.
+    /// A place for a connection from this address, if there is one; `handed`: a proxy says that it is from there.
     #[must_use]
-    pub fn enter(&self, client: IpAddr) -> Option<Place> {
+    pub fn enter(&self, client: IpAddr, handed: bool) -> Option<Place> {
         let one = self.all.clone().try_acquire_owned().ok()?;
-        let address = network(client);
+        let one_of_handed = match handed {
+            true => Some(self.handed.clone().try_acquire_owned().ok()?),
+            false => None,
+        };
+        let address = (network(client), handed);
         let mut by = self.by.lock().unwrap_or_else(PoisonError::into_inner);
         let held = by.entry(address).or_insert(0);
         if *held >= limits::CONNECTIONS_PER_ADDRESS {
@@ -53,7 +65,7 @@ impl Doors {
         }
         *held += 1;
         drop(by);
-        Some(Place { _one_of_all: one, address, by: self.by.clone() })
+        Some(Place { _one_of_all: one, _one_of_handed: one_of_handed, address, by: self.by.clone() })
     }
 
     /// Returns once every connection has ended.
@@ -128,7 +140,7 @@ pub async fn take(desk: Arc<Desk>, door: Door, doors: Doors) {
 
 fn admit(desk: &Arc<Desk>, stream: Arrived, arrival: Arrival, doors: &Doors) {
     let desk = desk.clone();
-    match doors.enter(arrival.client) {
+    match doors.enter(arrival.client, arrival.handed.is_some()) {
         Some(place) => {
             tokio::spawn(async move {
                 driver::serve(desk, stream, arrival).await;
@@ -157,19 +169,37 @@ mod tests {
     fn one_address_has_its_share() {
         let doors = Doors::default();
         let here = IpAddr::from([192, 0, 2, 1]);
-        let mut held: Vec<Place> = (0..limits::CONNECTIONS_PER_ADDRESS).map(|_| doors.enter(here).unwrap()).collect();
-        assert!(doors.enter(here).is_none());
-        assert!(doors.enter(IpAddr::from([192, 0, 2, 2])).is_some());
+        let mut held: Vec<Place> =
+            (0..limits::CONNECTIONS_PER_ADDRESS).map(|_| doors.enter(here, false).unwrap()).collect();
+        assert!(doors.enter(here, false).is_none());
+        assert!(doors.enter(IpAddr::from([192, 0, 2, 2]), false).is_some());
         held.pop();
-        assert!(doors.enter(here).is_some());
+        assert!(doors.enter(here, false).is_some());
+    }
+
+    /// It says that its connections come from the family's own telephone, or from everywhere.
+    #[test]
+    fn a_proxy_that_lies_keeps_nobody_out() {
+        let doors = Doors::default();
+        let phone = IpAddr::from([192, 168, 1, 7]);
+        let lies: Vec<_> = (0..limits::CONNECTIONS_PER_ADDRESS).map(|_| doors.enter(phone, true).unwrap()).collect();
+        assert!(doors.enter(phone, true).is_none());
+        assert!(doors.enter(phone, false).is_some(), "the telephone itself comes in");
+        drop(lies);
+        let address = |n: usize| IpAddr::from([10, 0, (n / 200) as u8, (n % 200) as u8]);
+        let lies: Vec<_> = (0..limits::CONNECTIONS).map_while(|n| doors.enter(address(n), true)).collect();
+        assert_eq!(lies.len(), limits::CONNECTIONS_HANDED);
+        assert!(doors.enter(address(0), false).is_some());
+        drop(lies);
+        assert!(doors.by.lock().unwrap().is_empty());
     }
 
     #[test]
     fn all_have_theirs() {
         let doors = Doors::default();
         let address = |n: usize| IpAddr::from([10, 0, (n / 200) as u8, (n % 200) as u8]);
-        let held: Vec<Place> = (0..limits::CONNECTIONS).map(|n| doors.enter(address(n)).unwrap()).collect();
-        assert!(doors.enter(IpAddr::from([192, 0, 2, 1])).is_none());
+        let held: Vec<Place> = (0..limits::CONNECTIONS).map(|n| doors.enter(address(n), false).unwrap()).collect();
+        assert!(doors.enter(IpAddr::from([192, 0, 2, 1]), false).is_none());
         drop(held);
         assert!(doors.by.lock().unwrap().is_empty());
     }

@@ -171,6 +171,7 @@ pub fn desk(
         second_opinion,
         verifier,
         logins: Mutex::new(Logins::default()),
+        logins_handed: Mutex::new(Logins::default()),
         keeper: watch::Sender::new(Some(keeper)),
         drain: watch::Sender::new(false),
         broken: watch::Sender::new(None),

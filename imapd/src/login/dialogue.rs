@@ -1,15 +1,14 @@
 //! What a stranger may say before the login, and how it ends.
 
 use std::io;
-use std::net::IpAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tracing::{info, warn};
 use wire::handed::Arrived;
 use wire::tls::{ChannelBinding, TlsStream};
 
-use super::House;
 use super::admission::{HandedOver, Opened};
+use super::{House, Peer};
 use crate::answer::Answer;
 use crate::command::{Command, Tagged};
 use crate::grammar::{self, Framer, Step};
@@ -29,7 +28,7 @@ pub(super) struct Entry {
 pub(super) struct Stranger<'a> {
     pub(super) house: &'a House,
     pub(super) binding: ChannelBinding,
-    pub(super) peer: IpAddr,
+    pub(super) peer: Peer,
     pub(super) session: u32,
     pub(super) framer: Framer,
     pub(super) out: Vec<u8>,
@@ -54,7 +53,7 @@ impl<'a> Stranger<'a> {
         house: &'a House,
         stream: TlsStream<Arrived>,
         binding: ChannelBinding,
-        peer: IpAddr,
+        peer: Peer,
         session: u32,
     ) -> Self {
         Self { house, binding, peer, session, framer: Framer::new(), out: Vec::new(), stream, bad: 0 }

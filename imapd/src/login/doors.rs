@@ -1,4 +1,5 @@
-//! How many connections there are, in all and from each neighbour, so that one stranger cannot keep a family out.
+//! How many connections there are, in all and from each neighbour, so that one stranger cannot keep a family out. What came
+//! through a proxy is counted by itself: its address is that proxy's word.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -15,8 +16,12 @@ struct Held {
 #[derive(Debug, Default)]
 struct Counts {
     all: usize,
-    held: HashMap<IpAddr, Held>,
+    handed: usize,
+    held: HashMap<Neighbour, Held>,
 }
+
+/// A household, and whether a proxy says that it is this one.
+type Neighbour = (IpAddr, bool);
 
 /// Counts connections.
 #[derive(Debug, Clone, Default)]
@@ -26,24 +31,26 @@ pub struct Doors(Arc<Mutex<Counts>>);
 #[derive(Debug)]
 pub struct Place {
     doors: Doors,
-    neighbour: IpAddr,
+    neighbour: Neighbour,
     stranger: bool,
 }
 
 impl Doors {
-    /// A place for a new connection, or `None` when there is no room for it.
+    /// A place for a new connection, or `None` when there is no room for it; `handed`: a proxy says that it is from there.
     #[must_use]
-    pub fn enter(&self, address: IpAddr) -> Option<Place> {
-        let neighbour = neighbour(address);
+    pub fn enter(&self, address: IpAddr, handed: bool) -> Option<Place> {
+        let neighbour = (neighbour(address), handed);
         let mut counts = self.counts();
         let held = counts.held.get(&neighbour).copied().unwrap_or_default();
         if counts.all >= limits::CONNECTIONS
+            || (handed && counts.handed >= limits::CONNECTIONS_HANDED)
             || held.all >= limits::CONNECTIONS_PER_ADDRESS
             || held.strangers >= limits::STRANGERS_PER_ADDRESS
         {
             return None;
         }
         counts.all += 1;
+        counts.handed += usize::from(handed);
         counts.held.insert(neighbour, Held { all: held.all + 1, strangers: held.strangers + 1 });
         Some(Place { doors: self.clone(), neighbour, stranger: true })
     }
@@ -75,6 +82,7 @@ impl Drop for Place {
         self.known();
         let mut counts = self.doors.counts();
         counts.all = counts.all.saturating_sub(1);
+        counts.handed = counts.handed.saturating_sub(usize::from(self.neighbour.1));
         if let Some(held) = counts.held.get_mut(&self.neighbour) {
             held.all = held.all.saturating_sub(1);
             if held.all == 0 {
@@ -100,23 +108,41 @@ mod tests {
     fn strangers_of_one_address_are_few_and_owners_more() {
         let doors = Doors::default();
         let home: IpAddr = "192.0.2.1".parse().unwrap();
-        let mut places: Vec<Place> = (0..limits::STRANGERS_PER_ADDRESS).map(|_| doors.enter(home).unwrap()).collect();
-        assert!(doors.enter(home).is_none());
-        assert!(doors.enter("192.0.2.2".parse().unwrap()).is_some(), "another address is not concerned");
+        let mut places: Vec<Place> =
+            (0..limits::STRANGERS_PER_ADDRESS).map(|_| doors.enter(home, false).unwrap()).collect();
+        assert!(doors.enter(home, false).is_none());
+        assert!(doors.enter("192.0.2.2".parse().unwrap(), false).is_some(), "another address is not concerned");
         places.iter_mut().for_each(Place::known);
-        assert!(doors.enter(home).is_some());
+        assert!(doors.enter(home, false).is_some());
         drop(places);
         assert_eq!(doors.open(), 0);
+    }
+
+    /// It says that its connections come from the family's own telephone, or from everywhere.
+    #[test]
+    fn a_proxy_that_lies_keeps_nobody_out() {
+        let doors = Doors::default();
+        let phone: IpAddr = "192.168.1.7".parse().unwrap();
+        let lies: Vec<_> = std::iter::from_fn(|| doors.enter(phone, true)).take(limits::CONNECTIONS).collect();
+        assert_eq!(lies.len(), limits::STRANGERS_PER_ADDRESS);
+        assert!(doors.enter(phone, false).is_some(), "the telephone itself comes in");
+        drop(lies);
+        let address = |n: usize| IpAddr::from([10, 0, (n / 200) as u8, (n % 200) as u8]);
+        let lies: Vec<_> = (0..limits::CONNECTIONS).map_while(|n| doors.enter(address(n), true)).collect();
+        assert_eq!(lies.len(), limits::CONNECTIONS_HANDED);
+        assert!(doors.enter(address(0), false).is_some());
+        drop(lies);
+        assert_eq!((doors.open(), doors.counts().handed), (0, 0));
     }
 
     #[test]
     fn a_subscriber_has_one_count() {
         let doors = Doors::default();
         let places: Vec<_> = (0..limits::STRANGERS_PER_ADDRESS)
-            .map(|n| doors.enter(format!("2001:db8::{n:x}").parse().unwrap()))
+            .map(|n| doors.enter(format!("2001:db8::{n:x}").parse().unwrap(), false))
             .collect();
         assert!(places.iter().all(Option::is_some));
-        assert!(doors.enter("2001:db8::ffff".parse().unwrap()).is_none());
-        assert!(doors.enter("2001:db8:0:1::1".parse().unwrap()).is_some());
+        assert!(doors.enter("2001:db8::ffff".parse().unwrap(), false).is_none());
+        assert!(doors.enter("2001:db8:0:1::1".parse().unwrap(), false).is_some());
     }
 }

@@ -80,7 +80,7 @@ impl Stranger<'_> {
 
     /// Waits as long as this address has to wait for this account.
     async fn may_try(&self, name: &str) -> bool {
-        match self.house.logins(|logins| logins.before(self.peer, name, Instant::now())) {
+        match self.house.logins(self.peer, |logins, from| logins.before(from, name, Instant::now())) {
             May::After(wait) => {
                 tokio::time::sleep(wait).await;
                 true
@@ -116,7 +116,7 @@ impl Stranger<'_> {
         };
         drop(wrap);
         if let Some(name) = sasl.name() {
-            self.house.logins(|logins| logins.succeeded(self.peer, name, Instant::now()));
+            self.house.logins(self.peer, |logins, from| logins.succeeded(from, name, Instant::now()));
         }
         // RFC 5802 §5: the client checks that we know its key, too, and answers with nothing.
         if let Some(server_final) = sasl.admitted()
@@ -134,7 +134,7 @@ impl Stranger<'_> {
             Failure::Refused => {
                 if let Some(name) = sasl.name() {
                     let secret = sasl.shown_secret();
-                    self.house.logins(|logins| logins.failed(self.peer, name, secret, Instant::now()));
+                    self.house.logins(self.peer, |logins, from| logins.failed(from, name, secret, Instant::now()));
                     let domain = wire::log::domain(name);
                     info!(session = self.session, peer = %self.peer, domain, "a login failed");
                 }

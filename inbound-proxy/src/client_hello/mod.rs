@@ -15,7 +15,8 @@ use read::Reader;
 pub struct ClientHello {
     /// RFC 6066 §3: the host it wants, lower case.
     pub sni: Option<String>,
-    /// Session tickets: RFC 8446 §4.2.11 identities, and the ticket of RFC 5077 §3.2.
+    /// Session tickets that could be ours: RFC 8446 §4.2.11 identities, and the ticket of RFC 5077 §3.2. Those of homes are
+    /// longer: nobody is to fill this proxy's memory with them for as long as a connection lasts.
     pub tickets: Vec<Vec<u8>>,
     /// RFC 7301: protocols it would speak.
     pub alpn: Vec<Vec<u8>>,
@@ -111,7 +112,7 @@ fn read(body: &[u8]) -> Option<ClientHello> {
             _ => {}
         }
     }
-    hello.tickets.truncate(TICKETS);
+    hello.tickets.retain(|ticket| ticket.len() == limits::TICKET);
     Some(hello)
 }
 

@@ -15,7 +15,7 @@ use super::Gate;
 use crate::limits;
 
 pub(super) async fn serve(gate: &Arc<Gate>, stream: TcpStream) -> io::Result<()> {
-    let Some(stranger) = gate.doors.stranger() else {
+    let Some(stranger) = gate.doors.stranger(stream.peer_addr()?.ip().to_canonical()) else {
         gate.metrics.turned_away.count();
         return Ok(());
     };

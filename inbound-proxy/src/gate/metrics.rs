@@ -23,7 +23,7 @@ impl Counter {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn get(&self) -> u64 {
+    pub(super) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -91,7 +91,8 @@ impl Metrics {
 /// # Errors
 /// The peer's.
 pub(super) async fn serve(gate: &Arc<Gate>, mut stream: TcpStream) -> io::Result<()> {
-    let body = gate.metrics.text(gate.hall.present().len(), gate.memory().len());
+    let Ok(_room) = gate.scrapes.try_acquire() else { return Ok(()) };
+    let body = gate.metrics.text(gate.hall.count(), gate.memory().len());
     let answer = format!(
         "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()

@@ -47,6 +47,8 @@ mod map;
 mod metrics;
 mod reports;
 mod talk;
+#[cfg(test)]
+mod tests;
 
 use doors::Doors;
 use map::Maps;
@@ -115,6 +117,7 @@ struct Gate {
     memory: Mutex<Memory>,
     certificate: RwLock<Arc<rustls::ServerConfig>>,
     learning: Semaphore,
+    scrapes: Semaphore,
     pipes: Pipes,
     doors: Doors,
     metrics: Metrics,
@@ -184,6 +187,7 @@ impl Gate {
             memory: Mutex::new(Memory::open(&state.join("learnt"), now())?),
             certificate: RwLock::new(Arc::new(learning::config(&start.certificate)?)),
             learning: Semaphore::new(limits::LEARNING),
+            scrapes: Semaphore::new(limits::SCRAPES),
             pipes: Pipes::default(),
             doors: Doors::default(),
             metrics: Metrics::default(),

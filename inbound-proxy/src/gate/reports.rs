@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tracing::info;
 
 use super::{Gate, learning, now};
+use crate::limits;
 use crate::sender::Group;
 use crate::session::Domain;
 
@@ -22,6 +23,8 @@ pub(super) struct Passing {
     pub group: Group,
     /// The tickets it showed.
     pub tickets: Vec<Vec<u8>>,
+    /// How often its home has said that it is another's.
+    pub reports: usize,
 }
 
 /// Hears them until the gate ends.
@@ -42,12 +45,20 @@ fn one(gate: &Arc<Gate>, heard: Heard<FromHome>) {
             declined.into_iter().for_each(|waits| drop(waits.send(None)));
         }
         FromHome::WrongHome { number, domain } => {
-            let passing = gate.passing().get(&number).filter(|passing| passing.home == heard.home).cloned();
-            if let Some(passing) = passing {
+            if let Some(passing) = reported(gate, number, &heard.home) {
                 wrong_home(gate, &passing, domain);
             }
         }
     }
+}
+
+/// What is known of a stream, when it is that home's to report. Each report costs a look into the DNS, so that one stream has as
+/// many as one session teaches: a home must not have this proxy ask for ever.
+fn reported(gate: &Gate, number: u64, home: &str) -> Option<Passing> {
+    let mut all = gate.passing();
+    let passing = all.get_mut(&number).filter(|passing| passing.home == home && passing.reports < limits::LESSONS)?;
+    passing.reports += 1;
+    Some(passing.clone())
 }
 
 /// Erases what led there. Where it was to go instead, a street's homes may say: the next connection goes there.

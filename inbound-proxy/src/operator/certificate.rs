@@ -3,7 +3,6 @@
 
 use std::path::PathBuf;
 
-use relay_link::durable;
 use relay_link::operator::config;
 use relay_link::operator::folder::Folder;
 use wire::tls::{CertificatePem, Tls};
@@ -30,8 +29,8 @@ fn self_signed(folder: &Folder, name: &str) -> Result<(PathBuf, PathBuf), Failur
     let what = || "a self-signed certificate".to_owned();
     if !chain.exists() || !key.exists() {
         let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).doing(what)?;
-        durable::replace(&key, made.signing_key.serialize_pem().as_bytes()).doing(what)?;
-        durable::replace(&chain, made.cert.pem().as_bytes()).doing(what)?;
+        folder.put("tls.key", made.signing_key.serialize_pem().as_bytes())?;
+        folder.put("tls.crt", made.cert.pem().as_bytes())?;
     }
     Ok((chain, key))
 }

@@ -24,7 +24,8 @@ pub(super) fn doctor(folder: &Folder, config: &Config) -> Result<ExitCode, Failu
     let (runtime, dns) = (runtime.doing(|| "a runtime".to_owned())?, Dns::new(config.upstreams()));
     let lookup = |host: &str| runtime.block_on(addresses(&dns, host));
     let here = lookup(&own);
-    let (mail, link) = (port(PROGRAM, "mail", 25, Some(b"220 ")), port(PROGRAM, "link", INBOUND_PORT, None));
+    let answers = |what, at, greeting| port(PROGRAM, &config.bind, what, at, greeting);
+    let (mail, link) = (answers("mail", 25, Some(b"220 ")), answers("link", INBOUND_PORT, None));
     let mut findings = vec![mail, link, name(&own, &here)];
     certificate(folder, config)?;
     if config.tls_cert.is_none() {

@@ -24,7 +24,8 @@ pub(super) fn doctor(folder: &Folder, config: &Config) -> Result<ExitCode, Failu
     let dns = Arc::new(Dns::new(config.upstreams()));
     let own = config.name();
     let here = runtime.block_on(addresses(&dns, &own));
-    let mut findings = vec![port("outbound-proxy", "link", OUTBOUND_PORT, None), public_name(&own, &here)];
+    let mut findings =
+        vec![port("outbound-proxy", &config.bind, "link", OUTBOUND_PORT, None), public_name(&own, &here)];
     findings.extend(here.iter().map(|address| runtime.block_on(pointer(&dns, &own, *address))));
     findings.push(runtime.block_on(port_25(&dns)));
     Ok(print(&findings))

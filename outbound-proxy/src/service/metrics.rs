@@ -120,7 +120,7 @@ async fn answer(service: &Service, mut stream: TcpStream) -> std::io::Result<()>
             read => have += read,
         }
     }
-    let text = service.counters.text(service.hall.present().len());
+    let text = service.counters.text(service.hall.count());
     let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nConnection: close\r\n";
     stream.write_all(format!("{head}Content-Length: {}\r\n\r\n{text}", text.len()).as_bytes()).await?;
     stream.shutdown().await

@@ -19,6 +19,7 @@ use relay_link::keys::{LinkKey, PublicKey};
 use relay_link::operator::folder::HOMES;
 use relay_link::outbound::{FromHome, ToHome};
 use relay_link::proxy::{self, Caller, Event, Hall};
+use relay_link::shares::Strangers;
 use relay_link::stream::Waiting;
 use relay_link::tls::Acceptor;
 use serde::{Deserialize, Serialize};
@@ -132,7 +133,7 @@ struct Service {
     pieces: Pieces,
     counters: Counters,
     sessions: Arc<Semaphore>,
-    strangers: Arc<Semaphore>,
+    strangers: Strangers,
 }
 
 impl Service {
@@ -151,7 +152,7 @@ impl Service {
             pieces: Pieces::default(),
             counters: Counters::default(),
             sessions: Arc::new(Semaphore::new(limits::SESSIONS)),
-            strangers: Arc::new(Semaphore::new(limits::STRANGERS)),
+            strangers: Strangers::default(),
         })
     }
 
@@ -159,8 +160,8 @@ impl Service {
     async fn accept(self: Arc<Self>, listener: TcpListener) {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => {
-                    let Ok(room) = self.strangers.clone().try_acquire_owned() else { continue };
+                Ok((stream, from)) => {
+                    let Some(room) = self.strangers.enter(from.ip().to_canonical()) else { continue };
                     let service = self.clone();
                     tokio::spawn(async move {
                         let caller = proxy::receive(stream, &service.acceptor).await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::io::copy_bidirectional_with_sizes;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{debug, info};
 use wire::control::PairedProxy;
 use wire::handed::Handed;
@@ -19,13 +19,15 @@ use crate::limits;
 pub(super) struct Link {
     house: Arc<House>,
     proxy: Arc<Proxy>,
+    /// One permit a stream of this proxy's.
+    streams: Arc<Semaphore>,
 }
 
 impl Link {
     /// `None` when what is kept of the pairing cannot be read.
     pub(super) fn new(house: Arc<House>, paired: &PairedProxy) -> Option<Self> {
         let proxy = Arc::new(Proxy::paired(paired, house.dns.clone())?);
-        Some(Self { house, proxy })
+        Some(Self { house, proxy, streams: Arc::new(Semaphore::new(limits::STREAMS_OF_ONE)) })
     }
 
     /// Dials, and dials again, for ever.
@@ -47,14 +49,15 @@ impl Link {
 
     fn answer(&self, call: Call, speaker: &Speaker<FromHome>) {
         let (house, proxy, speaker) = (self.house.clone(), self.proxy.clone(), speaker.clone());
-        let Ok(permit) = house.streams.clone().try_acquire_owned() else {
+        let permits = (self.streams.clone().try_acquire_owned(), house.streams.clone().try_acquire_owned());
+        let (Ok(of_one), Ok(of_all)) = permits else {
             info!("too many streams at once: one is declined");
             let _ = speaker.say(FromHome::Declined(call.ticket.number));
             return;
         };
         tokio::spawn(async move {
             take(&house, &proxy, call, &speaker).await;
-            drop(permit);
+            drop((of_one, of_all));
         });
     }
 }

@@ -1,7 +1,7 @@
 //! What `doctor` finds, and what to do about it.
 
 use std::io::Read;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -48,10 +48,12 @@ pub fn print(findings: &[Finding]) -> ExitCode {
     ExitCode::from(u8::from(findings.iter().any(|finding| finding.state == "BAD")))
 }
 
-/// Whether the proxy `program` answers on this machine; `greeting` is how it begins, where it speaks first.
+/// Whether the proxy `program` answers on this machine, where it is to listen (`bind`); `greeting` is how it begins, where it
+/// speaks first.
 #[must_use]
-pub fn port(program: &str, what: &str, port: u16, greeting: Option<&[u8; 4]>) -> Finding {
-    let address = SocketAddr::from(([127, 0, 0, 1], port));
+pub fn port(program: &str, bind: &[IpAddr], what: &str, port: u16, greeting: Option<&[u8; 4]>) -> Finding {
+    let bound = bind.iter().find(|address| !address.is_unspecified());
+    let address = SocketAddr::new(bound.copied().unwrap_or(Ipv4Addr::LOCALHOST.into()), port);
     let talk = || {
         let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -84,5 +86,22 @@ pub fn name(own: &str, here: &[IpAddr]) -> Finding {
         }
         [] => Finding::bad(format!("{own} has no address in DNS"), "homes dial that name: give it an A or AAAA record"),
         found => Finding::good(format!("{own} is {found:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn it_is_looked_for_where_it_listens() {
+        let there: IpAddr = [127, 0, 0, 7].into();
+        let listener = TcpListener::bind((there, 0)).unwrap();
+        let at = listener.local_addr().unwrap().port();
+        let state = |bind: &[IpAddr]| port("proxy", bind, "link", at, None).state;
+        assert_eq!(state(&[there]), "good");
+        assert_eq!(state(&[Ipv4Addr::UNSPECIFIED.into(), there]), "good");
+        assert_eq!(state(&[]), "BAD", "nothing listens at 127.0.0.1");
     }
 }

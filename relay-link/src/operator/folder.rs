@@ -73,13 +73,23 @@ impl Folder {
             return LinkKey::from_pkcs8(&bytes).doing(what);
         }
         let key = LinkKey::generate().doing(what)?;
-        durable::replace(&path, key.pkcs8()).doing(what)?;
-        // A service that is not root reads it, too.
+        self.put("link.key", key.pkcs8())?;
+        Ok(key)
+    }
+
+    /// Writes an entry (0600), for whoever the folder belongs to: a service that is not root reads what root has made.
+    ///
+    /// # Errors
+    /// In words for the operator.
+    pub fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+        let path = self.entry(name);
+        let what = || path.display().to_string();
+        durable::replace(&path, bytes).doing(what)?;
         let whole = fs::metadata(&self.path).doing(what)?;
         if geteuid().is_root() && whole.uid() != 0 {
             lchown(&path, Some(whole.uid()), Some(whole.gid())).doing(what)?;
         }
-        Ok(key)
+        Ok(())
     }
 
     /// Starts the process behind its walls.
@@ -125,5 +135,27 @@ fn make(path: &Path) -> std::io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::durable::tests::Scratch;
+
+    #[test]
+    fn what_root_makes_is_the_folders_owners() {
+        let scratch = Scratch::new("folder");
+        let folder = Folder::open_or_make(&scratch.0.join("proxy"), Role::InboundProxy).unwrap();
+        if geteuid().is_root() {
+            lchown(scratch.0.join("proxy"), Some(60_123), Some(60_123)).unwrap();
+        }
+        folder.put("tls.key", b"key").unwrap();
+        folder.link_key().unwrap();
+        let owner = fs::metadata(scratch.0.join("proxy")).unwrap().uid();
+        for name in ["tls.key", "link.key"] {
+            let facts = fs::metadata(folder.entry(name)).unwrap();
+            assert_eq!((facts.uid(), facts.mode() & 0o777), (owner, 0o600), "{name}");
+        }
     }
 }

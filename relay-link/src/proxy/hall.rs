@@ -216,6 +216,12 @@ where
         sitting.map(|(_, chair)| (chair.name.clone(), chair.grant.clone())).collect()
     }
 
+    /// How many are connected.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.lock().seats.len()
+    }
+
     /// For how long the seat has been taken, when it is not to be had.
     async fn seat(&self, arrival: &Arrival<G>, connection: Connection, chair: Chair<G, Out>) -> Result<(), Duration> {
         let (name, run, now) = (&arrival.name, arrival.run, Instant::now());

@@ -68,7 +68,10 @@ fn judged(called: &str, budget: &Budget) -> Finding {
          {} of {} sessions today, {} of {} networks this hour",
         today.0, today.1, sessions.0, sessions.1, networks.0, networks.1
     );
-    let dry = *left < LITTLE || today.0 + LITTLE > today.1 || sessions.0 >= sessions.1 || networks.0 >= networks.1;
+    let dry = *left < LITTLE
+        || today.0.saturating_add(LITTLE) > today.1
+        || sessions.0 >= sessions.1
+        || networks.0 >= networks.1;
     match dry {
         true => Finding::weak(ABOUT, words, "mail waits meanwhile; the proxy's operator can grant more"),
         false => Finding::good(ABOUT, words),

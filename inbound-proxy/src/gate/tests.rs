@@ -1,0 +1,203 @@
+//! The gate with homes that behave as they like.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use relay_link::code::Place as Where;
+use relay_link::control;
+use relay_link::dns::Dns;
+use relay_link::frame::{self, Frames};
+use relay_link::hello::{Answer, Hello, Run, VERSION, Want};
+use relay_link::home::{self, State};
+use relay_link::inbound::{ClientName, FromHome, Service, ToHome};
+use relay_link::keys::{LinkKey, Pin};
+use relay_link::{liveness, tls};
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_rustls::client::TlsStream;
+use wire::tls::CertificatePem;
+
+use super::handing::{Parcel, hand_on};
+use super::reports::{self, Passing};
+use super::{Entrance, Gate, Start, arriving, tend};
+use crate::grant::HomeGrant;
+use crate::route::How;
+use crate::sender::Group;
+
+const HOME: &str = "mail.alice.example";
+const HELLO: &[u8] = b"a ClientHello";
+
+/// A gate with one home, paired and not connected.
+struct Stage {
+    gate: Arc<Gate>,
+    link: SocketAddr,
+    own: Vec<u8>,
+    proxy: LinkKey,
+    folder: PathBuf,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Stage {
+    async fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("gate-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        let (proxy, own) = (LinkKey::generate().unwrap(), LinkKey::generate().unwrap());
+        let made = rcgen::generate_simple_self_signed(vec!["clean.example".to_owned()]).unwrap();
+        let certificate = CertificatePem { chain: made.cert.pem(), key: made.signing_key.serialize_pem() };
+        let start = Start {
+            name: "clean.example".to_owned(),
+            key: proxy.pkcs8().to_vec(),
+            certificate,
+            upstreams: Vec::new(),
+            streets: BTreeMap::new(),
+            entrances: Vec::new(),
+        };
+        let (gate, events) = Gate::new(start, &folder).unwrap();
+        let (gate, now) = (Arc::new(gate), SystemTime::now());
+        let grant = HomeGrant { names: [HOME.to_owned()].into(), ..HomeGrant::default() };
+        let invited = gate.homes.invite(HOME, grant, now, Duration::from_secs(600)).unwrap();
+        gate.homes.pair(&invited.secret, own.public(), now).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let link = listener.local_addr().unwrap();
+        tokio::spawn(reports::hear(gate.clone(), events));
+        tokio::spawn(tend(gate.clone()));
+        tokio::spawn(arriving::accept(gate.clone(), Entrance::Link, listener));
+        Self { gate, link, own: own.pkcs8().to_vec(), proxy, folder }
+    }
+
+    fn key(&self) -> LinkKey {
+        LinkKey::from_pkcs8(&self.own).unwrap()
+    }
+
+    /// A home that has said what it wants, and says nothing by itself from then on.
+    async fn connected(&self) -> (TlsStream<TcpStream>, Frames) {
+        let stream = TcpStream::connect(self.link).await.unwrap();
+        let pin = Pin::Key(self.proxy.public());
+        let (mut stream, _) = tls::connect(stream, &self.key(), pin).await.unwrap();
+        let hello = Hello { version: VERSION, run: Run([7; 16]), want: Want::Serve };
+        frame::write(&mut stream, &hello).await.unwrap();
+        let mut frames = Frames::default();
+        let answer = frames.read::<Answer, _>(&mut stream).await.unwrap();
+        assert!(matches!(answer, Some(Answer::Welcome { .. })), "{answer:?}");
+        (stream, frames)
+    }
+
+    /// Its end of the proxy, for fetching streams.
+    fn as_home(&self) -> Arc<home::Proxy> {
+        let place = Where::new("127.0.0.1", self.link.port()).unwrap();
+        Arc::new(home::Proxy::new(place, self.proxy.public(), self.key(), Arc::new(Dns::new(Vec::new()))))
+    }
+
+    /// Somebody who has come and is to be handed on.
+    async fn client(&self) -> (TcpStream, JoinHandle<bool>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let outside = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (client, from) = listener.accept().await.unwrap();
+        let group = Group::of(from.ip(), None, false);
+        let parcel = Parcel {
+            client,
+            place: self.gate.doors.enter(from.ip()).unwrap(),
+            sent: HELLO.to_vec(),
+            service: Service::Mail,
+            ehlo: None,
+            sni: None,
+            passing: Passing { home: HOME.to_owned(), street: None, group, tickets: Vec::new(), reports: 0 },
+        };
+        let gate = self.gate.clone();
+        let handing = tokio::spawn(async move { hand_on(&gate, HOME, How::Sni, parcel).await.is_ok() });
+        (outside, handing)
+    }
+}
+
+async fn gets_the_hello(stage: &Stage, ToHome::Call(call): ToHome) -> TcpStream {
+    let mut stream = stage.as_home().fetch(&call.ticket).await.unwrap();
+    let mut read = [0; HELLO.len()];
+    stream.read_exact(&mut read).await.unwrap();
+    assert_eq!(read, HELLO);
+    stream
+}
+
+/// A box has lost its power, nobody has noticed, and it comes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_home_whose_link_is_dead_is_waited_for() {
+    let stage = Stage::new("dead").await;
+    let dead = stage.connected().await;
+    let (_client, handing) = stage.client().await;
+    while stage.gate.waiting().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let (_speaker, script) = control::speaker::<FromHome>();
+    let (heard, mut calls) = mpsc::channel(8);
+    let (tell, _state) = watch::channel(State::Dialling(String::new()));
+    let keeping = stage.as_home();
+    tokio::spawn(async move { keeping.keep(script, heard, tell).await });
+    let _stream = gets_the_hello(&stage, calls.recv().await.unwrap()).await;
+    assert!(handing.await.unwrap(), "held until it was back");
+    drop(dead);
+}
+
+/// A call is lost on a line that is well again before anybody noticed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_home_that_lives_is_told_again() {
+    let stage = Stage::new("again").await;
+    let (mut stream, mut frames) = stage.connected().await;
+    let (_speaker, mut script) = control::speaker::<FromHome>();
+    let (heard, mut calls) = mpsc::channel(8);
+    tokio::spawn(async move { control::run(&mut stream, &mut frames, liveness::HOME, &mut script, &heard).await });
+    let (_client, handing) = stage.client().await;
+    drop(calls.recv().await.unwrap());
+    let _stream = gets_the_hello(&stage, calls.recv().await.unwrap()).await;
+    assert!(handing.await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_home_that_declines_is_asked_once() {
+    let stage = Stage::new("declines").await;
+    let (mut stream, mut frames) = stage.connected().await;
+    let (speaker, mut script) = control::speaker::<FromHome>();
+    let (heard, mut calls) = mpsc::channel(8);
+    tokio::spawn(async move { control::run(&mut stream, &mut frames, liveness::HOME, &mut script, &heard).await });
+    let (_client, handing) = stage.client().await;
+    let ToHome::Call(call) = calls.recv().await.unwrap();
+    speaker.say(FromHome::Declined(call.ticket.number)).unwrap();
+    assert!(!handing.await.unwrap(), "its sender is told at once");
+    assert!(calls.try_recv().is_err());
+}
+
+/// Each report has this proxy look into the DNS.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_home_reports_a_stream_a_few_times_only() {
+    let stage = Stage::new("reports").await;
+    let (mut stream, mut frames) = stage.connected().await;
+    let (speaker, mut script) = control::speaker::<FromHome>();
+    let (heard, mut calls) = mpsc::channel(8);
+    tokio::spawn(async move { control::run(&mut stream, &mut frames, liveness::HOME, &mut script, &heard).await });
+    let (_client, handing) = stage.client().await;
+    let ToHome::Call(call) = calls.recv().await.unwrap();
+    let number = call.ticket.number;
+    let _stream = gets_the_hello(&stage, ToHome::Call(call)).await;
+    assert!(handing.await.unwrap());
+    for _ in 0..50 {
+        let domain = ClientName::new("bob.example");
+        while speaker.say(FromHome::WrongHome { number, domain: domain.clone() }).is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    // What is said last is heard last.
+    let (_client, handing) = stage.client().await;
+    let ToHome::Call(call) = calls.recv().await.unwrap();
+    speaker.say(FromHome::Declined(call.ticket.number)).unwrap();
+    assert!(!handing.await.unwrap());
+    assert_eq!(stage.gate.metrics.wrong_home.get(), crate::limits::LESSONS as u64);
+}
