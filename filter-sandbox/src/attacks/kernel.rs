@@ -1,6 +1,9 @@
 //! The kernel's own surface: rows 19 to 23, 37, 43, 50, 53, 54.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use super::{Victim, attempt};
+use crate::calls::numbers::CLOCK_SETTIME64;
 
 pub(super) fn io_uring(_: &Victim) -> Result<(), i32> {
     let mut parameters = [0u32; 30];
@@ -54,11 +57,11 @@ pub(super) fn host_name(_: &Victim) -> Result<(), i32> {
     attempt!(libc::SYS_sethostname, b"x".as_ptr(), 1).map(drop)
 }
 
+/// To the time that it is: where the walls do not hold, the admin's clock is left as it was.
 pub(super) fn clock(_: &Victim) -> Result<(), i32> {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: room for a time.
-    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut now) };
-    attempt!(libc::SYS_clock_settime, libc::CLOCK_REALTIME, &raw const now).map(drop)
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = [now.as_secs(), now.subsec_nanos().into()];
+    attempt!(CLOCK_SETTIME64, libc::CLOCK_REALTIME, now.as_ptr()).map(drop)
 }
 
 pub(super) fn reboot(_: &Victim) -> Result<(), i32> {

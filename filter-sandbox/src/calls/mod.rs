@@ -1,7 +1,7 @@
 //! The system calls of each kind of work, as data with a reason a line. What no list of a role names is fatal
 //! (`SECCOMP_RET_KILL_PROCESS`); what is asked for harmlessly by a library is refused with an errno.
 
-mod numbers;
+pub(crate) mod numbers;
 mod roles;
 mod scanner;
 mod worker;

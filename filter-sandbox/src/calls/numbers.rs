@@ -18,6 +18,12 @@ mod only_here {
 #[cfg(target_arch = "arm")]
 pub(crate) use only_here::*;
 
+/// With two numbers of 64 bits for a time.
+#[cfg(target_arch = "arm")]
+pub(crate) const CLOCK_SETTIME64: c_long = 404;
+#[cfg(not(target_arch = "arm"))]
+pub(crate) const CLOCK_SETTIME64: c_long = libc::SYS_clock_settime;
+
 /// 32-bit ARM has its own, with arguments in another order.
 #[cfg(target_arch = "arm")]
 pub(crate) const SYNC_FILE_RANGE: c_long = libc::SYS_arm_sync_file_range;
