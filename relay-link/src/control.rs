@@ -5,7 +5,7 @@ use std::io;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep_until, timeout};
 
@@ -149,7 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Keeper<'_, S> {
                 },
                 message = script.messages.recv() => match message {
                     None => return Ok(Ended::Done),
-                    Some(message) => self.write(&Packet::Message(message)).await?,
+                    Some(message) => self.say(message, script).await?,
                 },
                 Some(sign) = script.prods.recv() => {
                     self.signs.push(sign);
@@ -158,6 +158,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Keeper<'_, S> {
                 () = sleep_until(wake.into()) => {}
             }
         }
+    }
+
+    /// A message, and what waits behind it, in one piece.
+    async fn say<Out: Serialize>(&mut self, message: Out, script: &mut Script<Out>) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        frame::encode(&Packet::Message(message), &mut bytes)?;
+        while bytes.len() < limits::MESSAGE
+            && let Ok(next) = script.messages.try_recv()
+        {
+            frame::encode(&Packet::Message(next), &mut bytes)?;
+        }
+        self.send(&bytes).await
     }
 
     async fn hear<In, Out: Serialize>(&mut self, packet: Packet<In>, heard: &mpsc::Sender<In>) -> io::Result<()> {
@@ -175,8 +187,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Keeper<'_, S> {
         }
     }
 
-    /// A peer that reads nothing for so long is as good as dead.
     async fn write<Out: Serialize>(&mut self, packet: &Packet<Out>) -> io::Result<()> {
-        timeout(limits::GREETING, frame::write(self.stream, packet)).await.map_err(|_| io::ErrorKind::TimedOut)?
+        let mut bytes = Vec::new();
+        frame::encode(packet, &mut bytes)?;
+        self.send(&bytes).await
+    }
+
+    /// A peer that reads nothing for so long is as good as dead.
+    async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let sending = async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        };
+        timeout(limits::GREETING, sending).await.map_err(|_| io::ErrorKind::TimedOut)?
     }
 }

@@ -381,6 +381,32 @@ mod tests {
         assert!(matches!(homes.invite("alice", names("x.example"), now, DAY), Err(InviteError::Taken(_))));
     }
 
+    /// As if two processes did it: each opens the folder for itself.
+    #[test]
+    fn of_many_at_once_one_is_paired() {
+        let scratch = Scratch::new("at-once");
+        let folder = scratch.0.join("homes");
+        let now = SystemTime::now();
+        let invited = Homes::open(&folder).unwrap().invite("alice", names("a.example"), now, DAY).unwrap();
+        let paired = std::thread::scope(|scope| {
+            let pair = || {
+                let homes = Homes::<Names>::open(&folder).unwrap();
+                let key = key();
+                homes.pair(&invited.secret, key, now).is_ok().then_some(key)
+            };
+            let threads: Vec<_> = (0..16).map(|_| scope.spawn(pair)).collect();
+            threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert_eq!(paired.len(), 1, "a code works once");
+        let homes = Homes::<Names>::open(&folder).unwrap();
+        assert_eq!(homes.find(&paired[0]).unwrap().unwrap().0, "alice");
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&folder), mode(&homes.path("alice"))), (0o700, 0o600), "its owner's alone");
+        let text = fs::read_to_string(homes.path("alice")).unwrap();
+        assert!(!text.contains(&crate::base32::encode(&invited.secret.0)), "the secret is in no file: {text}");
+    }
+
     #[test]
     fn a_second_code_makes_the_first_void() {
         let scratch = Scratch::new("second");

@@ -18,10 +18,17 @@ use tokio::time::timeout;
 
 use crate::limits;
 
+/// What a pipe's size is counted in, and the least that one has (pipe(7)).
+const FRAGMENT: usize = 4_096;
+/// See [`FRAGMENT`].
+const PIPE_AT_LEAST: usize = 2 * FRAGMENT;
+
 #[derive(Debug)]
 struct Pipe {
     read: OwnedFd,
     write: OwnedFd,
+    /// Fragments it holds, however small each is.
+    places: usize,
 }
 
 /// Empty pipes. Shared by all relays of a process.
@@ -35,8 +42,8 @@ impl Pipes {
         }
         let (read, write) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
         // A pipe's places hold a packet's fragment each, however small. Where the kernel gives no more, what it has does.
-        let _ = fcntl_setpipe_size(&write, limits::PIPE);
-        Ok(Pipe { read, write })
+        let size = fcntl_setpipe_size(&write, limits::PIPE).unwrap_or(PIPE_AT_LEAST);
+        Ok(Pipe { read, write, places: size / FRAGMENT })
     }
 
     fn put_back(&self, empty: Pipe) {
@@ -66,8 +73,8 @@ pub async fn relay(one: &TcpStream, other: &TcpStream, pipes: &Pipes, moved: &Mo
     let back = direction(other, one, pipes, &moved.back);
     tokio::pin!(forth, back);
     tokio::select! {
-        ended = &mut forth => { ended?; last(&mut back, &moved.back).await }
-        ended = &mut back => { ended?; last(&mut forth, &moved.forth).await }
+        ended = &mut forth => { ended?; pass_on(other)?; last(&mut back, &moved.back).await }
+        ended = &mut back => { ended?; pass_on(one)?; last(&mut forth, &moved.forth).await }
     }
 }
 
@@ -83,6 +90,14 @@ async fn last(direction: &mut (impl Future<Output = io::Result<()>> + Unpin), mo
     }
 }
 
+/// Tells a peer that nothing more comes; one that has closed already needs not be told. What is left ends with the connection.
+fn pass_on(to: &TcpStream) -> io::Result<()> {
+    match shutdown(to, Shutdown::Write) {
+        Ok(()) | Err(Errno::NOTCONN) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 async fn direction(from: &TcpStream, to: &TcpStream, pipes: &Pipes, moved: &AtomicU64) -> io::Result<()> {
     loop {
         from.readable().await?;
@@ -90,11 +105,7 @@ async fn direction(from: &TcpStream, to: &TcpStream, pipes: &Pipes, moved: &Atom
         let ended = burst(from, to, &pipe, moved).await?;
         pipes.put_back(pipe);
         if ended {
-            // A peer that has closed already needs not be told.
-            return match shutdown(to, Shutdown::Write) {
-                Ok(()) | Err(Errno::NOTCONN) => Ok(()),
-                Err(error) => Err(error.into()),
-            };
+            return Ok(());
         }
     }
 }
@@ -102,11 +113,7 @@ async fn direction(from: &TcpStream, to: &TcpStream, pipes: &Pipes, moved: &Atom
 /// Moves what is there; leaves the pipe empty. Whether `from` has ended.
 async fn burst(from: &TcpStream, to: &TcpStream, pipe: &Pipe, moved: &AtomicU64) -> io::Result<bool> {
     loop {
-        // The pipe is empty here, so "would block" can only mean that nothing is to be read.
-        let taken = match from.try_io(Interest::READABLE, || piece(from, &pipe.write, limits::PIPE)) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-            other => other?,
-        };
+        let Some((taken, more)) = take(from, pipe)? else { return Ok(false) };
         if taken == 0 {
             return Ok(true);
         }
@@ -115,6 +122,31 @@ async fn burst(from: &TcpStream, to: &TcpStream, pipe: &Pipe, moved: &AtomicU64)
             left -= to.async_io(Interest::WRITABLE, || piece(&pipe.read, to, left)).await?;
         }
         moved.fetch_add(taken as u64, Ordering::Relaxed);
+        if !more {
+            return Ok(false);
+        }
+    }
+}
+
+/// Puts what is there into an empty pipe: how much (0: `from` has ended), and whether there may be more. `None`: there is
+/// nothing, which "would block" means, since the pipe is empty.
+fn take(from: &TcpStream, pipe: &Pipe) -> io::Result<Option<(usize, bool)>> {
+    let mut few = None;
+    let taken = from.try_io(Interest::READABLE, || {
+        let taken = piece(from, &pipe.write, limits::PIPE)?;
+        // Fewer bytes than places: the pipe has not been full, so nothing is left, and whatever comes is told anew. To ask
+        // once more would cost each short reply a call.
+        if (1..pipe.places).contains(&taken) {
+            few = Some(taken);
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(taken)
+    });
+    match (taken, few) {
+        (_, Some(few)) => Ok(Some((few, false))),
+        (Ok(taken), None) => Ok(Some((taken, true))),
+        (Err(error), None) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        (Err(error), None) => Err(error),
     }
 }
 

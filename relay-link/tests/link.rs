@@ -335,3 +335,32 @@ async fn who_reads_slowly_gets_every_byte() {
     assert_eq!(sending.await.unwrap(), b"bye");
     assert_eq!(relaying.await.unwrap(), (5_000_000, 3));
 }
+
+/// Few bytes are taken for all that was there: what comes in the same moment must be seen nevertheless.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn no_small_piece_gets_stuck() {
+    let ((mut client, one), (other, mut server)) = (pair_of_sockets().await, pair_of_sockets().await);
+    for end in [&client, &one, &other, &server] {
+        end.set_nodelay(true).unwrap();
+    }
+    let relaying = tokio::spawn(async move { relay(&one, &other, &Pipes::default(), &Moved::default()).await });
+    let talk = async move {
+        for round in 0..3_000usize {
+            let (pieces, size) = (1 + round % 7, 1 + round * 31 % 130);
+            for _ in 0..pieces {
+                client.write_all(&vec![1; size]).await.unwrap();
+            }
+            server.read_exact(&mut vec![0; pieces * size]).await.unwrap();
+            server.write_all(&vec![2; 1 + size / 2]).await.unwrap();
+            client.read_exact(&mut vec![0; 1 + size / 2]).await.unwrap();
+        }
+        client.write_all(b"last").await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut rest = Vec::new();
+        server.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(rest, b"last");
+        drop((client, server));
+    };
+    tokio::time::timeout(Duration::from_secs(60), talk).await.expect("all of it passes");
+    let _ = relaying.await.unwrap();
+}

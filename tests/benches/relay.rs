@@ -2,7 +2,7 @@
 //! streams, short sessions, memory. The goals are ratios; the proxy's home dials back for each connection, theirs is
 //! dialled. Rounds go there and back through the three, so that what else the machine does meets all of them.
 //!
-//! `cargo bench --profile release -p tests --bench relay [-- upload]` as root, with POSTERN_PEERS set.
+//! `cargo bench --profile release -p tests --bench relay [-- upload|sessions|memory|homes]` as root, with POSTERN_PEERS set.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench that cannot go on must stop")]
 
@@ -60,11 +60,18 @@ fn main() {
     let ways = [("inbound-proxy", 993), ("splice loop", 9001), ("haproxy", 9002)];
     let ways: Vec<Way> = ways.into_iter().zip(pids).map(|((name, port), pid)| Way { name, port, pid }).collect();
     let only = std::env::args().nth(1).filter(|word| !word.starts_with('-'));
-    compare(&ways, "upload (MiB/s, ms/GiB)", upload);
-    if only.is_none() {
+    let wanted = |what: &str| only.as_deref().is_none_or(|only| only == what);
+    if wanted("upload") {
+        compare(&ways, "upload (MiB/s, ms/GiB)", upload);
+    }
+    if wanted("sessions") {
         compare(&ways, "short sessions (/s, ms/1024)", sessions);
+    }
+    if wanted("memory") {
         memory(&proxy);
-        drop(sink);
+    }
+    drop(sink);
+    if wanted("homes") {
         homes(&proxy);
     }
     rivals.iter_mut().for_each(|child| drop(child.kill()));
@@ -113,13 +120,13 @@ struct Way {
     pid: u32,
 }
 
-/// The best rate of all rounds, and the least work for 1,024 of what was counted: of the proxy, and of all that takes part.
-/// Who shares the machine takes from the rates, and gives a program with many threads more of it; what all of it works says
-/// what each would reach with the processors to itself.
+/// In each round the rate, and the work for 1,024 of what was counted: of the proxy, and of all that takes part; of their ratios
+/// to the others' in the same round the median. Who shares the machine takes from the rates, and gives a program with many
+/// threads more of it; what all of it works says what each would reach with the processors to itself.
 fn compare(ways: &[Way], what: &str, measured: impl Fn(u16) -> f64) {
     let works = |way: &Way| [cpu(way.pid), cpu(std::process::id())];
-    let mut best = vec![[0.0, f64::INFINITY, f64::INFINITY]; ways.len()];
-    for round in 0..ROUNDS {
+    let mut rounds = vec![vec![[0.0; 3]; ways.len()]; ROUNDS];
+    for (round, found) in rounds.iter_mut().enumerate() {
         let mut order: Vec<usize> = (0..ways.len()).collect();
         if round % 2 == 1 {
             order.reverse();
@@ -130,18 +137,23 @@ fn compare(ways: &[Way], what: &str, measured: impl Fn(u16) -> f64) {
             let (after, done) = (works(&ways[at]), rate * began.elapsed().as_secs_f64());
             let [proxy, all] = [0, 1].map(|of| (after[of] - before[of]) * 1e3 * 1024.0 / done);
             println!("{what}, round {round}: {:14} {rate:6.0}; work {proxy:6.0} of {all:6.0}", ways[at].name);
-            best[at] = [f64::max(best[at][0], rate), f64::min(best[at][1], proxy), f64::min(best[at][2], all)];
+            found[at] = [rate, proxy, all];
         }
     }
-    let [ours, bare, theirs] = best[..] else { return };
-    for (name, other) in [("a splice loop", bare), ("haproxy", theirs)] {
+    for (name, other) in [("a splice loop", 1), ("haproxy", 2)] {
+        let ratio = |of: usize| median(rounds.iter().map(|round| round[0][of] / round[other][of]).collect());
         println!(
             "{what}: {:.2} times {name}; by all work {:.2} times; the proxy's own work {:.2} times",
-            ours[0] / other[0],
-            other[2] / ours[2],
-            ours[1] / other[1]
+            ratio(0),
+            1.0 / ratio(2),
+            ratio(1)
         );
     }
+}
+
+fn median(mut ratios: Vec<f64>) -> f64 {
+    ratios.sort_by(f64::total_cmp);
+    ratios[ratios.len() / 2]
 }
 
 /// MiB a second, of all streams together.

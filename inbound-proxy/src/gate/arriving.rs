@@ -1,6 +1,7 @@
 //! Accepts, and gives each connection to the file of its entrance.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
+use super::doors::Place;
 use super::{Entrance, Gate, direct, link, mail, metrics};
 use crate::reply::Reply;
 
@@ -18,11 +20,24 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// For the one line to somebody for whom there is no place.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
+/// Somebody who has a place.
+#[derive(Debug)]
+pub(super) struct Client {
+    /// The connection.
+    pub stream: TcpStream,
+    /// Whence.
+    pub from: SocketAddr,
+    /// The address it dialled.
+    pub dialled: SocketAddr,
+    /// Its place.
+    pub place: Place,
+}
+
 /// Accepts for as long as the gate lives.
 pub(super) async fn accept(gate: Arc<Gate>, entrance: Entrance, listener: TcpListener) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(arrive(gate.clone(), entrance, stream))),
+            Ok((stream, from)) => drop(tokio::spawn(arrive(gate.clone(), entrance, stream, from))),
             Err(error) => {
                 warn!(%error, "a connection could not be accepted");
                 sleep(PAUSE).await;
@@ -31,21 +46,19 @@ pub(super) async fn accept(gate: Arc<Gate>, entrance: Entrance, listener: TcpLis
     }
 }
 
-async fn arrive(gate: Arc<Gate>, entrance: Entrance, stream: TcpStream) {
-    if let Err(error) = admit(&gate, entrance, stream).await {
+async fn arrive(gate: Arc<Gate>, entrance: Entrance, stream: TcpStream, from: SocketAddr) {
+    if let Err(error) = admit(&gate, entrance, stream, from).await {
         debug!(%error, ?entrance, "a connection ended");
     }
 }
 
-async fn admit(gate: &Arc<Gate>, entrance: Entrance, mut stream: TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
+async fn admit(gate: &Arc<Gate>, entrance: Entrance, mut stream: TcpStream, from: SocketAddr) -> io::Result<()> {
     match entrance {
-        Entrance::Link => return link::serve(gate, stream).await,
-        Entrance::Metrics => return metrics::serve(gate, stream).await,
+        Entrance::Link => return link::serve(gate, stream, from).await,
+        Entrance::Metrics => return Box::pin(metrics::serve(gate, stream)).await,
         Entrance::Mail | Entrance::Submission | Entrance::Imap | Entrance::Web => {}
     }
-    let client = stream.peer_addr()?;
-    let Some(place) = gate.doors.enter(client.ip().to_canonical()) else {
+    let Some(place) = gate.doors.enter(from.ip().to_canonical()) else {
         gate.metrics.turned_away.count();
         if entrance == Entrance::Mail {
             let mut word = Vec::new();
@@ -55,10 +68,12 @@ async fn admit(gate: &Arc<Gate>, entrance: Entrance, mut stream: TcpStream) -> i
         return Ok(());
     };
     gate.metrics.connections.count();
+    let client = Client { dialled: stream.local_addr()?, stream, from, place };
     match entrance {
-        Entrance::Mail => mail::serve(gate, stream, place).await,
-        Entrance::Submission => direct::serve(gate, stream, place, Service::Submission).await,
-        Entrance::Imap => direct::serve(gate, stream, place, Service::Imap).await,
-        _ => direct::serve(gate, stream, place, Service::Web).await,
+        // Large, for the sake of sessions that learn: the others' tasks have no room for it.
+        Entrance::Mail => Box::pin(mail::serve(gate, client)).await,
+        Entrance::Submission => direct::serve(gate, client, Service::Submission).await,
+        Entrance::Imap => direct::serve(gate, client, Service::Imap).await,
+        _ => direct::serve(gate, client, Service::Web).await,
     }
 }

@@ -4,9 +4,8 @@ use std::io;
 use std::sync::Arc;
 
 use relay_link::inbound::{ClientName, Service};
-use tokio::net::TcpStream;
 
-use super::doors::Place;
+use super::arriving::Client;
 use super::handing::{Parcel, hand_on};
 use super::reports::Passing;
 use super::{Gate, mail, now};
@@ -17,14 +16,14 @@ use crate::sender::Group;
 ///
 /// # Errors
 /// The peer's.
-pub(super) async fn serve(gate: &Arc<Gate>, mut client: TcpStream, place: Place, service: Service) -> io::Result<()> {
-    let Some((sent, hello)) = mail::client_hello(&mut client).await? else {
+pub(super) async fn serve(gate: &Arc<Gate>, mut client: Client, service: Service) -> io::Result<()> {
+    let Some((sent, hello)) = mail::client_hello(&mut client.stream).await? else {
         gate.metrics.no_tls.count();
         return Ok(());
     };
-    let group = Group::of(client.peer_addr()?.ip().to_canonical(), None, false);
+    let group = Group::of(client.from.ip().to_canonical(), None, false);
     let facts = Facts {
-        dialled: client.local_addr()?.ip().to_canonical(),
+        dialled: client.dialled.ip().to_canonical(),
         service,
         sni: hello.sni.as_deref(),
         tickets: &[],
@@ -40,5 +39,5 @@ pub(super) async fn serve(gate: &Arc<Gate>, mut client: TcpStream, place: Place,
     let passing = Passing { home: home.clone(), street: None, group, tickets: Vec::new(), reports: 0 };
     let sni = hello.sni.as_deref().and_then(ClientName::new);
     // An app tries again by itself; there is nothing to say to it.
-    hand_on(gate, &home, how, Parcel { client, place, sent, service, ehlo: None, sni, passing }).await.unwrap_or(Ok(()))
+    hand_on(gate, &home, how, Parcel { client, sent, service, ehlo: None, sni, passing }).await.unwrap_or(Ok(()))
 }

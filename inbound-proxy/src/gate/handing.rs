@@ -8,7 +8,7 @@ use relay_link::inbound::{Call, ClientName, Service, ToHome};
 use relay_link::limits::FETCH;
 use relay_link::relay::{Moved, relay};
 use relay_link::seats::Connection;
-use relay_link::stream::Ticket;
+use relay_link::stream::{PROOF, Ticket};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -16,6 +16,7 @@ use tokio::time::{timeout, timeout_at};
 use tracing::{debug, info};
 
 use super::Gate;
+use super::arriving::Client;
 use super::doors::Place;
 use super::reports::Passing;
 use crate::limits;
@@ -24,10 +25,8 @@ use crate::route::How;
 /// What is known of a connection that is to be handed on.
 #[derive(Debug)]
 pub(super) struct Parcel {
-    /// The connection.
-    pub client: TcpStream,
-    /// Its place.
-    pub place: Place,
+    /// Who it is.
+    pub client: Client,
     /// What it has sent of its TLS.
     pub sent: Vec<u8>,
     /// For what it came.
@@ -42,16 +41,19 @@ pub(super) struct Parcel {
 
 /// Hands it on; from there on it goes by itself. `Err(parcel)`: the home is away, and nothing of it has been sent there.
 pub(super) async fn hand_on(gate: &Arc<Gate>, home: &str, how: How, parcel: Parcel) -> Result<io::Result<()>, Parcel> {
-    let Some((mut stream, number)) = fetch(gate, home, &parcel).await else {
+    let Some(Fetched { mut stream, number, answer }) = fetch(gate, home, &parcel).await else {
         gate.metrics.home_away.count();
         return Err(parcel);
     };
     gate.metrics.handed[how as usize].count();
     info!(sender = %parcel.passing.group, home, ?how, service = ?parcel.service, sni = parcel.sni.is_some(), "handed on");
-    let Parcel { client, place, sent, passing, .. } = parcel;
+    let Parcel { client: Client { stream: client, place, .. }, sent, passing, .. } = parcel;
     gate.passing().insert(number, passing);
     let passed = Passed { gate: gate.clone(), number, _place: place };
-    let begun = timeout(limits::HANDSHAKE, stream.write_all(&sent)).await;
+    // In one piece: a home that waits for the answer finds the client's first words behind it.
+    let opening = [&answer[..], &sent].concat();
+    drop(sent);
+    let begun = timeout(limits::HANDSHAKE, stream.write_all(&opening)).await;
     if let Err(error) = begun.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
         return Ok(Err(error));
     }
@@ -79,10 +81,19 @@ impl Drop for Passed {
     }
 }
 
+/// A home's connection.
+struct Fetched {
+    stream: TcpStream,
+    /// The stream's number.
+    number: u64,
+    /// What it is to hear first.
+    answer: [u8; PROOF],
+}
+
 /// What came of telling a home.
 enum Told {
-    /// Its connection, and the stream's number.
-    Dialled(TcpStream, u64),
+    /// Its connection.
+    Dialled(Fetched),
     /// It has not this service, or not now.
     Declined,
     /// Nothing: its link is dead, most likely, and nobody has noticed yet.
@@ -90,12 +101,12 @@ enum Told {
 }
 
 /// The home's connection for it. A home that is not there, or does not come, is waited for: it may be waking.
-async fn fetch(gate: &Gate, home: &str, parcel: &Parcel) -> Option<(TcpStream, u64)> {
+async fn fetch(gate: &Gate, home: &str, parcel: &Parcel) -> Option<Fetched> {
     let until = Instant::now() + limits::WAKE;
     let mut connection = gate.hall.wait_for(home, limits::WAKE).await.ok()?;
     loop {
         match tell(gate, home, connection, parcel, until).await? {
-            Told::Dialled(stream, number) => return Some((stream, number)),
+            Told::Dialled(fetched) => return Some(fetched),
             Told::Declined => return None,
             Told::Silent => {}
         }
@@ -110,8 +121,8 @@ async fn tell(gate: &Gate, home: &str, connection: Connection, parcel: &Parcel, 
     let call = Call {
         ticket: ticket.clone(),
         service: parcel.service,
-        client: parcel.client.peer_addr().ok()?,
-        dialled: parcel.client.local_addr().ok()?,
+        client: parcel.client.from,
+        dialled: parcel.client.dialled,
         ehlo: parcel.ehlo.clone(),
         sni: parcel.sni.clone(),
     };
@@ -126,7 +137,7 @@ async fn tell(gate: &Gate, home: &str, connection: Connection, parcel: &Parcel, 
         drop(gate.waiting().take_back(number, connection.0));
     }
     Some(match answer {
-        Some(Some(stream)) => Told::Dialled(stream, number),
+        Some(Some((stream, answer))) => Told::Dialled(Fetched { stream, number, answer }),
         Some(None) => Told::Declined,
         None => Told::Silent,
     })

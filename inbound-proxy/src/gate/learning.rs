@@ -16,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::info;
 use wire::tls::CertificatePem;
 
+use super::arriving::Client;
 use super::talk::{Step, Talk};
 use super::{Gate, now};
 use crate::limits;
@@ -54,14 +55,9 @@ pub(super) struct Sender {
 ///
 /// # Errors
 /// The peer's.
-pub(super) async fn serve(
-    gate: &Gate,
-    client: TcpStream,
-    sent: Vec<u8>,
-    sender: &Sender,
-    phase: Phase,
-) -> io::Result<()> {
-    let Some(_share) = gate.doors.learn(client.peer_addr()?.ip().to_canonical()) else {
+pub(super) async fn serve(gate: &Gate, client: Client, sent: Vec<u8>, sender: &Sender, phase: Phase) -> io::Result<()> {
+    let Client { stream, from, place: _place, .. } = client;
+    let Some(_share) = gate.doors.learn(from.ip().to_canonical()) else {
         gate.metrics.turned_away.count();
         return Ok(());
     };
@@ -76,7 +72,7 @@ pub(super) async fn serve(
         config.send_tls13_tickets = 1;
         gate.metrics.learning.count();
     }
-    let shaking = TlsAcceptor::from(Arc::new(config)).accept(Replayed { sent, read: 0, client });
+    let shaking = TlsAcceptor::from(Arc::new(config)).accept(Replayed { sent, read: 0, client: stream });
     let stream = timeout(limits::HANDSHAKE, shaking).await.map_err(|_| io::ErrorKind::TimedOut)??;
     let mut talk = Talk::new(stream, phase, &gate.name);
     while let Step::Learn(domain) = talk.step().await? {

@@ -1,28 +1,27 @@
 //! The link's port: homes, and the streams they fetch.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use relay_link::hello::Want;
 use relay_link::proxy::{self, Caller};
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 use tracing::debug;
 
 use super::Gate;
-use crate::limits;
 
-pub(super) async fn serve(gate: &Arc<Gate>, stream: TcpStream) -> io::Result<()> {
-    let Some(stranger) = gate.doors.stranger(stream.peer_addr()?.ip().to_canonical()) else {
+pub(super) async fn serve(gate: &Arc<Gate>, stream: TcpStream, from: SocketAddr) -> io::Result<()> {
+    let Some(stranger) = gate.doors.stranger(from.ip().to_canonical()) else {
         gate.metrics.turned_away.count();
         return Ok(());
     };
     match proxy::receive(stream, &gate.acceptor).await? {
         Caller::Control(stream, key) => {
             let tell = |home: &str, want: &Want| gate.hall.tell(home, want);
-            let arrival = proxy::greet_or_tell(stream, key, (&gate.homes, &gate.name), tell).await?;
+            let greeting = Box::pin(proxy::greet_or_tell(stream, key, (&gate.homes, &gate.name), tell));
+            let arrival = greeting.await?;
             drop(stranger);
             if let Some(arrival) = arrival {
                 // A task of its own: one that is idle for days then holds this much, and nothing of what led here.
@@ -35,15 +34,14 @@ pub(super) async fn serve(gate: &Arc<Gate>, stream: TcpStream) -> io::Result<()>
             }
             Ok(())
         }
-        Caller::Data(mut home, opening) => {
+        Caller::Data(home, opening) => {
             let claimed = gate.waiting().claim(&opening, Instant::now());
             let Ok((client, answer)) = claimed else {
                 debug!("somebody wanted a stream that nobody waits with");
                 return Ok(());
             };
-            timeout(limits::HANDSHAKE, home.write_all(&answer)).await.map_err(|_| io::ErrorKind::TimedOut)??;
             // Who waited may have gone meanwhile: then both connections end.
-            let _ = client.send(Some(home));
+            let _ = client.send(Some((home, answer)));
             Ok(())
         }
     }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::doors::Place;
+use super::arriving::Client;
 use super::handing::{Parcel, hand_on};
 use super::learning::{self, Sender};
 use super::reports::Passing;
@@ -28,8 +28,9 @@ use crate::session::Phase;
 ///
 /// # Errors
 /// The peer's.
-pub(super) async fn serve(gate: &Arc<Gate>, mut client: TcpStream, place: Place) -> io::Result<()> {
-    let dialled = client.local_addr()?.ip().to_canonical();
+pub(super) async fn serve(gate: &Arc<Gate>, client: Client) -> io::Result<()> {
+    let Client { mut stream, from, dialled: at, place } = client;
+    let dialled = at.ip().to_canonical();
     let map = gate.maps.now(&gate.homes)?;
     // A home with an address of its own is known before a word is said: where it does not wake, neither is a sender
     // brought to STARTTLS in vain.
@@ -39,18 +40,18 @@ pub(super) async fn serve(gate: &Arc<Gate>, mut client: TcpStream, place: Place)
         gate.metrics.home_away.count();
         let mut word = Vec::new();
         Reply::Unavailable.write(&gate.name, &mut word);
-        client.write_all(&word).await?;
-        return client.shutdown().await;
+        stream.write_all(&word).await?;
+        return stream.shutdown().await;
     }
     drop(map);
-    let mut talk = Talk::new(client, Phase::Clear, &gate.name);
+    let mut talk = Talk::new(stream, Phase::Clear, &gate.name);
     let Step::HandOver(ehlo) = talk.step().await? else { return Ok(()) };
-    let mut client = talk.into_stream();
-    let Some((sent, hello)) = client_hello(&mut client).await? else {
+    let mut stream = talk.into_stream();
+    let Some((sent, hello)) = client_hello(&mut stream).await? else {
         gate.metrics.no_tls.count();
         return Ok(());
     };
-    choose(gate, (client, place), sent, hello, ehlo).await
+    choose(gate, Client { stream, from, dialled: at, place }, sent, hello, ehlo).await
 }
 
 /// Reads as much as the whole ClientHello; `None` when there is none.
@@ -76,13 +77,13 @@ pub(super) async fn client_hello(client: &mut TcpStream) -> io::Result<Option<(V
 
 async fn choose(
     gate: &Arc<Gate>,
-    (client, place): (TcpStream, Place),
+    client: Client,
     sent: Vec<u8>,
     hello: ClientHello,
     ehlo: Option<ClientName>,
 ) -> io::Result<()> {
     let map = gate.maps.now(&gate.homes)?;
-    let (from, dialled) = (client.peer_addr()?.ip().to_canonical(), client.local_addr()?.ip().to_canonical());
+    let (from, dialled) = (client.from.ip().to_canonical(), client.dialled.ip().to_canonical());
     let confirmed = is_needed(&map, &hello, dialled) && is_confirmed(gate, ehlo.as_ref(), from).await;
     let group = Group::of(from, ehlo.as_ref(), confirmed);
     let facts = Facts {
@@ -105,13 +106,11 @@ async fn choose(
     };
     let passing = Passing { home: home.clone(), street, group, tickets: hello.tickets, reports: 0 };
     let sni = hello.sni.as_deref().and_then(ClientName::new);
-    let parcel = Parcel { client, place, sent, service: Service::Mail, ehlo, sni, passing };
+    let parcel = Parcel { client, sent, service: Service::Mail, ehlo, sni, passing };
     match hand_on(gate, &home, how, parcel).await {
         Ok(relayed) => relayed,
         // Found out after the ClientHello: a close now would bring some of them back in clear (measured).
-        Err(Parcel { client, place: _place, sent, .. }) => {
-            learning::serve(gate, client, sent, &sender, Phase::Away).await
-        }
+        Err(Parcel { client, sent, .. }) => learning::serve(gate, client, sent, &sender, Phase::Away).await,
     }
 }
 

@@ -24,7 +24,7 @@ use relay_link::keys::LinkKey;
 use relay_link::operator::folder::HOMES;
 use relay_link::proxy::Hall;
 use relay_link::relay::Pipes;
-use relay_link::stream::Waiting;
+use relay_link::stream::{PROOF, Waiting};
 use relay_link::tls::Acceptor;
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
@@ -98,8 +98,9 @@ impl fmt::Debug for Start {
     }
 }
 
-/// To who waits for a home's connection: here it is, or `None`, the home declines. Dropped: nothing came of it.
-type Awaited = oneshot::Sender<Option<TcpStream>>;
+/// To who waits for a home's connection: here it is, and what to answer, or `None`, the home declines. Dropped: nothing came of
+/// it.
+type Awaited = oneshot::Sender<Option<(TcpStream, [u8; PROOF])>>;
 
 /// What all connections share.
 #[derive(Debug)]

@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::client::TlsStream;
 use wire::tls::CertificatePem;
 
+use super::arriving::Client;
 use super::handing::{Parcel, hand_on};
 use super::reports::{self, Passing};
 use super::{Entrance, Gate, Start, arriving, tend};
@@ -106,8 +107,12 @@ impl Stage {
         let (client, from) = listener.accept().await.unwrap();
         let group = Group::of(from.ip(), None, false);
         let parcel = Parcel {
-            client,
-            place: self.gate.doors.enter(from.ip()).unwrap(),
+            client: Client {
+                dialled: client.local_addr().unwrap(),
+                stream: client,
+                from,
+                place: self.gate.doors.enter(from.ip()).unwrap(),
+            },
             sent: HELLO.to_vec(),
             service: Service::Mail,
             ehlo: None,

@@ -26,7 +26,8 @@ pub fn listen(address: SocketAddr, handed: &mut Vec<TcpListener>) -> io::Result<
     let ours = handed.iter().position(|listener| listener.local_addr().is_ok_and(|at| at == address));
     let listener = ours.map_or_else(|| TcpListener::bind(address), |place| Ok(handed.swap_remove(place)))?;
     rustix::net::listen(&listener, limits::BACKLOG)?;
-    // What it accepts inherits these: a peer that has vanished without a word is noticed.
+    // What it accepts inherits these: small pieces go at once, and a peer that has vanished without a word is noticed.
+    sockopt::set_tcp_nodelay(&listener, true)?;
     sockopt::set_socket_keepalive(&listener, true)?;
     sockopt::set_tcp_keepidle(&listener, limits::KEEPALIVE_AFTER)?;
     sockopt::set_tcp_keepintvl(&listener, limits::KEEPALIVE_AGAIN)?;

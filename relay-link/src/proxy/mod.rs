@@ -34,7 +34,6 @@ pub enum Caller {
 /// # Errors
 /// The peer's.
 pub async fn receive(mut stream: TcpStream, acceptor: &Acceptor) -> io::Result<Caller> {
-    stream.set_nodelay(true)?;
     let mut first = [0];
     let peeking = stream.peek(&mut first);
     if timeout(limits::GREETING, peeking).await.map_err(|_| io::ErrorKind::TimedOut)?? == 0 {
@@ -47,7 +46,9 @@ pub async fn receive(mut stream: TcpStream, acceptor: &Acceptor) -> io::Result<C
         let opening = Opening::read(&bytes).ok_or(io::ErrorKind::InvalidData)?;
         return Ok(Caller::Data(stream, opening));
     }
-    let (stream, key) = acceptor.accept(stream).await?;
+    // Of ten thousand connections one is a control connection: the others are not to be moved about with room for its
+    // handshake.
+    let (stream, key) = Box::pin(acceptor.accept(stream)).await?;
     Ok(Caller::Control(Box::new(stream), key))
 }
 

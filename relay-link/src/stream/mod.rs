@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::keys::{self, KeyError};
 use crate::limits;
@@ -53,7 +53,11 @@ impl Ticket {
     /// # Errors
     /// [`KeyError::Random`].
     pub fn generate() -> Result<Self, KeyError> {
-        Ok(Self { number: u64::from_be_bytes(keys::random()?), key: keys::random()? })
+        let bytes = Zeroizing::new(keys::random::<40>()?);
+        let (mut number, mut key) = ([0; 8], [0; 32]);
+        number.copy_from_slice(&bytes[..8]);
+        key.copy_from_slice(&bytes[8..]);
+        Ok(Self { number: u64::from_be_bytes(number), key })
     }
 
     /// What the home opens with.
