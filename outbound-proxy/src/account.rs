@@ -72,7 +72,7 @@ impl Account {
         if self.today.units >= u64::from(allowance.daily) {
             return Err(Refusal::Spent(midnight));
         }
-        if let Some(wait) = self.until(limits::SESSION_UNITS, allowance) {
+        if let Some(wait) = until(limits::SESSION_UNITS, self.level, allowance) {
             return Err(Refusal::Spent(seconds(wait)));
         }
         if self.today.sessions >= allowance.sessions || self.today.empty >= allowance.empty {
@@ -104,16 +104,15 @@ impl Account {
     /// How many such sessions there were today: for the operator.
     #[must_use]
     pub const fn empty_today(&self, now: u64) -> u32 {
-        if now / DAY > self.at / DAY { 0 } else { self.today.empty }
+        if self.is_another_day(now) { 0 } else { self.today.empty }
     }
 
     /// How long the home's octets must wait now.
     #[must_use]
     pub fn pace(&self, allowance: &Allowance, now: u64) -> Duration {
-        let mut then = self.clone();
-        then.come_to(allowance, now);
-        let bucket = then.until(0, allowance).unwrap_or(0);
-        let day = if then.today.units > u64::from(allowance.daily) { DAY - now % DAY } else { 0 };
+        let bucket = until(0, self.level_at(allowance, now), allowance).unwrap_or(0);
+        let today = if self.is_another_day(now) { 0 } else { self.today.units };
+        let day = if today > u64::from(allowance.daily) { DAY - now % DAY } else { 0 };
         Duration::from_secs(bucket.max(day))
     }
 
@@ -135,10 +134,8 @@ impl Account {
 
     /// Lets time pass. A clock that is set back gives nothing and takes nothing.
     fn come_to(&mut self, allowance: &Allowance, now: u64) {
-        let passed = i64::try_from(now.saturating_sub(self.at)).unwrap_or(i64::MAX);
-        let refill = passed.saturating_mul(allowance.hourly.into());
-        self.level = self.level.saturating_add(refill).min(full(allowance));
-        if now / DAY > self.at / DAY {
+        self.level = self.level_at(allowance, now);
+        if self.is_another_day(now) {
             self.today = Today::NOTHING;
         }
         self.at = self.at.max(now);
@@ -146,10 +143,15 @@ impl Account {
         self.networks.retain(|(_, seen)| now.saturating_sub(*seen) < HOUR);
     }
 
-    /// Seconds until there are so many units; `None` when there are.
-    fn until(&self, units: Units, allowance: &Allowance) -> Option<u64> {
-        let missing = u64::try_from(in_level(units).saturating_sub(self.level)).ok().filter(|missing| *missing > 0)?;
-        Some(missing.div_ceil(u64::from(allowance.hourly).max(1)))
+    /// What is in the bucket then.
+    fn level_at(&self, allowance: &Allowance, now: u64) -> i64 {
+        let passed = i64::try_from(now.saturating_sub(self.at)).unwrap_or(i64::MAX);
+        let refill = passed.saturating_mul(allowance.hourly.into());
+        self.level.saturating_add(refill).min(full(allowance))
+    }
+
+    const fn is_another_day(&self, now: u64) -> bool {
+        now / DAY > self.at / DAY
     }
 
     /// Seconds until one more session may begin; `None` when it may now.
@@ -176,6 +178,12 @@ impl Account {
         self.networks.push((network, now));
         Ok(())
     }
+}
+
+/// Seconds until there are so many units; `None` when there are.
+fn until(units: Units, level: i64, allowance: &Allowance) -> Option<u64> {
+    let missing = u64::try_from(in_level(units).saturating_sub(level)).ok().filter(|missing| *missing > 0)?;
+    Some(missing.div_ceil(u64::from(allowance.hourly).max(1)))
 }
 
 const fn full(allowance: &Allowance) -> i64 {

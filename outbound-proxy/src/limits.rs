@@ -8,8 +8,9 @@ pub const SESSIONS: usize = 4_096;
 pub const PIECE: usize = 16 * 1024;
 /// Such pieces of memory kept for the next session that needs one.
 pub const SPARE_PIECES: usize = 64;
-/// Units that an account's file may be ahead of it while a session runs.
-pub const WRITTEN_AHEAD: u64 = 16;
+/// Units that an account's file may be ahead of it while a session runs: a write for each MiB of bulk, and what a `kill -9` at
+/// the wrong moment costs a home.
+pub const WRITTEN_AHEAD: u64 = 32;
 /// Accounts whose files stay open though nobody sends.
 pub const OPEN_BOOKS: usize = 1_000;
 /// Longest sleep of a session that is slowed, before it looks again whether it may go on.

@@ -218,9 +218,9 @@ impl Tab {
         if units == 0 {
             return;
         }
-        let mut kept = lock(&self.book.kept);
-        kept.account.charge(&self.allowance, units, now());
-        self.book.dry.store(true, Ordering::Relaxed);
+        let (mut kept, now) = (lock(&self.book.kept), now());
+        kept.account.charge(&self.allowance, units, now);
+        self.book.dry.store(!kept.account.pace(&self.allowance, now).is_zero(), Ordering::Relaxed);
         if let Err(error) = kept.write_ahead(&self.allowance, units) {
             error!(%error, "what is spent cannot be written down");
         }

@@ -6,13 +6,13 @@
 
 use std::fmt;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::net::TcpStream;
 use tokio::task::coop::consume_budget;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::books::Tab;
 use super::pieces::Pieces;
@@ -119,9 +119,9 @@ impl<'a> Session<'a> {
 
     /// The part before TLS; whether TLS follows.
     async fn clear(&self) -> Result<bool, Cut> {
-        let mut clear = Clear::default();
+        let (mut clear, mut bell) = (Clear::default(), pin!(sleep(limits::SILENT)));
         loop {
-            let side = self.first_to_speak().await?;
+            let side = self.first_to_speak(bell.as_mut()).await?;
             let (from, to) = match side {
                 Side::Home => (self.home, self.server),
                 Side::Server => (self.server, self.home),
@@ -143,26 +143,27 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn first_to_speak(&self) -> Result<Side, Cut> {
+    async fn first_to_speak(&self, bell: Pin<&mut Sleep>) -> Result<Side, Cut> {
         tokio::select! {
-            ready = self.home_speaks() => ready.map(|()| Side::Home),
+            ready = self.home_speaks(bell) => ready.map(|()| Side::Home),
             ready = self.server.readable() => Ok(ready.map(|()| Side::Server)?),
         }
     }
 
-    /// Waits for the home, while the far server waits for it: not for ever.
-    async fn home_speaks(&self) -> Result<(), Cut> {
+    /// Waits for the home, while the far server waits for it: not for ever. `bell` rings when that is to be looked at, and
+    /// stays as it is from one wait to the next: to set a timer for each of a million waits costs more than the meter.
+    async fn home_speaks(&self, mut bell: Pin<&mut Sleep>) -> Result<(), Cut> {
         loop {
-            let since = *lock(&self.idle);
-            let until = since.unwrap_or_else(Instant::now) + limits::SILENT;
             tokio::select! {
                 biased;
                 ready = self.home.readable() => return Ok(ready?),
-                () = sleep_until(until) => {
-                    // The server may have spoken since, or begun to owe a reply.
-                    if since.is_some() && *lock(&self.idle) == since {
+                () = &mut bell => {
+                    let (since, now) = (*lock(&self.idle), Instant::now());
+                    let until = since.unwrap_or(now) + limits::SILENT;
+                    if until <= now {
                         return Err(Cut::Silent);
                     }
+                    bell.as_mut().reset(until);
                 }
             }
         }
@@ -179,12 +180,13 @@ impl<'a> Session<'a> {
 
     /// The home's octets: slowed, measured, passed on.
     async fn out(&self) -> Result<(), Cut> {
+        let mut bell = pin!(sleep(limits::SILENT));
         loop {
             self.slowed().await;
             match self.move_on(Side::Home).await? {
                 Some(0) => return shut(self.server),
                 Some(_) => {}
-                None => self.home_speaks().await?,
+                None => self.home_speaks(bell.as_mut()).await?,
             }
         }
     }
