@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use relay_link::dns::Dns;
 use relay_link::homes::Home;
 use relay_link::limits::INBOUND_PORT;
-use relay_link::operator::findings::{Finding, addresses, name, port, print};
+use relay_link::operator::findings::{Finding, addresses, metrics, name, port, print};
 use relay_link::operator::folder::Folder;
 
 use super::certificate::certificate;
@@ -27,6 +27,7 @@ pub(super) fn doctor(folder: &Folder, config: &Config) -> Result<ExitCode, Failu
     let answers = |what, at, greeting| port(PROGRAM, &config.bind, what, at, greeting);
     let (mail, link) = (answers("mail", 25, Some(b"220 ")), answers("link", INBOUND_PORT, None));
     let mut findings = vec![mail, link, name(&own, &here)];
+    findings.extend(metrics(config.metrics));
     certificate(folder, config)?;
     if config.tls_cert.is_none() {
         findings.push(Finding::weak(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use relay_link::dns::Dns;
 use relay_link::limits::OUTBOUND_PORT;
-use relay_link::operator::findings::{Finding, PATIENCE, addresses, name, port, print};
+use relay_link::operator::findings::{Finding, PATIENCE, addresses, metrics, name, port, print};
 use relay_link::operator::folder::Folder;
 
 use super::config::Config;
@@ -28,6 +28,7 @@ pub(super) fn doctor(folder: &Folder, config: &Config) -> Result<ExitCode, Failu
         vec![port("outbound-proxy", &config.bind, "link", OUTBOUND_PORT, None), public_name(&own, &here)];
     findings.extend(here.iter().map(|address| runtime.block_on(pointer(&dns, &own, *address))));
     findings.push(runtime.block_on(port_25(&dns)));
+    findings.extend(metrics(config.metrics));
     Ok(print(&findings))
 }
 

@@ -150,7 +150,7 @@ impl Cli {
             Command::Queue(queue) => queue.run(&mut House::open(self.shared)?)?,
             Command::Dns(dns) => return dns.run(&House::open(self.shared)?),
             Command::Dkim(dkim) => dkim.run(&House::open(self.shared)?)?,
-            Command::Pair(pair) => pair.run(&House::open(self.shared)?)?,
+            Command::Pair(pair) => pair.run(&mut House::open(self.shared)?)?,
             Command::Spool(spool) => return spool.run(&mut House::open(self.shared)?),
         }
         Ok(ExitCode::SUCCESS)

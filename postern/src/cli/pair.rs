@@ -16,11 +16,11 @@ use crate::up;
     args_conflicts_with_subcommands = true,
     arg_required_else_help = true,
     after_help = "The proxy's operator runs `inbound-proxy invite --name mail.example.org`, and gives you the code that \
-    it prints. Examples:\n  postern pair clean.example:7025/g0v1-8hwk-...\n  postern pair list\n  \
+    it prints. Examples:\n  postern pair clean.example:7025/g0v1-8hwk-...\n  postern pair - < code.txt\n  postern pair list\n  \
     postern pair revoke clean.example"
 )]
 pub struct Pair {
-    /// The code, as the operator gave it
+    /// The code, as the operator gave it; `-`: asks for it, since others on this machine see what is typed here
     code: Option<String>,
     #[command(subcommand)]
     what: Option<What>,
@@ -42,12 +42,16 @@ impl Pair {
     ///
     /// # Errors
     /// In words for the admin.
-    pub fn run(self, house: &House) -> Result<(), Failure> {
+    pub fn run(self, house: &mut House) -> Result<(), Failure> {
         let key = BoxKey::find(&house.data, house.secrets.passphrase())?;
         let kept = pairings::of(&house.data, &key)?;
         match (self.code, self.what) {
             (_, Some(What::List)) => list(house, &kept.read()?),
             (_, Some(What::Revoke { proxy })) => revoke(house, &kept, &proxy),
+            (Some(code), None) if code == "-" => {
+                let code = house.secrets.pairing_code()?;
+                pair(house, &kept, &code)
+            }
             (Some(code), None) => pair(house, &kept, &code),
             (None, None) => Err(Failure::new("which code? The proxy's operator has it")),
         }

@@ -34,6 +34,14 @@ impl Secrets {
         self.passphrase.as_ref().map(|line| line.as_str())
     }
 
+    /// The code of a proxy's operator.
+    ///
+    /// # Errors
+    /// In words for the admin.
+    pub fn pairing_code(&mut self) -> Result<Zeroizing<String>, Failure> {
+        next("The code, as the proxy's operator gave it: ")
+    }
+
     /// A secret that opens `address`.
     ///
     /// # Errors

@@ -72,6 +72,14 @@ pub fn port(program: &str, bind: &[IpAddr], what: &str, port: u16, greeting: Opt
     }
 }
 
+/// Numbers are for the operator: whoever else reads them learns how much mail there is, and when.
+#[must_use]
+pub fn metrics(address: Option<SocketAddr>) -> Option<Finding> {
+    let open = address.filter(|address| !address.ip().to_canonical().is_loopback())?;
+    let words = format!("metrics: whoever reaches {open} reads them");
+    Some(Finding::weak(words, "say an address of the loopback, or let a firewall keep others from it"))
+}
+
 /// What the resolvers that the proxy itself asks say of a host.
 pub async fn addresses(dns: &Dns, host: &str) -> Vec<IpAddr> {
     dns.addresses(host).await.unwrap_or_default().iter().map(IpAddr::to_canonical).collect()
@@ -93,6 +101,14 @@ pub fn name(own: &str, here: &[IpAddr]) -> Finding {
 mod tests {
     use super::*;
     use std::net::TcpListener;
+
+    #[test]
+    fn numbers_are_for_the_operator() {
+        let state = |at: &str| metrics(Some(at.parse().unwrap())).map(|finding| finding.state);
+        assert_eq!((state("127.0.0.1:9125"), state("[::1]:9125")), (None, None));
+        assert_eq!((state("0.0.0.0:9125"), state("192.0.2.7:9125")), (Some("weak"), Some("weak")));
+        assert!(metrics(None).is_none());
+    }
 
     #[test]
     fn it_is_looked_for_where_it_listens() {
