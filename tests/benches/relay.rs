@@ -85,7 +85,7 @@ fn inside() {
     assert!(Command::new(unpack).arg(root).args(["bookworm", "haproxy"]).status().unwrap().success());
     let script = format!(
         "mount --make-rprivate / && mkdir -p /run/netns && mount -t tmpfs netns /run/netns && ip link set lo up && \
-         ip link add street type bridge && ip link set street up && ip address add {HERE}/24 dev street && exec \"$0\" \"$@\""
+         ip link add street address 02:00:00:00:00:53 type bridge && ip link set street up && ip address add {HERE}/24 dev street && exec \"$0\" \"$@\""
     );
     let status = Command::new("unshare")
         .args(["--net", "--mount", "--", "sh", "-c", &script])

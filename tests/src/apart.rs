@@ -73,11 +73,13 @@ fn tell(name: &str, everything: bool) -> bool {
 /// In a network of its own, where the real servers' folders look untouched and whatever is written there is forgotten. No
 /// process outlives the test.
 fn apart(name: &str) -> Output {
+    // A bridge without an address of its own takes its lowest member's, and another one when that comes or goes: hosts that
+    // knew it would be deaf to it for seconds.
     let script = format!(
         "mount --make-rprivate / && mount -t proc proc /proc && mkdir -p /run/netns && mount -t tmpfs netns /run/netns && \
          mkdir /run/netns/.written /run/netns/.work && \
          mount -t overlay peers -o \"lowerdir=$1,upperdir=/run/netns/.written,workdir=/run/netns/.work\" \"$1\" && \
-         ip link set lo up && ip link add street type bridge && ip link set street up && \
+         ip link set lo up && ip link add street address 02:00:00:00:00:53 type bridge && ip link set street up && \
          ip address add {HERE}/24 dev street && exec \"$0\""
     );
     // In there every test has the same process id, by which its folders are named.
