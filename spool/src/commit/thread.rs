@@ -118,8 +118,10 @@ impl<H: News + Send + 'static> Committer<H> {
             core.index.still().collect()
         };
         let number = writer.number();
+        // On a full disk others may take what is given back, and the next start has nothing else.
+        let keeps_room = !files::has_reserve(&self.journal());
         // Damage that is still to be mended may be known only from the mark there is.
-        let closed = writer.close(still).and_then(|link| match self.held.load(Ordering::Relaxed) {
+        let closed = writer.close(still, keeps_room).and_then(|link| match self.held.load(Ordering::Relaxed) {
             true => Ok(()),
             false => closed::write(&self.disk, &self.journal(), &self.key, Closed { number, link }),
         });
@@ -208,7 +210,7 @@ impl<H: News + Send + 'static> Committer<H> {
         };
         self.write(&mut writer, &batch)?;
         self.written(number, batch, &writer);
-        let link = writer.close(still.clone())?;
+        let link = writer.close(still.clone(), false)?;
         next.begin(Some(link), number + 1, still)?;
         self.lock().durable = (next.number(), segment::HEADER as u64);
         self.segments.fetch_add(1, Ordering::Relaxed);

@@ -220,11 +220,12 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes the last entry, cuts the zeros off; nothing is written to it again. The last tag.
+    /// Writes the last entry, and cuts the zeros off unless their room is kept for whoever begins next; nothing is written to
+    /// it again. The last tag.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn close(mut self, still: Vec<Record>) -> io::Result<[u8; TAG]> {
+    pub fn close(mut self, still: Vec<Record>, keeps_room: bool) -> io::Result<[u8; TAG]> {
         let before = self.chain.link();
         let mut entry = vec![Record::End];
         entry.extend(still);
@@ -236,7 +237,9 @@ impl Writer {
             self.file.sync_all()?;
             return Ok(before);
         }
-        self.file.truncate(self.at)?;
+        if !keeps_room {
+            self.file.truncate(self.at)?;
+        }
         self.file.sync_all()?;
         Ok(self.chain.link())
     }
@@ -282,7 +285,7 @@ pub fn first(previous: Option<[u8; TAG]>, sequence: u64, still: Vec<Record>) -> 
 /// The kernel's.
 pub fn give_up_reserve(disk: &Disk, dir: &Path) -> io::Result<bool> {
     let path = reserve_path(dir);
-    let there = path.exists();
+    let there = has_reserve(dir);
     if there {
         tracing::error!("disk full: giving up the journal's reserve");
         disk.remove(&path)?;
@@ -290,12 +293,18 @@ pub fn give_up_reserve(disk: &Disk, dir: &Path) -> io::Result<bool> {
     Ok(there)
 }
 
+/// Whether a start could give something up.
+#[must_use]
+pub fn has_reserve(dir: &Path) -> bool {
+    reserve_path(dir).exists()
+}
+
 /// Makes the reserve where there is none and the disk has room for it.
 pub fn keep_reserve(disk: &Disk, dir: &Path) {
-    let path = reserve_path(dir);
-    if path.exists() {
+    if has_reserve(dir) {
         return;
     }
+    let path = reserve_path(dir);
     let made = disk.create_new(&path).and_then(|file| {
         file.write_at(&vec![0; limits::RESERVE as usize], 0)?;
         file.sync_all()

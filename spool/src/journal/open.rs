@@ -49,7 +49,8 @@ impl fmt::Display for OpenError {
         match self {
             Self::Io(error) => write!(f, "journal: {error}"),
             Self::Key => f.write_str(
-                "the journal does not open with this box key; put the right key back, or run `postern recover`",
+                "nothing in the journal opens: this is not the box key it was written with, or it is damaged from its first byte on. \
+                 Put the right key back; if this is the right one, run `postern recover`",
             ),
             Self::Newer(error) => error.fmt(f),
         }
@@ -330,7 +331,9 @@ fn read<'a>(dir: &'a Path, key: &'a [u8; 32], listing: Listing) -> Result<Read<'
         }
     }
     let something = !(segments.is_empty() && listing.checkpoints.is_empty());
-    if something && replay.opened == 0 && !never_used(&replay, &segments)? {
+    // Where the mark opens the key is right, and what does not open is damaged.
+    let is_ours = matches!(mark, Mark::Of(_));
+    if something && replay.opened == 0 && !is_ours && !never_used(&replay, &segments)? {
         return Err(OpenError::Key);
     }
     let cut = match mark {

@@ -298,3 +298,40 @@ fn a_start_takes_back_the_room_that_was_written_ahead() {
     assert!(!again.damaged && again.findings.is_empty(), "{:?}", again.findings);
     assert_eq!(aliases(&again.index), ["a", "b"]);
 }
+
+/// What a stop gives back on a full disk, others take.
+#[test]
+fn a_stop_without_a_reserve_keeps_its_room() {
+    for reserve in [true, false] {
+        let cut = cut_off(&[&["a"]]);
+        let dir = cut.0.join("journal");
+        let journal = start(&cut.0, Disk::default());
+        batch(&journal, &["b"]);
+        if !reserve {
+            std::fs::remove_file(dir.join("reserve")).unwrap();
+        }
+        end(journal);
+        let last = *files::list_only(&dir).unwrap().segments.last().unwrap();
+        let length = std::fs::metadata(segment_path(&dir, last)).unwrap().len();
+        assert_eq!(length > limits::AHEAD, !reserve, "{length}");
+        let again = reopened(&cut.0);
+        assert!(!again.damaged && again.findings.is_empty(), "{:?}", again.findings);
+        assert_eq!(aliases(&again.index), ["a", "b"]);
+    }
+}
+
+/// The key is known to be the right one: what was closed with it says so.
+#[test]
+fn the_first_byte_of_the_only_segment_is_damage_like_any_other() {
+    let folder = Folder::new();
+    let journal = start(&folder.0, Disk::default());
+    batch(&journal, &["a"]);
+    end(journal);
+    let path = segment_path(&folder.0.join("journal"), 1);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[10] ^= 0x20;
+    std::fs::write(&path, bytes).unwrap();
+    let again = reopened(&folder.0);
+    assert!(again.damaged && !again.findings.is_empty());
+    assert_eq!(aliases(&again.index), Vec::<String>::new());
+}
