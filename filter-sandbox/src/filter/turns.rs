@@ -1,6 +1,6 @@
 //! Places at work, and who is next when all are taken: those who wait come in turn, each address's letters in the order
 //! in which they came. Whoever sends much waits behind himself, and nobody is turned away because others wait. One address
-//! never has all places: letters whose workers hang hold theirs until the deadline.
+//! never has all places, where there are two: letters whose workers hang hold theirs until the deadline.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -36,7 +36,7 @@ pub(super) struct Turn(Option<(Arc<Turns>, Whose)>);
 impl Turns {
     pub(super) fn new(places: usize) -> Arc<Self> {
         let free = places.max(1);
-        let most = free - free / 4;
+        let most = (free - free.div_ceil(4)).max(1);
         Arc::new(Self(Mutex::new(State { free, most, at_work: Vec::new(), rows: VecDeque::new() })))
     }
 
@@ -193,9 +193,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn of_two_places_one_is_for_others() {
+        let turns = Turns::new(2);
+        let hangs = turns.take(address(1)).await.unwrap();
+        let next = waiting(&turns, address(1)).await;
+        drop(turns.take(address(2)).await.unwrap());
+        tokio::task::yield_now().await;
+        assert!(!next.is_finished());
+        drop(hangs);
+        drop(next.await.unwrap());
+        drop(Turns::new(1).take(None).await.unwrap());
+    }
+
+    #[tokio::test]
     async fn who_has_gone_keeps_no_place() {
         let turns = Turns::new(2);
-        let held = [turns.take(None).await.unwrap(), turns.take(None).await.unwrap()];
+        let held = [turns.take(None).await.unwrap(), turns.take(address(9)).await.unwrap()];
         for _ in 0..10_000 {
             waiting(&turns, address(1)).await.abort();
         }
