@@ -260,9 +260,28 @@ fn same(wanted: &Kind, found: &Kind) -> bool {
         (Kind::Txt(wanted), Kind::Txt(found)) => {
             let fields =
                 |text: &str| text.split([';', ' ']).filter(|f| !f.is_empty()).map(String::from).collect::<Vec<_>>();
-            fields(wanted) == fields(found)
+            let (wanted, found) = (fields(wanted), fields(found));
+            wanted == found || is_as_good(&wanted, &found)
         }
         _ => wanted == found,
+    }
+}
+
+/// Of policies, what says as much or more: another way of naming us beside others in SPF, a stricter DMARC with reports.
+fn is_as_good(wanted: &[String], found: &[String]) -> bool {
+    let version = |fields: &[String]| fields.first().map(|first| first.to_lowercase());
+    if version(wanted) != version(found) {
+        return false;
+    }
+    let has = |field: &str| found.iter().any(|other| other.eq_ignore_ascii_case(field));
+    match version(wanted).as_deref() {
+        // `?all` and `+all` say nothing against anybody.
+        Some("v=spf1") => {
+            let named = |field: &String| has(field) || has(&format!("+{field}"));
+            wanted[1..].iter().filter(|field| !field.ends_with("all")).all(named) && (has("-all") || has("~all"))
+        }
+        Some("v=dmarc1") => has("p=quarantine") || has("p=reject"),
+        _ => false,
     }
 }
 
@@ -333,6 +352,28 @@ mod tests {
                 && !table.contains('"')
                 && table.ends_with("Later: CAA, MTA-STS, TLS-RPT, autoconfig.\n")
         );
+    }
+
+    #[test]
+    fn a_policy_that_says_more_is_fine() {
+        let judged = |wanted: &str, found: &str| {
+            let record = |text: &str| Kind::Txt(text.to_owned());
+            same(&record(wanted), &record(found))
+        };
+        let (spf, dmarc) = ("v=spf1 mx -all", "v=DMARC1; p=quarantine");
+        for fine in ["v=spf1 mx -all", "v=spf1 a +mx ip4:192.0.2.1 include:news.test ~all"] {
+            assert!(judged(spf, fine), "{fine}");
+        }
+        for wrong in ["v=spf1 a -all", "v=spf1 mx", "v=spf1 mx ?all", "v=spf1 mx +all", "v=spf10 mx -all"] {
+            assert!(!judged(spf, wrong), "{wrong}");
+        }
+        for fine in ["v=DMARC1; p=reject; rua=mailto:dmarc@home.test", "v=DMARC1;p=quarantine;pct=50"] {
+            assert!(judged(dmarc, fine), "{fine}");
+        }
+        for wrong in ["v=DMARC1; p=none; sp=reject", "v=DMARC1"] {
+            assert!(!judged(dmarc, wrong), "{wrong}");
+        }
+        assert!(!judged("v=DKIM1; k=rsa; p=AAAA", "v=DKIM1; k=rsa; p=BBBB"));
     }
 
     #[test]

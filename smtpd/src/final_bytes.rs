@@ -119,8 +119,9 @@ pub fn from_owner(mut original: Vec<u8>, envelope: &Envelope, trace: &Trace<'_>)
     if !has("MIME-Version") {
         front.push_str("MIME-Version: 1.0\r\n");
     }
-    let kept =
-        keep(&original, |field| !field.is("Bcc") && !field.is("Return-Path") && !is_forged_result(field, trace.host));
+    let kept = keep(&original, |field| {
+        !field.is("Bcc") && !field.is("Resent-Bcc") && !field.is("Return-Path") && !is_forged_result(field, trace.host)
+    });
     FinalBytes { front: front.into_bytes(), original, kept }
 }
 
@@ -261,7 +262,7 @@ mod tests {
 
     #[test]
     fn an_owners_letter() {
-        let original = b"From: you@home.test\r\nBcc: secret@home.test,\r\n two@home.test\r\nContent-Type: text/plain\r\n\r\nhi\r\n";
+        let original = b"From: you@home.test\r\nBcc: secret@home.test,\r\n two@home.test\r\nResent-Bcc: secret@home.test\r\nContent-Type: text/plain\r\n\r\nhi\r\n";
         let made =
             from_owner(original.to_vec(), &envelope(&["a@home.test", "b@home.test"]), &trace(Service::Submission));
         let text = text(&made);

@@ -65,14 +65,20 @@ impl Queue {
                 let made = |letter| Request::QueueRetry { letter: Some(letter) };
                 change(house, &letter, "retry", "is tried again now", made)
             }
-            Self::Hold { letter } => {
-                change(house, &letter, "hold", "is kept back", |letter| Request::QueueHold { letter, on: true })
-            }
+            Self::Hold { letter } => change(
+                house,
+                &letter,
+                "hold",
+                "is kept back, unless it is being handed over at this moment",
+                |letter| Request::QueueHold { letter, on: true },
+            ),
             Self::Release { letter } => {
                 change(house, &letter, "release", "goes on", |letter| Request::QueueHold { letter, on: false })
             }
             Self::Drop { letter } => {
-                change(house, &letter, "drop", "is given up", |letter| Request::QueueDrop { letter })
+                change(house, &letter, "drop", "is given up, unless it is being handed over at this moment", |letter| {
+                    Request::QueueDrop { letter }
+                })
             }
         }
     }

@@ -47,6 +47,8 @@ pub struct Courier<W: World> {
     lanes: Mutex<Lanes>,
     rests: Mutex<BTreeSet<i64>>,
     connections: Arc<Semaphore>,
+    /// Whether all of them are taken.
+    busy: watch::Sender<bool>,
     idle: Idle<Ready<W::Stream>>,
     /// One is held by each trip whose report the disk does not take.
     unrecorded: Arc<()>,
@@ -83,6 +85,7 @@ impl<W: World + Send + 'static> Courier<W> {
             lanes: Mutex::default(),
             rests: Mutex::default(),
             connections: Arc::new(Semaphore::new(limits::CONNECTIONS)),
+            busy: watch::Sender::new(false),
             idle: Idle::default(),
             unrecorded: Arc::default(),
         })
@@ -140,6 +143,18 @@ impl<W: World + Send + 'static> Courier<W> {
                 });
             }
         }
+    }
+
+    /// Returns when a connection that was begun now, and has not become ready in so much time, keeps others from theirs:
+    /// dozens of far servers that say nothing would else hold up everybody's mail.
+    pub async fn others_wait(&self, patience: Duration) {
+        sleep(patience).await;
+        let _ = self.busy.subscribe().wait_for(|busy| *busy).await;
+    }
+
+    /// Says whether all connections are taken.
+    pub fn set_busy(&self, busy: bool) {
+        self.busy.send_replace(busy);
     }
 
     /// Something may be due again then.
@@ -229,7 +244,7 @@ impl<W: World + Send + 'static> Courier<W> {
             && let Ok(connection) = self.connections.clone().try_acquire_owned()
         {
             let per_destination = u16::try_from(limits::PER_DESTINATION).unwrap_or(u16::MAX);
-            let Some((leased, file)) = outbox.lease(None, per_destination).await? else { return Ok(()) };
+            let Some((leased, file)) = outbox.lease(None, per_destination).await? else { break };
             let trip =
                 Trip { courier: self.clone(), outbox: outbox.clone(), keeper: keeper.clone(), drain: drain.clone() };
             trips.spawn(async move {
@@ -238,6 +253,7 @@ impl<W: World + Send + 'static> Courier<W> {
                 let _ = trip.run(leased, file).await;
             });
         }
+        self.set_busy(self.connections.available_permits() == 0);
         Ok(())
     }
 

@@ -106,6 +106,8 @@ pub const RETURNED_WHOLE: usize = 256 * 1024;
 pub const SMALL: u32 = 128 * 1024;
 /// Connections at a time, all destinations together.
 pub const CONNECTIONS: usize = 64;
+/// Time for a connection to become ready while all of them are taken: other destinations wait behind it.
+pub const OPENING_WHEN_BUSY: Duration = Duration::from_secs(30);
 /// Letters that are opened and signed at a time.
 pub const HANDS: usize = 3;
 /// Connections that are kept for the next letter, all destinations together.

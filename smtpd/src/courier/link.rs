@@ -174,7 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 (None, Some(Ok(Line::TooLong | Line::BareLineEnd))) => Event::BadLine,
                 (None, Some(Ok(Line::End)) | None) => Event::Lost("closed".to_owned()),
                 (None, Some(Err(error))) if error.kind() == io::ErrorKind::TimedOut => Event::Silent,
-                (None, Some(Err(error))) => Event::Lost(error.to_string()),
+                (None, Some(Err(error))) => Event::Lost(in_words(&error)),
             };
             // A step that panicked would leave a session that has said all it had to say; none does.
             let placeholder = Session::closed();
@@ -253,7 +253,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 *self.lines.stream_mut() = Stream::Tls(Box::new(stream));
                 Event::TlsStarted
             }
-            Ok(Err(error)) => failed(format!("no encrypted connection to {host}: {error}")),
+            Ok(Err(error)) => failed(format!("no encrypted connection to {host}: {}", in_words(&error))),
             Err(_) => failed(format!("{host} did not finish the TLS handshake in time")),
         }
     }
@@ -294,6 +294,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 
     async fn still_silent(&mut self) -> io::Result<()> {
         if self.has_spoken().await { Err(io::Error::other("spoke before the letter's end")) } else { Ok(()) }
+    }
+}
+
+/// What a person understands of it.
+fn in_words(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        return "it closed without a word".to_owned();
+    }
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidCertificate(why)) => format!("its certificate is not to be trusted ({why})"),
+        Some(rustls::Error::General(words)) => words.clone(),
+        Some(rustls::Error::AlertReceived(alert)) => format!("it refused ({alert:?})"),
+        Some(rustls::Error::InvalidMessage(_)) => "what it sent is not TLS".to_owned(),
+        _ => error.to_string(),
     }
 }
 

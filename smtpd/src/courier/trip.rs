@@ -249,7 +249,13 @@ impl<W: World + Send + 'static> Trip<W> {
         }
         let clear_text = self.courier.allows_clear_text(destination);
         let wish = Wish { require_tls, clear_text, seed: random() };
-        let link = reach::reach(&self.courier.world, &self.courier.house, destination, wish).await?;
+        let link = tokio::select! {
+            link = reach::reach(&self.courier.world, &self.courier.house, destination, wish) => link?,
+            () = self.courier.others_wait(limits::OPENING_WHEN_BUSY) => {
+                let words = format!("{destination} was silent for too long while other mail waited");
+                return Err(Fate::Deferred(Why::ours(Status::new(4, 4, 2), words)));
+            }
+        };
         *ready = Some(Ready { link, require_tls, sent: 0 });
         Ok(())
     }

@@ -40,6 +40,9 @@ pub fn config(rule: Rule, domain: &str, roots: Arc<RootCertStore>) -> Result<Cli
     Ok(config)
 }
 
+/// Said to whoever wrote the letter.
+const DANE_MISMATCH: &str = "its certificate is not the one that its domain names in DNS: somebody may be in between, so the letter was not sent";
+
 impl Verifier {
     fn named(
         &self,
@@ -80,7 +83,7 @@ impl Verifier {
         let chain: Vec<&[u8]> = std::iter::once(leaf).chain(others).map(|one| one.as_ref()).collect();
         match dane::compare(records, &chain) {
             Match::EndEntity => Ok(ServerCertVerified::assertion()),
-            Match::None => Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)),
+            Match::None => Err(Error::General(DANE_MISMATCH.to_owned())),
             Match::Anchors(anchors) => {
                 let mut roots = RootCertStore::empty();
                 roots.add_parsable_certificates(anchors.into_iter().map(CertificateDer::from));

@@ -217,6 +217,20 @@ async fn a_connection_is_kept_for_the_next_letter() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_opens_a_connection_is_patient_until_others_wait() {
+    let set = Set::new(&[]);
+    let (courier, patience) = (set.courier.clone(), Duration::from_millis(50));
+    let waiting = tokio::spawn(async move { courier.others_wait(patience).await });
+    tokio::time::sleep(4 * patience).await;
+    assert!(!waiting.is_finished(), "there are free connections");
+    set.courier.set_busy(true);
+    waiting.await.unwrap();
+    let began = std::time::Instant::now();
+    set.courier.others_wait(patience).await;
+    assert!(began.elapsed() >= patience, "a server has some time, whoever waits");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stop_says_goodbye_over_what_was_kept() {
     let set = Set::new(&[9]);
     set.trip(set.letter(1, SMALL)).await;
