@@ -2,6 +2,7 @@
 //! may vanish, and what lies in it may be damaged or old: whatever does not open is as if it were not there.
 
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use spool::edges::Down;
 use spool::edges::mailbox::{Mailbox, Request};
@@ -49,6 +50,8 @@ pub struct Cache {
     /// Newly opened from letters, sealed, and not yet in the cache.
     fresh: Vec<(LetterId, Vec<u8>)>,
     bytes: usize,
+    /// Whether somebody was told that values do not open.
+    told: AtomicBool,
 }
 
 impl Cache {
@@ -57,13 +60,19 @@ impl Cache {
     /// # Errors
     /// None in practice.
     pub fn new(identities: &Identities) -> Result<Self, KeyError> {
-        Ok(Self { seal: SummarySeal::new(identities)?, fresh: Vec::new(), bytes: 0 })
+        Ok(Self { seal: SummarySeal::new(identities)?, fresh: Vec::new(), bytes: 0, told: AtomicBool::new(false) })
     }
 
     /// Opens and checks a value of the cache.
     #[must_use]
     pub fn open(&self, letter: LetterId, size: u32, value: &[u8]) -> Option<Digest> {
-        decode(&self.seal.open(letter, value)?, size)
+        let digest = self.seal.open(letter, value).and_then(|opened| decode(&opened, size));
+        if digest.is_none() && !self.told.swap(true, Ordering::Relaxed) {
+            warn!(
+                "what lies in the cache of summaries is damaged, or from before a rekey: it is read from the letters"
+            );
+        }
+        digest
     }
 
     /// Takes what [`encode`] has made and the cache should have. What comes when too much waits is left out, and opened

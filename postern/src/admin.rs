@@ -11,6 +11,7 @@ use filter_sandbox::role::Role;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use spool::edges::admin::{self, Admin, Reply, Request};
 use spool::keeper::{EdgeKind, Manner, REFUSED, Start};
+use spool::names::MailboxId;
 
 use crate::box_key::BoxKey;
 use crate::config::Config;
@@ -194,6 +195,17 @@ impl Session {
     pub fn mailboxes(&mut self) -> Result<Vec<admin::MailboxInfo>, Failure> {
         self.list(Request::MailboxList, |reply| match reply {
             Reply::Mailboxes { some, more } => Some((some, more)),
+            _ => None,
+        })
+    }
+
+    /// The mailboxes that the journal does not know, with their slots files: `recover` gives them back.
+    ///
+    /// # Errors
+    /// In words for the admin.
+    pub fn lost(&mut self) -> Result<Vec<(MailboxId, Vec<u8>)>, Failure> {
+        self.list(Request::Unknown, |reply| match reply {
+            Reply::Unknown { some, more } => Some((some, more)),
             _ => None,
         })
     }

@@ -296,6 +296,7 @@ pub fn put_back(house: &House, recovered: Recovered) -> Result<(), String> {
     }
     recovering::end(&house.disk, &house.root, id).map_err(words)?;
     house.set_slots(id, Some(loaded.slots));
+    house.look_for_missing();
     Ok(())
 }
 
@@ -312,7 +313,10 @@ fn entry(house: &House, recovered: &Recovered, revision: u64) -> Result<Vec<Reco
     let mut addresses = recovered.addresses.iter().filter_map(|address| crate::index::normal_address(address));
     let address = addresses.next().ok_or("the mailbox has no address")?;
     if core.index.taken(&address) {
-        return Err(format!("{address} belongs to another mailbox now"));
+        return Err(format!(
+            "{address} belongs to another mailbox now, made since: `postern mailbox remove {address}`, when nothing in it is \
+             wanted, and then once more"
+        ));
     }
     let devices = recovered.device_names.iter().map(|(slot, name)| Device {
         slot: *slot,

@@ -180,11 +180,41 @@ fn the_cache_may_be_damaged_or_vanish() {
     }
     house.start_again();
     assert_eq!(open(&house, house.you(), "INBOX").ask(list).unwrap().untagged, before.untagged);
+    assert!(house.log().contains("cache of summaries"), "and it is told: {}", house.log());
     house.stop();
     let _ = fs::remove_dir_all(house.data().join("spool/cache"));
     house.start_again();
     assert_eq!(open(&house, house.you(), "INBOX").ask(list).unwrap().untagged, before.untagged);
     assert_eq!(findings(&house, &[]), Vec::<String>::new());
+}
+
+/// The journal is gone, the box key is there: whose addresses there were nobody can say, so nobody is told that there are none.
+#[test]
+fn without_its_journal_a_house_asks_strangers_to_come_again() {
+    let mut house = house_with(2);
+    house.stop();
+    for file in files(&house, "journal") {
+        fs::remove_file(file).unwrap();
+    }
+    house.start_again();
+    let send = |house: &House, to: &str| {
+        let mut client = Smtp::connect(house.address("smtp")).unwrap();
+        client.send("aunt@example.org", &[to], &smtp::letter("meanwhile", 1_000)).unwrap().0
+    };
+    assert_eq!(["you@home.test", "nobody@home.test"].map(|to| send(&house, to)), [451, 451]);
+    let doctor = house.admin(&["doctor"], "");
+    assert!(String::from_utf8_lossy(&doctor.stdout).contains("not known to the journal"), "{doctor:?}");
+    let listed = house.admin(&["mailbox", "list"], "");
+    assert!(listed.status.success(), "{listed:?}");
+    // Whoever makes a new one in its place is told what to do.
+    let _ = house.admin_json(&["mailbox", "add", "you"], "");
+    let words = house.you().words.join(" ") + "\n";
+    let output = house.admin(&["recover", "--words-stdin"], &words);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("postern mailbox remove you@home.test"), "{output:?}");
+    let _ = house.admin_json(&["mailbox", "remove", "you", "--yes"], "");
+    let output = house.admin(&["recover", "--words-stdin"], &words);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(["you@home.test", "nobody@home.test"].map(|to| send(&house, to)), [250, 550]);
 }
 
 #[test]

@@ -127,8 +127,19 @@ fn new_id() -> Result<MailboxId, Failure> {
     Ok(MailboxId(u64::from_le_bytes(bytes)))
 }
 
+/// That mailboxes wait for `recover`.
+#[must_use]
+pub fn lost_words(count: usize) -> String {
+    let some = if count == 1 { "1 mailbox".to_owned() } else { format!("{count} mailboxes") };
+    format!(
+        "{some} in the spool are not known to the journal: their owners' recovery words give them back (`postern recover`). \
+         Until then mail for addresses that nobody has is asked to come again"
+    )
+}
+
 fn list(house: &House) -> Result<(), Failure> {
-    let all = house.session()?.mailboxes()?;
+    let mut session = house.session()?;
+    let (all, lost) = (session.mailboxes()?, session.lost()?.len());
     let one = |info: &MailboxInfo| {
         json!({
             "address": info.addresses.first(),
@@ -144,8 +155,13 @@ fn list(house: &House) -> Result<(), Failure> {
         })
     };
     house.print(&all.iter().map(one).collect(), || {
-        if all.is_empty() {
-            return "There are no mailboxes yet: postern mailbox add NAME".to_owned();
+        if lost > 0 {
+            eprintln!("{}", lost_words(lost));
+        }
+        match (all.is_empty(), lost > 0) {
+            (true, true) => return "No mailbox is known to the journal.".to_owned(),
+            (true, false) => return "There are no mailboxes yet: postern mailbox add NAME".to_owned(),
+            _ => {}
         }
         let row = |info: &MailboxInfo| {
             let state = if info.suspended { "suspended" } else { "" };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use spool::audit::What;
-use spool::edges::admin::{RecoveredLetter, Reply, Request};
+use spool::edges::admin::{RecoveredLetter, Request};
 use spool::keys::Identities;
 use spool::letter::{Expect, Opened};
 use spool::names::{LetterId, MailboxId};
@@ -49,12 +49,12 @@ impl Recover {
     /// In words for the admin; exit code 2 when the secrets open nothing.
     pub fn run(&self, house: &mut House) -> Result<(), Failure> {
         // Asked first without putting anything aside: whoever has lost nothing needs no words.
-        if house.session().and_then(|mut session| lost_of(&mut session)).is_ok_and(|lost| lost.is_empty()) {
+        if house.session().and_then(|mut session| session.lost()).is_ok_and(|lost| lost.is_empty()) {
             return Err(Failure::new("nothing is lost: the journal knows every mailbox in spool/mailboxes"));
         }
         let secrets = house.secrets.words(self.words_stdin)?;
         let mut session = Session::open_to_recover(&house.data, &house.config, house.secrets.passphrase())?;
-        let mut lost = lost_of(&mut session)?;
+        let mut lost = session.lost()?;
         let mut recovered = Vec::new();
         let mut said = Vec::new();
         for (number, secret) in (1..).zip(&secrets) {
@@ -72,14 +72,6 @@ impl Recover {
         let left: Vec<String> = lost.iter().map(|(mailbox, _)| mailbox.to_string()).collect();
         tell(house, &recovered, &left, &said)
     }
-}
-
-/// The mailboxes that the journal does not know, with their slots files.
-fn lost_of(session: &mut Session) -> Result<Vec<(MailboxId, Vec<u8>)>, Failure> {
-    session.list(Request::Unknown, |reply| match reply {
-        Reply::Unknown { some, more } => Some((some, more)),
-        _ => None,
-    })
 }
 
 /// Which lost mailbox a secret opens.

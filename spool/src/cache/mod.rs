@@ -86,6 +86,7 @@ impl Cache {
             if let Some(cache) = Self::reopen(folder, &mark) {
                 return Ok(cache);
             }
+            tracing::warn!(folder = %folder.display(), "a cache of summaries is damaged: it is thrown away, and fills again");
         }
         discard(&folder.join(DB))?;
         let values = Values::create(&folder.join(VALUES))?;

@@ -106,8 +106,8 @@ impl Index {
 
     /// The mailbox made first, of those of which something holds.
     #[must_use]
-    pub fn oldest_that(&self, holds: impl Fn(&Mailbox) -> bool) -> Option<MailboxId> {
-        let those = self.mailboxes.iter().filter(|(_, mailbox)| holds(mailbox));
+    pub fn oldest_that(&self, holds: impl Fn(MailboxId, &Mailbox) -> bool) -> Option<MailboxId> {
+        let those = self.mailboxes.iter().filter(|(id, mailbox)| holds(**id, mailbox));
         those.min_by_key(|(_, mailbox)| mailbox.profile.made).map(|(id, _)| *id)
     }
 

@@ -195,12 +195,12 @@ impl Delivering {
         let forwards = !index.forwards(&address).is_empty();
         let mut targets = index.targets(&address);
         if targets.is_empty() && local == "postmaster" {
-            match postmaster(index, size) {
+            match postmaster(&self.house, index, size) {
                 Some(found) => targets.push(found),
                 None => return (Recipient::NotNow, false),
             }
         }
-        match (forwards, &self.house.outgoing) {
+        let found = match (forwards, &self.house.outgoing) {
             (true, Some(outgoing)) => match self.choose(index, transaction, &targets, size) {
                 (Recipient::Known(targets), ample) => (posting::forwarded(outgoing, targets), ample),
                 // Nobody here, or nobody here with room: it is passed on all the same.
@@ -208,6 +208,10 @@ impl Delivering {
                 other => other,
             },
             _ => self.choose(index, transaction, &targets, size),
+        };
+        match found {
+            (Recipient::Unknown, _) if self.house.misses_some() => (Recipient::NotNow, false),
+            found => found,
         }
     }
 
@@ -252,9 +256,10 @@ impl Delivering {
 /// Who gets the postmaster's mail where nobody has that alias (RFC 5321 §4.5.1: it is never refused): the oldest mailbox
 /// that somebody reads and that has room for it, or else the oldest.
 #[must_use]
-pub fn postmaster(index: &Index, size: Size) -> Option<MailboxId> {
-    let reads = |mailbox: &Mailbox| !mailbox.profile().suspended && !is_full(mailbox, size);
-    index.oldest_that(reads).or_else(|| index.oldest_that(|_| true))
+pub fn postmaster(house: &House, index: &Index, size: Size) -> Option<MailboxId> {
+    let reads =
+        |id, mailbox: &Mailbox| !mailbox.profile().suspended && !is_full(mailbox, size) && house.slots(id).is_some();
+    index.oldest_that(reads).or_else(|| index.oldest_that(|_, _| true))
 }
 
 fn is_full(mailbox: &Mailbox, size: Size) -> bool {

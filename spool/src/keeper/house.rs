@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -75,6 +75,8 @@ pub struct House {
     pub manner: super::Manner,
     /// Whether the start found entries lost from the middle of the journal.
     pub damaged: bool,
+    /// Whether a mailbox lies in the spool that the journal does not know: `recover` has not given it back yet.
+    misses_some: AtomicBool,
     /// What starts have found and nobody has looked at with `spool check --repair` since.
     findings: Mutex<Vec<Finding>>,
     random: ring::rand::SystemRandom,
@@ -124,6 +126,7 @@ impl House {
             admin: Arc::default(),
             manner: start.manner,
             damaged,
+            misses_some: AtomicBool::new(false),
             // The cut-off end of an unfinished commit: logged, and nobody's concern.
             findings: Mutex::new(findings.into_iter().filter(|finding| finding.fate != Fate::Usual).collect()),
             random,
@@ -131,6 +134,16 @@ impl House {
             taken: AtomicU64::new(0),
             folders: Mutex::default(),
         })
+    }
+
+    /// Whose an address is that nobody here has, may be known only after `recover`: until then its mail has to wait.
+    pub fn misses_some(&self) -> bool {
+        self.misses_some.load(Ordering::Relaxed)
+    }
+
+    /// Looks whether a mailbox is missing, at a start and after each that was given back.
+    pub fn look_for_missing(&self) {
+        self.misses_some.store(!crate::recover::unknown(self).is_empty(), Ordering::Relaxed);
     }
 
     /// Remembers something for the next `spool check`.

@@ -89,7 +89,8 @@ impl StartError {
     pub const fn is_final(&self) -> bool {
         matches!(
             self,
-            Self::Journal(OpenError::Newer(_)) | Self::Format(FormatError::Newer { .. } | FormatError::Unreadable(_))
+            Self::Journal(OpenError::Newer(_) | OpenError::Key)
+                | Self::Format(FormatError::Newer { .. } | FormatError::Unreadable(_))
         )
     }
 }
@@ -142,6 +143,7 @@ impl Keeper {
         removal::after_start(house)?;
         load_slots(house);
         crate::recover::after_start(house);
+        house.look_for_missing();
         sweep::outgoing(house)?;
         house.keep_found();
         Ok(keeper)
@@ -353,7 +355,14 @@ fn load_slots(house: &House) {
                     admin::reconcile(house, id);
                 }
             }
-            Err(error) => tracing::error!(mailbox = %id, %error, "no slots file can be read: no mail, no login"),
+            Err(error) => {
+                tracing::error!(mailbox = %id, %error, "no slots file can be read: no mail, no login");
+                house.tell(
+                    format!("mailboxes/{id}/slots"),
+                    "cannot be read: its mail waits, nobody can log in".into(),
+                    Fate::Known,
+                );
+            }
         }
     }
 }

@@ -183,7 +183,7 @@ pub fn listeners(house: &House, index: &Index, (letter, size): (LetterId, Size))
     }
     let named = house.domains.first().map(|domain| index.targets(&format!("postmaster@{domain}")));
     let named = named.filter(|named| !named.is_empty());
-    named.unwrap_or_else(|| postmaster(index, size).into_iter().collect())
+    named.unwrap_or_else(|| postmaster(house, index, size).into_iter().collect())
 }
 
 /// A message that counts until this goes.

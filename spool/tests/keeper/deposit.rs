@@ -40,6 +40,23 @@ fn a_letter_comes_to_its_owner_and_to_every_session() {
 }
 
 #[test]
+fn postmaster_is_somebody_whose_mailbox_can_be_read() {
+    run(async {
+        let folder = Folder::new();
+        let house = Running::start(&folder.0);
+        let (anna, ben) = (house.add("anna@home.test"), house.add("ben@home.test"));
+        assert!(house.stop());
+        for file in files_below(&folder.0.join("mailboxes").join(anna.id.to_string())) {
+            std::fs::write(file, b"nothing").unwrap();
+        }
+        let house = Running::start(&folder.0);
+        let found = house.deposit.recipient(transaction(), "postmaster", 10).await.unwrap();
+        assert!(matches!(found, Recipient::Known(targets) if targets[0].mailbox == ben.id));
+        assert_eq!(house.deposit.recipient(transaction(), "anna@home.test", 10).await.unwrap(), Recipient::NotNow);
+    });
+}
+
+#[test]
 fn addresses_are_found_as_people_write_them() {
     run(async {
         let folder = Folder::new();

@@ -6,6 +6,7 @@ use spool::edges::limits::LEAST_ROOM;
 use super::{Finding, Patient};
 use crate::admin::Session;
 use crate::box_key::BoxKey;
+use crate::cli::mailbox;
 use crate::size::Bytes;
 
 const ABOUT: &str = "stored mail";
@@ -17,6 +18,13 @@ pub fn look(patient: &Patient) -> Vec<Finding> {
     findings.extend(BoxKey::is_lost(data).map(|(words, advice)| Finding::bad(ABOUT, words, advice)));
     findings.extend(damage(spool::found::read(&data.entry("spool"))));
     if let Ok(Some(mut session)) = Session::live(data) {
+        match session.lost() {
+            Ok(lost) if !lost.is_empty() => {
+                let advice = "run `postern recover` with their words, before new mailboxes are made in their place";
+                findings.push(Finding::bad(ABOUT, mailbox::lost_words(lost.len()), advice));
+            }
+            _ => {}
+        }
         match session.mailboxes() {
             Ok(all) => findings.extend(all.iter().filter_map(full)),
             Err(error) => findings.push(Finding::bad(ABOUT, error.to_string(), "look at the log of `postern up`")),
