@@ -3,6 +3,7 @@
 //! and what was not acknowledged by a far server yet is sent once.
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ pub struct Courier<W: World> {
     lanes: Mutex<Lanes>,
     rests: Mutex<BTreeSet<i64>>,
     connections: Arc<Semaphore>,
+    /// See [`Self::jitter`].
+    spread: RandomState,
     /// Whether all of them are taken.
     busy: watch::Sender<bool>,
     idle: Idle<Ready<W::Stream>>,
@@ -85,6 +88,7 @@ impl<W: World + Send + 'static> Courier<W> {
             lanes: Mutex::default(),
             rests: Mutex::default(),
             connections: Arc::new(Semaphore::new(limits::CONNECTIONS)),
+            spread: RandomState::new(),
             busy: watch::Sender::new(false),
             idle: Idle::default(),
             unrecorded: Arc::default(),
@@ -143,6 +147,11 @@ impl<W: World + Send + 'static> Courier<W> {
                 });
             }
         }
+    }
+
+    /// Spreads attempts: of one destination all by the same, so that its letters stay in their order.
+    pub fn jitter(&self, destination: &str) -> u64 {
+        self.spread.hash_one(destination)
     }
 
     /// Returns when a connection that was begun now, and has not become ready in so much time, keeps others from theirs:

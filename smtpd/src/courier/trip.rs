@@ -345,7 +345,11 @@ impl<W: World + Send + 'static> Trip<W> {
     async fn conclude(&self, open: &mut Open, fates: Vec<(u16, Fate)>, far_notifies: bool) -> Result<(), Down> {
         let (leased, now) = (&open.leased, wire::date::now());
         log(leased, &fates);
-        let states = outcome::states(&leased.outgoing, &fates, Attempt { now, jitter: random(), far_notifies });
+        let states = outcome::states(
+            &leased.outgoing,
+            &fates,
+            Attempt { now, jitter: self.courier.jitter(&leased.destination), far_notifies },
+        );
         let mut after = leased.outgoing.clone();
         apply(&mut after, &states);
         // What is decided is told under a lease of its own, once the decision is durable.

@@ -1,4 +1,4 @@
-//! What waits to leave: letters by name, and for each destination which of them are due when.
+//! What waits to leave: letters in the order in which they came, and for each destination which of them are due when.
 //!
 //! A recipient only ever moves forward: waiting, then decided, then done. A letter goes when all of its recipients are
 //! done, or when the admin drops it.
@@ -13,14 +13,26 @@ use crate::names::{LetterId, MailboxId};
 pub const TELL: &str = "";
 
 /// All of it.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Waiting {
-    letters: BTreeMap<LetterId, Outgoing>,
-    /// By destination.
-    due: BTreeMap<String, BTreeSet<(i64, LetterId)>>,
+    /// With its number.
+    letters: BTreeMap<LetterId, (u64, Outgoing)>,
+    /// Which letter came as which; numbers are of this start alone.
+    came: BTreeMap<u64, LetterId>,
+    /// By destination: when due, and the letter's number, so that of one second the first that came is the first to go.
+    due: BTreeMap<String, BTreeSet<(i64, u64)>>,
     /// Each destination by the time its first is due.
     first: BTreeSet<(i64, String)>,
 }
+
+impl PartialEq for Waiting {
+    /// The same letters in the same order, due at the same times.
+    fn eq(&self, other: &Self) -> bool {
+        self.all().eq(other.all()) && self.times().eq(other.times()) && self.first == other.first
+    }
+}
+
+impl Eq for Waiting {}
 
 /// Whether what is due at that time is due now. What lies further ahead than any courier puts it was put there by a clock
 /// that was wrong.
@@ -42,12 +54,19 @@ impl Waiting {
     /// A letter.
     #[must_use]
     pub fn get(&self, letter: LetterId) -> Option<&Outgoing> {
-        self.letters.get(&letter)
+        self.letters.get(&letter).map(|(_, outgoing)| outgoing)
     }
 
-    /// All, by name.
+    /// All, in the order in which they came.
     pub fn all(&self) -> impl Iterator<Item = (LetterId, &Outgoing)> {
-        self.letters.iter().map(|(letter, outgoing)| (*letter, outgoing))
+        self.came.values().filter_map(|letter| Some((*letter, self.get(*letter)?)))
+    }
+
+    fn times(&self) -> impl Iterator<Item = (&str, i64, Option<LetterId>)> {
+        let one = |destination, (at, number): &(i64, u64)| (destination, *at, self.came.get(number).copied());
+        self.due
+            .iter()
+            .flat_map(move |(destination, times)| times.iter().map(move |time| one(destination.as_str(), time)))
     }
 
     /// How many.
@@ -86,24 +105,23 @@ impl Waiting {
     ) -> Option<(LetterId, &str)> {
         let (name, letters) = self.due.get_key_value(destination)?;
         let due = letters.iter().take_while(|(at, _)| *at <= now);
-        let mut due = due.chain(letters.range((beyond(now), LetterId([0; 16]))..));
-        due.find(|(_, letter)| !taken(*letter, name)).map(|(_, letter)| (*letter, name.as_str()))
+        let due = due.chain(letters.range((beyond(now), 0)..)).filter_map(|(_, number)| self.came.get(number).copied());
+        let mut free = due.filter(|letter| !taken(*letter, name));
+        free.next().map(|letter| (letter, name.as_str()))
     }
 
     /// When the next thing becomes due that is not yet.
     #[must_use]
     pub fn due_after(&self, now: i64) -> Option<i64> {
-        let later = self
-            .due
-            .values()
-            .filter_map(|letters| letters.range((now.checked_add(1)?, LetterId([0; 16]))..).next().map(|(at, _)| *at));
+        let later =
+            self.due.values().filter_map(|letters| letters.range((now.checked_add(1)?, 0)..).next().map(|(at, _)| *at));
         later.min()
     }
 
     /// The recipients of a letter that are due at a destination.
     #[must_use]
     pub fn recipients(&self, letter: LetterId, destination: &str, now: i64) -> Vec<u16> {
-        let Some(outgoing) = self.letters.get(&letter) else { return Vec::new() };
+        let Some(outgoing) = self.get(letter) else { return Vec::new() };
         let due = outgoing.recipients.iter().zip(0u16..).filter(|(one, _)| match &one.state {
             State::Waiting { due, .. } => is_due(*due, now) && one.destination() == destination,
             State::Untold { .. } => destination == TELL,
@@ -116,9 +134,8 @@ impl Waiting {
     pub(super) fn apply(&mut self, record: Record) -> Option<LetterId> {
         match record {
             Record::Queued { letter, outgoing } | Record::Outgoing { letter, outgoing } => {
-                self.remove(letter);
-                self.letters.insert(letter, *outgoing);
-                self.place(letter);
+                let number = self.remove(letter).map_or_else(|| self.next_number(), |(number, _)| number);
+                self.place(letter, number, *outgoing);
                 None
             }
             Record::Fates { letter, states } => self.change(letter, |outgoing| {
@@ -144,36 +161,39 @@ impl Waiting {
 
     /// Gives up what a mailbox has written; not what was passed on for it.
     pub(super) fn remove_of(&mut self, mailbox: MailboxId) -> Vec<LetterId> {
-        let its = self.letters.iter().filter(|(_, one)| one.mailbox == mailbox && !one.passed_on);
-        let its: Vec<_> = its.map(|(letter, _)| *letter).collect();
+        let its = self.all().filter(|(_, one)| one.mailbox == mailbox && !one.passed_on);
+        let its: Vec<_> = its.map(|(letter, _)| letter).collect();
         its.into_iter().filter(|letter| self.remove(*letter).is_some()).collect()
     }
 
     fn change(&mut self, letter: LetterId, change: impl FnOnce(&mut Outgoing)) -> Option<LetterId> {
-        let mut outgoing = self.remove(letter)?;
+        let (number, mut outgoing) = self.remove(letter)?;
         change(&mut outgoing);
         if outgoing.recipients.iter().all(|one| matches!(one.state, State::Done { .. })) {
             return Some(letter);
         }
-        self.letters.insert(letter, outgoing);
-        self.place(letter);
+        self.place(letter, number, outgoing);
         None
     }
 
-    fn remove(&mut self, letter: LetterId) -> Option<Outgoing> {
-        let outgoing = self.letters.remove(&letter)?;
-        for (destination, at) in stands(&outgoing) {
-            self.strike(&destination, (at, letter));
-        }
-        Some(outgoing)
+    fn next_number(&self) -> u64 {
+        self.came.last_key_value().map_or(0, |(number, _)| number + 1)
     }
 
-    fn place(&mut self, letter: LetterId) {
-        let Some(outgoing) = self.letters.get(&letter) else { return };
-        for (destination, at) in stands(outgoing) {
+    fn remove(&mut self, letter: LetterId) -> Option<(u64, Outgoing)> {
+        let (number, outgoing) = self.letters.remove(&letter)?;
+        self.came.remove(&number);
+        for (destination, at) in stands(&outgoing) {
+            self.strike(&destination, (at, number));
+        }
+        Some((number, outgoing))
+    }
+
+    fn place(&mut self, letter: LetterId, number: u64, outgoing: Outgoing) {
+        for (destination, at) in stands(&outgoing) {
             let letters = self.due.entry(destination.clone()).or_default();
             let before = letters.first().map(|(at, _)| *at);
-            letters.insert((at, letter));
+            letters.insert((at, number));
             if before.is_none_or(|before| at < before) {
                 if let Some(before) = before {
                     self.first.remove(&(before, destination.clone()));
@@ -181,9 +201,11 @@ impl Waiting {
                 self.first.insert((at, destination));
             }
         }
+        self.came.insert(number, letter);
+        self.letters.insert(letter, (number, outgoing));
     }
 
-    fn strike(&mut self, destination: &str, entry: (i64, LetterId)) {
+    fn strike(&mut self, destination: &str, entry: (i64, u64)) {
         let Some(letters) = self.due.get_mut(destination) else { return };
         letters.remove(&entry);
         let now = letters.first().map(|(at, _)| *at);
@@ -286,6 +308,24 @@ mod tests {
         assert_eq!(second, Some((letter(2), "slow.test")));
         assert_eq!(waiting.next_of("far.test", 29, |_, _| false), None);
         assert_eq!((waiting.due_after(10), waiting.due_after(30)), (Some(20), None));
+    }
+
+    #[test]
+    fn of_one_second_in_the_order_in_which_they_came() {
+        let mut waiting = Waiting::default();
+        for number in [7, 2, 9, 4] {
+            queue(&mut waiting, number, &["a@far.test"], 10);
+        }
+        // What happens to one of them changes nothing.
+        waiting.apply(Record::Fates { letter: letter(7), states: vec![(0, later(10))] });
+        waiting.apply(Record::Held { letter: letter(9), on: true });
+        waiting.apply(Record::Held { letter: letter(9), on: false });
+        let mut order = Vec::new();
+        while let Some((first, _)) = next(&waiting, 10) {
+            order.push(first);
+            waiting.apply(Record::Dropped { letter: letter(first) });
+        }
+        assert_eq!(order, [7, 2, 9, 4]);
     }
 
     #[test]
