@@ -408,7 +408,15 @@ where
 
     /// Returns once the other side is gone.
     pub async fn closed(&self) {
-        let _ = self.closed.clone().wait_for(|closed| *closed).await;
+        self.end().await;
+    }
+
+    /// The same, for whoever does not keep this borrowed meanwhile.
+    pub fn end(&self) -> impl Future<Output = ()> + use<Q, R, E> {
+        let mut closed = self.closed.clone();
+        async move {
+            let _ = closed.wait_for(|closed| *closed).await;
+        }
     }
 }
 

@@ -12,9 +12,23 @@ use crate::session::{Ended, Session, append, dispatch};
 /// Runs a session to its end and says goodbye where that can still be understood.
 pub async fn run(mut session: Session) {
     info!(session = session.number, mailbox = %session.owner.mailbox, device = session.device.0, "session begins");
-    let ended = match serve(&mut session).await {
-        Ok(never) => match never {},
-        Err(ended) => ended,
+    let end = session.keeper.end();
+    let cut = async {
+        end.await;
+        tokio::time::sleep(limits::LAST_WORDS).await;
+    };
+    let ended = tokio::select! {
+        biased;
+        ended = serve(&mut session) => match ended {
+            Ok(never) => match never {},
+            Err(ended) => ended,
+        },
+        // In the middle of a command: whose device was revoked neither goes on reading nor keeps a place by going on slowly.
+        // Where its replies stand `login` knows, and says BYE where that can still be understood.
+        () = cut => {
+            info!(session = session.number, mailbox = %session.owner.mailbox, reason = %Ended::KeeperGone, "session cut off");
+            return;
+        }
     };
     info!(session = session.number, mailbox = %session.owner.mailbox, reason = %ended, "session ended");
     if !session.client.is_inside_literal()

@@ -56,6 +56,8 @@ pub const BEFORE_LOGIN: Duration = Duration::from_secs(60);
 pub const PARTING: Duration = Duration::from_secs(5);
 /// The inactivity timer (RFC 3501 §5.4: at least 30 minutes).
 pub const IDLE: Duration = Duration::from_secs(30 * 60);
+/// Time for a session to end by itself once the keeper has closed its socket; what it is in the middle of is cut off then.
+pub const LAST_WORDS: Duration = Duration::from_millis(200);
 /// While a command's literal or a reply's reader makes no progress at all.
 pub const STALLED: Duration = Duration::from_secs(5 * 60);
 /// Connections in all, logged in or not.

@@ -184,6 +184,11 @@ impl Keeper {
         Ok(())
     }
 
+    /// Returns once the socket is closed, whatever the session does meanwhile.
+    pub fn end(&self) -> impl Future<Output = ()> + use<> {
+        self.mailbox.end()
+    }
+
     /// The open folder, with all it has heard of.
     pub fn view(&mut self) -> Option<&mut View> {
         self.ears.drain();

@@ -25,6 +25,7 @@ pub const ALL: &[(&str, Story)] = &[
     ("a_full_mailbox_says_so", a_full_mailbox_says_so),
     ("old_letters_stay_readable_after_a_rekey", old_letters_stay_readable_after_a_rekey),
     ("a_second_device_stays_when_the_first_is_revoked", a_second_device_stays_when_the_first_is_revoked),
+    ("a_revoked_device_is_cut_off_in_the_middle", a_revoked_device_is_cut_off_in_the_middle),
     ("three_clients_agree_in_the_end", three_clients_agree_in_the_end),
     ("news_of_the_folder_before_is_not_of_this_one", news_of_the_folder_before_is_not_of_this_one),
     ("an_owner_ends_with_its_last_session", an_owner_ends_with_its_last_session),
@@ -321,6 +322,35 @@ fn a_second_device_stays_when_the_first_is_revoked(house: &House) {
     again.line();
     again.send(&format!("x LOGIN {} {}", first.address, first.password));
     assert!(again.line().starts_with("x NO [AUTHENTICATIONFAILED]"));
+}
+
+/// Neither a message that it sends slowly nor letters that it reads slowly keep it in.
+fn a_revoked_device_is_cut_off_in_the_middle(house: &House) {
+    const LETTERS: usize = 24;
+    let mut mailbox = house.mailbox("thief", None);
+    let first = Mailbox::clone_login(&mailbox);
+    mailbox.password = house.device(&mailbox, "second");
+    let (mut reads, mut writes) = (house.session(&first), house.session(&first));
+    // More than all that lies between an owner and who reads slowly.
+    fill(&mut reads, "Archive", &[1_000_000; LETTERS]);
+    reads.ask("SELECT Archive");
+    reads.send("f FETCH 1:* (BODY.PEEK[])");
+    assert!(reads.line().starts_with("* 1 FETCH "));
+    writes.send("a APPEND INBOX {100000}");
+    assert!(writes.line().starts_with("+ "));
+    writes.send("Subject: the first of many lines");
+    house.revoke(&mailbox, "first");
+    assert!(writes.line().starts_with("* BYE "));
+    assert_eq!(writes.line(), "(end)");
+    std::thread::sleep(Duration::from_secs(1));
+    let (mut letters, mut line) = (1, reads.line());
+    while line != "(end)" {
+        assert!(!line.starts_with("f OK"), "it has all of it");
+        letters += usize::from(line.starts_with("* ") && line.contains(" FETCH "));
+        line = reads.line();
+    }
+    assert!(letters < LETTERS, "{letters} letters");
+    house.session(&mailbox).ask("NOOP");
 }
 
 /// What a client believes after untagged replies: how many letters there are.

@@ -256,4 +256,9 @@ impl Mailbox {
     pub async fn closed(&self) {
         self.0.closed().await;
     }
+
+    /// The same, for whoever does not keep this borrowed meanwhile.
+    pub fn end(&self) -> impl Future<Output = ()> + use<> {
+        self.0.end()
+    }
 }
