@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use relay_link::code::Place as Where;
-use relay_link::control;
+use relay_link::control::{self, Speaker};
 use relay_link::dns::Dns;
 use relay_link::frame::{self, Frames};
 use relay_link::hello::{Answer, Hello, Run, VERSION, Want};
@@ -123,6 +123,15 @@ impl Stage {
         let handing = tokio::spawn(async move { hand_on(&gate, HOME, How::Sni, parcel).await.is_ok() });
         (outside, handing)
     }
+
+    /// A home that is connected and reads what it is told: what it says, and what it hears.
+    async fn alive(&self) -> (Speaker<FromHome>, mpsc::Receiver<ToHome>) {
+        let (mut stream, mut frames) = self.connected().await;
+        let (speaker, mut script) = control::speaker::<FromHome>();
+        let (heard, calls) = mpsc::channel(8);
+        tokio::spawn(async move { control::run(&mut stream, &mut frames, liveness::HOME, &mut script, &heard).await });
+        (speaker, calls)
+    }
 }
 
 async fn gets_the_hello(stage: &Stage, ToHome::Call(call): ToHome) -> TcpStream {
@@ -156,10 +165,7 @@ async fn a_home_whose_link_is_dead_is_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_home_that_lives_is_told_again() {
     let stage = Stage::new("again").await;
-    let (mut stream, mut frames) = stage.connected().await;
-    let (_speaker, mut script) = control::speaker::<FromHome>();
-    let (heard, mut calls) = mpsc::channel(8);
-    tokio::spawn(async move { control::run(&mut stream, &mut frames, liveness::HOME, &mut script, &heard).await });
+    let (_speaker, mut calls) = stage.alive().await;
     let (_client, handing) = stage.client().await;
     drop(calls.recv().await.unwrap());
     let _stream = gets_the_hello(&stage, calls.recv().await.unwrap()).await;
@@ -169,10 +175,7 @@ async fn a_home_that_lives_is_told_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_home_that_declines_is_asked_once() {
     let stage = Stage::new("declines").await;
-    let (mut stream, mut frames) = stage.connected().await;
-    let (speaker, mut script) = control::speaker::<FromHome>();
-    let (heard, mut calls) = mpsc::channel(8);
-    tokio::spawn(async move { control::run(&mut stream, &mut frames, liveness::HOME, &mut script, &heard).await });
+    let (speaker, mut calls) = stage.alive().await;
     let (_client, handing) = stage.client().await;
     let ToHome::Call(call) = calls.recv().await.unwrap();
     speaker.say(FromHome::Declined(call.ticket.number)).unwrap();
@@ -184,10 +187,7 @@ async fn a_home_that_declines_is_asked_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_home_reports_a_stream_a_few_times_only() {
     let stage = Stage::new("reports").await;
-    let (mut stream, mut frames) = stage.connected().await;
-    let (speaker, mut script) = control::speaker::<FromHome>();
-    let (heard, mut calls) = mpsc::channel(8);
-    tokio::spawn(async move { control::run(&mut stream, &mut frames, liveness::HOME, &mut script, &heard).await });
+    let (speaker, mut calls) = stage.alive().await;
     let (_client, handing) = stage.client().await;
     let ToHome::Call(call) = calls.recv().await.unwrap();
     let number = call.ticket.number;

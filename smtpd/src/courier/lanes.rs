@@ -1,6 +1,6 @@
 //! How much goes to one destination at a time: few connections at first, more while they go well, none for a while
 //! when they do not; and of a destination that says "not now", only so many letters a minute. Destinations know nothing of
-//! each other, so none can delay another.
+//! each other: they share the number of connections, where those that are not ready make room ([`limits::OPENING_WHEN_BUSY`]).
 
 use std::collections::HashMap;
 
