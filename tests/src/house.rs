@@ -212,6 +212,18 @@ impl House {
         self.log.lock().unwrap().clone()
     }
 
+    /// Waits until `words` are in the log: what a role says goes through two pipes, and comes later than what it does.
+    ///
+    /// # Panics
+    /// When they do not come within ten seconds.
+    pub fn logs(&self, words: &str) {
+        let until = Instant::now() + Duration::from_secs(10);
+        while !self.log().contains(words) {
+            assert!(Instant::now() < until, "{words:?} is not in the log:\n{}", self.log());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Runs an admin command with `--data` and `--json`; `input` goes to its standard input.
     #[must_use]
     pub fn admin(&self, arguments: &[&str], input: &str) -> Output {

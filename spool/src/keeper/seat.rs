@@ -75,17 +75,25 @@ impl Drop for Seat {
 
 type Shared = Arc<Mutex<Option<Cache>>>;
 
-/// The open caches. Calls block; each mailbox has a lock of its own.
-#[derive(Debug, Default)]
-pub struct Caches(Mutex<HashMap<MailboxId, Shared>>);
+/// The open caches. Calls block; each mailbox has a lock of its own, which stays once it was used: whoever waits for it
+/// while a cache closes must find the one that opens next behind the same lock. `None` once all were closed for good.
+#[derive(Debug)]
+pub struct Caches(Mutex<Option<HashMap<MailboxId, Shared>>>);
+
+impl Default for Caches {
+    fn default() -> Self {
+        Self(Mutex::new(Some(HashMap::new())))
+    }
+}
 
 impl Caches {
-    fn of(&self, mailbox: MailboxId) -> Shared {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(mailbox).or_default().clone()
+    fn of(&self, mailbox: MailboxId) -> Option<Shared> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.as_mut().map(|all| all.entry(mailbox).or_default().clone())
     }
 
     fn with<T>(&self, house: &House, mailbox: MailboxId, ask: impl FnOnce(&Cache) -> T) -> Option<T> {
-        let shared = self.of(mailbox);
+        let shared = self.of(mailbox)?;
         let mut cache = shared.lock().unwrap_or_else(PoisonError::into_inner);
         if cache.is_none() && readable(house, mailbox) {
             let opened = Cache::open(&store::cache_path(&house.root, mailbox));
@@ -108,7 +116,7 @@ impl Caches {
 
     /// Forgets expunged letters, where the cache is open.
     pub fn remove(&self, mailbox: MailboxId, letters: &[LetterId]) {
-        let shared = self.of(mailbox);
+        let Some(shared) = self.of(mailbox) else { return };
         if let Some(cache) = &*shared.lock().unwrap_or_else(PoisonError::into_inner) {
             cache.remove(letters.iter().copied());
         }
@@ -116,7 +124,7 @@ impl Caches {
 
     /// Closes a mailbox's cache when no IMAP session is left.
     pub fn close_unless_read(&self, house: &House, mailbox: MailboxId) {
-        let shared = self.of(mailbox);
+        let Some(shared) = self.of(mailbox) else { return };
         let mut cache = shared.lock().unwrap_or_else(PoisonError::into_inner);
         if house.committer.lock().hub.reads(mailbox) {
             return;
@@ -126,13 +134,12 @@ impl Caches {
         {
             tracing::warn!(%mailbox, %error, "closing a cache");
         }
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&mailbox);
     }
 
-    /// Closes all: the keeper ends.
+    /// Closes all for good: the keeper ends.
     pub fn close(&self) {
-        let all = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        for (mailbox, shared) in all {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        for (mailbox, shared) in all.unwrap_or_default() {
             let cache = shared.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(Err(error)) = cache.map(Cache::close) {
                 tracing::warn!(%mailbox, %error, "closing a cache");
@@ -145,12 +152,10 @@ impl Caches {
     /// # Errors
     /// The disk's.
     pub fn discard(&self, house: &House, mailbox: MailboxId) -> std::io::Result<()> {
-        let shared = self.of(mailbox);
+        let shared = self.of(mailbox).unwrap_or_default();
         let mut cache = shared.lock().unwrap_or_else(PoisonError::into_inner);
         drop(cache.take());
-        let gone = crate::cache::discard(&store::cache_path(&house.root, mailbox));
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&mailbox);
-        gone
+        crate::cache::discard(&store::cache_path(&house.root, mailbox))
     }
 }
 

@@ -372,6 +372,27 @@ fn summaries_are_cached_and_closed_with_the_last_session() {
     });
 }
 
+/// Whoever waits behind a closing cache must open it where the next one looks for it.
+#[test]
+fn a_session_that_comes_while_its_cache_closes_finds_it_and_leaves_it_whole() {
+    run(async {
+        let (_folder, house, anna, mut mailbox, mut events) = with_letters(1).await;
+        let (_, facts) = open(&mailbox, "INBOX").await;
+        let value = (facts[0].letter, b"sealed".to_vec());
+        let memory = rustix::fs::memfd_create("test", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        rustix::io::write(&memory, &postcard::to_stdvec(&vec![value.clone()]).unwrap()).unwrap();
+        assert!(matches!(mailbox.ask(Request::PutSummaries, &[memory.as_fd()]).await.unwrap().0, Reply::Done));
+        for round in 0..100 {
+            drop((mailbox, events));
+            (mailbox, events) = house.login(&anna).await.unwrap();
+            for _ in 0..2 {
+                let (_, with) = mailbox.ask(Request::Summaries { letters: vec![value.0] }, &[]).await.unwrap();
+                assert_eq!(attached::<Vec<Option<Vec<u8>>>>(with), [Some(value.1.clone())], "round {round}");
+            }
+        }
+    });
+}
+
 #[test]
 fn who_asks_for_what_the_table_does_not_allow_is_dropped() {
     run(async {
