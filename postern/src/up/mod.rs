@@ -283,7 +283,11 @@ async fn live(
             () = sleep_until(due.map_or_else(Instant::now, Instant::from)), if due.is_some() => roles.start_due(),
             found = &mut started, if !greeted => {
                 greeted = true;
-                greeting::greet(shared, data, &roles, found?)?;
+                if let Err(failure) = found.and_then(|found| greeting::greet(shared, data, &roles, found)) {
+                    // Whoever starts next shall find the ports free.
+                    drain::end(&mut roles);
+                    return Err(failure);
+                }
             }
             _ = watched.tick.tick() => {
                 watched.look(&mut roles);
