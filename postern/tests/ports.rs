@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use postern::config::Config;
@@ -10,15 +11,15 @@ use postern::up::ports::{Service, bind, bind_or_take};
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// An offset whose four ports are free now.
+/// An offset whose four ports are free now, another one for each who asks, and below those that Linux gives to whoever
+/// connects.
 fn offset() -> u16 {
-    let from = 30_000 + (std::process::id() % 20_000) as u16;
-    (from..60_000)
-        .step_by(97)
-        .find(|offset| {
-            Service::ALL.iter().all(|service| TcpListener::bind((LOOPBACK, service.port() + offset)).is_ok())
-        })
-        .unwrap()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let from = 12_000 + (std::process::id() % 10_000) as u16;
+    let is_free = |offset: &u16| {
+        Service::ALL.iter().all(|service| TcpListener::bind((LOOPBACK, service.port() + offset)).is_ok())
+    };
+    std::iter::repeat_with(|| from + 3 * NEXT.fetch_add(1, Ordering::Relaxed)).take(1_000).find(is_free).unwrap()
 }
 
 #[test]
@@ -55,7 +56,7 @@ fn a_port_that_is_let_go_in_time_is_had() {
 #[test]
 fn several_addresses_take_a_listener_each() {
     let other: IpAddr = "127.0.0.2".parse().unwrap();
-    let config = Config { bind: vec![LOOPBACK, other], port_offset: Some(offset() + 1), ..Config::default() };
+    let config = Config { bind: vec![LOOPBACK, other], port_offset: Some(offset()), ..Config::default() };
     for service in bind(&config).unwrap() {
         assert_eq!(service.addresses().iter().map(|address| address.ip()).collect::<Vec<_>>(), [LOOPBACK, other]);
     }
@@ -63,8 +64,7 @@ fn several_addresses_take_a_listener_each() {
 
 #[test]
 fn an_address_that_is_not_ours_is_told() {
-    let config =
-        Config { bind: vec!["192.0.2.77".parse().unwrap()], port_offset: Some(offset() + 2), ..Config::default() };
+    let config = Config { bind: vec!["192.0.2.77".parse().unwrap()], port_offset: Some(offset()), ..Config::default() };
     let words = bind(&config).unwrap_err().words;
     assert!(words.contains("192.0.2.77") && words.contains("no such address"), "{words}");
 }
@@ -100,7 +100,7 @@ fn a_service_whose_port_is_taken_moves_alone() {
 /// As a socket unit of systemd hands them down: nothing is bound, and only what the configuration wants is taken.
 #[test]
 fn listeners_that_were_handed_down_are_taken() {
-    let offset = offset() + 3;
+    let offset = offset();
     let config = Config { bind: vec![LOOPBACK], port_offset: Some(offset), ..Config::default() };
     let ports = [Service::Smtp, Service::Imaps].map(|service| service.port() + offset);
     let handed = ports.map(|port| TcpListener::bind((LOOPBACK, port)).unwrap()).into();

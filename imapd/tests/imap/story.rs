@@ -452,8 +452,13 @@ fn owner_processes(house: &House) -> Vec<String> {
     text.split_whitespace().map(ToOwned::to_owned).collect()
 }
 
-fn owners(house: &House) -> usize {
-    owner_processes(house).len()
+/// Waits until there are so many: one ends a moment after its last session.
+fn until_owners(house: &House, count: usize) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while owner_processes(house).len() != count {
+        assert!(Instant::now() < deadline, "{} owners, not {count}", owner_processes(house).len());
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 fn who_loses_its_owner_is_told(house: &House) {
@@ -463,6 +468,7 @@ fn who_loses_its_owner_is_told(house: &House) {
     idle.send("x IDLE");
     assert!(idle.line().starts_with('+'));
     other.ask("NOOP");
+    until_owners(house, 1);
     let killed = std::process::Command::new("kill").arg("-9").args(owner_processes(house)).status();
     assert!(killed.unwrap().success());
     for client in [&mut idle, &mut other] {
@@ -473,20 +479,13 @@ fn who_loses_its_owner_is_told(house: &House) {
 }
 
 fn an_owner_ends_with_its_last_session(house: &House) {
-    let until = |count: usize| {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while owners(house) != count {
-            assert!(Instant::now() < deadline, "{} owners, not {count}", owners(house));
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    };
-    until(0);
+    until_owners(house, 0);
     let (one, two) = (house.mailbox("one", None), house.mailbox("two", None));
     let mut sessions = vec![house.session(&one), house.session(&one), house.session(&two)];
     sessions.iter_mut().for_each(|session| drop(session.ask("NOOP")));
-    assert_eq!(owners(house), 2, "one owner a mailbox");
+    assert_eq!(owner_processes(house).len(), 2, "one owner a mailbox");
     drop(sessions);
-    until(0);
+    until_owners(house, 0);
     // Logins that follow each other closely never meet an owner that is leaving.
     for _ in 0..30 {
         let mut session = house.session(&one);

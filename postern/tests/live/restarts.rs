@@ -1,6 +1,8 @@
 //! A role that dies is started again; the others go on.
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use filter_sandbox::listener::is_deaf;
 use postern::edges::{RoleRow, rows};
@@ -16,7 +18,7 @@ pub fn every_role_comes_back(user: User) {
     let secret = house.said["first"]["device_password"].as_str().unwrap().to_owned();
     assert!(house.letter_goes_through(&secret), "before anything died");
     for row in rows(false) {
-        let before = house.roles();
+        let before = settled(&house);
         signal(before[row.role.name()], "KILL");
         eventually(row.role.name(), || {
             let now = house.roles();
@@ -44,7 +46,18 @@ pub fn the_others_outlive_a_keeper_that_dies_again_and_again(user: User) {
     others_went_on(keepers, &before, &house);
 }
 
-fn others_went_on(row: &RoleRow, before: &std::collections::BTreeMap<String, u32>, house: &House) {
+/// Its roles, once all are there and none is about to follow another.
+fn settled(house: &House) -> BTreeMap<String, u32> {
+    let mut roles = BTreeMap::new();
+    eventually("all roles", || {
+        let before = std::mem::replace(&mut roles, house.roles());
+        std::thread::sleep(Duration::from_millis(200));
+        roles.len() == rows(false).count() && roles == before
+    });
+    roles
+}
+
+fn others_went_on(row: &RoleRow, before: &BTreeMap<String, u32>, house: &House) {
     let gone: Vec<_> = row.dependants().chain([row.role]).map(|role| role.name()).collect();
     let after = house.roles();
     for (name, pid) in before.iter().filter(|(name, _)| !gone.contains(&name.as_str())) {
@@ -58,7 +71,7 @@ pub fn a_role_without_its_edges_comes_back(user: User) {
     let secret = house.said["first"]["device_password"].as_str().unwrap().to_owned();
     assert!(house.letter_goes_through(&secret), "before an edge was closed");
     for name in ["mx", "submission", "imapd-login", "imapd-owner", "courier"] {
-        let before = house.roles();
+        let before = settled(&house);
         let edges = sockets(before[name]).into_iter().filter(|(number, _)| *number > CONTROL);
         for (_, edge) in edges.filter(|(_, socket)| sockopt::socket_type(socket) == Ok(SocketType::SEQPACKET)) {
             rustix::net::shutdown(&edge, Shutdown::Both).unwrap();
@@ -74,7 +87,7 @@ pub fn a_listener_that_was_shut_down_listens_again(user: User) {
     let secret = house.said["first"]["device_password"].as_str().unwrap().to_owned();
     for row in rows(false).filter(|row| !row.serves.is_empty()) {
         let name = row.role.name();
-        let before = house.roles()[name];
+        let before = settled(&house)[name];
         let sockets = sockets(before).into_iter().map(|(_, socket)| socket);
         let listeners: Vec<_> = sockets.filter(|socket| sockopt::socket_acceptconn(socket) == Ok(true)).collect();
         assert!(!listeners.is_empty(), "{name}");

@@ -17,7 +17,8 @@ pub fn starts_drains_and_starts_again(user: User) {
     let sent = Instant::now();
     house.signal("TERM");
     assert!(house.up.wait().unwrap().success(), "{}", house.log());
-    assert!(sent.elapsed() < Duration::from_secs(5), "nobody was connected, and it took {:?}", sent.elapsed());
+    // Whoever does not end has ten.
+    assert!(sent.elapsed() < Duration::from_secs(9), "nobody was connected, and it took {:?}", sent.elapsed());
     assert!(!house.data().join("admin.sock").exists());
     house.again();
     assert!(house.said.get("first").is_none(), "{}", house.said);
@@ -30,7 +31,8 @@ pub fn a_second_one_is_told_at_once(user: User) {
     let second = house.admin(&["up", "--bind", "127.0.0.1", "--port-offset", "18000"], "");
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(!second.status.success() && said.contains(&format!("another postern (process {}) runs on", house.up.id())));
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    // The end of a box that is ending is waited for ten.
+    assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
 }
 
 pub fn roles_die_with_up(user: User) {
@@ -54,7 +56,7 @@ fn a_role_that_cannot_lock_itself_is_heard() {
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir(&folder).unwrap();
     let output = std::process::Command::new("timeout")
-        .args(["--signal=TERM", "30", "unshare", "--mount", "sh", "-c"])
+        .args(["--signal=TERM", "180", "unshare", "--mount", "sh", "-c"])
         .arg("mount -t tmpfs none /proc/fs && exec \"$0\" up --json --bind 127.0.0.1 --port-offset 19000 --data \"$1\"")
         .arg(super::house::binary())
         .arg(folder.join("data"))

@@ -1,6 +1,6 @@
 //! SPF, DKIM, DMARC, iprev against zones of our own.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mail_auth::common::crypto::Ed25519Key;
 use mail_auth::common::headers::HeaderWriter;
@@ -88,7 +88,7 @@ pub fn dns_in_trouble() {
     let mut client = connect(&house);
     let began = Instant::now();
     assert_eq!(client.send("a@broken.example", &["you@home.test"], &letter("broken.example", "servfail")).0, 250);
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(began.elapsed() < smtpd::limits::LOOKUP, "an answer is not waited for: {:?}", began.elapsed());
     let stored = house.letter(0, "Subject: servfail");
     assert!(stored.contains("spf=temperror") && stored.contains("dmarc=temperror"), "{stored}");
     // Asked once; then not again for a while.
@@ -97,7 +97,7 @@ pub fn dns_in_trouble() {
     assert_eq!(house.zone.asked(), asked);
     let began = Instant::now();
     assert_eq!(client.send("a@silent.example", &["you@home.test"], &letter("silent.example", "silence")).0, 250);
-    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    assert!(began.elapsed() < smtpd::limits::AUTHENTICATION * 2, "{:?}", began.elapsed());
     assert!(house.letter(0, "Subject: silence").contains("spf=temperror"));
 }
 
@@ -114,7 +114,7 @@ pub fn many_signatures() {
     let text = format!("{signatures}{}", letter("good.example", "signatures"));
     let began = Instant::now();
     assert_eq!(client.send("a@good.example", &["you@home.test"], &text).0, 250);
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() < smtpd::limits::AUTHENTICATION, "{:?}", began.elapsed());
     assert!(house.letter(0, "Subject: signatures").contains("dmarc=pass"), "SPF alone is enough");
 }
 
@@ -143,7 +143,7 @@ pub fn slow_keys_switch_no_policy_off() {
     // Where nothing is asked for, nothing is undecided.
     let began = Instant::now();
     assert_eq!(send(&slow, "a@good.example", "lax.example", "lax").0, 250);
-    assert!(began.elapsed() < Duration::from_secs(1), "that key is not asked for again: {:?}", began.elapsed());
+    assert!(began.elapsed() < smtpd::limits::LOOKUP, "that key is not asked for again: {:?}", began.elapsed());
 }
 
 /// RFC 7489 §6.6.1: of several domains in From the strictest that is not met decides.

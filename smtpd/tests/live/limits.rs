@@ -24,9 +24,12 @@ pub fn connections_of_one_address() {
     let mut last = held.pop().unwrap();
     last.expect("QUIT", 221);
     drop(last);
-    std::thread::sleep(Duration::from_millis(100));
-    let mut again = Client::connect_from(house.smtp(), Ipv4Addr::new(127, 0, 0, 9));
-    assert_eq!(again.reply().0, 220);
+    // It counts until its end has been noticed.
+    let until = Instant::now() + Duration::from_secs(60);
+    while Client::connect_from(house.smtp(), Ipv4Addr::new(127, 0, 0, 9)).reply().0 != 220 {
+        assert!(Instant::now() < until, "its place is never given back");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 pub fn guessing_passwords() {
@@ -39,14 +42,23 @@ pub fn guessing_passwords() {
         let plain = base64::encode(format!("\0you@home.test\0{secret}").as_bytes());
         (client.say(&format!("AUTH PLAIN {plain}")).0, began.elapsed())
     };
-    let (guesser, home) = (Ipv4Addr::new(127, 0, 0, 9), Ipv4Addr::new(127, 0, 0, 8));
-    let (code, took) = attempt(guesser, "wrong-one");
-    assert!(code == 535 && took < Duration::from_millis(500), "{code} {took:?}");
-    let (code, took) = attempt(guesser, "wrong-two");
-    assert!(code == 535 && took >= Duration::from_secs(1), "{code} {took:?}");
+    // Who waits, waits this long at least; who does not may be slow on a busy machine, but not each time.
+    let least = Duration::from_secs(1);
+    let guesser = |network: u8| Ipv4Addr::new(127, 0, network, 9);
+    let quick = (0..5).position(|network| {
+        let (code, took) = attempt(guesser(network), "wrong-one");
+        assert_eq!(code, 535);
+        took < least
+    });
+    let (code, took) = attempt(guesser(quick.unwrap() as u8), "wrong-two");
+    assert!(code == 535 && took >= least, "{code} {took:?}");
     // Nobody else waits for that.
-    let (code, took) = attempt(home, house.people[0].password.as_str());
-    assert!(code == 235 && took < Duration::from_millis(500), "{code} {took:?}");
+    let home = Ipv4Addr::new(127, 0, 0, 8);
+    assert!((0..5).any(|_| {
+        let (code, took) = attempt(home, house.people[0].password.as_str());
+        assert_eq!(code, 235);
+        took < least
+    }));
 }
 
 pub fn starttls_injection() {

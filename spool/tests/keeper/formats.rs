@@ -66,7 +66,7 @@ async fn letters(house: &Running, anna: &Person) -> Vec<Vec<u8>> {
 
 /// Soon.
 async fn migrated(root: &Path) {
-    tokio::time::timeout(Duration::from_secs(30), async {
+    tokio::time::timeout(Duration::from_secs(120), async {
         while format::look(root).unwrap() != Format::NEWEST {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -218,7 +218,7 @@ fn a_migration_that_is_killed_at_any_step_comes_to_its_end() {
             let faults = Faults::crash(step);
             let mut reached = false;
             if let Ok(house) = Running::on(&copy.0, Disk::faulty(faults.clone())) {
-                let until = tokio::time::Instant::now() + Duration::from_secs(30);
+                let until = tokio::time::Instant::now() + Duration::from_secs(120);
                 // Its end, or the step from which nothing happens.
                 while faults.steps() < step && !reached {
                     reached = format::look(&copy.0).unwrap() == Format::NEWEST;

@@ -71,7 +71,7 @@ async fn fill(root: std::path::PathBuf) {
         assert!(matches!(ask(&mailbox, expunge).await, Reply::Done), "round {round}");
         kept = open(&mailbox, "INBOX").await.1.len() as u32;
         drop(mailbox);
-        for _ in 0..200 {
+        for _ in 0..6_000 {
             if files_below(&root.join("letters")).len() as u32 == kept {
                 break;
             }

@@ -347,7 +347,7 @@ pub async fn open(mailbox: &Mailbox, name: &str) -> (mailbox::Folder, Vec<mailbo
 /// The next event, soon.
 pub async fn event(events: &mut Receiver<Event>) -> Event {
     loop {
-        let event = tokio::time::timeout(Duration::from_secs(10), events.recv()).await;
+        let event = tokio::time::timeout(Duration::from_secs(60), events.recv()).await;
         match event.expect("an event").expect("a session") {
             Event::Opened => {}
             event => return event,

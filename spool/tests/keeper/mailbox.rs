@@ -220,7 +220,7 @@ fn letters_are_copied_moved_and_expunged() {
         assert_eq!(read(&anna, &mailbox, facts[1].letter).await.unwrap(), b"letter 1");
         drop(read(&anna, &mailbox, facts[0].letter).await.unwrap());
         let left = || files_below(&folder.0.join("letters")).len();
-        for _ in 0..100 {
+        for _ in 0..3_000 {
             if left() == 2 {
                 break;
             }
@@ -359,7 +359,7 @@ fn summaries_are_cached_and_closed_with_the_last_session() {
         assert_eq!(attached::<Vec<Option<Vec<u8>>>>(with), [Some(b"sealed".to_vec()), None]);
         drop(mailbox);
         let clean = folder.0.join("cache").join(anna.id.to_string()).join("clean");
-        for _ in 0..200 {
+        for _ in 0..3_000 {
             if clean.exists() {
                 break;
             }

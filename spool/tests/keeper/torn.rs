@@ -168,7 +168,7 @@ fn a_crash_while_a_segment_is_made_leaves_nothing_to_mend() {
 fn ends<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, ended) = std::sync::mpsc::channel();
     std::thread::spawn(move || done.send(act()));
-    ended.recv_timeout(Duration::from_secs(20)).expect("it hangs")
+    ended.recv_timeout(Duration::from_secs(120)).expect("it hangs")
 }
 
 #[test]

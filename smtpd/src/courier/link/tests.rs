@@ -258,12 +258,13 @@ fn patience_is_for_a_reply_and_for_a_letter_as_a_whole() {
         tokio::spawn(drip(theirs, vec!["220 hi\r\n", "250 mx\r\n"], "250 ok\r\n"));
         let mut link = Link::open(ours, rules(Tls::Without), handshake()).await.unwrap();
         let mut letter = letter(3);
-        letter.recipients = vec![letter.recipients[0].clone(); 100];
+        letter.recipients = vec![letter.recipients[0].clone(); 300];
         let begun = Instant::now();
         let came = link.run(Some(Event::Letter(letter)), &mut here(b"x\r\n"), short).await;
         let fates = came.fates.unwrap();
-        assert!(fates.iter().all(|fate| matches!(fate, Fate::Deferred(_))) && fates.len() == 100);
-        assert!((short..short * 8).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+        assert!(fates.iter().all(|fate| matches!(fate, Fate::Deferred(_))) && fates.len() == 300);
+        // Three hundred replies, each just in time, would take fifteen seconds.
+        assert!((short..short * 30).contains(&begun.elapsed()), "{:?}", begun.elapsed());
     });
     run(async {
         let (ours, theirs) = pair();

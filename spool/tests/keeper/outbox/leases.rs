@@ -19,7 +19,7 @@ fn a_letter_is_leased_reported_and_gone() {
             post(&house, &queue, transaction(), posted("Anna+x@home.test", &to)).await.unwrap(),
             Delivered::Durable
         );
-        let heard = tokio::time::timeout(Duration::from_secs(10), news.recv()).await.unwrap();
+        let heard = tokio::time::timeout(Duration::from_secs(60), news.recv()).await.unwrap();
         assert_eq!(heard, Some(Event::Due));
 
         let (first, file) = outbox.lease(None, 10).await.unwrap().unwrap();
@@ -100,11 +100,11 @@ fn later_is_not_now_and_rest_is_rest() {
         assert_eq!(one().await, None);
         // When it is due again the courier hears of it.
         while news.try_recv().is_ok() {}
-        tokio::time::timeout(Duration::from_secs(20), news.recv()).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(60), news.recv()).await.unwrap().unwrap();
         loop {
             match outbox.lease(None, 2).await.unwrap() {
                 Some((leased, _)) => break assert_eq!(leased.letter, far.letter),
-                None => drop(tokio::time::timeout(Duration::from_secs(20), news.recv()).await.unwrap()),
+                None => drop(tokio::time::timeout(Duration::from_secs(60), news.recv()).await.unwrap()),
             }
         }
         assert!(house.stop());
@@ -152,7 +152,7 @@ fn what_a_suspended_mailbox_has_written_waits_with_it() {
         assert_eq!(lease(&outbox).await, None);
         suspend(false);
         // Sooner than it would look again by itself.
-        tokio::time::timeout(Duration::from_secs(20), news.recv()).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(60), news.recv()).await.unwrap().unwrap();
         let leased = lease(&outbox).await.unwrap();
         assert_eq!(leased.letter, some[0].letter);
         assert!(outbox.report(leased.lease, vec![(0, later(wire::date::now() + 1_000))]).await.unwrap());
