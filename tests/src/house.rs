@@ -83,7 +83,9 @@ fn binary_for_anybody() -> PathBuf {
     static COPY: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
     let copy = COPY.get_or_init(|| {
         let copy = std::env::temp_dir().join(format!("postern-for-anybody-{}", std::process::id()));
-        std::fs::copy(binary(), &copy).unwrap();
+        // Not by this process: a child of another thread's would have the copy open for writing for a moment, and nobody
+        // may execute it meanwhile.
+        assert!(Command::new("cp").arg(binary()).arg(&copy).status().unwrap().success());
         copy
     });
     copy.clone()
@@ -215,11 +217,24 @@ impl House {
     /// Waits until `words` are in the log: what a role says goes through two pipes, and comes later than what it does.
     ///
     /// # Panics
-    /// When they do not come within ten seconds.
+    /// When they do not come within a minute.
     pub fn logs(&self, words: &str) {
-        let until = Instant::now() + Duration::from_secs(10);
-        while !self.log().contains(words) {
-            assert!(Instant::now() < until, "{words:?} is not in the log:\n{}", self.log());
+        let _ = self.log_with(words, 1);
+    }
+
+    /// The log, once it has `words` that many times.
+    ///
+    /// # Panics
+    /// As [`Self::logs`].
+    #[must_use]
+    pub fn log_with(&self, words: &str, times: usize) -> String {
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            let log = self.log();
+            if log.matches(words).count() >= times {
+                return log;
+            }
+            assert!(Instant::now() < until, "{words:?} is not {times} times in the log:\n{log}");
             thread::sleep(Duration::from_millis(20));
         }
     }

@@ -64,8 +64,8 @@ impl Imap {
     /// # Errors
     /// The connection's.
     pub fn connect_as(address: SocketAddr, host: &str, authority: &Authority) -> io::Result<Self> {
-        let tcp = TcpStream::connect_timeout(&address, Duration::from_secs(10))?;
-        tcp.set_read_timeout(Some(Duration::from_secs(60)))?;
+        let tcp = TcpStream::connect_timeout(&address, Duration::from_secs(60))?;
+        tcp.set_read_timeout(Some(Duration::from_secs(120)))?;
         tcp.set_nodelay(true)?;
         let mut roots = RootCertStore::empty();
         let authority = CertificateDer::from_pem_file(authority.authority()).map_err(io::Error::other)?;

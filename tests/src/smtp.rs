@@ -17,9 +17,9 @@ impl Smtp {
     /// # Errors
     /// The connection's; a greeting other than 220 as well.
     pub fn connect(to: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&to, Duration::from_secs(10))?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-        stream.set_write_timeout(Some(Duration::from_secs(60)))?;
+        let stream = TcpStream::connect_timeout(&to, Duration::from_secs(60))?;
+        stream.set_read_timeout(Some(Duration::from_secs(120)))?;
+        stream.set_write_timeout(Some(Duration::from_secs(120)))?;
         stream.set_nodelay(true)?;
         let mut this = Self(BufReader::new(stream));
         this.expect(220)?;

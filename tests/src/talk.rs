@@ -13,7 +13,7 @@ use crate::house::HOST;
 use crate::{Authority, House};
 
 /// How long a line is waited for.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connection.
 #[derive(Debug)]

@@ -31,7 +31,8 @@ fn idle_sessions_are_told_and_end_at_once() {
         thread::sleep(Duration::from_millis(200));
         let told = Instant::now();
         house.stop();
-        assert!(told.elapsed() < Duration::from_secs(2), "{:?}\n{}", told.elapsed(), house.log());
+        // Whoever is not let go at once has five seconds or ten.
+        assert!(told.elapsed() < Duration::from_millis(4_500), "{:?}\n{}", told.elapsed(), house.log());
         for client in &mut clients {
             let line = String::from_utf8(client.line().unwrap()).unwrap();
             assert!(line.starts_with("* BYE"), "{line}");
