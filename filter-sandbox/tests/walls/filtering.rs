@@ -173,7 +173,7 @@ fn waiting_killed() {
         list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<libc::pid_t>>()
     };
     let until = async |count: usize| {
-        let patience = Instant::now() + Duration::from_secs(20);
+        let patience = Instant::now() + Duration::from_secs(60);
         while children().len() != count {
             assert!(Instant::now() < patience, "{} workers, not {count}", children().len());
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -201,14 +201,14 @@ fn no_zygote() {
     let (running, edge, _) = box_::zygote(false);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let limits = FilterLimits { deadline: Duration::from_millis(300), ..LIMITS };
+        let limits = FilterLimits { deadline: Duration::from_secs(3), ..LIMITS };
         let filter = Filter::new(edge, limits).unwrap();
         good(&filter, LETTER).await;
         tokio::task::spawn_blocking(move || box_::end(running)).await.unwrap();
         let start = Instant::now();
         let outcome = filter.examine(&[LETTER], &Facts::default()).await.unwrap_err();
         assert!(matches!(outcome, Unfiltered::Late | Unfiltered::Died) && !outcome.is_permanent(), "{outcome}");
-        assert!(start.elapsed() < Duration::from_secs(3));
+        assert!(start.elapsed() < limits.deadline * 5);
     });
 }
 

@@ -139,8 +139,9 @@ fn read(mut bytes: &mut [u8]) {
     }
 }
 
+/// A deadline that honest letters meet on a busy machine, too.
 const QUICK: FilterLimits =
-    FilterLimits { ready: 1, concurrent: 2, deadline: Duration::from_millis(700), largest: 1 << 20 };
+    FilterLimits { ready: 1, concurrent: 2, deadline: Duration::from_secs(3), largest: 1 << 20 };
 
 async fn tell(filter: &Filter, word: &str) -> Result<Report, Unfiltered> {
     let letter = format!("{word} : x\r\nSubject: y\r\n\r\nwords\r\n");
@@ -157,14 +158,15 @@ fn late() {
             let start = Instant::now();
             let outcome = tell(&filter, word).await;
             assert!(matches!(outcome, Err(Unfiltered::Late)), "{word}: {outcome:?}");
-            assert!(start.elapsed() < QUICK.deadline * 3, "{word} took {:?}", start.elapsed());
+            assert!(start.elapsed() < QUICK.deadline * 5, "{word} took {:?}", start.elapsed());
             still_well(&filter).await;
         }
     });
 }
 
 fn bad_reports() {
-    box_::with_filter_on(&["hostile"], QUICK, |filter| async move {
+    let patient = FilterLimits { deadline: Duration::from_secs(20), ..QUICK };
+    box_::with_filter_on(&["hostile"], patient, |filter| async move {
         for word in ["flood", "flood-after-length", "huge", "garbage", "deep", "longer"] {
             let outcome = tell(&filter, word).await;
             assert!(matches!(outcome, Err(Unfiltered::Garbage)), "{word}: {outcome:?}");
@@ -179,7 +181,7 @@ fn bad_reports() {
 }
 
 fn crashes() {
-    let patient = FilterLimits { deadline: Duration::from_secs(10), ..QUICK };
+    let patient = FilterLimits { deadline: Duration::from_secs(20), ..QUICK };
     box_::with_filter_on(&["hostile"], patient, |filter| async move {
         for word in ["panic", "abort", "fork", "memory", "overflow"] {
             let outcome = tell(&filter, word).await;
@@ -278,7 +280,7 @@ fn bounded_each() {
     let (_more, theirs) = Edge::pair().unwrap();
     assert!(refused(&ask(&greedy, protocol::Request::Attach, &[theirs.as_fd()]).0));
     drop(held);
-    let until = Instant::now() + Duration::from_secs(10);
+    let until = Instant::now() + Duration::from_secs(60);
     while refused(&ask(&greedy, spawn(), &[]).0) {
         assert!(Instant::now() < until, "its dead no longer count");
         std::thread::sleep(Duration::from_millis(10));
