@@ -23,7 +23,7 @@ chown 0:105 "$root/usr/sbin/smtpctl"
 chmod 2755 "$root/usr/sbin/smtpctl"
 chmod 711 "$root/var/spool/smtpd"
 in_root smtpd -d -v -f /etc/smtpd.conf > "$root/var/log/smtpd.log" 2>&1 &
-for _ in $(seq 50); do [ -S "$root/var/run/smtpd.sock" ] && break; sleep 0.1; done
+for _ in $(seq 300); do [ -S "$root/var/run/smtpd.sock" ] && break; sleep 0.1; done
 submit() { in_root sh -c 'exec /usr/sbin/sendmail -f "$0" "$@" < /message.eml' "$from" "$@"; }
 letters "$@"
 again in_root smtpctl schedule all

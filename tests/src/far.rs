@@ -48,7 +48,7 @@ impl Far {
             .spawn()
             .unwrap();
         let this = Self { child, root, _alone: alone };
-        let up = (0..300).any(|_| {
+        let up = (0..900).any(|_| {
             std::thread::sleep(Duration::from_millis(100));
             TcpStream::connect((address, 25)).is_ok()
         });

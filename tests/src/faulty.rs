@@ -28,7 +28,7 @@ impl Faulty {
             .spawn()
             .unwrap();
         let this = Self { child, folder };
-        let up = (0..300).any(|_| {
+        let up = (0..900).any(|_| {
             std::thread::sleep(Duration::from_millis(100));
             TcpStream::connect((address, 25)).is_ok()
         });

@@ -11,7 +11,7 @@ use crate::house::{binary, signal};
 use crate::programs::descendants;
 
 /// Waited for at most so long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Where both are asked for numbers; each is alone on its machine.
 const METRICS: &str = "127.0.0.1:9125";
 
@@ -89,11 +89,11 @@ impl Operated {
         text
     }
 
-    /// What Prometheus would get.
+    /// What Prometheus would get; nothing before it has started.
     #[must_use]
     pub fn metrics(&self) -> String {
         let script = format!(
-            "import urllib.request as u; print(u.urlopen('http://{METRICS}/metrics', timeout=5).read().decode())"
+            "import urllib.request as u; print(u.urlopen('http://{METRICS}/metrics', timeout=60).read().decode())"
         );
         let output = self.host.command("python3").args(["-c", &script]).output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()

@@ -12,7 +12,7 @@ use crate::programs::{descendants, python_ok};
 use crate::{Authority, House, Imap, Scratch, Setup};
 
 /// How long anything is waited for: two busy cores make everything slow.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 const SUBMIT: &str = r#"
 import smtplib, ssl, sys

@@ -137,9 +137,9 @@ impl Home {
 /// Waits until it holds.
 ///
 /// # Panics
-/// When it does not for two minutes.
+/// When it does not for five minutes.
 pub fn eventually(what: &str, holds: impl Fn() -> bool) {
-    let until = Instant::now() + Duration::from_secs(120);
+    let until = Instant::now() + Duration::from_secs(300);
     while !holds() {
         assert!(Instant::now() < until, "never: {what}");
         std::thread::sleep(Duration::from_millis(200));

@@ -31,7 +31,7 @@ impl Zone {
         write(&root, records);
         let child = Command::new(script()).arg(&root).arg(DNS).stdin(Stdio::null()).spawn().unwrap();
         let this = Self { child, root, _alone: alone };
-        let up = (0..300).any(|_| {
+        let up = (0..900).any(|_| {
             std::thread::sleep(Duration::from_millis(100));
             TcpStream::connect((DNS, 53)).is_ok()
         });

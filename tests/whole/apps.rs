@@ -105,7 +105,7 @@ fn submit() {
 import smtplib, ssl, sys
 port, ca, user, password, text = sys.argv[1:6]
 context = ssl.create_default_context(cafile=ca)
-smtp = smtplib.SMTP_SSL('localhost', int(port), context=context, timeout=20)
+smtp = smtplib.SMTP_SSL('localhost', int(port), context=context, timeout=60)
 try:
     smtp.sendmail(user, ['anna@home.test'], text)
     sys.exit('sent without login')
@@ -127,7 +127,7 @@ except smtplib.SMTPRecipientsRefused as error:
 smtp.sendmail(user, ['anna@home.test'], text)
 smtp.quit()
 try:
-    wrong = smtplib.SMTP_SSL('localhost', int(port), context=context, timeout=20)
+    wrong = smtplib.SMTP_SSL('localhost', int(port), context=context, timeout=60)
     wrong.login(user, 'not-the-password')
     sys.exit('logged in with a wrong password')
 except smtplib.SMTPAuthenticationError as error:
@@ -227,7 +227,7 @@ fn mutt_reads_and_moves() {
     // mutt wants a terminal; `script` gives it one.
     let command = format!("mutt -n -F {}", rc.display());
     let mut mutt = Command::new("timeout");
-    mutt.args(["60", "script", "-qec", &command, "/dev/null"])
+    mutt.args(["180", "script", "-qec", &command, "/dev/null"])
         .env("TERM", "xterm")
         .env("HOME", house.scratch())
         .stdin(Stdio::null());
@@ -274,7 +274,7 @@ fn mutt_sends_and_answers_to_the_other_mailbox() {
                   push \"<reply><send-message><quit>\"";
     let rc = muttrc(&house, "answer.rc", &format!("{PLAIN}\n{answer}"));
     let mut mutt = Command::new("timeout");
-    mutt.args(["60", "script", "-qec", &format!("mutt -n -F {}", rc.display()), "/dev/null"]);
+    mutt.args(["180", "script", "-qec", &format!("mutt -n -F {}", rc.display()), "/dev/null"]);
     let output = mutt.env("TERM", "xterm").env("HOME", house.scratch()).stdin(Stdio::null()).output().unwrap();
     let subjects = inbox_subjects(&house, &anna.address, &anna.password);
     for subject in ["Subject: by mutt", "Subject: Re: a question"] {

@@ -107,7 +107,7 @@ fn random_moment() -> Duration {
 }
 
 fn wait_serving(house: &House, you: &Mailbox) -> Imap {
-    let until = Instant::now() + Duration::from_secs(30);
+    let until = Instant::now() + Duration::from_secs(120);
     loop {
         let delivered = Smtp::connect(house.address("smtp")).is_ok();
         // A login that is handed to an owner just killed ends without an answer: serving is more than that.
@@ -115,7 +115,7 @@ fn wait_serving(house: &House, you: &Mailbox) -> Imap {
             Imap::login(house, &you.address, &you.password).and_then(|mut imap| imap.ask("NOOP").map(|_| imap));
         match opened {
             Ok(imap) if delivered => return imap,
-            other => assert!(Instant::now() < until, "does not serve again after 30 s: {other:?}"),
+            other => assert!(Instant::now() < until, "does not serve again after two minutes: {other:?}"),
         }
         thread::sleep(Duration::from_millis(50));
     }

@@ -54,7 +54,7 @@ fn an_unknown_recipient_is_refused_to_postfix() {
     let output = tests::programs::python(
         r#"
 import smtplib, ssl, sys
-smtp = smtplib.SMTP('localhost', int(sys.argv[1]), timeout=20)
+smtp = smtplib.SMTP('localhost', int(sys.argv[1]), timeout=60)
 smtp.starttls(context=ssl.create_default_context(cafile=sys.argv[2]))
 smtp.ehlo()
 smtp.mail('aunt@example.org')

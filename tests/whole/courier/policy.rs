@@ -1,5 +1,6 @@
 //! MTA-STS: a policy fetched over HTTPS, and kept to.
 
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -25,6 +26,7 @@ server = http.server.HTTPServer((address, 443), Handler)
 context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
 context.load_cert_chain(certificate, key)
 server.socket = context.wrap_socket(server.socket, server_side=True)
+print('up', flush=True)
 server.serve_forever()
 "#;
 
@@ -44,7 +46,11 @@ impl Web {
         let policy = folder.join("policy");
         let files = [web.certificate(), web.key(), policy.clone()];
         let mut command = Command::new("python3");
-        let child = command.args(["-c", SERVE, OTHER]).args(files).stderr(Stdio::null()).spawn().unwrap();
+        command.args(["-c", SERVE, OTHER]).args(files).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        // Where nobody serves a policy there is none.
+        let up = child.stdout.as_mut().map(BufReader::new).unwrap().read_line(&mut String::new());
+        assert_eq!(up.unwrap(), "up\n".len());
         Self { child, policy }
     }
 

@@ -125,9 +125,10 @@ pub fn every_session_is_paid_for() {
 /// A connection for each mail, as fast as it goes, and connections that are dropped after RCPT: addresses are probed.
 pub fn sessions_of_a_minute_and_sessions_for_nothing() {
     let mut run = Run::new(&["--bucket", "5000", "--burst", "8", "--concurrent", "50"]);
-    let held: Vec<_> = (0..4).map(|_| run.greeted()).collect();
+    let mut held: Vec<_> = (0..4).map(|_| run.home.connect("mx.far.test").unwrap()).collect();
     let why = run.home.connect("mx.far.test").unwrap_err();
     assert!(matches!(why, Refusal::Sessions(1..=60)), "{why}");
+    held.iter_mut().for_each(|stream| assert!(heard(stream).starts_with("220 mx.far.test")));
     drop(held);
     let mut other = Stranger::pair(&run.place.proxy.invite("bob", &["--bucket", "5000", "--empty", "6"]));
     let mut probed = 0;

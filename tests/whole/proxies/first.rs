@@ -14,9 +14,12 @@ pub fn from_a_code_to_a_letter() {
     let knock = "import socket; socket.create_connection(('44.0.0.71', 25), 2)";
     let inside = place.sender.command("python3").args(["-c", knock]).output().unwrap();
     assert!(!inside.status.success(), "nobody gets in at the router");
-    let listed = String::from_utf8(alice.postern(&["pair", "list", "--json"]).stdout).unwrap();
-    assert!(listed.contains("\"connected\":true"), "{listed}");
-    let log = place.send("postfix", &[&alice], &["anna@alice.test"], "xylophone-phrase", 60).log();
+    // What the proxy knows the house knows a moment later, and the other way round.
+    let listed = |home: &Home, more: &[&str]| {
+        String::from_utf8(home.postern(&[&["pair", "list"], more].concat()).stdout).unwrap()
+    };
+    eventually("the house has its link", || listed(&alice, &["--json"]).contains("\"connected\":true"));
+    let log = place.send("postfix", &[&alice], &["anna@alice.test"], "xylophone-phrase").log();
     let own = format!("Trusted TLS connection established to {}", alice.name);
     assert!(log.contains(&own), "the home's own certificate: {log}");
     assert!(!log.contains("status=deferred"), "one home: nobody needs to be asked: {log}");
@@ -32,15 +35,14 @@ pub fn from_a_code_to_a_letter() {
     eventually("bob's link is up", || place.proxy.metric("homes_connected") == 2);
     let again = Home::start("eve", "44.0.0.73").try_pair(code.trim());
     assert!(!again.status.success() && String::from_utf8_lossy(&again.stderr).contains("used already"), "{again:?}");
-    let listed = place.proxy.operator(&["list"]);
-    assert!(listed.contains("mail.alice.test: paired") && listed.contains("mail.bob.test: paired"), "{listed}");
-    let listed = String::from_utf8(bob.postern(&["pair", "list"]).stdout).unwrap();
-    assert!(listed.contains(CLEAN) && listed.contains("mail.bob.test"), "{listed}");
-    assert!(listed.contains("connected for"), "{listed}");
+    let homes = place.proxy.operator(&["list"]);
+    assert!(homes.contains("mail.alice.test: paired") && homes.contains("mail.bob.test: paired"), "{homes}");
+    eventually("bob has his link", || listed(&bob, &[]).contains("connected for"));
+    let of_bob = listed(&bob, &[]);
+    assert!(of_bob.contains(CLEAN) && of_bob.contains("mail.bob.test"), "{of_bob}");
     place.proxy.operator(&["revoke", "mail.bob.test"]);
     eventually("bob is cut off", || place.proxy.metric("homes_connected") == 1);
-    let listed = String::from_utf8(bob.postern(&["pair", "list"]).stdout).unwrap();
-    assert!(listed.contains("not connected: the proxy does not know this box"), "and sees why: {listed}");
+    eventually("and sees why", || listed(&bob, &[]).contains("not connected: the proxy does not know this box"));
     let doctor = |home: &Home| String::from_utf8(home.postern(&["doctor"]).stdout).unwrap();
     let found = doctor(&alice);
     assert!(found.contains("through clean.test: connected for"), "{found}");

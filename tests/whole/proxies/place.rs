@@ -13,6 +13,8 @@ pub const PROXY: &str = "44.0.0.25";
 /// Other addresses of the proxy, one home's alone each.
 pub const OWN: [&str; 2] = ["44.0.0.26", "44.0.0.27"];
 pub const SENDER: &str = "44.0.0.40";
+/// Seconds that a letter may take: OpenSMTPD leaves a host alone for minutes after a few failures.
+const PATIENCE: &str = "600";
 
 /// The Internet as it is before anybody is paired.
 pub struct Place {
@@ -50,9 +52,9 @@ impl Place {
         eventually("all links are up", || self.proxy.metric("homes_connected") == homes);
     }
 
-    /// Has a real mail server send a letter (`--` between two recipients: a letter each, one soon after the other), and keep it until it is delivered or `patience` seconds are over. It knows the
-    /// authorities of these homes' certificates.
-    pub fn send(&self, peer: &str, homes: &[&Home], to: &[&str], text: &str, patience: u32) -> Sending {
+    /// Has a real mail server send a letter (`--` between two recipients: a letter each, one soon after the other), and keep
+    /// it until it is delivered or its time is over. It knows the authorities of these homes' certificates.
+    pub fn send(&self, peer: &str, homes: &[&Home], to: &[&str], text: &str) -> Sending {
         let bundle = self.scratch.path().join("authorities.pem");
         let each = homes.iter().map(|home| std::fs::read(home.house.authority().authority()).unwrap());
         std::fs::write(&bundle, each.collect::<Vec<_>>().concat()).unwrap();
@@ -67,7 +69,7 @@ impl Place {
             .arg("aunt@sender.example.org")
             .args(to)
             .env("PEER_DNS", HERE)
-            .env("PEER_PATIENCE", patience.to_string())
+            .env("PEER_PATIENCE", PATIENCE)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -18,7 +18,7 @@ fn two_homes(peer: &str) {
         if round.starts_with("second") {
             place.forget_what_was_learnt();
         }
-        let log = place.send(peer, &[&alice, &bob], to, round, 150).log();
+        let log = place.send(peer, &[&alice, &bob], to, round).log();
         let bounced = ["status=bounced", " ** ", "Permanent", "result=\"PermFail\"", "dsn=5"];
         assert!(!bounced.iter().any(|word| log.contains(word)), "{log}");
         for (home, mailbox) in [(&alice, &anna), (&bob, &ben)] {
@@ -72,7 +72,7 @@ pub fn homes_of_different_streets() {
     let all: Vec<&Home> = homes.iter().map(|(home, _)| *home).collect();
     for (peer, from) in [("opensmtpd", 0), ("chasquid", 0), ("postfix", 0), ("exim", 2), ("sendmail", 2)] {
         let to = ["anna@alice.test", "anna@bob.test", "anna@carol.test", "anna@dora.test"];
-        let log = place.send(peer, &all, &to[from..], &format!("by-{peer}"), 150).log();
+        let log = place.send(peer, &all, &to[from..], &format!("by-{peer}")).log();
         for ((home, proxy), mailbox) in homes.iter().zip(&mailboxes).skip(from) {
             assert_eq!(count(&home.mail_of(mailbox, proxy), &format!("by-{peer}")), 1, "{}: {log}", home.name);
         }
