@@ -18,6 +18,7 @@ use crate::delivered::Notice;
 use crate::desk::Desk;
 use crate::final_bytes::{self, FinalBytes, Trace};
 use crate::form;
+use crate::header;
 use crate::peers::Keeper;
 use crate::sealing::{Letter, Letters, store};
 use crate::session::{Envelope, Outcome, Owner, Return, Service};
@@ -179,7 +180,13 @@ impl Delivery<'_> {
         Ok((final_bytes::from_stranger(bytes, &self.envelope, &trace, &verified.field), verified.facts))
     }
 
-    fn owners_bytes(&self, bytes: Vec<u8>) -> Result<FinalBytes, Refused> {
+    fn owners_bytes(&self, mut bytes: Vec<u8>) -> Result<FinalBytes, Refused> {
+        if let Some(line) = header::mailbox_line(&bytes) {
+            bytes.drain(line);
+        }
+        if let Some(fault) = form::owners_fault(&bytes) {
+            return Err(("a line of its header is no field".into(), fault));
+        }
         let Authors::These(authors) = authors::of(&bytes) else {
             return Err(("no readable From".into(), Outcome::NoFrom));
         };
@@ -238,7 +245,8 @@ impl Delivery<'_> {
     /// RFC 3461 §4.1: who asked for it is told of success, by a letter into their own mailbox.
     async fn tell_sender(&self, made: &FinalBytes) {
         let Some(notice) = Notice::of(&self.envelope, &self.desk.rules, made, wire::date::now()) else { return };
-        if let Err((why, _)) = self.deposit_notice(notice).await {
+        let Some(transaction) = new_transaction() else { return };
+        if let Err((why, _)) = self.deposit_notice(notice, transaction).await {
             warn!(session = format_args!("{:08x}", self.origin.id), %why, "no notice of success");
         }
     }
@@ -247,8 +255,9 @@ impl Delivery<'_> {
     async fn warn_owner(&self) {
         let Some(to) = self.origin.owner.as_ref().and_then(|owner| owner.addresses.first()) else { return };
         let rules = &self.desk.rules;
-        let notice = spent::notice(to, &rules.host, &rules.domain, &self.envelope.id(), wire::date::now());
-        match self.deposit_notice(notice).await {
+        let now = wire::date::now();
+        let notice = spent::notice(to, &rules.host, &rules.domain, &self.envelope.id(), now);
+        match self.deposit_notice(notice, spent::name(to, now)).await {
             Ok(()) => self.keeper.told().await,
             Err((why, _)) => {
                 warn!(session = format_args!("{:08x}", self.origin.id), %why, "an owner could not be warned")
@@ -256,9 +265,8 @@ impl Delivery<'_> {
         }
     }
 
-    async fn deposit_notice(&self, notice: Notice) -> Result<(), Refused> {
+    async fn deposit_notice(&self, notice: Notice, transaction: TransactionId) -> Result<(), Refused> {
         let failed = |why: &str| (why.to_owned(), Outcome::Failed);
-        let transaction = new_transaction().ok_or_else(|| failed("no randomness"))?;
         let size = Size::Said(notice.text.len() as u64);
         let answer = self.keeper.recipient(transaction, &notice.to, size).await;
         let Ok(Recipient::Known(targets)) = answer else { return Err(failed("its sender's mailbox takes nothing")) };

@@ -27,6 +27,12 @@ pub fn fault(message: &[u8]) -> Option<Outcome> {
     (authors > 1).then_some(Outcome::ManyAuthors)
 }
 
+/// The same for what one of ours sends, and we sign: to each who reads it it must say the same.
+#[must_use]
+pub fn owners_fault(message: &[u8]) -> Option<Outcome> {
+    header::misformed(message).map(|line| Outcome::NoField { line })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

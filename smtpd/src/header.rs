@@ -52,6 +52,30 @@ pub fn missing_end(message: &[u8]) -> Option<usize> {
     Some(at)
 }
 
+/// The number of the first line of the header that is none of a field as RFC 5322 §3.6.8 has it, from 1: mail readers,
+/// verifiers and filters make each something else of it.
+#[must_use]
+pub fn misformed(message: &[u8]) -> Option<usize> {
+    let head = &message[..message.len().min(limits::HEADER)];
+    let end = missing_end(message).unwrap_or(head.len());
+    let mut at = 0;
+    while let Some(next) = field_end(head, at).filter(|_| at < end) {
+        let name = head[at..next].split(|byte| *byte == b':').next().unwrap_or_default();
+        if name.len() == next - at || name.is_empty() || !name.iter().all(u8::is_ascii_graphic) {
+            return Some(1 + head[..at].iter().filter(|byte| **byte == b'\n').count());
+        }
+        at = next;
+    }
+    None
+}
+
+/// The line that a mailbox file has between letters, where a message begins with it: some mail apps pass it on.
+#[must_use]
+pub fn mailbox_line(message: &[u8]) -> Option<Range<usize>> {
+    let end = field_end(message, 0).filter(|_| message.starts_with(b"From "))?;
+    field(message, 0..end).is_none().then_some(0..end)
+}
+
 /// The fields in order, of the first [`limits::HEADER`] bytes.
 #[must_use]
 pub fn fields(message: &[u8]) -> Fields<'_> {
@@ -133,6 +157,38 @@ pub fn without_comments(value: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_is_no_field_is_found() {
+        for fine in [
+            "From: a@b.example\r\nSubject: x\r\n y: z\r\n\tw\r\n\r\nno field\r\n",
+            "X-!#$:\r\n\r\n",
+            "\r\nno field\r\n",
+            "",
+            // Meant to have a body: the empty line is put in.
+            "From: a@b.example\r\nno field\r\n: x\r\n",
+        ] {
+            assert_eq!(misformed(fine.as_bytes()), None, "{fine:?}");
+        }
+        for (bad, line) in [
+            (b"From: a@b.example\r\n\x0bFrom: c@d.example\r\n\r\n".as_slice(), 2),
+            (b"From: a@b.example\r\n x\r\n\xff: x\r\n\r\n", 3),
+            (b"Subject : x\r\n\r\n", 1),
+            (b" folded: into what is put in front\r\n\r\n", 1),
+            (b"From: a@b.example\r\nno field\r\n\r\n", 2),
+            (b": x\r\n\r\n", 1),
+        ] {
+            assert_eq!(misformed(bad), Some(line), "{}", bad.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn the_line_of_a_mailbox_file() {
+        assert_eq!(mailbox_line(b"From a@b.example Sun Nov 22 09:00:00\r\nFrom: a@b.example\r\n\r\n"), Some(0..38));
+        for none in ["From : a@b.example\r\n\r\n", "From: a@b.example\r\n\r\n", "From", ""] {
+            assert_eq!(mailbox_line(none.as_bytes()), None, "{none}");
+        }
+    }
     use proptest::prelude::*;
 
     #[test]

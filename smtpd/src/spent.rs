@@ -1,6 +1,18 @@
 //! The warning that a mailbox has sent as much as it may in a day: to its owner, who may not be who sent.
 
+use ring::digest;
+use spool::names::TransactionId;
+
 use crate::delivered::Notice;
+
+/// The name under which it is deposited: one for each day, so that the keeper knows it again after a restart, too.
+#[must_use]
+pub fn name(to: &str, now: i64) -> TransactionId {
+    let digest = digest::digest(&digest::SHA256, format!("postern spent\0{to}\0{}", now.div_euclid(86_400)).as_bytes());
+    let mut name = [0; 16];
+    name.copy_from_slice(&digest.as_ref()[..16]);
+    TransactionId(name)
+}
 
 /// The warning.
 #[must_use]
@@ -25,6 +37,14 @@ pub fn notice(to: &str, host: &str, domain: &str, id: &str, now: i64) -> Notice 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_name_a_day() {
+        let noon = 43_200;
+        assert_eq!(name("anna@home.test", noon), name("anna@home.test", noon + 3_600));
+        assert_ne!(name("anna@home.test", noon), name("anna@home.test", noon + 86_400));
+        assert_ne!(name("anna@home.test", noon), name("ben@home.test", noon));
+    }
 
     #[test]
     fn it_is_a_message() {

@@ -102,6 +102,9 @@ pub(super) fn delivered(context: &Context, waiting: ExpectDelivered, outcome: Ou
             "4.7.1",
             "this mailbox has sent as much as it may in a day; if that was not you, revoke the device's password",
         ),
+        Outcome::NoField { line } => {
+            Reply::new(550, "5.6.0", format!("line {line} of the message's header is no header field"))
+        }
         Outcome::NoFrom => Reply::new(550, "5.6.0", "the message has no From that can be read"),
     }));
     State::ExpectMail(ExpectMail { hello: waiting.hello })

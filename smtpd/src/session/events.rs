@@ -96,6 +96,11 @@ pub enum Outcome {
     Nul,
     /// Submission: From names an address that is not the login's.
     NotOwned,
+    /// Submission: that line of its header is no field.
+    NoField {
+        /// From 1.
+        line: usize,
+    },
     /// Submission: it has no From, or one that cannot be read.
     NoFrom,
     /// Submission: the mailbox has sent as much as it may in a day.

@@ -347,6 +347,9 @@ impl Conversation {
             return fault;
         }
         if world.rules.service == Service::Submission {
+            if let Some(fault) = form::owners_fault(&self.body) {
+                return fault;
+            }
             let owner = self.owner.as_ref().expect("nobody submits without a login");
             match authors::of(&self.body) {
                 Authors::Unreadable => return Outcome::NoFrom,
