@@ -212,6 +212,8 @@ pub enum Found {
 pub enum Verdict {
     /// It is there.
     Fine,
+    /// It is, and beside it something that its owner should know of.
+    But(String),
     /// It is not, or is not as it should be; and what to do.
     Wrong(String),
     /// Nobody knows.
@@ -230,6 +232,9 @@ pub fn judge(record: &Record, found: &Found) -> Verdict {
     match related.as_slice() {
         [] => Verdict::Wrong(format!("{name} has no {kind} record for this: add {wanted}")),
         [one] if same(&record.kind, one) => Verdict::Fine,
+        all if all.iter().any(|one| same(&record.kind, one)) && matches!(record.kind, Kind::Mx(_)) => {
+            elsewhere(record, all)
+        }
         // RFC 7208 §4.5, RFC 7489 §6.6.3: two of them are as good as none.
         [_, _, ..] if matches!(record.kind, Kind::Txt(_)) => {
             Verdict::Wrong(format!("{name} has more than one such TXT record: keep only {wanted}"))
@@ -237,6 +242,22 @@ pub fn judge(record: &Record, found: &Found) -> Verdict {
         all if all.iter().any(|one| same(&record.kind, one)) => Verdict::Fine,
         [other, ..] => Verdict::Wrong(format!("{name} has {kind} {}: it should be {wanted}", other.content())),
     }
+}
+
+/// Who cannot reach this box, or does not care for the order, gives the mail to another host: it is then not here.
+fn elsewhere(record: &Record, all: &[&Kind]) -> Verdict {
+    let others = all.iter().filter(|one| !same(&record.kind, one));
+    let mut hosts: Vec<String> =
+        others.filter_map(|one| if let Kind::Mx(host) = one { Some(bare(host)) } else { None }).collect();
+    hosts.sort();
+    hosts.dedup();
+    if hosts.is_empty() {
+        return Verdict::Fine;
+    }
+    let (name, hosts) = (&record.name, hosts.join(" and "));
+    Verdict::But(format!(
+        "{name} MX: some mail may go to {hosts} in place of this box; if that is not meant, remove it"
+    ))
 }
 
 /// Whether a record found is about the same matter: of TXT only those that begin alike (`v=spf1`).
@@ -400,7 +421,11 @@ mod tests {
         assert!(wrong(verdict(spf(), vec![spf(), text("V=SPF1 a")])).contains("more than one"));
         assert_eq!(verdict(text("v=DMARC1; p=none"), vec![text("v=DMARC1;p=none;")]), Verdict::Fine);
         let mx = |host: &str| Kind::Mx(host.to_owned());
-        assert_eq!(verdict(mx("mx.home.test"), vec![mx("backup.test"), mx("MX.home.test.")]), Verdict::Fine);
+        assert_eq!(verdict(mx("mx.home.test"), vec![mx("MX.home.test."), mx("mx.home.test")]), Verdict::Fine);
+        let Verdict::But(words) = verdict(mx("mx.home.test"), vec![mx("Backup.test."), mx("MX.home.test.")]) else {
+            panic!("mail goes elsewhere, and nobody says so")
+        };
+        assert!(words.starts_with("home.test MX: some mail may go to backup.test in place of this box"), "{words}");
         assert!(wrong(verdict(mx("mx.home.test"), vec![mx("other.test")])).contains("10 other.test."));
         let srv = Kind::Srv(465, "mx.home.test".into());
         assert!(matches!(verdict(srv.clone(), vec![Kind::Srv(25, "mx.home.test".into())]), Verdict::Wrong(_)));

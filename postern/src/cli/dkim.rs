@@ -109,7 +109,7 @@ fn switch(house: &House, keys: &Keys, force: bool) -> Result<(), Failure> {
         let verdicts = records.iter().zip(&found).map(|(record, found)| records::judge(record, found));
         let missing: Vec<String> = verdicts
             .filter_map(|verdict| match verdict {
-                Verdict::Fine => None,
+                Verdict::Fine | Verdict::But(_) => None,
                 Verdict::Wrong(words) | Verdict::Unknown(words) => Some(words),
             })
             .collect();
