@@ -106,15 +106,29 @@ pub fn hosts(domain: &str, answer: &Answer<Mx>, own: &Own, seed: u64) -> Result<
     };
     let mut hosts: Vec<Host> = records.iter().take(limits::MX_RECORDS).filter_map(host).collect();
     if hosts.is_empty() {
-        // RFC 7505 §3, §4.1: a null MX. Others than `.` that are no names come to the same.
-        let words = format!("{domain} says that it takes no mail");
-        return Err(Fate::Failed(Why::ours(Status::new(5, 1, 10), words)));
+        return Err(Fate::Failed(no_host(domain, records)));
     }
     shuffle(&mut hosts, seed);
     hosts.sort_by_key(|host| host.preference);
     let mut seen = std::collections::HashSet::new();
     hosts.retain(|host| seen.insert(host.name.clone()));
     before_us(domain, hosts, own)
+}
+
+/// Why there is no host among these records.
+fn no_host(domain: &str, records: &[Mx]) -> Why {
+    let Some(other) = records.iter().map(|record| normal(&record.host)).find(|name| !matches!(name.as_str(), "" | "."))
+    else {
+        // RFC 7505 §3, §4.1: a null MX.
+        return Why::ours(Status::new(5, 1, 10), format!("{domain} says that it takes no mail"));
+    };
+    let shown: String = other.chars().map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect();
+    // RFC 1035 §3.3.9 wants a name; an address there resolves to nothing.
+    let what = if other.parse::<IpAddr>().is_ok() { "an address" } else { "no name" };
+    let words = format!(
+        "DNS names no server for mail to {domain}: its MX record has {shown}, which is {what}. Whoever runs {domain} must mend that"
+    );
+    Why::ours(Status::new(5, 4, 4), words)
 }
 
 fn implicit(domain: &str, own: &Own) -> Result<Vec<Host>, Fate> {
@@ -124,7 +138,6 @@ fn implicit(domain: &str, own: &Own) -> Result<Vec<Host>, Fate> {
 fn host(record: &Mx) -> Option<Host> {
     let name = normal(&record.host);
     crate::session::path::is_domain(&name).then_some(())?;
-    // An MX that is an address is against RFC 1035 §3.3.9; it resolves to nothing.
     (!name.starts_with('[') && name.parse::<IpAddr>().is_err()).then_some(())?;
     Some(Host { name, preference: record.preference, implicit: false })
 }
@@ -212,9 +225,16 @@ pub fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(four) => is_public_four(four),
         IpAddr::V6(six) => {
-            let first = six.segments()[0];
-            // RFC 4291 §2.4: of what is assigned, 2000::/3 is global; documentation and Teredo's block are not.
-            first & 0xe000 == 0x2000 && !(first == 0x2001 && matches!(six.segments()[1], 0x0db8 | 0))
+            let [first, second, third, ..] = six.segments();
+            let [high, low, ..] = [second, third].map(u16::to_be_bytes);
+            // RFC 4291 §2.4, 6890, 9637: of what is assigned, 2000::/3 is global; documentation, and blocks of protocols
+            // (Teredo's among them), are not. RFC 3056 §2: a 6to4 address leads where the one within it does.
+            match first {
+                0x2001 => second != 0x0db8 && second >= 0x0200,
+                0x2002 => is_public_four(Ipv4Addr::new(high[0], high[1], low[0], low[1])),
+                0x3fff => second >= 0x1000,
+                _ => first & 0xe000 == 0x2000,
+            }
         }
     }
 }
@@ -289,6 +309,9 @@ mod tests {
         assert_eq!(implicit, [Host { name: "far.test".into(), preference: 0, implicit: true }]);
         assert_eq!(names(&mx(&[(0, ".")]), &us(), 0), Err(Status::new(5, 1, 10)));
         assert_eq!(names(&mx(&[(0, "")]), &us(), 0), Err(Status::new(5, 1, 10)));
+        let Err(Fate::Failed(why)) = hosts("far.test", &mx(&[(0, "."), (1, "192.0.2.1.")]), &us(), 0) else { panic!() };
+        assert_eq!(why.status, Status::new(5, 4, 4));
+        assert!(why.words.contains("its MX record has 192.0.2.1, which is an address."), "{}", why.words);
         assert_eq!(names(&Answer::NoName { secure: false }, &us(), 0), Err(Status::new(5, 1, 2)));
         assert_eq!(names(&Answer::Failed, &us(), 0), Err(Status::new(4, 4, 3)));
         assert!(matches!(hosts("far.test", &Answer::Failed, &us(), 0), Err(Fate::Deferred(_))));
@@ -351,7 +374,9 @@ mod tests {
         ] {
             assert_eq!(status(nothing(), some(vec![inner.parse().unwrap()])), Some(Status::new(5, 4, 4)), "{inner}");
         }
-        for inner in ["::1", "fe80::1", "fc00::1", "::", "ff02::1", "::ffff:10.0.0.1", "2001:db8::1"] {
+        let tunnels = ["2002:a00:1::1", "2002:7f00:1::1", "2002:c0a8:101::1", "2001:0:1::1", "2001:10::1", "3fff::1"];
+        let usual = ["::1", "fe80::1", "fc00::1", "::", "ff02::1", "::ffff:10.0.0.1", "2001:db8::1"];
+        for inner in usual.into_iter().chain(tunnels) {
             assert_eq!(status(some(vec![inner.parse().unwrap()]), nothing()), Some(Status::new(5, 4, 4)), "{inner}");
         }
         let own = Own { inner: true, ..us() };
