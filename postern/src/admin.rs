@@ -170,6 +170,18 @@ impl Session {
         }
     }
 
+    /// Asks for a change of a letter that waits to leave: the destinations that are being given it at this moment.
+    ///
+    /// # Errors
+    /// In words for the admin.
+    pub fn changed(&mut self, request: Request) -> Result<Vec<String>, Failure> {
+        match self.ask(request)? {
+            Reply::Done => Ok(Vec::new()),
+            Reply::UnderWay(to) => Ok(to),
+            _ => Err(confused()),
+        }
+    }
+
     /// Asks for a list that comes in several packets.
     ///
     /// # Errors

@@ -1,11 +1,13 @@
 """A mail server with one fault, which no real one has to order.
 
 faulty.py ADDRESS CERTIFICATE KEY FOLDER FAULT: on port 25, with STARTTLS. FOLDER/mail gets every letter whose end was seen,
-FOLDER/log what was said. FAULT:
+FOLDER/log what was said, and `cut off` for a letter without its end. FAULT:
   greylisting   each recipient is refused for now the first time (451)
   full          each letter is refused at its end (552)
   hang          the end of a letter is never answered
   slow          the end of a letter is answered once there is a file FOLDER/go
+  pause         MAIL is answered once there is a file FOLDER/go
+  closed        it takes no mail at all (554 in place of a greeting)
   drop          the first letter's end is answered by closing the connection
   garbage       STARTTLS is agreed to, and no TLS follows
 """
@@ -39,6 +41,8 @@ def first(what):
 class Session(socketserver.BaseRequestHandler):
     def handle(self):
         self.stream = self.request.makefile('rwb')
+        if fault == 'closed':
+            return self.say('554-5.7.1 No service for you.\r\n554 5.7.1 Ask postmaster@fault.test')
         self.say('220 mx.fault.test ESMTP')
         while True:
             line = self.stream.readline().decode('latin-1').strip()
@@ -65,6 +69,9 @@ class Session(socketserver.BaseRequestHandler):
             self.stream = self.request.makefile('rwb')
         elif verb == 'RCPT' and fault == 'greylisting' and first(line):
             self.say('451 4.7.1 greylisted, come back')
+        elif verb == 'MAIL' and fault == 'pause':
+            self.wait()
+            self.say('250 ok')
         elif verb == 'DATA':
             self.say('354 go on')
             return self.letter()
@@ -75,11 +82,16 @@ class Session(socketserver.BaseRequestHandler):
             self.say('250 ok')
         return True
 
+    def wait(self):
+        while not os.path.exists(os.path.join(folder, 'go')):
+            time.sleep(0.05)
+
     def letter(self):
         text = b''
         while not text.endswith(b'\r\n.\r\n'):
             line = self.stream.readline()
             if not line:
+                note('log', 'cut off\n')
                 return False
             text += line
         note('mail', text.decode('latin-1'))
@@ -88,8 +100,7 @@ class Session(socketserver.BaseRequestHandler):
         elif fault == 'hang':
             time.sleep(3600)
         elif fault == 'slow':
-            while not os.path.exists(os.path.join(folder, 'go')):
-                time.sleep(0.05)
+            self.wait()
             self.say('250 2.0.0 taken')
         elif fault == 'drop' and first('drop'):
             return False

@@ -42,7 +42,7 @@ impl Faulty {
         std::fs::read_to_string(self.folder.join("mail")).unwrap_or_default()
     }
 
-    /// The slow one answers from now on.
+    /// Those that wait for it answer from now on.
     pub fn go(&self) {
         std::fs::write(self.folder.join("go"), "").unwrap();
     }

@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 use serde_json::{Value, json};
+use smtpd::courier::fate::without_status;
 use spool::edges::admin::{QueuedInfo, Reply, Request};
 use spool::edges::outbox::{Said, State};
 use spool::names::LetterId;
@@ -63,22 +64,16 @@ impl Queue {
             }
             Self::Retry { letter: Some(letter) } => {
                 let made = |letter| Request::QueueRetry { letter: Some(letter) };
-                change(house, &letter, "retry", "is tried again now", made)
+                change(house, &letter, ("retry", "is tried again now"), made)
             }
-            Self::Hold { letter } => change(
-                house,
-                &letter,
-                "hold",
-                "is kept back, unless it is being handed over at this moment",
-                |letter| Request::QueueHold { letter, on: true },
-            ),
+            Self::Hold { letter } => {
+                change(house, &letter, ("hold", "is kept back"), |letter| Request::QueueHold { letter, on: true })
+            }
             Self::Release { letter } => {
-                change(house, &letter, "release", "goes on", |letter| Request::QueueHold { letter, on: false })
+                change(house, &letter, ("release", "goes on"), |letter| Request::QueueHold { letter, on: false })
             }
             Self::Drop { letter } => {
-                change(house, &letter, "drop", "is given up, unless it is being handed over at this moment", |letter| {
-                    Request::QueueDrop { letter }
-                })
+                change(house, &letter, ("drop", "is given up"), |letter| Request::QueueDrop { letter })
             }
         }
     }
@@ -108,13 +103,25 @@ fn find(house: &House, typed: &str) -> Result<QueuedInfo, Failure> {
 fn change(
     house: &House,
     typed: &str,
-    did: &str,
-    words: &str,
+    (did, words): (&str, &str),
     request: impl FnOnce(LetterId) -> Request,
 ) -> Result<(), Failure> {
     let letter = find(house, typed)?.letter;
-    house.session()?.done(request(letter))?;
-    house.print(&json!({did: letter.to_string()}), || format!("Letter {letter} {words}."))
+    let under_way = house.session()?.changed(request(letter))?;
+    house.print(&json!({did: letter.to_string(), "under_way": under_way}), || {
+        format!("Letter {letter} {words}.{}", but(&under_way))
+    })
+}
+
+/// What nobody can call back.
+fn but(under_way: &[String]) -> String {
+    if under_way.is_empty() {
+        return String::new();
+    }
+    format!(
+        " But it is being handed over to {} at this moment, which cannot be stopped: it may arrive there.",
+        under_way.join(" and ")
+    )
 }
 
 fn list(house: &House) -> Result<(), Failure> {
@@ -135,7 +142,10 @@ fn show(house: &House, typed: &str) -> Result<(), Failure> {
         let rows: Vec<[String; 2]> = info
             .recipients
             .iter()
-            .map(|(to, state)| [to.clone(), words(to, info.held, state, &When { now, zone: Zone::here() })])
+            .zip(0..)
+            .map(|((to, state), number)| {
+                [to.clone(), words(to, Place::of(&info, number), state, &When { now, zone: Zone::here() })]
+            })
             .collect();
         format!(
             "Letter {} from {}, {}, written {} ago{}.\n\n{}",
@@ -154,14 +164,42 @@ fn block(info: &QueuedInfo, when: &When) -> String {
     let name: String = info.letter.to_string().chars().take(SHOWN).collect();
     let held = if info.held { "  KEPT BACK" } else { "" };
     let mut out = format!("{name}  from {}, {} ago{held}\n", sender(info), span(when.now - info.queued));
-    for (to, state) in info.recipients.iter().filter(|(_, state)| !matches!(state, State::Done { .. })) {
-        out.push_str(&format!("    {to}: {}\n", words(to, info.held, state, when)));
+    for ((to, state), number) in info.recipients.iter().zip(0..) {
+        if !matches!(state, State::Done { .. }) {
+            out.push_str(&format!("    {to}: {}\n", words(to, Place::of(info, number), state, when)));
+        }
     }
     out
 }
 
-fn sender(info: &QueuedInfo) -> &str {
-    info.sender.as_deref().unwrap_or(&info.mailbox)
+fn sender(info: &QueuedInfo) -> String {
+    match (&info.sender, &info.mailbox) {
+        (Some(sender), _) if info.passed_on => format!("{sender} (passed on by an alias)"),
+        (Some(sender), _) => sender.clone(),
+        (None, Some(mailbox)) => mailbox.clone(),
+        (None, None) => "a mail server or an answering machine (passed on)".to_owned(),
+    }
+}
+
+/// Where a letter is, as far as one recipient goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// The admin keeps it back.
+    Held,
+    /// Nobody has it in hand.
+    Here,
+    /// A connection is made for it, or has it.
+    UnderWay,
+}
+
+impl Place {
+    fn of(info: &QueuedInfo, number: u16) -> Self {
+        match info.under_way.contains(&number) {
+            true => Self::UnderWay,
+            false if info.held => Self::Held,
+            false => Self::Here,
+        }
+    }
 }
 
 /// Now, on this box's clock.
@@ -170,13 +208,19 @@ struct When {
     zone: Zone,
 }
 
-fn words(to: &str, held: bool, state: &State, when: &When) -> String {
+fn words(to: &str, place: Place, state: &State, when: &When) -> String {
     let (now, said) = (when.now, |last: &Said| said(to, last));
     match state {
-        State::Waiting { last: None, .. } if held => "not tried yet".to_owned(),
-        State::Waiting { last: Some(last), .. } if held => said(last),
-        State::Waiting { due, last: None, .. } if *due <= now => "on its way".to_owned(),
-        State::Waiting { due, last: Some(last), .. } if *due <= now => format!("{} Trying again now.", said(last)),
+        State::Waiting { last: None, .. } if place == Place::UnderWay => "on its way".to_owned(),
+        State::Waiting { last: Some(last), .. } if place == Place::UnderWay => {
+            format!("{} Trying again now.", said(last))
+        }
+        State::Waiting { last: None, .. } if place == Place::Held => "not tried yet".to_owned(),
+        State::Waiting { last: Some(last), .. } if place == Place::Held => said(last),
+        State::Waiting { due, last: None, .. } if *due <= now => "waiting for its turn".to_owned(),
+        State::Waiting { due, last: Some(last), .. } if *due <= now => {
+            format!("{} Waiting for its turn to try again.", said(last))
+        }
         State::Waiting { due, last: Some(last), .. } => {
             format!("{} Trying again at {}.", said(last), when.zone.at(*due, now))
         }
@@ -193,7 +237,7 @@ fn said(to: &str, last: &Said) -> String {
     let domain = to.rsplit_once('@').map_or(to, |(_, domain)| domain);
     let stop = if last.words.ends_with(['.', '!', '?']) { "" } else { "." };
     match &last.by {
-        Some((_, code)) => format!("{domain} says: {code} {}{stop}", last.words),
+        Some((_, code)) => format!("{domain} says: {code} {}{stop}", without_status(&last.words)),
         None => format!("{}{stop}", last.words),
     }
 }
@@ -211,7 +255,12 @@ fn span(seconds: i64) -> String {
 }
 
 fn value(info: &QueuedInfo) -> Value {
-    let recipients: Vec<Value> = info.recipients.iter().map(|(to, state)| recipient(to, state)).collect();
+    let recipients = info.recipients.iter().zip(0..).map(|((to, state), number)| {
+        let mut value = recipient(to, state);
+        value["under_way"] = info.under_way.contains(&number).into();
+        value
+    });
+    let recipients: Vec<Value> = recipients.collect();
     json!({
         "letter": info.letter.to_string(),
         "mailbox": info.mailbox,
@@ -219,6 +268,7 @@ fn value(info: &QueuedInfo) -> Value {
         "queued": info.queued,
         "size": info.size,
         "held": info.held,
+        "passed_on": info.passed_on,
         "recipients": recipients,
     })
 }
@@ -253,18 +303,51 @@ mod tests {
     #[test]
     fn in_words_a_parent_understands() {
         let waits = |due, last| State::Waiting { failures: 1, due, delay_told: false, last };
-        let greylisted = last(Some(("mx.far.test", 451)), "greylisted, come back");
-        let held = |state: &State| words("ben@far.test", true, state, &When { now: 0, zone: Zone::default() });
-        let words = |state: &State| words("ben@far.test", false, state, &When { now: 0, zone: Zone::default() });
+        let greylisted = last(Some(("mx.far.test", 451)), "4.7.1 greylisted, come back");
+        let at = |place, state: &State| words("ben@far.test", place, state, &When { now: 0, zone: Zone::default() });
+        let (held, on_its_way) = (|state: &State| at(Place::Held, state), |state: &State| at(Place::UnderWay, state));
+        let words = |state: &State| at(Place::Here, state);
         assert_eq!(
-            words(&waits(240, Some(greylisted))),
+            words(&waits(240, Some(greylisted.clone()))),
             "far.test says: 451 greylisted, come back. Trying again at 00:04."
         );
         assert_eq!(words(&waits(90_000, None)), "Trying at 01:00 on Friday.");
-        assert_eq!(words(&waits(0, None)), "on its way");
+        assert_eq!(words(&waits(0, None)), "waiting for its turn");
+        assert_eq!(on_its_way(&waits(0, None)), "on its way");
+        let again = waits(0, Some(greylisted));
+        assert!(words(&again).ends_with("come back. Waiting for its turn to try again."));
+        assert!(on_its_way(&again).ends_with("come back. Trying again now."));
         assert_eq!(held(&waits(0, None)), "not tried yet");
         let failed = State::Untold { delivered: false, last: last(None, "there is no domain far.test") };
         assert_eq!(words(&failed), "failed: there is no domain far.test. Its sender is being told.");
+    }
+
+    #[test]
+    fn what_cannot_be_called_back_is_said() {
+        assert_eq!(but(&[]), "");
+        let words = but(&["far.test".to_owned(), "third.test".to_owned()]);
+        assert!(words.starts_with(" But it is being handed over to far.test and third.test at this moment"), "{words}");
+    }
+
+    #[test]
+    fn whose_a_letter_is() {
+        let info = |mailbox: Option<&str>, sender: Option<&str>| QueuedInfo {
+            letter: LetterId([0; 16]),
+            mailbox: mailbox.map(String::from),
+            sender: sender.map(String::from),
+            queued: 0,
+            size: 0,
+            held: false,
+            passed_on: mailbox.is_none(),
+            under_way: vec![1],
+            recipients: Vec::new(),
+        };
+        assert_eq!(sender(&info(Some("anna@home.test"), Some("a@home.test"))), "a@home.test");
+        assert_eq!(sender(&info(Some("anna@home.test"), None)), "anna@home.test");
+        assert_eq!(sender(&info(None, Some("ben@far.test"))), "ben@far.test (passed on by an alias)");
+        assert!(sender(&info(None, None)).starts_with("a mail server"));
+        let places = [0, 1].map(|number| Place::of(&QueuedInfo { held: true, ..info(None, None) }, number));
+        assert_eq!(places, [Place::Held, Place::UnderWay]);
     }
 
     #[test]

@@ -72,6 +72,12 @@ fn findings(letter: &[u8], host: &str) -> Option<String> {
     ours.then_some(text)
 }
 
+/// What `mx` found by that method (`dmarc`).
+#[must_use]
+pub fn found(letter: &[u8], host: &str, method: &str) -> Option<String> {
+    result(&findings(letter, host)?, method)
+}
+
 /// A method's result in it. What is quoted, or a comment, others may have chosen.
 fn result(found: &str, method: &str) -> Option<String> {
     let plain = header::without_comments(&found.replace(['\r', '\n'], " "))?;

@@ -62,6 +62,8 @@ pub struct Facts<'a> {
     pub now: i64,
     /// The letter, or as much of it as there is.
     pub letter: &'a [u8],
+    /// When an alias passes it on: from whom it came, and to which alias, where that is known. The postmaster is told.
+    pub passed_on: Option<(&'a str, Option<&'a str>)>,
 }
 
 /// Whether a recipient's sender wants to hear this (RFC 3461 §4.1: without NOTIFY of failures and delays).
@@ -150,6 +152,7 @@ fn given_up(days: i64) -> String {
 
 fn words(kind: Kind, facts: &Facts<'_>, about: &[&About<'_>]) -> String {
     let mut out = match kind {
+        Kind::Failure if facts.passed_on.is_some() => not_passed_on(facts),
         Kind::Failure => "Your message could not be delivered to:\r\n".to_owned(),
         Kind::Delay(_) => "Your message has not been delivered yet to:\r\n".to_owned(),
         Kind::Relayed => "Your message was passed on to the mail servers of:\r\n".to_owned(),
@@ -163,7 +166,9 @@ fn words(kind: Kind, facts: &Facts<'_>, about: &[&About<'_>]) -> String {
         }
     }
     match kind {
-        Kind::Failure => out.push_str("\r\nNobody will try again. What was sent is below.\r\n"),
+        Kind::Failure => {
+            let _ = write!(out, "\r\nNobody will try again. {}\r\n", below(kind, facts));
+        }
         Kind::Delay(until) => {
             let until = wire::date::rfc5322(until);
             let _ = write!(
@@ -174,6 +179,26 @@ fn words(kind: Kind, facts: &Facts<'_>, about: &[&About<'_>]) -> String {
         Kind::Relayed => out.push_str("\r\nThey do not tell whether it was delivered there.\r\n"),
     }
     out
+}
+
+/// For the postmaster, who wrote nothing.
+fn not_passed_on(facts: &Facts<'_>) -> String {
+    let (from, alias) = facts.passed_on.unwrap_or_default();
+    let to = alias.map(|alias| format!(" for {alias}")).unwrap_or_default();
+    let words = format!(
+        "A letter from {from} came{to}, and an alias here passes such letters on. It could not be delivered to the \
+         addresses below, and {from} has not been told. `postern alias list` shows which alias leads there."
+    );
+    wrapped(&words, 72).iter().map(|line| format!("{line}\r\n")).collect()
+}
+
+/// What of the letter comes with the notice.
+fn below(kind: Kind, facts: &Facts<'_>) -> &'static str {
+    match (facts.letter.is_empty(), is_whole(kind, facts)) {
+        (true, _) => "What was sent cannot be read here any more.",
+        (_, true) => "What was sent is below.",
+        (_, false) => "The beginning (the header) of what was sent is below.",
+    }
 }
 
 /// RFC 3464 §2.2, 2.3.
@@ -212,19 +237,19 @@ fn status(kind: Kind, facts: &Facts<'_>, about: &[&About<'_>]) -> String {
 
 /// Folded, and in ASCII: RFC 3464 §2.1.2.
 fn diagnostic(code: u16, why: &Why) -> String {
-    // 5.4.7 is ours: the far server never said so.
-    let status = if is_given_up(why) { String::new() } else { format!("{} ", why.status) };
-    let text: String =
-        format!("{code} {status}{}", why.words).chars().map(|c| if c.is_ascii() { c } else { '?' }).collect();
+    // RFC 3464 §2.3.6: what it said, and no status that it did not say.
+    let text: String = format!("{code} {}", why.words).chars().map(|c| if c.is_ascii() { c } else { '?' }).collect();
     wrapped(&text, 70).join("\r\n\t")
 }
 
+/// RFC 3461 §4.3: RET is about failures; other notices return headers.
+fn is_whole(kind: Kind, facts: &Facts<'_>) -> bool {
+    kind == Kind::Failure && facts.ret == Some(Return::Full) && facts.letter.len() <= limits::RETURNED_WHOLE
+}
+
 fn returned(kind: Kind, facts: &Facts<'_>, boundary: &str, out: &mut Vec<u8>) {
-    // RFC 3461 §4.3: RET is about failures; other notices return headers.
-    let whole =
-        kind == Kind::Failure && facts.ret == Some(Return::Full) && facts.letter.len() <= limits::RETURNED_WHOLE;
     let eight_bit = !facts.letter.is_ascii();
-    if whole {
+    if is_whole(kind, facts) {
         out.extend_from_slice(format!("\r\n--{boundary}\r\nContent-Type: message/rfc822\r\n").as_bytes());
         if eight_bit {
             out.extend_from_slice(b"Content-Transfer-Encoding: 8bit\r\n");
@@ -309,6 +334,7 @@ mod tests {
             queued: 0,
             now: 3_600,
             letter,
+            passed_on: None,
         }
     }
 
@@ -316,7 +342,7 @@ mod tests {
         Why {
             status: Status::new(5, 1, 1),
             said: Some(("mx.far.test".into(), 550)),
-            words: "no such user".into(),
+            words: "5.1.1 no such user here".into(),
             wait: None,
         }
     }
@@ -338,7 +364,7 @@ mod tests {
             "To: <anna@home.test>",
             "Subject: Could not be delivered: cake on Sunday",
             "In-Reply-To: <1@home.test>",
-            "        mx.far.test says: 550 no such user",
+            "        mx.far.test says: 550 no such user here",
             "Original-Envelope-Id: x+y",
             "Reporting-MTA: dns; mx.home.test",
             "Original-Recipient: rfc822;b+@far.test",
@@ -346,7 +372,7 @@ mod tests {
             "Action: failed",
             "Status: 5.1.1",
             "Remote-MTA: dns; mx.far.test",
-            "Diagnostic-Code: smtp; 550 5.1.1 no such user",
+            "Diagnostic-Code: smtp; 550 5.1.1 no such user here",
             "Content-Type: text/rfc822-headers",
             "From: anna@home.test",
             "--=_abc-1--",
@@ -354,13 +380,31 @@ mod tests {
             assert!(text.split("\r\n").any(|found| found == line), "{line} is not in\n{text}");
         }
         assert!(!text.contains("the body"));
+        assert!(text.contains("Nobody will try again. The beginning (the header) of what was sent is below.\r\n"));
+    }
+
+    #[test]
+    fn the_postmaster_hears_whose_letter_it_was() {
+        let why = refused();
+        let passed_on = Some(("aunt@third.test", Some("grandma@home.test")));
+        let text = text(Kind::Failure, &Facts { passed_on, ..facts(LETTER) }, &[about(&why, None)]).unwrap();
+        assert!(!text.contains("Your message"), "{text}");
+        let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(flat.contains("A letter from aunt@third.test came for grandma@home.test, and an alias"), "{flat}");
+        assert!(
+            flat.contains("passes such letters on.") && flat.contains("ben@far.test mx.far.test says: 550"),
+            "{flat}"
+        );
     }
 
     #[test]
     fn the_whole_letter_when_it_was_asked_for() {
         let why = refused();
         let full = Facts { ret: Some(Return::Full), ..facts(LETTER) };
-        assert!(text(Kind::Failure, &full, &[about(&why, None)]).unwrap().contains("\r\n\r\nthe body\r\n"));
+        let whole = text(Kind::Failure, &full, &[about(&why, None)]).unwrap();
+        assert!(whole.contains("\r\n\r\nthe body\r\n") && whole.contains("What was sent is below."));
+        let lost = text(Kind::Failure, &facts(b""), &[about(&why, None)]).unwrap();
+        assert!(lost.contains("What was sent cannot be read here any more."));
         // RFC 3461 §4.3: of a letter that is late or passed on only the header.
         assert!(!text(Kind::Delay(9_000), &full, &[about(&why, None)]).unwrap().contains("the body"));
     }

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use wire::control::SigningKey;
 
+use super::around::{Aside, Seat};
 use super::dkim::{Kind, Signers};
 use super::idle::Idle;
 use super::lanes::Lanes;
@@ -50,6 +51,8 @@ pub struct Courier<W: World> {
     connections: Arc<Semaphore>,
     /// See [`Self::jitter`].
     spread: RandomState,
+    /// Who waits beside them.
+    pub aside: Aside,
     /// Whether all of them are taken.
     busy: watch::Sender<bool>,
     idle: Idle<Ready<W::Stream>>,
@@ -89,6 +92,7 @@ impl<W: World + Send + 'static> Courier<W> {
             rests: Mutex::default(),
             connections: Arc::new(Semaphore::new(limits::CONNECTIONS)),
             spread: RandomState::new(),
+            aside: Aside::default(),
             busy: watch::Sender::new(false),
             idle: Idle::default(),
             unrecorded: Arc::default(),
@@ -221,6 +225,7 @@ impl<W: World + Send + 'static> Courier<W> {
                     Err(_) => break,
                 },
                 Some(_) = trips.join_next(), if !trips.is_empty() => {}
+                () = self.aside.freed.notified() => {}
                 () = sleep(self.until_next_look()) => {}
                 _ = drain.changed() => {}
             }
@@ -254,10 +259,14 @@ impl<W: World + Send + 'static> Courier<W> {
         {
             let per_destination = u16::try_from(limits::PER_DESTINATION).unwrap_or(u16::MAX);
             let Some((leased, file)) = outbox.lease(None, per_destination).await? else { break };
-            let trip =
-                Trip { courier: self.clone(), outbox: outbox.clone(), keeper: keeper.clone(), drain: drain.clone() };
+            let trip = Trip {
+                courier: self.clone(),
+                outbox: outbox.clone(),
+                keeper: keeper.clone(),
+                drain: drain.clone(),
+                seat: Seat::new(connection),
+            };
             trips.spawn(async move {
-                let _connection = connection;
                 // A keeper that is gone has been noticed already.
                 let _ = trip.run(leased, file).await;
             });

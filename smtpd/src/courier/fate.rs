@@ -40,6 +40,12 @@ impl Status {
     }
 }
 
+/// A far server's words without the status they begin with, for people.
+#[must_use]
+pub fn without_status(words: &str) -> &str {
+    Status::parse(words).map_or(words, |(_, rest)| rest)
+}
+
 // RFC 3463 §2: one to three digits, no leading zeros (which some servers send, and which change nothing).
 fn number(text: &str) -> Option<u16> {
     let digits = (1..=3).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -59,7 +65,7 @@ pub struct Why {
     pub status: Status,
     /// The host and the code when these are a far server's words, clean and bounded; else they are ours.
     pub said: Option<(String, u16)>,
-    /// For people.
+    /// Those words: ours are for people, a far server's are as it said them, its own status in front.
     pub words: String,
     /// Seconds before which another attempt is of no use, where somebody said so.
     pub wait: Option<u32>,
@@ -82,7 +88,7 @@ impl Why {
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.said {
-            Some((host, code)) => write!(f, "{host} says: {code} {}", self.words),
+            Some((host, code)) => write!(f, "{host} says: {code} {}", without_status(&self.words)),
             None => f.write_str(&self.words),
         }
     }
@@ -125,7 +131,8 @@ mod tests {
     #[test]
     fn words_for_people() {
         let said = Some(("mx.far.example".to_owned(), 550));
-        let why = Why { status: Status::new(5, 1, 1), said, words: "no such user".into(), wait: None };
+        let words = "5.1.1 no such user".to_owned();
+        let why = Why { status: Status::new(5, 1, 1), said, words, wait: None };
         assert_eq!(why.to_string(), "mx.far.example says: 550 no such user");
         assert_eq!(Why::ours(Status::new(4, 4, 1), "no connection").to_string(), "no connection");
     }

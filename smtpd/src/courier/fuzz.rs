@@ -17,7 +17,7 @@ use crate::session::path::Address;
 pub fn session(bytes: &[u8]) {
     let Some((kind, lines)) = bytes.split_first() else { return };
     let tls = [Encryption::Required, Encryption::IfOffered, Encryption::Without][usize::from(kind & 3) % 3];
-    let mut session = Session::new(Rules { hello: "home.test".into(), far: "mx.far.test".into(), tls });
+    let mut session = Session::new(Rules { hello: "home.test".into(), far: "mx.far.test".into(), tls, proves: false });
     let (mut secure, mut letters, mut fates) = (false, 0, 0);
     let mut lines = lines.split(|byte| *byte == b'\n');
     let mut next = None;
@@ -169,6 +169,7 @@ pub fn notices(bytes: &[u8]) {
         queued: 0,
         now: 0,
         letter: letter.as_bytes(),
+        passed_on: None,
     };
     let Some(notice) = dsn::notice(Kind::Failure, &facts, &[about]) else { return };
     assert!(crate::form::fault(&notice).is_none(), "a bare CR or LF");

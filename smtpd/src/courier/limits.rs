@@ -9,7 +9,9 @@ pub const REPLY_LINES: usize = 128;
 /// Bytes of one reply that are kept.
 pub const REPLY: usize = 16 * 1024;
 /// Bytes of a far server's words that go into the journal, a notice or a list.
-pub const WORDS: usize = 512;
+/// Explanations of large providers, with the address to read on at their end, have half of this; a record of the journal
+/// takes little more.
+pub const WORDS: usize = 1_000;
 /// Recipients of one transaction: every server must take so many (RFC 5321 §4.5.3.1.8).
 pub const RECIPIENTS: usize = 100;
 
@@ -108,6 +110,13 @@ pub const SMALL: u32 = 128 * 1024;
 pub const CONNECTIONS: usize = 64;
 /// Time for a connection to become ready while all of them are taken: other destinations wait behind it.
 pub const OPENING_WHEN_BUSY: Duration = Duration::from_secs(30);
+/// Bytes that go out in one step: a TLS record.
+pub const STEP: usize = 16 * 1024;
+/// Time for one answer, or for one step of a letter to be taken, while all of them are taken. Not for the answer to a whole
+/// letter, which may have been delivered.
+pub const ANSWER_WHEN_BUSY: Duration = Duration::from_secs(60);
+/// Connections beside those that wait for such an answer for longer. The keeper bounds leases, of which each has two at most.
+pub const ASIDE: usize = 32;
 /// Letters that are opened and signed at a time.
 pub const HANDS: usize = 3;
 /// Connections that are kept for the next letter, all destinations together.

@@ -14,6 +14,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use wire::lines::{Line, Lines};
 
+use super::around::{Alone, Around};
 use super::fate::{Fate, Status, Why};
 use super::limits;
 use super::pieces::Pieces;
@@ -31,6 +32,8 @@ pub struct Link<S> {
     broken: Option<String>,
     /// The letter's bytes have begun to go out.
     begun: bool,
+    /// They must not any more.
+    called_back: bool,
 }
 
 impl<S> fmt::Debug for Link<S> {
@@ -75,8 +78,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             tls,
             broken: None,
             begun: false,
+            called_back: false,
         };
-        match link.run(None, &mut Pieces::none(), limits::OPENING).await.unusable {
+        match link.run(None, &mut Pieces::none(), limits::OPENING, &Alone).await.unusable {
             Some(why) => Err(why),
             None => Ok(link),
         }
@@ -100,8 +104,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         self.session.awaits() == Awaits::Nothing && !self.begun
     }
 
+    /// Whether the last letter was kept back before any byte of it went out: its fates say nothing.
+    #[must_use]
+    pub const fn is_called_back(&self) -> bool {
+        self.called_back
+    }
+
     /// Sends a letter whose bytes are these, one after another; a fate for each recipient.
-    pub async fn send(&mut self, letter: Letter, mut bytes: Pieces<'_>) -> Vec<Fate> {
+    pub async fn send(&mut self, letter: Letter, mut bytes: Pieces<'_>, around: &impl Around) -> Vec<Fate> {
         self.begun = false;
         let count = letter.recipients.len();
         let slowest = letter.size / limits::SLOWEST;
@@ -112,7 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             return vec![lost(); count];
         }
         let patience = limits::TRANSACTION + Duration::from_secs(slowest);
-        let came = self.run(Some(Event::Letter(letter)), &mut bytes, patience).await;
+        let came = self.run(Some(Event::Letter(letter)), &mut bytes, patience, around).await;
         came.fates.unwrap_or_else(|| vec![lost(); count])
     }
 
@@ -139,14 +149,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// Says goodbye.
     pub async fn close(mut self) {
         if self.is_ready() {
-            self.run(Some(Event::NoMore), &mut Pieces::none(), limits::QUIT).await;
+            self.run(Some(Event::NoMore), &mut Pieces::none(), limits::QUIT, &Alone).await;
         }
         let _ = timeout(limits::QUIT, self.lines.stream_mut().shutdown()).await;
     }
 
     /// Steps until the session wants a letter or nothing. All of it but the wait for the letter's outcome has so much
     /// time: what follows the end of a letter may have been a delivery, and deserves the patience the RFC names.
-    async fn run(&mut self, first: Option<Event<'static>>, bytes: &mut Pieces<'_>, patience: Duration) -> Came {
+    async fn run<A: Around>(
+        &mut self,
+        first: Option<Event<'static>>,
+        bytes: &mut Pieces<'_>,
+        patience: Duration,
+        around: &A,
+    ) -> Came {
         let mut came = Came::default();
         let mut event = first;
         let end = Instant::now() + patience;
@@ -160,7 +176,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                     if !self.session.is_in_reply() {
                         until = Self::until(patience, end);
                     }
-                    Some(self.line(until).await)
+                    Some(self.line(until, patience == limits::END_OF_DATA, around).await)
                 }
                 (None, Awaits::Outcome) if self.broken.is_some() => Some(self.last_words().await),
                 (None, Awaits::Outcome | Awaits::Letter | Awaits::Nothing) => return came,
@@ -181,7 +197,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             let (session, effects) = std::mem::replace(&mut self.session, placeholder).handle(next);
             self.session = session;
             for effect in effects {
-                self.perform(effect, (&mut *bytes, end), &mut came).await;
+                self.perform(effect, (&mut *bytes, end, around), &mut came).await;
             }
             event = came.event.take();
         }
@@ -193,9 +209,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         if patience == limits::END_OF_DATA { until } else { until.min(end) }
     }
 
-    async fn line(&mut self, until: Instant) -> io::Result<Line> {
-        self.flush(until).await?;
-        timeout_at(until, self.lines.next(limits::REPLY_LINE)).await.map_err(|_| io::ErrorKind::TimedOut)?
+    async fn line<A: Around>(&mut self, until: Instant, is_outcome: bool, around: &A) -> io::Result<Line> {
+        self.flush(until, around).await?;
+        let line = async {
+            timeout_at(until, self.lines.next(limits::REPLY_LINE)).await.map_err(|_| io::ErrorKind::TimedOut)?
+        };
+        if !is_outcome {
+            return in_time(line, around).await;
+        }
+        tokio::select! {
+            line = line => line,
+            never = around.stands_aside() => match never {},
+        }
     }
 
     async fn last_words(&mut self) -> io::Result<Line> {
@@ -206,26 +231,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         }
     }
 
-    async fn flush(&mut self, until: Instant) -> io::Result<()> {
+    async fn flush<A: Around>(&mut self, until: Instant, around: &A) -> io::Result<()> {
         if self.unwritten.is_empty() {
             return Ok(());
         }
         let stream = self.lines.stream_mut();
         let write = async {
-            stream.write_all(&self.unwritten).await?;
-            stream.flush().await
+            // Each step has its time: a line that is slow with what goes out over it is no far server that hangs.
+            for step in self.unwritten.chunks(limits::STEP) {
+                in_time(stream.write_all(step), around).await?;
+            }
+            in_time(stream.flush(), around).await
         };
         let written = timeout_at(until, write).await.map_err(|_| io::ErrorKind::TimedOut)?;
         self.unwritten.clear();
         written
     }
 
-    async fn perform(&mut self, effect: Effect, (bytes, end): (&mut Pieces<'_>, Instant), came: &mut Came) {
+    async fn perform<A: Around>(
+        &mut self,
+        effect: Effect,
+        (bytes, end, around): (&mut Pieces<'_>, Instant, &A),
+        came: &mut Came,
+    ) {
+        let begins = matches!(effect, Effect::WriteText | Effect::WriteBytes);
+        if begins && !around.may_begin().await {
+            self.called_back = true;
+            came.event = Some(Event::Lost("the letter is kept back".to_owned()));
+            return;
+        }
         match effect {
             Effect::Send(command) => self.unwritten.extend_from_slice(&command),
             Effect::StartTls => came.event = Some(self.start_tls().await),
-            Effect::WriteText => came.event = self.written(bytes, end, true).await,
-            Effect::WriteBytes => came.event = self.written(bytes, end, false).await,
+            Effect::WriteText => came.event = self.written(bytes, (end, around), true).await,
+            Effect::WriteBytes => came.event = self.written(bytes, (end, around), false).await,
             Effect::Fates(fates) => came.fates = Some(fates),
             Effect::Unusable(why) => came.unusable = Some(why),
             Effect::Ready | Effect::Close => {}
@@ -235,7 +274,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// What came ahead in clear is thrown away (RFC 3207 §4.2).
     async fn start_tls(&mut self) -> Event<'static> {
         let until = Instant::now() + wire::limits::HANDSHAKE;
-        if let Err(error) = self.flush(until).await {
+        if let Err(error) = self.flush(until, &Alone).await {
             return Event::Lost(error.kind().to_string());
         }
         self.lines.discard();
@@ -260,9 +299,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 
     /// A far server that refuses in the middle and closes has often said why: [`Self::run`] reads that.
     /// One that says yes before it has all of the letter must not have the rest: its next yes would be taken for it.
-    async fn written(&mut self, bytes: &mut Pieces<'_>, end: Instant, text: bool) -> Option<Event<'static>> {
+    async fn written<A: Around>(
+        &mut self,
+        bytes: &mut Pieces<'_>,
+        time: (Instant, &A),
+        text: bool,
+    ) -> Option<Event<'static>> {
         self.begun = true;
-        let outcome = if text { self.write_text(bytes, end).await } else { self.write_bytes(bytes, end).await };
+        let outcome = if text { self.write_text(bytes, time).await } else { self.write_bytes(bytes, time).await };
         self.broken = outcome.err().map(|error| error.to_string());
         if self.broken.is_some() {
             self.unwritten.clear();
@@ -270,30 +314,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         self.broken.is_none().then_some(Event::Written)
     }
 
-    async fn write_text(&mut self, bytes: &mut Pieces<'_>, end: Instant) -> io::Result<()> {
+    async fn write_text<A: Around>(&mut self, bytes: &mut Pieces<'_>, time: (Instant, &A)) -> io::Result<()> {
         let mut stuffing = Stuffing::default();
         let bare = |_| io::Error::new(io::ErrorKind::InvalidData, "a bare CR or LF");
         while let Some(piece) = bytes.piece()? {
             stuffing.piece(&piece, &mut self.unwritten).map_err(bare)?;
-            self.flush(end.min(Instant::now() + limits::DATA_BLOCK)).await?;
+            self.block(time).await?;
         }
         self.still_silent().await?;
         stuffing.end(&mut self.unwritten).map_err(bare)
     }
 
-    async fn write_bytes(&mut self, bytes: &mut Pieces<'_>, end: Instant) -> io::Result<()> {
+    async fn write_bytes<A: Around>(&mut self, bytes: &mut Pieces<'_>, time: (Instant, &A)) -> io::Result<()> {
         while let Some(piece) = bytes.piece()? {
             self.unwritten.extend_from_slice(&piece);
             if bytes.is_at_end() {
                 self.still_silent().await?;
             }
-            self.flush(end.min(Instant::now() + limits::DATA_BLOCK)).await?;
+            self.block(time).await?;
         }
         Ok(())
     }
 
+    async fn block<A: Around>(&mut self, (end, around): (Instant, &A)) -> io::Result<()> {
+        self.flush(end.min(Instant::now() + limits::DATA_BLOCK), around).await
+    }
+
     async fn still_silent(&mut self) -> io::Result<()> {
         if self.has_spoken().await { Err(io::Error::other("spoke before the letter's end")) } else { Ok(()) }
+    }
+}
+
+/// While others wait, a far server has less time: nothing of a letter's end is out yet, so nothing is sent twice.
+async fn in_time<T>(work: impl Future<Output = io::Result<T>>, around: &impl Around) -> io::Result<T> {
+    tokio::select! {
+        biased;
+        done = work => done,
+        () = around.has_had_its_time() => Err(io::ErrorKind::TimedOut.into()),
     }
 }
 

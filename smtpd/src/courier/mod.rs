@@ -10,12 +10,13 @@
 //! | [`dkim`], [`arc`], [`convert`], [`spool::srs`], [`text`] | what is changed about a letter on its way out |
 //! | [`outcome`], [`dsn`] | what becomes of each recipient, and what the sender hears |
 //!
-//! [`link`] speaks one session over a connection, [`pieces`] are what it writes, [`reach`] finds the host for it. [`role`] is the process, [`engine`]
+//! [`link`] speaks one session over a connection, [`pieces`] are what it writes, [`reach`] finds the host for it, [`around`] is what else goes on meanwhile. [`role`] is the process, [`engine`]
 //! takes what is due, [`trip`] is one connection's work, [`memory`] what it may hold, [`idle`] are connections for the
 //! next, [`passing`] is about what aliases pass on, [`record`] has the
 //! keeper write it down, [`tell`] puts notices into mailboxes; [`outside`] is the world: [`dns`], [`https`].
 
 pub mod arc;
+pub mod around;
 pub mod convert;
 pub mod dane;
 pub mod destination;

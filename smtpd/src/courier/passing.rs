@@ -4,7 +4,10 @@
 use spool::edges::outbox::Outgoing;
 use spool::srs::Rewriter;
 
+use super::arc;
+use super::fate::{Fate, Status, Why};
 use crate::authors::{self, Authors};
+use crate::header;
 
 /// The domain whose keys sign a letter: that of its From. What is passed on gets no signature of ours.
 #[must_use]
@@ -17,7 +20,7 @@ pub fn signing_domain(outgoing: &Outgoing, text: &[u8]) -> Option<String> {
 #[must_use]
 pub fn sender(outgoing: &Outgoing, text: &[u8], rewriter: &Rewriter, domain: &str, day: u32) -> Option<String> {
     let sender = outgoing.sender.as_ref()?;
-    if !outgoing.passed_on || author(text).is_none_or(|author| is_akin(&author, domain)) {
+    if !outgoing.passed_on || may_claim(text, domain) {
         return Some(sender.clone());
     }
     let rewritten = sender.rsplit_once('@').and_then(|(local, far)| rewriter.forward(local, far, day));
@@ -25,11 +28,43 @@ pub fn sender(outgoing: &Outgoing, text: &[u8], rewriter: &Rewriter, domain: &st
     rewritten.or_else(|| Some(postmaster(domain)))
 }
 
+/// What is passed on, says that it is from here, and leaves with a sender of ours or with none: from this address that is
+/// believed (RFC 7208 §2.4: of no sender, the name in EHLO speaks), as if one of ours had written it. Only what was proven
+/// when it came may go on so.
+///
+/// # Errors
+/// The fate of all its recipients.
+pub fn check(outgoing: &Outgoing, text: &[u8], domain: &str, host: &str) -> Result<(), Fate> {
+    if !outgoing.passed_on {
+        return Ok(());
+    }
+    let above = host.split_once('.').map_or(host, |(_, above)| above);
+    let claims = match outgoing.sender.as_deref().map(|sender| sender.rsplit_once('@').map_or("", |(_, far)| far)) {
+        Some(of) => is_akin(&of.to_lowercase(), domain) && may_claim(text, domain),
+        None => [domain, host, above].iter().any(|ours| claims(text, ours)),
+    };
+    if !claims || arc::found(text, host, "dmarc").as_deref() == Some("pass") {
+        return Ok(());
+    }
+    let words =
+        format!("it says that it is from {domain}, and nothing proves that: it is not passed on in the house's name");
+    Err(Fate::Failed(Why::ours(Status::new(5, 7, 1), words)))
+}
+
 /// Whom a notice about a letter goes to. A stranger is never told: any address may stand there.
 #[must_use]
 pub fn listener(outgoing: &Outgoing, domain: &str) -> Option<String> {
     let sender = outgoing.sender.as_ref()?;
     Some(if outgoing.passed_on { postmaster(domain) } else { sender.clone() })
+}
+
+/// The alias that a letter came for, as the field says that `mx` put in front; it names none where there were several.
+#[must_use]
+pub fn alias(text: &[u8]) -> Option<String> {
+    let ours = header::fields(text).find(|field| field.is("Received"))?.unfolded();
+    let (_, rest) = ours.rsplit_once("\tfor <")?;
+    let (alias, _) = rest.split_once(">;")?;
+    Some(alias.to_owned())
 }
 
 fn postmaster(domain: &str) -> String {
@@ -40,6 +75,26 @@ fn author(text: &[u8]) -> Option<String> {
     match authors::of(text) {
         Authors::These(authors) => authors.first().map(|author| author.domain().to_lowercase()),
         Authors::Unreadable => None,
+    }
+}
+
+/// Whether somebody may read an address of that domain in From.
+fn may_claim(text: &[u8], domain: &str) -> bool {
+    match authors::of(text) {
+        Authors::These(authors) => authors.iter().any(|author| is_akin(&author.domain().to_lowercase(), domain)),
+        Authors::Unreadable => true,
+    }
+}
+
+/// The same of what has no sender: many a bounce has a From without an address, which claims nothing.
+fn claims(text: &[u8], domain: &str) -> bool {
+    let named = |from: String| match header::without_comments(&from) {
+        Some(plain) => plain.replace([' ', '\t'], "").to_lowercase().contains(&domain.to_lowercase()),
+        None => true,
+    };
+    match authors::of(text) {
+        Authors::These(_) => may_claim(text, domain),
+        Authors::Unreadable => header::fields(text).filter(|field| field.is("From")).any(|from| named(from.unfolded())),
     }
 }
 
@@ -97,6 +152,7 @@ mod tests {
             assert_eq!(sender("ben@far.test", true, claimed), "ben@far.test", "no SPF of ours for it");
         }
         assert_ne!(sender("ben@far.test", true, b"From: x@athome.test\r\n\r\n"), "ben@far.test");
+        assert_eq!(sender("ben@far.test", true, b"From: b@far.test, anna@home.test\r\n\r\n"), "ben@far.test");
     }
 
     #[test]
@@ -107,6 +163,51 @@ mod tests {
             let made = sender(&from, THEIRS, &rewriter, "home.test", 1).unwrap();
             assert!(crate::session::path::Address::parse(made.as_bytes()).is_ok(), "{made}");
         }
+    }
+
+    #[test]
+    fn what_only_says_that_it_is_from_here_is_not_passed_on() {
+        let goes = |from: &str, text: &str| {
+            let sender = Some(from.to_owned()).filter(|from| !from.is_empty());
+            check(&Outgoing { sender, ..outgoing("", true) }, text.as_bytes(), "home.test", "mx.home.test").is_ok()
+        };
+        let from = |from: &str| format!("From: {from}\r\n\r\n");
+        for (sender, author) in [
+            ("anna@home.test", "anna@home.test"),
+            ("", "anna@home.test"),
+            ("", "x@mx.home.test"),
+            ("x@sub.home.test", "Anna <anna@Home.test>"),
+            ("anna@home.test", "ben@far.test, anna@home.test"),
+            ("", "group: anna@home (x) . test;"),
+            ("", "anna@home.test (never closed"),
+        ] {
+            assert!(!goes(sender, &from(author)), "{sender} {author}");
+            let found =
+                format!("Authentication-Results: mx.home.test;\r\n\tspf=pass;\r\n\tdmarc=pass\r\n{}", from(author));
+            assert!(goes(sender, &found), "proven: {sender} {author}");
+            let found = found.replace("dmarc=pass", "dmarc=fail");
+            assert!(!goes(sender, &found), "{sender} {author}");
+        }
+        for (sender, author) in [
+            ("list@far.test", "anna@home.test"),
+            ("", "MAILER-DAEMON (Mail Delivery System)"),
+            ("", "postmaster@far.test"),
+            ("ben@far.test", "ben@far.test"),
+            ("anna@home.test", "ben@far.test"),
+        ] {
+            assert!(goes(sender, &from(author)), "{sender} {author}");
+        }
+        let ours = outgoing("anna@home.test", false);
+        assert!(check(&ours, OURS, "home.test", "mx.home.test").is_ok());
+    }
+
+    #[test]
+    fn which_alias_it_came_for() {
+        let text = b"Received: from x (unknown [192.0.2.1])\r\n\tby mx.home.test (Postern) with ESMTP id 1\r\n\tfor <us@home.test>;\r\n\tdate\r\n\
+            Received: by other\r\n\tfor <no@far.test>; date\r\n\r\n";
+        assert_eq!(alias(text).as_deref(), Some("us@home.test"));
+        assert_eq!(alias(&text[text.len() - 50..]), None);
+        assert_eq!(alias(b"Received: by mx.home.test id 1;\r\n\tdate\r\n\r\n"), None);
     }
 
     #[test]

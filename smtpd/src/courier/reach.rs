@@ -107,20 +107,37 @@ pub async fn reach<W: World>(world: &W, house: &House, domain: &str, wish: Wish)
                 Err(missed) => whys.push(missed),
             }
             if Instant::now() >= until {
-                return Err(summed_up(whys));
+                // Who was not asked may yet say yes.
+                return Err(for_now(summed_up(whys)));
             }
         }
     }
     Err(summed_up(whys))
 }
 
-/// For good only when no host leaves any hope; else, of those that do, the one that got furthest is named.
+/// For good only when no host leaves any hope.
 fn summed_up(whys: Vec<Missed>) -> Fate {
+    match telling(whys) {
+        Some(missed) if missed.why.status.class == 5 => Fate::Failed(missed.why),
+        Some(missed) => Fate::Deferred(missed.why),
+        None => Fate::Deferred(Why::ours(Status::new(4, 4, 0), "no host was tried")),
+    }
+}
+
+fn for_now(fate: Fate) -> Fate {
+    match fate {
+        Fate::Failed(why) => Fate::Deferred(Why { status: why.status.of_class(4), ..why }),
+        fate => fate,
+    }
+}
+
+/// Of several, one that leaves hope if any does; of those the one that came furthest. An address to which this house has
+/// no way at all is no hope where another has said no.
+fn telling(whys: Vec<Missed>) -> Option<Missed> {
     let (hope, none): (Vec<Missed>, Vec<Missed>) = whys.into_iter().partition(|missed| missed.why.status.class != 5);
     match (furthest(hope), furthest(none)) {
-        (Some(missed), _) => Fate::Deferred(missed.why),
-        (None, Some(missed)) => Fate::Failed(missed.why),
-        (None, None) => Fate::Deferred(Why::ours(Status::new(4, 4, 0), "no host was tried")),
+        (Some(hope), Some(none)) if hope.got == Got::NoRoute && none.got == Got::Spoke => Some(none),
+        (hope, none) => hope.or(none),
     }
 }
 
@@ -219,6 +236,7 @@ impl<W: World> Attempt<'_, W> {
                 continue;
             }
             if !missed.is_empty() && Instant::now() >= self.until {
+                missed.iter_mut().for_each(|missed| missed.why.status = missed.why.status.of_class(4));
                 break;
             }
             match self.address(host, address, &proof).await {
@@ -227,7 +245,7 @@ impl<W: World> Attempt<'_, W> {
             }
         }
         let nothing = || Missed::known(Why::ours(Status::new(4, 4, 1), format!("{} has no address", host.name)));
-        Err(furthest(missed).unwrap_or_else(nothing))
+        Err(telling(missed).unwrap_or_else(nothing))
     }
 
     async fn proof(&self, host: &Host, addresses_secure: bool) -> Result<Proof, Why> {
@@ -317,7 +335,8 @@ impl<W: World> Attempt<'_, W> {
             Err(_) => return Err(nowhere(Got::Nowhere, format!("{name} ({address}) does not answer"))),
         };
         let hello = connected.hello.unwrap_or_else(|| self.house.hello.clone());
-        let rules = Rules { hello, far: name.clone(), tls };
+        let proves = matches!(proof.rule, Rule::Dane(_) | Rule::Named);
+        let rules = Rules { hello, far: name.clone(), tls, proves };
         let handshake = Handshake { config: Arc::new(config), host: proof.name.clone() };
         Link::open(connected.stream, rules, handshake).await.map_err(Missed::there)
     }

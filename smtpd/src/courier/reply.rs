@@ -10,7 +10,7 @@ pub struct FarReply {
     pub code: u16,
     /// Its enhanced status, if it has one that fits the code (RFC 2034).
     pub status: Option<Status>,
-    /// Without code and status; no control characters. At least one, perhaps empty.
+    /// Without code; no control characters. At least one, perhaps empty.
     pub lines: Vec<String>,
 }
 
@@ -43,10 +43,21 @@ impl FarReply {
         self.code == 421
     }
 
-    /// Its words on one line, bounded.
+    /// Its words on one line, bounded; a status that each line repeats (RFC 2034 §4) stands there once.
     #[must_use]
     pub fn words(&self) -> String {
-        let mut words = self.lines.join(" ");
+        let (mut words, mut is_said) = (String::new(), false);
+        for line in &self.lines {
+            let (status, rest) = match Status::parse(line).filter(|(status, _)| self.status == Some(*status)) {
+                Some((_, rest)) if is_said => (None, rest),
+                found => (found, line.as_str()),
+            };
+            is_said |= status.is_some();
+            if !words.is_empty() && !rest.is_empty() {
+                words.push(' ');
+            }
+            words.push_str(rest);
+        }
         if words.len() > limits::WORDS {
             words.truncate(floor(&words, limits::WORDS));
             words.push_str("...");
@@ -105,14 +116,8 @@ impl Gathering {
             return Err(NoReply("a reply without end"));
         }
         let text = clean(line.get(4..).unwrap_or_default());
-        let fits = |(status, _): &(Status, &str)| u16::from(status.class) == code / 100;
-        let (status, text) = match Status::parse(&text).filter(fits) {
-            Some((status, rest)) => (Some(status), rest.to_owned()),
-            None => (None, text),
-        };
-        if self.lines.is_empty() {
-            self.status = status;
-        }
+        let status = Status::parse(&text).map(|(status, _)| status);
+        self.status = self.status.or(status.filter(|status| u16::from(status.class) == code / 100));
         self.code = Some(code);
         self.keep(text);
         if !last {
@@ -189,7 +194,11 @@ mod tests {
         assert_eq!(reply.lines, ["mx.far.example", "SIZE 100", "DSN"]);
         let reply = read(&[b"550-5.1.1 No such", b"550 5.1.1 user"]).unwrap().unwrap();
         assert_eq!(reply.status, Some(Status::new(5, 1, 1)));
-        assert_eq!(reply.words(), "No such user");
+        assert_eq!(reply.words(), "5.1.1 No such user");
+        let reply =
+            read(&[b"550-Blocked.", b"550-", b"550-5.7.1 Read on at", b"550 5.7.1 4.2.2 x.test"]).unwrap().unwrap();
+        assert_eq!(reply.status, Some(Status::new(5, 7, 1)), "whichever line says it");
+        assert_eq!(reply.words(), "Blocked. 5.7.1 Read on at 4.2.2 x.test");
         assert_eq!(read(&[b"220"]).unwrap().unwrap().lines, [""]);
         assert_eq!(read(&[b"250-a"]), Ok(None));
         // A status of another class is words.

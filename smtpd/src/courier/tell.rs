@@ -128,6 +128,7 @@ fn notice<W: World>(trip: &Trip<W>, outgoing: &Outgoing, due: &Due, text: &[u8])
         .collect();
     let id: String = due.transaction.0.iter().map(|byte| format!("{byte:02x}")).collect();
     let to = passing::listener(outgoing, &trip.courier.domain);
+    let alias = if outgoing.passed_on { passing::alias(text) } else { None };
     let facts = Facts {
         host: &trip.courier.house.hello,
         domain: &trip.courier.domain,
@@ -138,6 +139,7 @@ fn notice<W: World>(trip: &Trip<W>, outgoing: &Outgoing, due: &Due, text: &[u8])
         queued: outgoing.queued,
         now: wire::date::now(),
         letter: text,
+        passed_on: outgoing.sender.as_deref().filter(|_| outgoing.passed_on).map(|from| (from, alias.as_deref())),
     };
     dsn::notice(due.kind, &facts, &about)
 }

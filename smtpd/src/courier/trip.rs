@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::arc;
+use super::around::{AroundLease, Seat};
 use super::convert;
 use super::engine::Courier;
 use super::envelope;
@@ -38,6 +39,8 @@ pub struct Trip<W: World> {
     pub keeper: Keeper,
     /// Whether the role is to end.
     pub drain: watch::Receiver<bool>,
+    /// Its place among the connections.
+    pub seat: Seat,
 }
 
 /// A place in a lane, given back however the trip ends: with its keeper, it is broken off anywhere.
@@ -143,8 +146,10 @@ impl<W: World + Send + 'static> Trip<W> {
             }
             let mut open = self.open(leased, file);
             let (fates, notifies, nowhere) = self.attempt(&mut open, &mut ready, &mut went).await;
-            let goes_on =
-                ready.as_ref().is_some_and(Ready::is_good) && !*self.drain.borrow() && !self.courier.is_held();
+            let goes_on = ready.as_ref().is_some_and(Ready::is_good)
+                && !*self.drain.borrow()
+                && !self.courier.is_held()
+                && !self.seat.is_given_up();
             // Asked for in one go with the record, and begun only after it: the keeper answers in order.
             let more = async { if goes_on { self.more(&destination).await } else { Ok(None) } };
             let (concluded, more) = tokio::join!(self.conclude(&mut open, fates, notifies), more);
@@ -225,6 +230,12 @@ impl<W: World + Send + 'static> Trip<W> {
             };
             let notifies = current.link.extensions().notifications;
             let fates = self.send(current, open).await;
+            if current.link.is_called_back() {
+                if let Some(ready) = ready.take() {
+                    ready.close().await;
+                }
+                return (Vec::new(), false, None);
+            }
             // A far server ends a connection that was idle or much used when it likes: no failure of this letter's.
             if reused && current.link.is_lost_unbegun() {
                 *ready = None;
@@ -280,7 +291,13 @@ impl<W: World + Send + 'static> Trip<W> {
         };
         let mut all = made.refused;
         if !made.numbers.is_empty() {
-            let fates = ready.link.send(made.letter, bytes).await;
+            let around = AroundLease {
+                courier: &self.courier,
+                outbox: &self.outbox,
+                lease: open.leased.lease,
+                seat: &self.seat,
+            };
+            let fates = ready.link.send(made.letter, bytes, &around).await;
             all.extend(made.numbers.into_iter().zip(fates));
         }
         all
@@ -296,6 +313,7 @@ impl<W: World + Send + 'static> Trip<W> {
         // Opening, hashing and RSA take milliseconds, on a small board and of a large letter many.
         tokio::task::block_in_place(|| {
             let whole = open.file.whole().map_err(|error| letter::fate(name, &error))?;
+            passing::check(outgoing, &whole, &self.courier.domain, &self.courier.house.hello)?;
             let text = if convert { seven_bit(&whole).map_err(Fate::Failed)? } else { whole };
             let signatures = if outgoing.passed_on { self.seal(&text) } else { self.signatures(outgoing, &text) };
             let sender = self.sender(outgoing, &text);

@@ -53,8 +53,8 @@ pub struct DeviceInfo {
 pub struct QueuedInfo {
     /// Its file, and its name in commands.
     pub letter: LetterId,
-    /// Whose login sent it.
-    pub mailbox: String,
+    /// Whose login sent it; `None` when an alias passes it on, or it is a bounce to a stranger.
+    pub mailbox: Option<String>,
     /// MAIL FROM; `None` for `<>`.
     pub sender: Option<String>,
     /// Seconds since 1970.
@@ -63,6 +63,10 @@ pub struct QueuedInfo {
     pub size: u32,
     /// Kept back.
     pub held: bool,
+    /// An alias passes it on, or it is a bounce to a stranger.
+    pub passed_on: bool,
+    /// Those of its recipients, by number, to whom it is on its way at this moment.
+    pub under_way: Vec<u16>,
     /// Each with where it stands; of a long answer the beginning.
     pub recipients: Vec<(String, State)>,
 }
@@ -207,6 +211,9 @@ pub enum Reply {
     Told(String),
     /// To `SlotsReplace`: somebody changed the slots or the audit log meanwhile. Read both again, make the change anew.
     Outdated,
+    /// To `QueueHold` and `QueueDrop`: durable; but those destinations are being given the letter at this moment, and may
+    /// have it.
+    UnderWay(Vec<String>),
     /// Not done, in words for the admin.
     Refused(String),
 }

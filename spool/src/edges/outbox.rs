@@ -22,6 +22,9 @@ pub mod limits {
     pub const WORDS: usize = 1_024;
     /// Bytes of ENVID or ORCPT (RFC 3461 §4.2, 4.4).
     pub const PARAMETER: usize = 512;
+    /// Leases at a time of what aliases pass on and of bounces that find their way back: strangers decide how much there is
+    /// of it and where it goes, and what is written here must not wait behind it.
+    pub const PASSED_ON: usize = 32;
     /// Leases at a time.
     pub const LEASES: usize = 256;
     /// Seconds a recipient waits at most for its next attempt. What is due later than that was put there by a clock that
@@ -259,6 +262,8 @@ pub enum Request {
     /// The letter that has been due longest, of a destination of which fewer than so many are leased, and which does
     /// not rest; or of this one only, resting or not.
     Lease { only: Option<String>, per_destination: u16 },
+    /// May the text of that lease's letter begin to go out? Not when the admin has kept it back meanwhile.
+    Begin { lease: u64 },
     /// What became of some of a lease's recipients; those not named stay as they were. The lease `ends` with it, or more
     /// follows.
     Report { lease: u64, states: Vec<(u16, State)>, ends: bool },
@@ -275,6 +280,8 @@ pub enum Request {
 pub enum Reply {
     /// To `Lease`; with one descriptor, read-only, when there is something.
     Leased(Option<Box<Leased>>),
+    /// To `Begin`.
+    Begun(bool),
     /// To `Report`: it is durable.
     Recorded,
     /// To `Report`: the disk took nothing; the lease goes on, and the report is to be made again.
@@ -318,6 +325,18 @@ impl Outbox {
         match (reply, with.into_iter().next()) {
             (Reply::Leased(Some(leased)), Some(file)) => Ok(Some((*leased, file))),
             (Reply::Leased(None), None) => Ok(None),
+            _ => Err(Down),
+        }
+    }
+
+    /// Whether the text of that lease's letter may begin to go out. If not, it is not due any more, and the lease is to end
+    /// with nothing said.
+    ///
+    /// # Errors
+    /// [`Down`].
+    pub async fn begin(&self, lease: u64) -> Result<bool, Down> {
+        match self.0.call(Request::Begin { lease }, NONE).await?.0 {
+            Reply::Begun(may) => Ok(may),
             _ => Err(Down),
         }
     }

@@ -63,6 +63,7 @@ impl Failing for outbox::Reply {
     fn failed(self) -> Self {
         match self {
             Self::Leased(_) => Self::Leased(None),
+            Self::Begun(_) => Self::Begun(false),
             Self::Recorded | Self::NotRecorded => Self::NotRecorded,
             Self::Resting | Self::Policies(_) | Self::PolicyKept => self,
         }

@@ -57,6 +57,8 @@ pub struct House {
     pub outgoing: Option<super::start::Outgoing>,
     /// How often the admin has said "now" to what waits to leave.
     pub hurried: AtomicU64,
+    /// What is on its way at this moment.
+    pub under_way: super::under_way::UnderWay,
     /// What each mailbox is sending, and whose owners know that it is too much.
     pub allowance: Mutex<crate::allowance::Allowance>,
     /// For the fields of names nobody has.
@@ -113,6 +115,7 @@ impl House {
             default_quota: start.default_quota,
             outgoing: start.outgoing.clone(),
             hurried: AtomicU64::new(0),
+            under_way: super::under_way::UnderWay::default(),
             allowance: Mutex::new(crate::allowance::Allowance::new(start.allowance)),
             fake_secret,
             reserved: Arc::default(),

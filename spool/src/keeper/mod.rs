@@ -29,6 +29,7 @@ pub mod seat;
 pub mod share;
 pub mod start;
 pub mod sweep;
+mod under_way;
 mod work;
 
 use std::io;

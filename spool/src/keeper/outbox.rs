@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use crate::commit::With;
 use crate::edges::admin::Fate;
 use crate::edges::limits::ADDRESS;
-use crate::edges::outbox::limits::{FARTHEST, LEASES, POLICY, RESTING, WORDS};
+use crate::edges::outbox::limits::{FARTHEST, LEASES, PASSED_ON, POLICY, RESTING, WORDS};
 use crate::edges::outbox::{Event, Leased, OutgoingRecipient, Reply, Request, Said, State};
 use crate::index::Index;
 use crate::index::outgoing::{TELL, Waiting, may_follow};
@@ -26,11 +26,12 @@ use crate::store;
 
 use super::house::{House, now};
 use super::line::{Along, Asked, Breach, Line, Service};
+use super::under_way::Stage;
 
 /// Longest sleep between looks at the clock, which may be set meanwhile.
 const LOOK: Duration = Duration::from_secs(30);
 /// Bytes of journal that the record of one recipient takes, at the most that couriers say.
-const RECORDED: usize = 1_024;
+const RECORDED: usize = 1_536;
 /// Recipients whose record is sure to be taken when one more letter is leased; more of them come in several records.
 const RECIPIENTS_SURE: usize = 20;
 
@@ -67,6 +68,7 @@ struct Lease {
     letter: LetterId,
     destination: String,
     recipients: Vec<u16>,
+    passed_on: bool,
 }
 
 /// Tells the courier when something may be due, once after each time it was told that nothing is.
@@ -75,6 +77,14 @@ struct Watching {
     hungry: Arc<AtomicBool>,
     wake: watch::Sender<()>,
     task: JoinHandle<()>,
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        for lease in self.leases.values() {
+            self.house.under_way.is_over(lease.letter, &lease.destination);
+        }
+    }
 }
 
 impl Drop for Watching {
@@ -142,7 +152,14 @@ impl Outbox {
             let running = self.running.get(destination).copied().unwrap_or(0);
             running >= per_destination || self.resting.contains_key(destination)
         };
+        let passing = self.leases.values().filter(|lease| lease.passed_on && lease.destination != TELL).count();
+        let waits_its_turn = |letter, destination: &str| {
+            passing >= PASSED_ON && destination != TELL && waiting.get(letter).is_some_and(|one| one.passed_on)
+        };
         let taken = |letter, destination: &str| {
+            if waits_its_turn(letter, destination) {
+                return true;
+            }
             let named = (letter, destination.to_owned());
             self.asleep.contains_key(&named)
                 || self.taken.contains(&named)
@@ -183,10 +200,13 @@ impl Outbox {
     }
 
     fn note(&mut self, leased: &Leased) {
-        let Leased { letter, destination, recipients, .. } = leased.clone();
+        let Leased { letter, destination, recipients, outgoing, .. } = leased.clone();
+        if destination != TELL {
+            self.house.under_way.is_at(letter, &destination, Stage::Leased);
+        }
         *self.running.entry(destination.clone()).or_default() += 1;
         self.taken.insert((letter, destination.clone()));
-        self.leases.insert(self.next, Lease { letter, destination, recipients });
+        self.leases.insert(self.next, Lease { letter, destination, recipients, passed_on: outgoing.passed_on });
         self.next += 1;
     }
 
@@ -210,6 +230,7 @@ impl Outbox {
 
     fn end(&mut self, lease: u64) {
         let Some(lease) = self.leases.remove(&lease) else { return };
+        self.house.under_way.is_over(lease.letter, &lease.destination);
         self.taken.remove(&(lease.letter, lease.destination.clone()));
         if let Some(running) = self.running.get_mut(&lease.destination) {
             *running -= 1;
@@ -227,6 +248,9 @@ impl Outbox {
     ) -> Result<(), Breach> {
         let untold = states.is_empty();
         let (after, reply) = self.record(number, states)?;
+        if let Some(lease) = self.leases.get(&number).filter(|_| matches!(reply, Reply::Recorded)) {
+            self.house.under_way.is_over(lease.letter, &lease.destination);
+        }
         if ends && matches!(reply, Reply::Recorded) {
             let lease = self.leases.get(&number).filter(|lease| untold && lease.destination == TELL);
             if let Some(named) = lease.map(|lease| (lease.letter, lease.destination.clone())) {
@@ -236,6 +260,20 @@ impl Outbox {
         }
         asked.reply(after, reply);
         Ok(())
+    }
+
+    /// Under the lock under which the admin's word becomes true: either it comes first, and the text stays here, or the
+    /// admin is told that it had begun.
+    fn begin(&self, lease: u64) -> Result<bool, Breach> {
+        let lease = self.leases.get(&lease).ok_or(Breach("a beginning of nothing leased"))?;
+        let core = self.house.committer.lock();
+        let outgoing = core.index.waiting().get(lease.letter);
+        let may = outgoing.is_some_and(|outgoing| !outgoing.held)
+            && !is_suspended(&core.index, lease.letter, &lease.destination);
+        if may {
+            self.house.under_way.is_at(lease.letter, &lease.destination, Stage::Begun);
+        }
+        Ok(may)
     }
 
     fn record(&self, lease: u64, states: Vec<(u16, State)>) -> Result<(u64, Reply), Breach> {
@@ -364,6 +402,10 @@ impl Service for Outbox {
         }
         match request {
             Request::Lease { only, per_destination } => self.lease(only.as_deref(), per_destination, asked),
+            Request::Begin { lease } => {
+                asked.reply(0, Reply::Begun(self.begin(lease)?));
+                Ok(())
+            }
             Request::Report { lease, states, ends } => self.report((lease, ends), states, asked),
             Request::Rest { destination, until } => {
                 self.rest(destination, until)?;

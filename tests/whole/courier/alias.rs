@@ -1,8 +1,9 @@
 //! Aliases that lead outside.
 
 use tests::Place;
-use tests::alone::{self, FAR, HOME};
+use tests::alone::{self, FAR, HOME, OTHER};
 use tests::far::Far;
+use tests::faulty::Faulty;
 use tests::house::admin;
 use tests::names::Names;
 use tests::place::LETTER;
@@ -38,6 +39,13 @@ fn an_alias_passes_mail_on() {
     assert_eq!(place.stranger(&["aunt@example.org", "grandma@home.test", forged]), "250\n250\n");
     place.eventually("passed on", || far.mail("ben").contains("Send some."));
     assert!(!far.mail("ben").contains("DKIM-Signature"), "{}", far.mail("ben"));
+    // And where our address would vouch for it, it does not go at all.
+    let worse = forged.replace("some", "all");
+    for sender in ["", "you@home.test"] {
+        assert_eq!(place.stranger(&[sender, "grandma@home.test", &worse]), "250\n250\n");
+    }
+    place.eventually("nothing waits", || place.is_all_gone());
+    assert!(!far.mail("ben").contains("Send all."), "{}", far.mail("ben"));
     // One of ours writes to it, too.
     place.submit(1, &["grandma@home.test"], LETTER);
     place.eventually("sent", || far.mail("ben").contains("Good day."));
@@ -46,6 +54,27 @@ fn an_alias_passes_mail_on() {
     assert!(String::from_utf8_lossy(&list.stdout).contains("ben@far.test"), "{list:?}");
     assert!(admin(place.house.data(), false, &["alias", "remove", "grandma"], "").status.success());
     assert_eq!(place.stranger(&["aunt@example.org", "grandma@home.test"]), "550\n");
+}
+
+#[test]
+fn what_could_not_be_passed_on_the_postmaster_hears() {
+    if !alone::inside("alias::what_could_not_be_passed_on_the_postmaster_hears") {
+        return;
+    }
+    let names = Names::serve(false);
+    let place = Place::new(false, "");
+    names.host("fault.test", OTHER);
+    let _far = Faulty::start("full", OTHER, &place.certificate, place.scratch.path());
+    let output = admin(place.house.data(), false, &["alias", "add", "grandma", "ben@fault.test"], "");
+    assert!(output.status.success(), "{output:?}");
+    let text = "From: aunt@example.org\nTo: grandma@home.test\nSubject: Cake\n\nThere is cake.\n";
+    assert_eq!(place.stranger(&["aunt@example.org", "grandma@home.test", text]), "250\n250\n");
+    place.eventually("nothing waits", || place.is_all_gone());
+    let inbox: Vec<String> = place.inbox().split_whitespace().map(String::from).collect();
+    let inbox = inbox.join(" ");
+    assert!(inbox.contains("A letter from aunt@example.org came for grandma@home.test, and an alias here"), "{inbox}");
+    assert!(inbox.contains("could not be delivered to the addresses below"), "{inbox}");
+    assert!(!inbox.contains("Your message"), "{inbox}");
 }
 
 /// Far more than a loop may turn: each turn adds two Received fields, and fifty are too many.

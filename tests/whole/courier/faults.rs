@@ -127,3 +127,63 @@ fn a_stop_does_not_wait_for_ever() {
     // Nobody knows what became of the first.
     assert_eq!(far.mail().matches(GOOD).count(), 2, "{}", far.mail());
 }
+
+/// Whether a recipient of the only letter is on its way.
+fn is_under_way(place: &Place) -> bool {
+    place.queue().is_some_and(|queue| queue[0]["recipients"][0]["under_way"] == true)
+}
+
+#[test]
+fn what_is_kept_back_before_its_text_goes_out_does_not_go() {
+    if !alone::inside("faults::what_is_kept_back_before_its_text_goes_out_does_not_go") {
+        return;
+    }
+    let (place, _names, far) = beside("pause");
+    place.submit(1, &["ben@fault.test"], LETTER);
+    place.eventually("it is begun", || far.log().contains("MAIL FROM"));
+    assert!(is_under_way(&place));
+    let letter = place.queue().unwrap()[0]["letter"].as_str().unwrap().to_owned();
+    let kept = place.house.admin_json(&["queue", "hold", &letter], "");
+    assert_eq!(kept["under_way"].as_array().map(Vec::len), Some(0), "{kept}");
+    assert!(!is_under_way(&place), "what it is not is not said");
+    far.go();
+    place.eventually("it was called back", || far.log().contains("cut off"));
+    assert_eq!(far.mail(), "");
+    assert_eq!(place.house.admin_json(&["queue", "release", &letter], "")["release"], letter.as_str());
+    place.retried_until("delivered", || place.is_all_gone());
+    assert_eq!(far.mail().matches(GOOD).count(), 1, "{}", far.mail());
+    assert_eq!(far.log().matches("MAIL FROM").count(), 2, "it was called back once: {}", far.log());
+}
+
+#[test]
+fn what_cannot_be_called_back_is_named() {
+    if !alone::inside("faults::what_cannot_be_called_back_is_named") {
+        return;
+    }
+    let (place, _names, far) = beside("slow");
+    place.submit(1, &["ben@fault.test"], LETTER);
+    place.eventually("it has all of it", || far.mail().contains(GOOD));
+    let letter = place.queue().unwrap()[0]["letter"].as_str().unwrap().to_owned();
+    let dropped = place.house.admin_json(&["queue", "drop", &letter], "");
+    assert_eq!(dropped["under_way"][0], "fault.test", "{dropped}");
+    assert!(place.is_all_gone());
+    far.go();
+}
+
+#[test]
+fn a_server_that_takes_no_mail_at_all_is_believed_at_once() {
+    if !alone::inside("faults::a_server_that_takes_no_mail_at_all_is_believed_at_once") {
+        return;
+    }
+    let (place, _names, _far) = beside("closed");
+    place.submit(1, &["ben@fault.test"], LETTER);
+    place.eventually("nothing waits", || place.is_all_gone());
+    let inbox = place.inbox();
+    for words in [
+        "mx.fault.test says: 554 No service for you.",
+        "Status: 5.7.1",
+        "Diagnostic-Code: smtp; 554 5.7.1 No service for you. Ask",
+    ] {
+        assert!(inbox.contains(words), "{words}: {inbox}");
+    }
+}

@@ -15,7 +15,7 @@ fn handshake() -> Handshake {
 }
 
 fn rules(tls: Tls) -> Rules {
-    Rules { hello: "mx.home.test".into(), far: "mx.far.test".into(), tls }
+    Rules { hello: "mx.home.test".into(), far: "mx.far.test".into(), tls, proves: false }
 }
 
 fn letter(size: u64) -> Letter {
@@ -91,8 +91,8 @@ fn a_letter_in_clear_where_that_is_allowed() {
         ];
         let sending = async {
             let mut link = Link::open(ours, rules(Tls::IfOffered), handshake()).await.unwrap();
-            let fates = link.send(letter(10), Pieces::new(b"A: b\r\n", Text::Here(b"\r\n.c\r\n"))).await;
-            assert!(matches!(&fates[..], [Fate::Delivered(why)] if why.words == "taken"), "{fates:?}");
+            let fates = link.send(letter(10), Pieces::new(b"A: b\r\n", Text::Here(b"\r\n.c\r\n")), &Alone).await;
+            assert!(matches!(&fates[..], [Fate::Delivered(why)] if why.words == "2.0.0 taken"), "{fates:?}");
             assert!(link.is_ready());
             link.close().await;
         };
@@ -136,7 +136,7 @@ fn a_letter_over_tls_in_one_chunk() {
         let sending = async {
             let mut link = Link::open(ours, rules(Tls::Required), handshake()).await.unwrap();
             assert!(link.extensions().chunking);
-            let fates = link.send(letter(300_000), here(&big)).await;
+            let fates = link.send(letter(300_000), here(&big), &Alone).await;
             assert!(matches!(&fates[..], [Fate::Delivered(_)]), "{fates:?}");
             link.close().await;
         };
@@ -157,7 +157,7 @@ fn a_server_that_goes_away_or_has_no_tls() {
         let talk = [("", "220 hi\r\n"), ("EHLO", "250 mx\r\n"), ("MAIL", "250 ok\r\n"), ("RCPT", "")];
         let sending = async {
             let mut link = Link::open(ours, rules(Tls::Without), handshake()).await.unwrap();
-            let fates = link.send(letter(10), here(b"x")).await;
+            let fates = link.send(letter(10), here(b"x"), &Alone).await;
             assert!(matches!(&fates[..], [Fate::Deferred(why)] if why.status == Status::new(4, 4, 2)), "{fates:?}");
             assert!(!link.is_ready());
             link.close().await;
@@ -179,8 +179,8 @@ fn a_refusal_in_the_middle_of_the_letter_is_heard() {
         ];
         let sending = async {
             let mut link = Link::open(ours, rules(Tls::Without), handshake()).await.unwrap();
-            let fates = link.send(letter(500_000), here(&[b'x'; 500_000])).await;
-            assert!(matches!(&fates[..], [Fate::Failed(why)] if why.words == "far too large"), "{fates:?}");
+            let fates = link.send(letter(500_000), here(&[b'x'; 500_000]), &Alone).await;
+            assert!(matches!(&fates[..], [Fate::Failed(why)] if why.words == "5.3.4 far too large"), "{fates:?}");
             link.close().await;
         };
         tokio::join!(far(theirs, &talk), sending);
@@ -202,7 +202,7 @@ fn a_yes_too_many_is_not_the_letters() {
             ];
             let sending = async {
                 let mut link = Link::open(ours, rules(Tls::Without), handshake()).await.unwrap();
-                let fates = link.send(letter(3), here(b"x\r\n")).await;
+                let fates = link.send(letter(3), here(b"x\r\n"), &Alone).await;
                 assert!(matches!(&fates[..], [Fate::Deferred(_)]), "{fates:?}");
                 assert!(!link.is_ready());
             };
@@ -227,11 +227,11 @@ fn who_speaks_unasked_between_two_letters_gets_no_more() {
         ];
         let sending = async {
             let mut link = Link::open(ours, rules(Tls::Without), handshake()).await.unwrap();
-            assert!(matches!(&link.send(letter(3), here(b"x\r\n")).await[..], [Fate::Delivered(_)]));
+            assert!(matches!(&link.send(letter(3), here(b"x\r\n"), &Alone).await[..], [Fate::Delivered(_)]));
             link.shrink();
             assert_eq!(link.unwritten.capacity(), 0, "nothing is held meanwhile");
             assert!(!link.is_lost_unbegun());
-            let fates = link.send(letter(3), here(b"x\r\n")).await;
+            let fates = link.send(letter(3), here(b"x\r\n"), &Alone).await;
             assert!(matches!(&fates[..], [Fate::Deferred(why)] if why.status == Status::new(4, 4, 2)), "{fates:?}");
             assert!(link.is_lost_unbegun());
         };
@@ -260,7 +260,7 @@ fn patience_is_for_a_reply_and_for_a_letter_as_a_whole() {
         let mut letter = letter(3);
         letter.recipients = vec![letter.recipients[0].clone(); 300];
         let begun = Instant::now();
-        let came = link.run(Some(Event::Letter(letter)), &mut here(b"x\r\n"), short).await;
+        let came = link.run(Some(Event::Letter(letter)), &mut here(b"x\r\n"), short, &Alone).await;
         let fates = came.fates.unwrap();
         assert!(fates.iter().all(|fate| matches!(fate, Fate::Deferred(_))) && fates.len() == 300);
         // Three hundred replies, each just in time, would take fifteen seconds.
@@ -275,9 +275,146 @@ fn patience_is_for_a_reply_and_for_a_letter_as_a_whole() {
         let until = Link::<DuplexStream>::until(limits::END_OF_DATA, Instant::now() + short);
         assert!(until > Instant::now() + limits::END_OF_DATA - short);
         assert!(Link::<DuplexStream>::until(limits::COMMAND, Instant::now() + short) < Instant::now() + short);
-        let fates = link.send(letter(3), here(b"x\r\n")).await;
+        let fates = link.send(letter(3), here(b"x\r\n"), &Alone).await;
         assert!(matches!(&fates[..], [Fate::Deferred(_)]), "a reply without end: {fates:?}");
     });
+}
+
+/// Others wait from when that is said; whether it has stood aside.
+#[derive(Default)]
+struct Others {
+    wait: tokio::sync::watch::Sender<bool>,
+    aside: std::sync::atomic::AtomicBool,
+    kept_back: bool,
+}
+
+impl Around for Others {
+    async fn may_begin(&self) -> bool {
+        !self.kept_back
+    }
+    async fn has_had_its_time(&self) {
+        let _ = self.wait.subscribe().wait_for(|wait| *wait).await;
+    }
+    async fn stands_aside(&self) -> std::convert::Infallible {
+        self.has_had_its_time().await;
+        self.aside.store(true, std::sync::atomic::Ordering::Relaxed);
+        std::future::pending().await
+    }
+}
+
+impl Others {
+    fn is_aside(&self) -> bool {
+        self.aside.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+const READY: [(&str, &str); 2] = [("", "220 hi\r\n"), ("EHLO", "250 mx\r\n")];
+
+#[test]
+fn who_lets_a_command_wait_makes_room_for_others() {
+    for hangs_at in ["MAIL", "RCPT", "DATA"] {
+        run(async {
+            let (ours, theirs) = pair();
+            let others = Others::default();
+            let mut talk = READY.to_vec();
+            for (command, answer) in [("MAIL", "250 ok\r\n"), ("RCPT", "250 ok\r\n"), ("DATA", "354 go\r\n")] {
+                talk.push((command, if command == hangs_at { "" } else { answer }));
+                if command == hangs_at {
+                    break;
+                }
+            }
+            let serving = async {
+                let mut theirs = theirs;
+                far(&mut theirs, &talk).await;
+                others.wait.send_replace(true);
+                theirs
+            };
+            let sending = async {
+                let mut link = Link::open(ours, rules(Tls::Without), handshake()).await.unwrap();
+                let fates = link.send(letter(3), here(b"x\r\n"), &others).await;
+                assert!(matches!(&fates[..], [Fate::Deferred(why)] if why.status == Status::new(4, 4, 2)), "{fates:?}");
+                assert!(!link.is_ready() && !others.is_aside());
+            };
+            let both = timeout(Duration::from_secs(60), async { tokio::join!(serving, sending) });
+            both.await.expect("it waits for what never comes, and others for it");
+        });
+    }
+}
+
+#[test]
+fn who_takes_nothing_of_a_letter_makes_room_for_others() {
+    run(async {
+        let (ours, mut theirs) = tokio::io::duplex(1_000);
+        let others = Others::default();
+        let mut talk = READY.to_vec();
+        talk.extend([("MAIL", "250 ok\r\n"), ("RCPT", "250 ok\r\n"), ("DATA", "354 go\r\n")]);
+        let serving = async {
+            far(&mut theirs, &talk).await;
+            others.wait.send_replace(true);
+        };
+        let sending = async {
+            let mut link = Link::open(ours, rules(Tls::Without), handshake()).await.unwrap();
+            let fates = link.send(letter(100_000), here(&[b'x'; 100_000]), &others).await;
+            assert!(matches!(&fates[..], [Fate::Deferred(why)] if why.status == Status::new(4, 4, 2)), "{fates:?}");
+            assert!(!others.is_aside());
+        };
+        let both = timeout(Duration::from_secs(60), async { tokio::join!(serving, sending) });
+        both.await.expect("it waits for who reads nothing, and others for it");
+    });
+}
+
+#[test]
+fn a_whole_letter_is_waited_for_whoever_waits() {
+    run(async {
+        let (ours, theirs) = pair();
+        let others = Others::default();
+        let mut talk = READY.to_vec();
+        talk.extend([("MAIL", "250 ok\r\n"), ("RCPT", "250 ok\r\n"), ("DATA", "354 go\r\n"), ("text", "")]);
+        let serving = async {
+            let mut theirs = theirs;
+            far(&mut theirs, &talk).await;
+            others.wait.send_replace(true);
+            while !others.is_aside() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            theirs.write_all(b"250 taken\r\n").await.unwrap();
+            theirs
+        };
+        let sending = async {
+            let mut link = Link::open(ours, rules(Tls::Without), handshake()).await.unwrap();
+            let fates = link.send(letter(3), here(b"x\r\n"), &others).await;
+            assert!(matches!(&fates[..], [Fate::Delivered(_)]), "a second time otherwise: {fates:?}");
+        };
+        let both = timeout(Duration::from_secs(60), async { tokio::join!(serving, sending) });
+        both.await.expect("it does not stand aside");
+    });
+}
+
+#[test]
+fn what_is_kept_back_at_the_last_moment_does_not_go_out() {
+    for chunking in [false, true] {
+        run(async {
+            let (ours, theirs) = pair();
+            let talk = [
+                ("", "220 hi\r\n"),
+                ("EHLO", if chunking { "250-mx\r\n250 CHUNKING\r\n" } else { "250 mx\r\n" }),
+                ("MAIL", "250 ok\r\n"),
+                ("RCPT", "250 ok\r\n"),
+                ("DATA", "354 go\r\n"),
+                ("text", "250 taken\r\n"),
+            ];
+            let sending = async {
+                let others = Others { kept_back: true, ..Others::default() };
+                let mut link = Link::open(ours, rules(Tls::Without), handshake()).await.unwrap();
+                link.send(letter(3), here(b"x\r\n"), &others).await;
+                assert!(link.is_called_back());
+                link.close().await;
+            };
+            let talk = if chunking { &talk[..4] } else { &talk[..] };
+            let (text, ()) = tokio::join!(far(theirs, talk), sending);
+            assert!(text.is_empty(), "{}", String::from_utf8_lossy(&text));
+        });
+    }
 }
 
 #[test]

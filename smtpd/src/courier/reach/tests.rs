@@ -16,6 +16,12 @@ enum Server {
     BrokenTls,
     Clear,
     Down,
+    /// 554 in place of a greeting.
+    Closed,
+    /// 550 to EHLO.
+    Stern,
+    /// 554 to STARTTLS.
+    NoTlsToday,
 }
 
 #[derive(Default)]
@@ -72,10 +78,13 @@ impl World for Zone {
 
 async fn serve(stream: DuplexStream, server: Server) {
     let mut lines = Lines::new(stream);
-    lines.stream_mut().write_all(b"220 hi\r\n").await.unwrap();
+    let greeting: &[u8] = if server == Server::Closed { b"554 5.7.1 go away\r\n" } else { b"220 hi\r\n" };
+    lines.stream_mut().write_all(greeting).await.unwrap();
     while let Ok(Line::Whole(line)) = lines.next(1_000).await {
         let answer = match (&line[..4], server) {
             (b"EHLO", Server::Clear) => "250 mx\r\n",
+            (b"EHLO", Server::Stern) => "550 who are you?\r\n",
+            (b"STAR", Server::NoTlsToday) => "554 5.7.0 not today\r\n",
             (b"EHLO", _) => "250-mx\r\n250 STARTTLS\r\n",
             (b"STAR", Server::BrokenTls) => {
                 let _ = lines.stream_mut().write_all(b"220 go\r\n").await;
@@ -254,6 +263,30 @@ fn the_words_are_those_of_what_came_furthest() {
     assert_eq!(tried, [0, 1], "nor is IPv6 tried twice");
     let (outcome, _) = went(zone(&[Server::Down, Server::BrokenTls, Server::Down]), PLAIN);
     assert_eq!(outcome.unwrap_err().status, Status::new(4, 7, 5));
+}
+
+#[test]
+fn for_good_only_when_every_host_says_so() {
+    use Server::{Closed, Down, NoTlsToday, Stern, Tls};
+    let all = zone(&[Closed, Stern]);
+    let (outcome, both) = went(all, PLAIN);
+    assert_eq!((outcome.unwrap_err().to_string().as_str(), both), ("1.far.test says: 554 go away", vec![1, 2]));
+    assert_eq!(tried(zone(&[Stern, Closed]), PLAIN).0, "5.5.0");
+    assert_eq!(tried(zone(&[Closed, Tls]), PLAIN), ("ready".into(), vec![1, 2]));
+    assert_eq!(tried(zone(&[Closed, Down]), PLAIN).0, "4.4.1", "the other may come back");
+    assert_eq!(tried(zone(&[NoTlsToday, Closed]), PLAIN).0, "4.7.0", "encryption may");
+    // Two addresses of one host are as two hosts.
+    let mut two = zone(&[Closed]);
+    two.four.insert("1.far.test".into(), vec![address(1), address(2)]);
+    assert_eq!(tried(two, PLAIN), ("4.4.1".into(), vec![1, 2]));
+    // But not one to which this house has no way.
+    let mut six = zone(&[Closed]);
+    six.six = Some(Answer::Found { records: vec!["2a00::1".parse().unwrap()], secure: false });
+    assert_eq!(tried(six, PLAIN), ("5.7.1".into(), vec![0, 1]));
+    // Who must prove himself is believed when he has.
+    let mut proves = secured(zone(&[Closed]));
+    other_key(&mut proves, "1.far.test");
+    assert_eq!(tried(proves, PLAIN).0, "4.7.1");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::events::{Effect, Tls};
 use super::extensions::Extensions;
 use super::states::State;
-use super::{Context, fail, ready, send, starttls};
+use super::{Context, fail, ready, refuse, send, starttls};
 use crate::courier::fate::Status;
 use crate::courier::reply::FarReply;
 
@@ -22,16 +22,17 @@ pub(super) fn answered(context: &mut Context, reply: &FarReply, out: &mut Vec<Ef
         send(out, format!("HELO {}\r\n", context.rules.hello));
         return State::ExpectHelo;
     }
-    let why = context.why(reply, (5, 0));
-    fail(context, State::ExpectEhlo, &why, out)
+    if !context.secure && matches!(reply.code, 500 | 502) {
+        return no_encryption(context, out);
+    }
+    refuse(context, State::ExpectEhlo, reply, (5, 0), out)
 }
 
 pub(super) fn helo_answered(context: &Context, reply: &FarReply, out: &mut Vec<Effect>) -> State {
     if reply.is_positive() {
         return ready(out);
     }
-    let why = context.why(reply, (5, 0));
-    fail(context, State::ExpectHelo, &why, out)
+    refuse(context, State::ExpectHelo, reply, (5, 0), out)
 }
 
 fn secured_or_not(context: &Context, out: &mut Vec<Effect>) -> State {
@@ -40,12 +41,13 @@ fn secured_or_not(context: &Context, out: &mut Vec<Effect>) -> State {
     }
     match (context.extensions.start_tls, context.rules.tls) {
         (true, _) => starttls::starttls(out),
-        (false, Tls::Required) => {
-            // RFC 3463 X.7.4: security features not supported.
-            let why =
-                context.about(Status::new(4, 7, 4), "offers no encryption (STARTTLS), and mail never goes in clear");
-            fail(context, State::ExpectEhlo, &why, out)
-        }
+        (false, Tls::Required) => no_encryption(context, out),
         (false, _) => ready(out),
     }
+}
+
+/// RFC 3463 X.7.4: security features not supported.
+fn no_encryption(context: &Context, out: &mut Vec<Effect>) -> State {
+    let why = context.about(Status::new(4, 7, 4), "offers no encryption (STARTTLS), and mail never goes in clear");
+    fail(context, State::ExpectEhlo, &why, out)
 }

@@ -25,6 +25,8 @@ pub struct Rules {
     pub far: String,
     /// TLS.
     pub tls: Tls,
+    /// It must prove who it is: what is said before that may be anybody's word.
+    pub proves: bool,
 }
 
 /// What the driver must do next.

@@ -77,7 +77,7 @@ impl Session {
     /// One that is over: what stands in a session's place while it takes a step.
     #[must_use]
     pub fn closed() -> Self {
-        let rules = Rules { hello: String::new(), far: String::new(), tls: Tls::Required };
+        let rules = Rules { hello: String::new(), far: String::new(), tls: Tls::Required, proves: false };
         Self { state: State::Closed, ..Self::new(rules) }
     }
 
@@ -185,6 +185,17 @@ fn fail(context: &Context, state: State, why: &Why, out: &mut Vec<Effect>) -> St
         | State::ExpectWritten(transaction)
         | State::ExpectOutcome(transaction) => transaction.lost(context, &for_now(why), out),
     }
+    close(out)
+}
+
+/// It takes no mail from us at all. Whether that is for good the other hosts must say, too.
+fn refuse(context: &Context, state: State, reply: &FarReply, otherwise: (u16, u16), out: &mut Vec<Effect>) -> State {
+    let why = context.why(reply, otherwise);
+    // Anybody on the way could say so in place of a host that must prove itself.
+    if !reply.is_for_good() || context.rules.proves && !context.secure {
+        return fail(context, state, &why, out);
+    }
+    out.push(Effect::Unusable(why));
     close(out)
 }
 

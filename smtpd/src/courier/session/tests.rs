@@ -6,7 +6,7 @@ use crate::session::path::Address;
 use proptest::prelude::*;
 
 fn rules(tls: Tls) -> Rules {
-    Rules { hello: "mx.home.test".into(), far: "mx.far.test".into(), tls }
+    Rules { hello: "mx.home.test".into(), far: "mx.far.test".into(), tls, proves: false }
 }
 
 fn to(names: &[&str]) -> Letter {
@@ -35,7 +35,11 @@ struct Talk {
 
 impl Talk {
     fn new(tls: Tls) -> Self {
-        Self { session: Some(Session::new(rules(tls))), effects: Vec::new() }
+        Self::of(rules(tls))
+    }
+
+    fn of(rules: Rules) -> Self {
+        Self { session: Some(Session::new(rules)), effects: Vec::new() }
     }
 
     /// Hands in one event; its effects, `Send` as the text sent.
@@ -198,7 +202,7 @@ fn never_in_clear() {
     assert_eq!(talk.lines(&["250-mx", "250 8BITMIME"]), "<unusable 4.7.4><close>");
     let mut talk = Talk::new(Tls::Required);
     talk.lines(&["220 hi"]);
-    assert_eq!(talk.lines(&["502 EHLO?"]), "<unusable 4.5.0><close>");
+    assert_eq!(talk.lines(&["502 EHLO?"]), "<unusable 4.7.4><close>");
     let mut talk = Talk::new(Tls::Required);
     talk.lines(&["220 hi", "250-mx", "250 STARTTLS"]);
     assert_eq!(talk.lines(&["454 4.7.0 TLS not available"]), "<unusable 4.7.0><close>");
@@ -299,9 +303,32 @@ fn it_goes_away() {
     assert_eq!(talk.unusable(), None);
     let mut talk = Talk::new(Tls::Required);
     assert_eq!(talk.event(Event::Silent), "<unusable 4.4.2><close>");
-    // A host that takes no mail says nothing about the address: not for good.
     let mut talk = Talk::new(Tls::Required);
-    assert_eq!(talk.lines(&["554 5.7.1 no mail here"]), "<unusable 4.7.1><close>");
+    talk.lines(&["220 hi", "250-mx", "250 STARTTLS"]);
+    assert_eq!(talk.lines(&["554 5.7.1 no"]), "<unusable 4.7.1><close>", "encryption may come another day");
+}
+
+#[test]
+fn a_host_that_takes_no_mail_from_us_says_whether_for_good() {
+    let said = |proves, lines: &[&str]| {
+        let mut talk = Talk::of(Rules { proves, ..rules(Tls::Required) });
+        talk.lines(lines)
+    };
+    for (proves, lines, outcome) in [
+        (false, &["554 5.7.1 no mail here"][..], "<unusable 5.7.1>"),
+        (false, &["450 later"], "<unusable 4.3.2>"),
+        (false, &["220 hi", "550 who are you?"], "<unusable 5.5.0>"),
+        (false, &["220 hi", "451 later"], "<unusable 4.5.0>"),
+        // No EHLO means no encryption, which a host may offer another day.
+        (false, &["220 hi", "502 what?"], "<unusable 4.7.4>"),
+        (true, &["554 5.7.1 no mail here"], "<unusable 4.7.1>"),
+    ] {
+        assert!(said(proves, lines).ends_with(&format!("{outcome}<close>")), "{lines:?}: {}", said(proves, lines));
+    }
+    let mut talk = Talk::of(Rules { proves: true, ..rules(Tls::Required) });
+    talk.lines(&["220 hi", "250-mx", "250 STARTTLS", "220 go"]);
+    talk.event(Event::TlsStarted);
+    assert_eq!(talk.lines(&["550 5.7.1 no"]), "<unusable 5.7.1><close>", "it has proven who says so");
 }
 
 #[test]
@@ -381,7 +408,7 @@ proptest! {
                     Effect::Ready => ready += 1,
                     Effect::Unusable(why) => {
                         unusable += 1;
-                        prop_assert!(why.status.class == 4);
+                        prop_assert!(matches!(why.status.class, 4 | 5));
                     }
                     Effect::Close => closed += 1,
                     Effect::Send(bytes) => {

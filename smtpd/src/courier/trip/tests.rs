@@ -98,6 +98,7 @@ struct Set {
     outbox: Arc<Outbox>,
     leases: Arc<Mutex<VecDeque<(Leased, OwnedFd)>>>,
     reports: Arc<Mutex<Vec<(u16, State)>>>,
+    may_begin: Arc<Mutex<bool>>,
     _other_ends: [Edge; 2],
     keeper: Keeper,
 }
@@ -123,10 +124,11 @@ impl Set {
         let (ours, theirs) = Edge::pair().unwrap();
         let leases: Arc<Mutex<VecDeque<(Leased, OwnedFd)>>> = Arc::default();
         let reports: Arc<Mutex<Vec<(u16, State)>>> = Arc::default();
-        tokio::spawn(keep(theirs, leases.clone(), reports.clone()));
+        let may_begin = Arc::new(Mutex::new(true));
+        tokio::spawn(keep(theirs, leases.clone(), reports.clone(), may_begin.clone()));
         let outbox = Arc::new(Outbox::new(ours, tokio::sync::mpsc::channel(1).0).unwrap());
         let keeper = Keeper::courier(notices.into()).unwrap();
-        Self { courier, identity, outbox, leases, reports, _other_ends: [zygotes, keepers], keeper }
+        Self { courier, identity, outbox, leases, reports, may_begin, _other_ends: [zygotes, keepers], keeper }
     }
 
     fn letter(&self, number: u8, text: &[u8]) -> (Leased, OwnedFd) {
@@ -154,6 +156,7 @@ impl Set {
             outbox: self.outbox.clone(),
             keeper: self.keeper.clone(),
             drain: drain.1,
+            seat: Seat::default(),
         };
         trip.run(leased, file).await.unwrap();
     }
@@ -166,7 +169,12 @@ impl Set {
     }
 }
 
-async fn keep(edge: Edge, leases: Arc<Mutex<VecDeque<(Leased, OwnedFd)>>>, reports: Arc<Mutex<Vec<(u16, State)>>>) {
+async fn keep(
+    edge: Edge,
+    leases: Arc<Mutex<VecDeque<(Leased, OwnedFd)>>>,
+    reports: Arc<Mutex<Vec<(u16, State)>>>,
+    may_begin: Arc<Mutex<bool>>,
+) {
     use std::os::fd::AsFd;
     let edge = AsyncEdge::new(edge).unwrap();
     while let Ok((asked, _)) = edge.recv::<Numbered<Request>>().await {
@@ -174,6 +182,7 @@ async fn keep(edge: Edge, leases: Arc<Mutex<VecDeque<(Leased, OwnedFd)>>>, repor
             None,
             match asked.body {
                 Request::Lease { .. } => Reply::Leased(None),
+                Request::Begin { .. } => Reply::Begun(*may_begin.lock().unwrap()),
                 Request::Report { states, .. } => {
                     reports.lock().unwrap().extend(states);
                     Reply::Recorded
@@ -214,6 +223,18 @@ async fn a_connection_is_kept_for_the_next_letter() {
         set.trip(set.letter(number, SMALL)).await;
     }
     assert_eq!(set.came(), (3, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_back_before_its_text_begins_stays_here() {
+    let set = Set::new(&[9, 9]);
+    *set.may_begin.lock().unwrap() = false;
+    set.trip(set.letter(1, SMALL)).await;
+    assert_eq!(set.came(), (0, 1), "nothing is said of it");
+    assert!(set.courier.world.texts.lock().unwrap().iter().all(Vec::is_empty), "nor a byte sent");
+    *set.may_begin.lock().unwrap() = true;
+    set.trip(set.letter(1, SMALL)).await;
+    assert_eq!(set.came(), (1, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]

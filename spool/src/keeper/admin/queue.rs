@@ -2,16 +2,17 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::commit::With;
 use crate::edges::admin::{QueuedInfo, Reply};
 use crate::edges::outbox::limits::PACKET;
-use crate::edges::outbox::{Outgoing, Said, State};
+use crate::edges::outbox::{Outgoing, OutgoingRecipient, Said, State};
 use crate::index::Index;
 use crate::journal::record::Record;
 use crate::keeper::house::{House, now};
 use crate::names::LetterId;
 
 use super::lists::shares;
-use super::{Asked, Outcome, commit};
+use super::{Asked, NotDone, Outcome, commit};
 
 /// Bytes of a far server's words in a list: a hundred recipients must fit into one packet.
 const WORDS: usize = 240;
@@ -21,12 +22,28 @@ const AT_ONCE: usize = 1_000;
 pub(super) fn list(asked: &Asked) -> Reply {
     let infos: Vec<_> = {
         let core = asked.house.committer.lock();
-        let mut all: Vec<_> =
-            core.index.waiting().all().map(|(letter, outgoing)| info(&core.index, letter, outgoing)).collect();
+        // What is kept back does not begin any more.
+        let at = |letter, held| match held {
+            true => asked.house.under_way.begun(letter),
+            false => asked.house.under_way.of(letter),
+        };
+        let info = |(letter, outgoing): (LetterId, &Outgoing)| QueuedInfo {
+            under_way: under_way(outgoing, &at(letter, outgoing.held)),
+            ..info(&core.index, letter, outgoing)
+        };
+        let mut all: Vec<_> = core.index.waiting().all().map(info).collect();
         all.sort_by_key(|info| info.queued);
         all
     };
     shares(asked, infos, |some, more| Reply::Queue { some, more })
+}
+
+/// Those who still wait, of the recipients at these destinations.
+fn under_way(outgoing: &Outgoing, destinations: &[String]) -> Vec<u16> {
+    let leaves = |one: &OutgoingRecipient| {
+        matches!(one.state, State::Waiting { .. }) && destinations.contains(&one.destination())
+    };
+    outgoing.recipients.iter().zip(0..).filter(|(one, _)| leaves(one)).map(|(_, number)| number).collect()
 }
 
 fn info(index: &Index, letter: LetterId, outgoing: &Outgoing) -> QueuedInfo {
@@ -38,11 +55,13 @@ fn info(index: &Index, letter: LetterId, outgoing: &Outgoing) -> QueuedInfo {
     let recipients = outgoing.recipients.iter().map(|one| (one.address.clone(), shortened(one.state.clone(), words)));
     QueuedInfo {
         letter,
-        mailbox: profile.map_or_else(|| outgoing.mailbox.to_string(), |profile| profile.address.clone()),
+        mailbox: profile.filter(|_| !outgoing.passed_on).map(|profile| profile.address.clone()),
         sender: outgoing.sender.clone(),
         queued: outgoing.queued,
         size: outgoing.size,
         held: outgoing.held || !outgoing.passed_on && profile.is_some_and(|profile| profile.suspended),
+        passed_on: outgoing.passed_on,
+        under_way: Vec::new(),
         recipients: recipients.collect(),
     }
 }
@@ -77,18 +96,32 @@ pub(super) fn retry(house: &House, letter: Option<LetterId>) -> Outcome {
 }
 
 pub(super) fn hold(house: &House, letter: LetterId, on: bool) -> Outcome {
-    let letter = known(house, letter)?;
-    commit(house, vec![Record::Held { letter, on }], false)?;
-    if !on {
-        free(house, letter)?;
+    let reply = change(house, letter, Record::Held { letter, on }, false)?;
+    if on {
+        return Ok(reply);
     }
+    free(house, letter)?;
     Ok(Reply::Done)
 }
 
 pub(super) fn give_up(house: &House, letter: LetterId) -> Outcome {
-    let letter = known(house, letter)?;
-    commit(house, vec![Record::Dropped { letter }], true)?;
-    Ok(Reply::Done)
+    change(house, letter, Record::Dropped { letter }, true)
+}
+
+/// What the courier has not begun to hand over stays here from now on: it asks under the same lock.
+fn change(house: &House, letter: LetterId, record: Record, frees: bool) -> Outcome {
+    let (number, begun) = {
+        let mut core = house.committer.lock();
+        if core.index.waiting().get(letter).is_none() {
+            return Err(unknown(letter));
+        }
+        let taken = house.committer.take(&mut core, vec![record], &With { letters: &[], frees });
+        (taken.map_err(NotDone::NotTaken)?, house.under_way.begun(letter))
+    };
+    if !house.committer.wait(number) {
+        return Err(NotDone::Unknown.into());
+    }
+    Ok(if begun.is_empty() { Reply::Done } else { Reply::UnderWay(begun) })
 }
 
 /// A letter that nobody keeps back.
@@ -109,5 +142,9 @@ fn free(house: &House, letter: LetterId) -> Result<LetterId, String> {
 
 fn known(house: &House, letter: LetterId) -> Result<LetterId, String> {
     let is_known = house.committer.lock().index.waiting().get(letter).is_some();
-    if is_known { Ok(letter) } else { Err(format!("no letter {letter} waits to leave")) }
+    if is_known { Ok(letter) } else { Err(unknown(letter)) }
+}
+
+fn unknown(letter: LetterId) -> String {
+    format!("no letter {letter} waits to leave")
 }

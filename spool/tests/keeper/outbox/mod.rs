@@ -4,14 +4,16 @@ mod bounds;
 mod leases;
 mod notices;
 mod posting;
+mod under_way;
 
 use std::os::fd::AsFd;
 
 use filter_sandbox::edge::Edge;
+use spool::edges::admin;
 use spool::edges::outbox::{Event, Leased, Outbox, Said, State};
 use spool::edges::queue::{Posted, PostedTo, Queue};
 use spool::edges::{Delivered, Down};
-use spool::names::TransactionId;
+use spool::names::{LetterId, TransactionId};
 use tokio::sync::mpsc::Receiver;
 
 use crate::house::{Folder, Person, Running, prove, sealing, transaction};
@@ -69,6 +71,21 @@ pub async fn post(house: &Running, queue: &Queue, name: TransactionId, posted: P
     drop(end);
     let _ = writing.await;
     outcome
+}
+
+/// A stranger's letter that an alias of its own passes on to that domain.
+pub async fn pass_on(house: &Running, domain: &str) -> LetterId {
+    let (alias, target) = (format!("to-{domain}@home.test"), format!("ben@{domain}"));
+    house.done(admin::Request::AliasAdd { alias: alias.clone(), target: target.clone() });
+    let sealed_to = house.target(transaction(), "anna@home.test", 10).await;
+    let (end, writing) = sealing(&sealed_to, MESSAGE);
+    let letter = posted("stranger@third.test", &[&alias]);
+    let outcome = house.deposit.pass_on(transaction(), Vec::new(), letter, &[end.as_fd()]).await.unwrap();
+    drop(end);
+    let _ = writing.await;
+    assert_eq!(outcome, Delivered::Durable);
+    let admin::Reply::Queue { some, .. } = house.ask(admin::Request::QueueList) else { panic!("no list") };
+    some.into_iter().find(|info| info.recipients[0].0 == target).unwrap().letter
 }
 
 pub async fn lease(outbox: &Outbox) -> Option<Leased> {
