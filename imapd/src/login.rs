@@ -22,7 +22,7 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use filter_sandbox::edge::{AsyncEdge, Edge};
 use filter_sandbox::{Confined, Role, confine};
@@ -33,7 +33,7 @@ use tokio::sync::{Notify, watch};
 use tracing::{debug, error, info, warn};
 use wire::control::{Control, Controls, EdgeName, NEW_EDGE};
 use wire::handed::{Arrived, Door};
-use wire::logins::Logins;
+use wire::logins::{Apart, Logins};
 use wire::sasl::Offer;
 use wire::tls::{CertificatePem, Tls};
 
@@ -116,9 +116,7 @@ pub(crate) struct House {
     offer: Offer,
     keeper: RwLock<Arc<Login>>,
     owners: RwLock<Arc<AsyncEdge>>,
-    logins: Mutex<Logins>,
-    /// Those through proxies. Each says who calls, and may lie: nobody is slowed or refused at home for that.
-    logins_handed: Mutex<Logins>,
+    logins: Apart,
     doors: Doors,
     draining: watch::Sender<bool>,
     /// A listener listens no more.
@@ -133,8 +131,7 @@ impl House {
             offer,
             keeper: RwLock::new(Arc::new(Login::new(keeper.into())?)),
             owners: RwLock::new(Arc::new(AsyncEdge::new(owners.into())?)),
-            logins: Mutex::default(),
-            logins_handed: Mutex::default(),
+            logins: Apart::default(),
             doors: Doors::default(),
             draining: watch::channel(false).0,
             shut: Notify::new(),
@@ -264,8 +261,7 @@ impl House {
     }
 
     fn logins<T>(&self, peer: Peer, with: impl FnOnce(&mut Logins, IpAddr) -> T) -> T {
-        let logins = if peer.handed { &self.logins_handed } else { &self.logins };
-        with(&mut logins.lock().unwrap_or_else(PoisonError::into_inner), peer.address)
+        self.logins.with(peer.handed, |logins| with(logins, peer.address))
     }
 }
 

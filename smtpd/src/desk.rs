@@ -1,12 +1,12 @@
 //! What all sessions of one role share.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use filter_sandbox::filter::{Filter, Scans};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use wire::control::NEW_EDGE;
-use wire::logins::Logins;
+use wire::logins::Apart;
 use wire::tls::Tls;
 
 use crate::authentication::Verifier;
@@ -40,9 +40,7 @@ pub struct Desk {
     /// `mx` only: whose mail it is.
     pub verifier: Option<Arc<Verifier>>,
     /// `submission` only: failed logins.
-    pub logins: Mutex<Logins>,
-    /// Those through proxies. Each says who calls, and may lie: nobody is slowed or refused at home for that.
-    pub logins_handed: Mutex<Logins>,
+    pub logins: Apart,
     /// The keeper of the moment; replaced when it was restarted.
     pub keeper: watch::Sender<Option<Keeper>>,
     /// Set once, when the role is to end.

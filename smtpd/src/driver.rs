@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use spool::names::{SlotId, TransactionId};
 use tokio::time::{Instant, sleep, timeout};
@@ -337,8 +337,7 @@ impl Driver {
     }
 
     fn logins<T>(&self, act: impl FnOnce(&mut wire::logins::Logins, IpAddr) -> T) -> T {
-        let logins = if self.handed.is_some() { &self.desk.logins_handed } else { &self.desk.logins };
-        act(&mut logins.lock().unwrap_or_else(PoisonError::into_inner), self.client)
+        self.desk.logins.with(self.handed.is_some(), |logins| act(logins, self.client))
     }
 }
 

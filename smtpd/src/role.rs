@@ -4,7 +4,7 @@
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use filter_sandbox::ConfineError;
@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 use wire::control::{Control, Controls, EdgeName};
 use wire::handed::Door;
-use wire::logins::Logins;
+use wire::logins::Apart;
 use wire::sasl::Offer;
 use wire::tls::{BadCertificate, CertificatePem, Tls};
 
@@ -170,8 +170,7 @@ pub fn desk(
         filter: Filter::new(zygote.into(), filter)?,
         second_opinion,
         verifier,
-        logins: Mutex::new(Logins::default()),
-        logins_handed: Mutex::new(Logins::default()),
+        logins: Apart::default(),
         keeper: watch::Sender::new(Some(keeper)),
         drain: watch::Sender::new(false),
         broken: watch::Sender::new(None),

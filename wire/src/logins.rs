@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::limits::LOGIN_PAIRS;
@@ -129,6 +130,22 @@ impl Logins {
     }
 }
 
+/// Attempts here, and apart from them those through proxies. A proxy says who calls, and may lie: nobody is slowed, refused or
+/// vouched for at home for that.
+#[derive(Debug, Default)]
+pub struct Apart {
+    here: Mutex<Logins>,
+    handed: Mutex<Logins>,
+}
+
+impl Apart {
+    /// Looks into those of one kind; `handed`: it came through a proxy.
+    pub fn with<T>(&self, handed: bool, act: impl FnOnce(&mut Logins) -> T) -> T {
+        let logins = if handed { &self.handed } else { &self.here };
+        act(&mut logins.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// The part of an address that one party controls: an IPv6 subscriber has a /64.
 #[must_use]
 pub fn network(address: IpAddr) -> IpAddr {
@@ -173,6 +190,20 @@ mod tests {
             logins.failed(HOME, "a@x", Some(b"old"), now);
         }
         assert_eq!(logins.before(HOME, "a@x", now), Answer::After(Duration::from_secs(1)));
+    }
+
+    /// It says that the family's own telephone guesses passwords, or has had good ones.
+    #[test]
+    fn a_proxy_that_lies_slows_nobody_at_home_and_vouches_for_nobody() {
+        let (apart, now) = (Apart::default(), Instant::now());
+        let answers = |apart: &Apart| [false, true].map(|handed| apart.with(handed, |it| it.before(HOME, "a@x", now)));
+        let guess = |handed| (0..REFUSED).for_each(|_| apart.with(handed, |it| it.failed(HOME, "a@x", None, now)));
+        guess(true);
+        assert_eq!(answers(&apart), [Answer::After(Duration::ZERO), Answer::Refuse]);
+        guess(false);
+        assert_eq!(answers(&apart), [Answer::Refuse; 2]);
+        apart.with(true, |it| it.succeeded(HOME, "b@x", now));
+        assert_eq!(answers(&apart), [Answer::Refuse, Answer::After(LONGEST_WAIT)]);
     }
 
     #[test]
