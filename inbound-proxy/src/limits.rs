@@ -45,7 +45,7 @@ pub const LEARNING_TIME: Duration = Duration::from_secs(120);
 pub const CLEAR_IDLE: Duration = Duration::from_secs(300);
 /// Time that a session in clear has in all: EHLO and STARTTLS, each as late as it may be.
 pub const CLEAR_TIME: Duration = Duration::from_secs(900);
-/// How long a connection is held while its home wakes. Senders wait 90 seconds without harm (measured); RFC 5321
+/// How long a connection is held in all while its home wakes. Senders wait 90 seconds without harm (measured); RFC 5321
 /// gives 300.
 pub const WAKE: Duration = Duration::from_secs(60);
 

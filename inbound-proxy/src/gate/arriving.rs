@@ -6,13 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relay_link::inbound::Service;
+use relay_link::limits::FETCH;
+use relay_link::proxy::Absent;
+use relay_link::seats::Connection;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
 
 use super::doors::Place;
 use super::{Entrance, Gate, direct, link, mail, metrics};
+use crate::limits;
 use crate::reply::Reply;
 
 /// After an accept that failed: out of descriptors, most likely, and those in use must end first.
@@ -29,8 +33,28 @@ pub(super) struct Client {
     pub from: SocketAddr,
     /// The address it dialled.
     pub dialled: SocketAddr,
+    /// How long it has been held for its home already.
+    pub waited: Duration,
     /// Its place.
     pub place: Place,
+}
+
+impl Client {
+    /// Waits until its home is connected, or has been waited for long enough in all.
+    ///
+    /// # Errors
+    /// [`Absent`].
+    pub(super) async fn wait_for(&mut self, gate: &Gate, home: &str) -> Result<Connection, Absent> {
+        let began = Instant::now();
+        let came = gate.hall.wait_for(home, self.patience()).await;
+        self.waited += began.elapsed();
+        came
+    }
+
+    /// How much longer it may be held. A home that woke at the last moment has its time to fetch the stream.
+    pub(super) fn patience(&self) -> Duration {
+        limits::WAKE.saturating_sub(self.waited).max(FETCH)
+    }
 }
 
 /// Accepts for as long as the gate lives.
@@ -68,7 +92,7 @@ async fn admit(gate: &Arc<Gate>, entrance: Entrance, mut stream: TcpStream, from
         return Ok(());
     };
     gate.metrics.connections.count();
-    let client = Client { dialled: stream.local_addr()?, stream, from, place };
+    let client = Client { dialled: stream.local_addr()?, stream, from, waited: Duration::ZERO, place };
     match entrance {
         // Large, for the sake of sessions that learn: the others' tasks have no room for it.
         Entrance::Mail => Box::pin(mail::serve(gate, client)).await,

@@ -40,8 +40,13 @@ pub(super) struct Parcel {
 }
 
 /// Hands it on; from there on it goes by itself. `Err(parcel)`: the home is away, and nothing of it has been sent there.
-pub(super) async fn hand_on(gate: &Arc<Gate>, home: &str, how: How, parcel: Parcel) -> Result<io::Result<()>, Parcel> {
-    let Some(Fetched { mut stream, number, answer }) = fetch(gate, home, &parcel).await else {
+pub(super) async fn hand_on(
+    gate: &Arc<Gate>,
+    home: &str,
+    how: How,
+    mut parcel: Parcel,
+) -> Result<io::Result<()>, Parcel> {
+    let Some(Fetched { mut stream, number, answer }) = fetch(gate, home, &mut parcel).await else {
         gate.metrics.home_away.count();
         return Err(parcel);
     };
@@ -101,9 +106,9 @@ enum Told {
 }
 
 /// The home's connection for it. A home that is not there, or does not come, is waited for: it may be waking.
-async fn fetch(gate: &Gate, home: &str, parcel: &Parcel) -> Option<Fetched> {
-    let until = Instant::now() + limits::WAKE;
-    let mut connection = gate.hall.wait_for(home, limits::WAKE).await.ok()?;
+async fn fetch(gate: &Gate, home: &str, parcel: &mut Parcel) -> Option<Fetched> {
+    let until = Instant::now() + parcel.client.patience();
+    let mut connection = parcel.client.wait_for(gate, home).await.ok()?;
     loop {
         match tell(gate, home, connection, parcel, until).await? {
             Told::Dialled(fetched) => return Some(fetched),

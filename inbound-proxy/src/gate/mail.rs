@@ -28,22 +28,22 @@ use crate::session::Phase;
 ///
 /// # Errors
 /// The peer's.
-pub(super) async fn serve(gate: &Arc<Gate>, client: Client) -> io::Result<()> {
-    let Client { mut stream, from, dialled: at, place } = client;
-    let dialled = at.ip().to_canonical();
+pub(super) async fn serve(gate: &Arc<Gate>, mut client: Client) -> io::Result<()> {
+    let dialled = client.dialled.ip().to_canonical();
     let map = gate.maps.now(&gate.homes)?;
     // A home with an address of its own is known before a word is said: where it does not wake, neither is a sender
     // brought to STARTTLS in vain.
     if let Some(home) = map.owner(dialled)
-        && gate.hall.wait_for(home, limits::WAKE).await.is_err()
+        && client.wait_for(gate, home).await.is_err()
     {
         gate.metrics.home_away.count();
         let mut word = Vec::new();
         Reply::Unavailable.write(&gate.name, &mut word);
-        stream.write_all(&word).await?;
-        return stream.shutdown().await;
+        client.stream.write_all(&word).await?;
+        return client.stream.shutdown().await;
     }
     drop(map);
+    let Client { stream, from, dialled: at, waited, place } = client;
     let mut talk = Talk::new(stream, Phase::Clear, &gate.name);
     let Step::HandOver(ehlo) = talk.step().await? else { return Ok(()) };
     let mut stream = talk.into_stream();
@@ -51,7 +51,7 @@ pub(super) async fn serve(gate: &Arc<Gate>, client: Client) -> io::Result<()> {
         gate.metrics.no_tls.count();
         return Ok(());
     };
-    choose(gate, Client { stream, from, dialled: at, place }, sent, hello, ehlo).await
+    choose(gate, Client { stream, from, dialled: at, waited, place }, sent, hello, ehlo).await
 }
 
 /// Reads as much as the whole ClientHello; `None` when there is none.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use relay_link::code::Place as Where;
 use relay_link::control::{self, Speaker};
@@ -14,8 +14,9 @@ use relay_link::hello::{Answer, Hello, Run, VERSION, Want};
 use relay_link::home::{self, State};
 use relay_link::inbound::{ClientName, FromHome, Service, ToHome};
 use relay_link::keys::{LinkKey, Pin};
+use relay_link::limits::FETCH;
 use relay_link::{liveness, tls};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -27,6 +28,7 @@ use super::handing::{Parcel, hand_on};
 use super::reports::{self, Passing};
 use super::{Entrance, Gate, Start, arriving, tend};
 use crate::grant::HomeGrant;
+use crate::limits;
 use crate::route::How;
 use crate::sender::Group;
 
@@ -100,19 +102,25 @@ impl Stage {
         Arc::new(home::Proxy::new(place, self.proxy.public(), self.key(), Arc::new(Dns::new(Vec::new()))))
     }
 
-    /// Somebody who has come and is to be handed on.
-    async fn client(&self) -> (TcpStream, JoinHandle<bool>) {
+    /// Somebody who has come.
+    async fn arrived(&self) -> (TcpStream, Client) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let outside = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (client, from) = listener.accept().await.unwrap();
-        let group = Group::of(from.ip(), None, false);
+        let (stream, from) = listener.accept().await.unwrap();
+        let (dialled, place) = (stream.local_addr().unwrap(), self.gate.doors.enter(from.ip()).unwrap());
+        (outside, Client { stream, from, dialled, waited: Duration::ZERO, place })
+    }
+
+    /// Somebody who has come and is to be handed on.
+    async fn client(&self) -> (TcpStream, JoinHandle<bool>) {
+        let (outside, client) = self.arrived().await;
+        (outside, self.hand_on(client))
+    }
+
+    fn hand_on(&self, client: Client) -> JoinHandle<bool> {
+        let group = Group::of(client.from.ip(), None, false);
         let parcel = Parcel {
-            client: Client {
-                dialled: client.local_addr().unwrap(),
-                stream: client,
-                from,
-                place: self.gate.doors.enter(from.ip()).unwrap(),
-            },
+            client,
             sent: HELLO.to_vec(),
             service: Service::Mail,
             ehlo: None,
@@ -120,8 +128,18 @@ impl Stage {
             passing: Passing { home: HOME.to_owned(), street: None, group, tickets: Vec::new(), reports: 0 },
         };
         let gate = self.gate.clone();
-        let handing = tokio::spawn(async move { hand_on(&gate, HOME, How::Sni, parcel).await.is_ok() });
-        (outside, handing)
+        tokio::spawn(async move { hand_on(&gate, HOME, How::Sni, parcel).await.is_ok() })
+    }
+
+    /// Somebody who asks for metrics.
+    async fn scrape(&self, at: SocketAddr, request: &[u8]) -> String {
+        let mut stream = TcpStream::connect(at).await.unwrap();
+        let mut answer = String::new();
+        // Who has no place is closed at once, perhaps before it has asked.
+        if stream.write_all(request).await.is_ok() {
+            let _ = stream.read_to_string(&mut answer).await;
+        }
+        answer
     }
 
     /// A home that is connected and reads what it is told: what it says, and what it hears.
@@ -205,4 +223,52 @@ async fn a_home_reports_a_stream_a_few_times_only() {
     speaker.say(FromHome::Declined(call.ticket.number)).unwrap();
     assert!(!handing.await.unwrap());
     assert_eq!(stage.gate.metrics.wrong_home.get(), crate::limits::LESSONS as u64);
+}
+
+/// At an address of its own a home is waited for before a word is said, and once more when it is to fetch the stream.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_is_held_once_and_not_twice() {
+    let stage = Stage::new("held").await;
+    let (_outside, mut client) = stage.arrived().await;
+    let gate = stage.gate.clone();
+    let waiting = tokio::spawn(async move {
+        let came = client.wait_for(&gate, HOME).await;
+        (client, came)
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let home = stage.alive().await;
+    let (mut client, came) = waiting.await.unwrap();
+    came.unwrap();
+    assert!(client.waited >= Duration::from_millis(200), "{:?}", client.waited);
+    assert_eq!(client.patience(), limits::WAKE - client.waited);
+    // It had woken just in time, and is gone again.
+    drop(home);
+    while stage.gate.hall.count() > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    client.waited = limits::WAKE - Duration::from_millis(50);
+    let began = Instant::now();
+    assert!(!stage.hand_on(client).await.unwrap());
+    let held = began.elapsed();
+    assert!(held >= FETCH && held < limits::WAKE, "{held:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_metrics_and_says_nothing_leaves_room() {
+    let stage = Stage::new("scrapes").await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    tokio::spawn(arriving::accept(stage.gate.clone(), Entrance::Metrics, listener));
+    let mut silent = Vec::new();
+    for _ in 0..limits::SCRAPES {
+        silent.push(TcpStream::connect(at).await.unwrap());
+    }
+    while stage.gate.scrapes.available_permits() > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(stage.scrape(at, b"GET / HTTP/1.1\r\n\r\n").await, "", "no more than so many");
+    silent.pop();
+    while !stage.scrape(at, b"GET / HTTP/1.1\r\n\r\n").await.contains("inbound_proxy_homes_connected 0\n") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
