@@ -37,6 +37,7 @@ pub mod outbound;
 pub mod proxy;
 pub mod relay;
 pub mod seats;
+pub mod seldom;
 pub mod shares;
 pub mod stream;
 pub mod tls;

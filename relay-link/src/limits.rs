@@ -47,6 +47,13 @@ pub const WAITING: usize = 4_096;
 pub const WAITING_OF_ONE: usize = 256;
 /// Messages waiting to be sent on one control connection; a peer that does not read them is cut off.
 pub const QUEUE: usize = 64;
+/// Messages of one home that its proxy hears within [`HEARD_WITHIN`]: who says more waits, so that it takes no more than its share
+/// of the proxy's time from the others. A house that sends and receives much says some ten a second.
+pub const HEARD: usize = 64;
+/// See [`HEARD`].
+pub const HEARD_WITHIN: Duration = Duration::from_millis(50);
+/// Between two lines of a log about the same: how often a home is refused, or a proxy calls in vain, is their own choice.
+pub const SELDOM: Duration = Duration::from_secs(10);
 /// How long a pairing code works unless the operator says otherwise.
 pub const CODE: Duration = Duration::from_secs(24 * 3_600);
 /// Silence after which the old connection of a home that dials again from another process is taken to be dead.

@@ -267,6 +267,31 @@ async fn what_a_home_says_arrives() {
     assert!(proxy.hall.wait_for("bob", Duration::from_millis(50)).await.is_err());
 }
 
+/// It gets its share of the proxy's time, and all that it says is heard.
+#[tokio::test]
+async fn who_talks_without_end_is_heard_slowly() {
+    const SAID: u64 = 10 * limits::HEARD as u64;
+    let mut proxy = Proxy::start().await;
+    let mut home = Home::start(proxy.pair("alice").await);
+    home.connected().await;
+    let speaker = home.speaker.take().unwrap();
+    let began = Instant::now();
+    let talking = tokio::spawn(async move {
+        for number in 0..SAID {
+            while speaker.say(FromHome::Declined(number)).is_err() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        speaker
+    });
+    for number in 0..SAID {
+        let Some(Event::Heard(heard)) = proxy.events.recv().await else { panic!("no more is heard") };
+        assert_eq!(heard.message, FromHome::Declined(number));
+    }
+    assert!(began.elapsed() >= 9 * limits::HEARD_WITHIN, "{:?}", began.elapsed());
+    drop(talking.await.unwrap());
+}
+
 #[tokio::test]
 async fn a_stream_is_fetched_once() {
     let proxy = Proxy::start().await;

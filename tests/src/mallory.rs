@@ -26,14 +26,14 @@ pub struct Sink {
     link: tokio::task::JoinHandle<()>,
 }
 
-/// All sinks of a process share its threads.
+/// All sinks of a process share its thread: the `link` role of a house has one, too.
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 
 impl Sink {
     /// Pairs with this code and serves until dropped.
     #[must_use]
     pub fn start(code: &str, dns: &str) -> Self {
-        let make = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let make = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let runtime = RUNTIME.get_or_init(make);
         let proxy = pair(runtime, code, dns);
         Self {

@@ -188,13 +188,7 @@ struct Kept {
 async fn serve(upstreams: Vec<SocketAddr>, mut edges: Vec<OwnedFd>, control: Edge) -> io::Result<()> {
     let controls = Controls::new(control)?;
     let dials = edges.pop().ok_or(io::ErrorKind::InvalidInput)?;
-    let house = Arc::new(House {
-        hands: Hands::new(edges)?,
-        dns: Arc::new(Dns::new(upstreams)),
-        streams: Arc::new(Semaphore::new(limits::STREAMS)),
-        dials: Semaphore::new(limits::DIALS),
-        outbound: Mutex::default(),
-    });
+    let house = Arc::new(House::new(upstreams, edges)?);
     house.take_edge(EdgeName::Dials, dials);
     let mut links = HashMap::<PairedProxy, Kept>::new();
     while let Some((control, mut with)) = controls.next().await {
@@ -247,6 +241,17 @@ fn begin(house: &Arc<House>, proxy: &PairedProxy) -> Option<Kept> {
 }
 
 impl House {
+    /// `edges`: to those who serve.
+    fn new(upstreams: Vec<SocketAddr>, edges: Vec<OwnedFd>) -> io::Result<Self> {
+        Ok(Self {
+            hands: Hands::new(edges)?,
+            dns: Arc::new(Dns::new(upstreams)),
+            streams: Arc::new(Semaphore::new(limits::STREAMS)),
+            dials: Semaphore::new(limits::DIALS),
+            outbound: Mutex::default(),
+        })
+    }
+
     /// The links with outbound proxies.
     fn outbound(&self) -> Vec<Arc<outbound::Link>> {
         self.outbound.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{interval, sleep, sleep_until, timeout};
 
 use super::Arrival;
 use crate::control::{self, Ended, Speaker};
@@ -114,7 +114,13 @@ where
         self.arrivals.send_modify(|count| *count += 1);
         let (heard, mut hearing) = mpsc::channel::<Box<In>>(limits::QUEUE);
         let handing = async {
+            let (mut heard, mut until) = (0, sleep_until(Instant::now().into()));
             while let Some(message) = hearing.recv().await {
+                if heard % limits::HEARD == 0 {
+                    until.await;
+                    until = sleep_until((Instant::now() + limits::HEARD_WITHIN).into());
+                }
+                heard += 1;
                 let home = name.clone();
                 if self.events.send(Event::Heard(Heard { home, connection, message: *message })).await.is_err() {
                     break;
