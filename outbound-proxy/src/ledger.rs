@@ -8,6 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Arc;
 
 use ring::digest;
 
@@ -20,7 +21,7 @@ const HEAD: usize = CHECK + 8 + 2;
 /// The file of one home.
 #[derive(Debug)]
 pub struct Ledger {
-    file: File,
+    file: Arc<File>,
     number: u64,
 }
 
@@ -41,9 +42,8 @@ impl Ledger {
             None if file.metadata()?.len() == 0 => (0, new()),
             None => (0, damaged()),
         };
-        let mut ledger = Self { file, number };
+        let mut ledger = Self { file: Arc::new(file), number };
         ledger.write(&account)?;
-        ledger.sync()?;
         Ok((ledger, account))
     }
 
@@ -63,12 +63,16 @@ impl Ledger {
         Ok(())
     }
 
-    /// Waits until what was written survives the power, too.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+    /// The number of what was written last.
+    #[must_use]
+    pub const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The file, for who syncs it: that can take long.
+    #[must_use]
+    pub fn file(&self) -> Arc<File> {
+        self.file.clone()
     }
 }
 

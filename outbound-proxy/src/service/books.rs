@@ -1,7 +1,7 @@
 //! What every home has spent: accounts in memory, each with its file, and a tab for each session.
 
 use std::collections::HashMap;
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -39,10 +39,14 @@ pub fn file(folder: &Path, home: &str) -> PathBuf {
     folder.join(home)
 }
 
+/// How what was written is made to survive the power: a seam, for tests whose disk is slow or full.
+pub type Sync = fn(&File) -> io::Result<()>;
+
 /// All accounts.
 #[derive(Debug)]
 pub struct Books {
     folder: PathBuf,
+    sync: Sync,
     open: Mutex<HashMap<String, Arc<Book>>>,
 }
 
@@ -54,6 +58,17 @@ struct Book {
     dry: AtomicBool,
     /// The home is known no more: what it sends waits until its sessions have ended.
     revoked: AtomicBool,
+    sync: Sync,
+    synced: tokio::sync::Mutex<Synced>,
+}
+
+/// What became of what was written, by its number.
+#[derive(Debug, Default)]
+struct Synced {
+    /// Up to this one it survives the power.
+    safe: u64,
+    /// Up to this one it may not have, and the kernel says so only once.
+    lost: u64,
 }
 
 #[derive(Debug)]
@@ -91,8 +106,16 @@ impl Books {
     /// # Errors
     /// The kernel's.
     pub fn open(folder: &Path) -> io::Result<Self> {
+        Self::on(folder, File::sync_data)
+    }
+
+    /// The same, on a disk that is synced in this way.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn on(folder: &Path, sync: Sync) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        Ok(Self { folder: folder.to_path_buf(), open: Mutex::default() })
+        Ok(Self { folder: folder.to_path_buf(), sync, open: Mutex::default() })
     }
 
     /// A home's, for one session.
@@ -126,6 +149,8 @@ impl Books {
             running: AtomicU32::new(0),
             dry: AtomicBool::new(true),
             revoked: AtomicBool::new(false),
+            sync: self.sync,
+            synced: tokio::sync::Mutex::default(),
         });
         open.insert(home.to_owned(), book.clone());
         Ok(Tab::new(book, allowance))
@@ -140,6 +165,33 @@ impl Books {
             let known = all.get(home).is_some_and(|home| home.paired.is_some());
             book.revoked.store(!known, Ordering::Relaxed);
         }
+    }
+}
+
+impl Book {
+    /// Waits until what was written under this number survives the power: in a thread of its own, since a disk can take long.
+    /// Who comes meanwhile shares the next sync.
+    async fn is_safe(&self, number: u64) -> io::Result<()> {
+        let mut synced = self.synced.lock().await;
+        // Whatever is written has in it what was written before.
+        if number <= synced.safe {
+            return Ok(());
+        }
+        if number <= synced.lost {
+            return Err(io::Error::other("the disk has lost it"));
+        }
+        let (file, newest) = {
+            let kept = lock(&self.kept);
+            (kept.ledger.file(), kept.ledger.number())
+        };
+        let sync = self.sync;
+        let done = tokio::task::spawn_blocking(move || sync(&file)).await.map_err(io::Error::other).flatten();
+        match &done {
+            Ok(()) => synced.safe = newest,
+            // What was written meanwhile may have been lost with it.
+            Err(_) => synced.lost = lock(&self.kept).ledger.number(),
+        }
+        done
     }
 }
 
@@ -194,15 +246,25 @@ impl Tab {
     ///
     /// # Errors
     /// [`Refusal`].
-    pub fn open(&self, network: [u8; 7]) -> Result<(), Refusal> {
+    pub async fn open(&self, network: [u8; 7]) -> Result<(), Refusal> {
+        let written = self.begin(network)?;
+        let safe = match written {
+            Ok(number) => self.book.is_safe(number).await,
+            Err(error) => Err(error),
+        };
+        safe.map_err(|error| {
+            error!(%error, "nothing can be written down, so nothing is sent");
+            Refusal::Busy
+        })
+    }
+
+    /// Under which number it is written down.
+    fn begin(&self, network: [u8; 7]) -> Result<io::Result<u64>, Refusal> {
         let mut kept = lock(&self.book.kept);
         kept.account.open(&self.allowance, self.others, network, now())?;
         self.begun.store(true, Ordering::Relaxed);
         self.book.dry.store(true, Ordering::Relaxed);
-        kept.write().and_then(|()| kept.ledger.sync()).map_err(|error| {
-            error!(%error, "nothing can be written down, so nothing is sent");
-            Refusal::Busy
-        })
+        Ok(kept.write().map(|()| kept.ledger.number()))
     }
 
     /// It goes on with another address of its host.

@@ -51,7 +51,9 @@ pub fn asked(service: &Arc<Service>, home: String, connection: Connection, reque
 impl Service {
     fn refuse(&self, home: &str, request: u32, why: Refusal) {
         // Which host it was is the home's business.
-        info!(home, %why, "refused");
+        if let Some(before) = lock(&self.refusals).line(home.to_owned(), Instant::now()) {
+            info!(home, %why, before, "refused");
+        }
         self.counters.refused(why);
         let _ = self.hall.say(home, ToHome::Refused { request, why });
     }
@@ -66,7 +68,7 @@ impl Service {
         let mut chosen = self.policy.choose(&resolved)?;
         chosen.retain(|address| !address::is_own(*address));
         let first = *chosen.first().ok_or(Refusal::NotPublic)?;
-        tab.open(address::network(first))?;
+        tab.open(address::network(first)).await?;
         self.counters.begun();
         for address in chosen {
             if tab.visit(address::network(address)).is_err() {

@@ -98,21 +98,25 @@ impl Counters {
 
 /// Answers whoever asks, whatever it asks for.
 pub async fn serve(service: Arc<Service>, listener: TcpListener) {
+    answer_all(listener, Arc::new(move || service.counters.text(service.hall.count()))).await;
+}
+
+async fn answer_all(listener: TcpListener, text: Arc<impl Fn() -> String + Send + Sync + 'static>) {
     let room = Arc::new(Semaphore::new(limits::SCRAPES));
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             sleep(limits::METRICS_TIME).await;
             continue;
         };
-        let (service, Ok(permit)) = (service.clone(), room.clone().try_acquire_owned()) else { continue };
+        let (text, Ok(permit)) = (text.clone(), room.clone().try_acquire_owned()) else { continue };
         tokio::spawn(async move {
-            let _ = timeout(limits::METRICS_TIME, answer(&service, stream)).await;
+            let _ = timeout(limits::METRICS_TIME, answer(&*text, stream)).await;
             drop(permit);
         });
     }
 }
 
-async fn answer(service: &Service, mut stream: TcpStream) -> std::io::Result<()> {
+async fn answer(text: &impl Fn() -> String, mut stream: TcpStream) -> std::io::Result<()> {
     let (mut request, mut have) = ([0; limits::METRICS_REQUEST], 0);
     while have < request.len() && !request[..have].windows(4).any(|four| four == b"\r\n\r\n") {
         match stream.read(&mut request[have..]).await? {
@@ -120,8 +124,41 @@ async fn answer(service: &Service, mut stream: TcpStream) -> std::io::Result<()>
             read => have += read,
         }
     }
-    let text = service.counters.text(service.hall.count());
+    let text = text();
     let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nConnection: close\r\n";
     stream.write_all(format!("{head}Content-Length: {}\r\n\r\n{text}", text.len()).as_bytes()).await?;
     stream.shutdown().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn scrape(at: std::net::SocketAddr) -> String {
+        let (mut stream, mut answer) = (TcpStream::connect(at).await.unwrap(), String::new());
+        // Who has no place is closed at once, perhaps before it has asked.
+        if stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.is_ok() {
+            let _ = stream.read_to_string(&mut answer).await;
+        }
+        answer
+    }
+
+    #[tokio::test]
+    async fn who_asks_and_says_nothing_has_its_time_and_leaves_room() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let numbers = Arc::new(|| Counters::default().text(3));
+        tokio::spawn(answer_all(listener, numbers));
+        // They are accepted in their order: the last of them has the last place.
+        let mut silent = Vec::new();
+        for _ in 0..limits::SCRAPES {
+            silent.push(TcpStream::connect(at).await.unwrap());
+        }
+        assert_eq!(scrape(at).await, "", "no more than so many");
+        // Their time is over, and it closes.
+        assert_eq!(silent[0].read(&mut [0]).await.unwrap_or(0), 0);
+        while !scrape(at).await.contains("outbound_proxy_homes_connected 3\n") {
+            sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
 }

@@ -19,6 +19,7 @@ use relay_link::keys::{LinkKey, PublicKey};
 use relay_link::operator::folder::HOMES;
 use relay_link::outbound::{FromHome, ToHome};
 use relay_link::proxy::{self, Caller, Event, Hall};
+use relay_link::seldom::Seldom;
 use relay_link::shares::Strangers;
 use relay_link::stream::Waiting;
 use relay_link::tls::Acceptor;
@@ -94,7 +95,9 @@ pub fn run() -> ExitCode {
 fn story() -> io::Result<()> {
     let confined = confine(Role::OutboundProxy).map_err(io::Error::other)?;
     let (start, listeners) = wire::control::start::<Start>(&confined.control).map_err(io::Error::other)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.max_blocking_threads(limits::SYNCING).thread_stack_size(limits::SYNCING_STACK);
+    let runtime = builder.enable_all().build()?;
     runtime.block_on(async {
         let controls = Controls::new(confined.control)?;
         let (tell, events) = mpsc::channel(relay_link::limits::QUEUE);
@@ -132,6 +135,7 @@ struct Service {
     policy: Policy,
     pieces: Pieces,
     counters: Counters,
+    refusals: Mutex<Seldom<String>>,
     sessions: Arc<Semaphore>,
     strangers: Strangers,
 }
@@ -151,6 +155,7 @@ impl Service {
             policy: Policy::new(start.own.iter().copied()),
             pieces: Pieces::default(),
             counters: Counters::default(),
+            refusals: Mutex::default(),
             sessions: Arc::new(Semaphore::new(limits::SESSIONS)),
             strangers: Strangers::default(),
         })
@@ -239,6 +244,7 @@ impl Service {
             ticks.tick().await;
             drop(lock(&self.waiting).expired(Instant::now()));
             self.books.note_revoked(&self.homes);
+            lock(&self.refusals).forget(Instant::now());
         }
     }
 }

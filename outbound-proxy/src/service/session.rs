@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::net::TcpStream;
 use tokio::task::coop::consume_budget;
@@ -73,6 +73,8 @@ pub struct Session<'a> {
     meter: Mutex<Meter>,
     /// Since when the far server waits for the home; `None`: it is the home that waits.
     idle: Mutex<Option<Instant>>,
+    /// The home sends more than commands.
+    bulk: AtomicBool,
     units: AtomicU64,
     out: AtomicU64,
     back: AtomicU64,
@@ -89,6 +91,7 @@ impl<'a> Session<'a> {
             pieces,
             meter: Mutex::default(),
             idle: Mutex::new(None),
+            bulk: AtomicBool::new(false),
             units: AtomicU64::new(limits::SESSION_UNITS),
             out: AtomicU64::new(0),
             back: AtomicU64::new(0),
@@ -208,11 +211,15 @@ impl<'a> Session<'a> {
             Side::Home => (self.home, self.server),
             Side::Server => (self.server, self.home),
         };
-        let mut piece = self.pieces.lend();
+        let bulk = side == Side::Home && self.bulk.load(Ordering::Relaxed);
+        let mut piece = if bulk { self.pieces.lend_large() } else { self.pieces.lend() };
         let count = match from.try_read(piece.bytes()) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
             other => other?,
         };
+        if side == Side::Home {
+            self.bulk.store(count >= limits::BULK, Ordering::Relaxed);
+        }
         let bytes = &piece.bytes()[..count];
         if count > 0 {
             let due = match side {
