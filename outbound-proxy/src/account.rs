@@ -132,8 +132,14 @@ impl Account {
         }
     }
 
-    /// Lets time pass. A clock that is set back gives nothing and takes nothing.
+    /// Lets time pass. A clock that is set back gives nothing and takes nothing (but by more than a day it was wrong before).
     fn come_to(&mut self, allowance: &Allowance, now: u64) {
+        // A machine that began with a clock years ahead must not stop its homes for years. They are given nothing for it.
+        if self.at.saturating_sub(now) > DAY {
+            self.at = now;
+            self.begun.retain(|begun| *begun <= now);
+            self.networks.retain(|(_, seen)| *seen <= now);
+        }
         self.level = self.level_at(allowance, now);
         if self.is_another_day(now) {
             self.today = Today::NOTHING;

@@ -125,6 +125,19 @@ fn a_clock_that_is_set_back_gives_nothing() {
     assert_eq!(account.budget(&allowance, NOON).left, 0);
 }
 
+/// The machine's clock was wrong as it began, and somebody sent in that moment.
+#[test]
+fn a_clock_that_was_years_ahead_stops_nobody_for_years() {
+    let allowance = Allowance { networks: 1, burst: 1, sessions: 3, bucket: 100, hourly: 100, ..Allowance::default() };
+    let (mut account, ahead) = (Account::new(&allowance, NOON), NOON + 5 * 365 * 86_400);
+    account.open(&allowance, 0, network(1), ahead).unwrap();
+    account.charge(&allowance, 80, ahead);
+    assert_eq!(account.open(&allowance, 0, network(2), NOON), Err(Refusal::Spent(720)), "it is given nothing for it");
+    let spent = account.budget(&allowance, NOON);
+    assert_eq!((spent.left, spent.today, spent.sessions.0), (0, (100, allowance.daily.into()), 1));
+    account.open(&allowance, 0, network(2), NOON + 720).unwrap();
+}
+
 proptest! {
     /// A spam run: as many sessions as are let in, each with as many recipients as fit, for hours. Waiting as long as it
     /// is told to, it gets no more than a bucket, what came back meanwhile, and one last flight of replies each session.
