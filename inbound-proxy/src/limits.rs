@@ -6,10 +6,17 @@ use std::time::Duration;
 pub const CONNECTIONS: usize = 16_000;
 /// Of them from one network (an IPv4 address, an IPv6 /64). Large senders come from few addresses, to many homes.
 pub const CONNECTIONS_OF_ONE: usize = 512;
-/// Sessions that learn, or wait for a home that is away, at once: each shakes hands under TLS here.
-pub const LEARNING: usize = 256;
+/// Places for senders between STARTTLS and the home that takes them; those that learn, or whose home is away, shake hands under
+/// TLS here (some 40 KiB each).
+pub const SEATS: usize = 1_024;
 /// Of them from one network: who opens many and says nothing must not keep other senders from being asked.
-pub const LEARNING_OF_ONE: usize = 32;
+pub const SEATS_OF_ONE: usize = 128;
+/// Of them from one IPv6 /48, which one host may have.
+pub const SEATS_OF_A_SITE: usize = 256;
+/// The last of them are for networks that have none.
+pub const SEATS_KEPT: usize = 256;
+/// How long STARTTLS waits for a place: most are given back in a round trip.
+pub const SEATED: Duration = Duration::from_secs(10);
 /// Time a TLS handshake may take, and one write.
 pub const HANDSHAKE: Duration = Duration::from_secs(30);
 /// Connections that ask for metrics, at once.
@@ -24,7 +31,7 @@ pub const DOMAIN: usize = 255;
 pub const COMMANDS: u32 = 500;
 /// Commands that made no sense, after which a session ends.
 pub const ERRORS: u32 = 10;
-/// Recipients whose domains are looked up in one session; all of one session are for one home.
+/// Domains of recipients that are looked up in one session; all of one session are for one home.
 pub const LESSONS: usize = 4;
 /// MAIL commands of one session that learns: a sender with letters for several homes may ask for some of them.
 pub const MAILS_LEARNING: u32 = 4;
@@ -39,7 +46,7 @@ pub const CLIENT_HELLO_TIME: Duration = Duration::from_secs(30);
 /// Silence after which a session that learns ends.
 pub const IDLE: Duration = Duration::from_secs(30);
 /// Time that a session which learns has in all. A hundred recipients on a slow line need a minute; who says a little now and
-/// then must not keep one of [`LEARNING`] places for hours.
+/// then must not keep one of [`SEATS`] for hours.
 pub const LEARNING_TIME: Duration = Duration::from_secs(120);
 /// Silence after which a session in clear ends (RFC 5321 §4.5.3.2.7).
 pub const CLEAR_IDLE: Duration = Duration::from_secs(300);

@@ -4,11 +4,18 @@
 //! | --- | --- |
 //! | 1. the address it dialled belongs to one home | yes |
 //! | 2. the name its ClientHello asks for (SNI) | yes |
-//! | 3. a ticket of ours, handed out while that sender told us the recipient | yes |
-//! | 4. one home alone can be meant: it is the only one at this address | yes |
+//! | 3. a ticket of ours, handed out while that sender told us recipients of this home and of no other | yes |
+//! | 4. one home alone can be meant: there is no other at this address, and no name is asked for | yes |
 //! | 5. the operator's table of EHLO names | inside one street |
 //! | 6. what was learnt about the sender's group | inside one street |
 //! | 7. nothing: learn, under TLS, and answer 451 | |
+//!
+//! A home is one from its invitation until the operator forgets it, whether its box has come, is away, or was revoked: its
+//! mail waits for it, and goes to nobody who happens to be there. A name that nobody has is not anybody's, either.
+//!
+//! 3 proves as much as the sender's store of tickets is kept by the domain it writes to, as Postfix's is (measured). Between
+//! streets it counts only for the group of senders that got it. A sender that keeps tickets by address alone would show
+//! a stranger's: none is known that does so by itself.
 //!
 //! 5 and 6 are guesses, and a guess between strangers would let a home that answers 250 to everything take another's
 //! mail. So they count only where every home that could be meant is of one street.
@@ -90,8 +97,10 @@ pub enum Route {
 /// The homes and addresses of one proxy.
 #[derive(Debug, Clone, Default)]
 pub struct Map {
-    /// By the operator's name.
+    /// By the operator's name; also those that have not come yet, or are revoked.
     pub homes: BTreeMap<String, HomeGrant>,
+    /// There are others, of which nothing can be read.
+    pub hides_some: bool,
     /// Addresses of the proxy that one street has for itself, from the configuration.
     pub streets: BTreeMap<IpAddr, String>,
 }
@@ -123,21 +132,33 @@ impl Map {
         found.map(|(home, _)| home.as_str())
     }
 
-    fn proof(&self, facts: &Facts<'_>, memory: &Memory, now: u64) -> Option<(String, How)> {
+    fn proof(&self, facts: &Facts<'_>, memory: &mut Memory, now: u64) -> Option<(String, How)> {
         if let Some(home) = self.owner(facts.dialled) {
             return Some((home.to_owned(), How::OwnAddress));
         }
         if let Some(home) = facts.sni.and_then(|name| self.by_name(name)) {
             return Some((home.to_owned(), How::Sni));
         }
-        let ticket = facts.tickets.iter().find_map(|ticket| memory.by_ticket(ticket, now));
-        if let Some(home) = ticket.filter(|home| self.homes.contains_key(*home)) {
-            return Some((home.to_owned(), How::Ticket));
+        if let Some(home) = self.by_ticket(facts, memory, now) {
+            return Some((home, How::Ticket));
         }
+        // Who asks for another is not meant for whoever is left here.
         match self.meant(facts.dialled).as_slice() {
-            [(only, _)] => Some(((*only).to_owned(), How::Only)),
+            [(only, _)] if facts.sni.is_none() && !self.hides_some => Some(((*only).to_owned(), How::Only)),
             _ => None,
         }
+    }
+
+    fn by_ticket(&self, facts: &Facts<'_>, memory: &mut Memory, now: u64) -> Option<String> {
+        let street = self.street(facts.dialled);
+        let (ticket, home) = facts.tickets.iter().find_map(|ticket| {
+            let given = memory.by_ticket(ticket, now)?;
+            let neighbours = street.is_some() && self.homes.get(&given.home)?.street == street;
+            (neighbours || self.homes.contains_key(&given.home) && given.group.as_ref() == Some(facts.group))
+                .then(|| (ticket, given.home.clone()))
+        })?;
+        memory.ticket_used(ticket, now);
+        Some(home)
     }
 
     fn guess(&self, facts: &Facts<'_>, memory: &mut Memory, now: u64) -> Option<(String, How)> {
@@ -154,6 +175,9 @@ impl Map {
     /// The one street whose homes share this address. An operator whose address has several reads of it in the log.
     #[must_use]
     pub fn street(&self, dialled: IpAddr) -> Option<String> {
+        if self.hides_some {
+            return None;
+        }
         let meant = self.meant(dialled);
         let street = meant.first()?.1.street.clone()?;
         meant.iter().all(|(_, grant)| grant.street.as_ref() == Some(&street)).then_some(street)

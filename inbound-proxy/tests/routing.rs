@@ -100,8 +100,28 @@ fn alone_at_an_address() {
     let (mut map, mut memory) = (map(), Memory::default());
     map.homes.retain(|name, _| name == "alice");
     assert_eq!(route(&map, &mut memory, SHARED, &Caller::default()), home("alice", How::Only));
+    let elsewhere = Caller { sni: Some("mail.bob.example"), ..Caller::default() };
+    assert_eq!(route(&map, &mut memory, SHARED, &elsewhere), Route::Learn, "it asks for somebody who is not here");
+    let here = Caller { sni: Some("mail.alice.example"), ..Caller::default() };
+    assert_eq!(route(&map, &mut memory, SHARED, &here), home("alice", How::Sni));
+    map.hides_some = true;
+    assert_eq!(route(&map, &mut memory, SHARED, &Caller::default()), Route::Learn, "there may be another");
+    assert_eq!(map.street(SHARED.parse().unwrap()), None);
+    map.hides_some = false;
     map.homes.clear();
     assert_eq!(route(&map, &mut memory, SHARED, &Caller::default()), Route::Learn);
+}
+
+/// The same where a street has an address for itself.
+#[test]
+fn alone_in_a_street() {
+    let (mut map, mut memory) = (map(), Memory::default());
+    map.homes.remove("alice");
+    assert_eq!(route(&map, &mut memory, LANE, &Caller::default()), home("bob", How::Only));
+    for sni in ["mail.alice.example", "mail.nobody.example"] {
+        let caller = Caller { sni: Some(sni), ..Caller::default() };
+        assert_eq!(route(&map, &mut memory, LANE, &caller), Route::Learn, "{sni}");
+    }
 }
 
 #[test]
@@ -123,6 +143,21 @@ fn what_was_learnt_ends_with_the_home() {
     map.homes.remove("alice");
     let ticket = Caller { tickets: vec![b"ticket".to_vec()], ..Caller::default() };
     assert_eq!(route(&map, &mut memory, SHARED, &ticket), Route::Learn, "a ticket of one who is gone");
+}
+
+/// Between streets a ticket is the proof of who got it, and of nobody else; its use keeps it alive.
+#[test]
+fn a_ticket_is_its_senders() {
+    const DAY: u64 = 86_400;
+    let (map, mut memory) = (map(), Memory::default());
+    let (ticket, another) =
+        (Caller { tickets: vec![b"ticket".to_vec()], ..Caller::default() }, Group::Network4([203, 0, 113]));
+    memory.learn(None, &another, &[digest(b"ticket")], "alice", 0);
+    assert_eq!(route(&map, &mut memory, SHARED, &ticket), Route::Learn);
+    assert_eq!(route(&map, &mut memory, LANE, &ticket), home("alice", How::Ticket), "neighbours trust each other");
+    memory.learn(None, &group(), &[digest(b"ticket")], "alice", 0);
+    assert_eq!(route(&map, &mut memory, SHARED, &ticket), home("alice", How::Ticket));
+    assert!(memory.by_ticket(b"ticket", 100 + 5 * DAY).is_some(), "refreshed");
 }
 
 #[test]

@@ -18,6 +18,8 @@ struct Pure {
     handed_over: Option<Option<String>>,
     closed: bool,
     under_tls: Phase,
+    /// There is no place under TLS.
+    full: bool,
 }
 
 impl Pure {
@@ -29,6 +31,7 @@ impl Pure {
             handed_over: None,
             closed: false,
             under_tls: Phase::Learning,
+            full: false,
         };
         pure.begin(Phase::Clear);
         pure
@@ -49,6 +52,11 @@ impl Pure {
                     let text = String::from_utf8(bytes).unwrap();
                     self.said.extend(text.split_terminator("\r\n").map(str::to_owned));
                 }
+                Effect::Admit => {
+                    let effects = self.session.handle(Event::Admitted(!self.full));
+                    self.perform(effects);
+                }
+                Effect::Unclear => self.learnt.push("unclear".to_owned()),
                 Effect::HandOver { ehlo } => self.handed_over = Some(ehlo.map(|name| name.as_str().to_owned())),
                 Effect::Learn(domain) => self.learnt.push(domain.as_str().to_owned()),
                 Effect::Close => self.closed = true,
@@ -91,6 +99,10 @@ impl transcript::Peer for Pure {
             "handed over" => Some(same(self.handed_over.clone().flatten().unwrap_or_default())),
             "home" => {
                 self.under_tls = if value == "away" { Phase::Away } else { Phase::Learning };
+                Some(Ok(()))
+            }
+            "places" => {
+                self.full = value == "none";
                 Some(Ok(()))
             }
             "silence" => {

@@ -5,7 +5,8 @@
 //! | `[invitation]` only | invited: who brings the secret in time becomes this home |
 //! | `[paired]` and `[invitation]` | paired; the same box may bring the secret again, should the answer have been lost |
 //! | `[paired]` only | paired, with no code about |
-//! | no file | unknown, or revoked |
+//! | neither | revoked, or its box not yet come: what it was granted is nobody else's meanwhile |
+//! | no file | unknown |
 //!
 //! Each step is one rename or unlink, under a lock that the operator's commands take too; a proxy notices within
 //! seconds what they changed. The secret itself is in no file.
@@ -105,18 +106,20 @@ type All<G> = Arc<BTreeMap<String, Home<G>>>;
 struct Known<G> {
     homes: All<G>,
     keys: Arc<HashMap<PublicKey, String>>,
+    /// No file was passed over.
+    whole: bool,
 }
 
 impl<G> Clone for Known<G> {
     fn clone(&self) -> Self {
-        Self { homes: self.homes.clone(), keys: self.keys.clone() }
+        Self { homes: self.homes.clone(), keys: self.keys.clone(), whole: self.whole }
     }
 }
 
 impl<G> Known<G> {
-    fn new(homes: BTreeMap<String, Home<G>>) -> Self {
+    fn new((homes, whole): (BTreeMap<String, Home<G>>, bool)) -> Self {
         let keys = homes.iter().filter_map(|(name, home)| Some((home.paired.as_ref()?.key, name.clone()))).collect();
-        Self { homes: Arc::new(homes), keys: Arc::new(keys) }
+        Self { homes: Arc::new(homes), keys: Arc::new(keys), whole }
     }
 }
 
@@ -234,7 +237,20 @@ impl<G: Grant> Homes<G> {
         Ok(self.known()?.keys.contains_key(key))
     }
 
-    /// Forgets a home, or an invitation; whether there was one.
+    /// Takes a home's box and code away, and leaves what was granted with its name: who asks for that waits, and gets no other
+    /// home. Whether there was one.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn close(&self, name: &str) -> io::Result<bool> {
+        let _lock = self.lock()?;
+        let all = self.all()?;
+        let Some(home) = all.get(name) else { return Ok(false) };
+        self.write(name, &Home { grant: home.grant.clone(), invitation: None, paired: None })?;
+        Ok(true)
+    }
+
+    /// Forgets a home, or an invitation, and what was granted; whether there was one.
     ///
     /// # Errors
     /// The kernel's.
@@ -246,6 +262,14 @@ impl<G: Grant> Homes<G> {
             self.forget();
         }
         Ok(known)
+    }
+
+    /// Whether every home could be read: when not, there are more of them than [`Homes::all`] says.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn are_all_read(&self) -> io::Result<bool> {
+        Ok(self.known()?.whole)
     }
 
     /// All of them. Read again only when the folder has changed.
@@ -309,8 +333,9 @@ pub fn is_name(name: &str) -> bool {
     (1..=200).contains(&name.len()) && name.bytes().all(harmless) && !name.starts_with('.') && name != LOCK
 }
 
-fn read_folder<G: Grant>(folder: &Path) -> io::Result<BTreeMap<String, Home<G>>> {
-    let mut homes = BTreeMap::new();
+/// The homes, and whether that is all of them.
+fn read_folder<G: Grant>(folder: &Path) -> io::Result<(BTreeMap<String, Home<G>>, bool)> {
+    let (mut homes, mut whole) = (BTreeMap::new(), true);
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_stem().and_then(|stem| stem.to_str()).filter(|name| is_name(name));
@@ -318,13 +343,17 @@ fn read_folder<G: Grant>(folder: &Path) -> io::Result<BTreeMap<String, Home<G>>>
         match read_home(&path) {
             Ok(Some(home)) => drop(homes.insert(name.to_owned(), home)),
             Ok(None) => {}
-            Err(error) => tracing::error!(home = name, %error, "its file cannot be used"),
+            Err(error) => {
+                whole = false;
+                tracing::error!(home = name, %error, "its file cannot be used");
+            }
         }
-        if homes.len() >= limits::HOMES {
+        if homes.len() > limits::HOMES {
+            whole = false;
             break;
         }
     }
-    Ok(homes)
+    Ok((homes, whole))
 }
 
 fn read_home<G: Grant>(path: &Path) -> io::Result<Option<Home<G>>> {
@@ -446,9 +475,28 @@ mod tests {
         proxy.pair(&invited.secret, alices, now).unwrap();
         fs::write(scratch.0.join("broken.toml"), "nonsense").unwrap();
         assert!(proxy.find(&alices).unwrap().is_some(), "a damaged file shuts nobody else out");
+        assert!(!proxy.are_all_read().unwrap(), "and is not taken for none");
         assert!(command.revoke("alice").unwrap());
         assert!(!command.revoke("alice").unwrap());
         assert_eq!(proxy.find(&alices).unwrap(), None);
+    }
+
+    #[test]
+    fn a_home_that_is_closed_keeps_what_it_was_granted() {
+        let scratch = Scratch::new("close");
+        let homes = Homes::open(&scratch.0).unwrap();
+        let now = SystemTime::now();
+        let invited = homes.invite("alice", names("a.example"), now, DAY).unwrap();
+        let alices = key();
+        homes.pair(&invited.secret, alices, now).unwrap();
+        assert!(homes.close("alice").unwrap());
+        assert_eq!(homes.find(&alices).unwrap(), None);
+        assert_eq!(homes.pair(&invited.secret, key(), now), Err(Refusal::Code), "its code is void");
+        assert_eq!(homes.all().unwrap().get("alice").map(|home| home.grant.clone()), Some(names("a.example")));
+        let another = homes.invite("mallory", names("a.example"), now, DAY);
+        assert!(matches!(another, Err(InviteError::Clash { .. })), "its names are not free");
+        assert!(homes.invite("alice", names("a.example"), now, DAY).is_ok(), "it can be invited again");
+        assert!(!homes.close("bob").unwrap());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! How much each network has of something, so that one stranger cannot shut the others out.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -9,10 +9,20 @@ use wire::logins::network;
 
 use crate::limits;
 
-/// By network: an IPv4 address, an IPv6 /64.
+/// What one host may have of IPv6, at the most: a /48. Of IPv4 an address.
+#[must_use]
+pub fn site(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.into(),
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 80 << 80).into(),
+    }
+}
+
+/// By network: an IPv4 address, an IPv6 /64 or /48.
 #[derive(Debug, Clone)]
 pub struct Shares {
     most: usize,
+    key: fn(IpAddr) -> IpAddr,
     by: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
@@ -27,13 +37,25 @@ impl Shares {
     /// So many for each.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self { most, by: Arc::default() }
+        Self { most, key: network, by: Arc::default() }
+    }
+
+    /// So many for each [`site`].
+    #[must_use]
+    pub fn of_sites(most: usize) -> Self {
+        Self { most, key: site, by: Arc::default() }
+    }
+
+    /// How many this client's network has.
+    #[must_use]
+    pub fn held(&self, client: IpAddr) -> usize {
+        self.by.lock().unwrap_or_else(PoisonError::into_inner).get(&(self.key)(client)).copied().unwrap_or(0)
     }
 
     /// One for this client, if its network has not all of its own.
     #[must_use]
     pub fn take(&self, client: IpAddr) -> Option<Share> {
-        let network = network(client);
+        let network = (self.key)(client);
         let mut by = self.by.lock().unwrap_or_else(PoisonError::into_inner);
         let held = by.entry(network).or_insert(0);
         if *held >= self.most {

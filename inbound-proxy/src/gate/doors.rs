@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use relay_link::shares::{Share, Shares, Stranger, Strangers};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::limits;
 
@@ -14,7 +16,10 @@ pub(super) struct Doors {
     all: Arc<Semaphore>,
     strangers: Strangers,
     of_one: Shares,
-    learning: Shares,
+    seats: Arc<Semaphore>,
+    seats_of_one: Shares,
+    seats_of_a_site: Shares,
+    given_back: Arc<Notify>,
 }
 
 /// One connection's; given back when dropped.
@@ -22,13 +27,60 @@ pub(super) struct Doors {
 pub(super) struct Place {
     _one_of_all: OwnedSemaphorePermit,
     _share: Share,
+    seat: Option<Seat>,
+}
+
+/// A place under TLS; given back when dropped.
+#[derive(Debug)]
+struct Seat {
+    _one_of_all: OwnedSemaphorePermit,
+    _shares: [Share; 2],
+    given_back: Arc<Notify>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.given_back.notify_one();
+    }
+}
+
+/// Who waits for a seat looks again: the one given back before may have been of no use to whoever was told.
+const AGAIN: Duration = Duration::from_millis(100);
+
+impl Place {
+    /// It may begin with TLS: whether there is a seat for it, for which it waits a while.
+    pub(super) async fn sits_down(&mut self, doors: &Doors, client: IpAddr, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        loop {
+            self.seat = doors.seat(client);
+            if self.seat.is_some() {
+                return true;
+            }
+            if timeout_at(until, timeout(AGAIN, doors.given_back.notified())).await.is_err() {
+                return false;
+            }
+        }
+    }
+
+    /// Its home has taken it.
+    pub(super) fn stands_up(&mut self) {
+        self.seat = None;
+    }
 }
 
 impl Default for Doors {
     fn default() -> Self {
-        let [of_one, learning] = [limits::CONNECTIONS_OF_ONE, limits::LEARNING_OF_ONE].map(Shares::new);
-        let all = Arc::new(Semaphore::new(limits::CONNECTIONS));
-        Self { all, strangers: Strangers::default(), of_one, learning }
+        let [of_one, seats_of_one] = [limits::CONNECTIONS_OF_ONE, limits::SEATS_OF_ONE].map(Shares::new);
+        let [all, seats] = [limits::CONNECTIONS, limits::SEATS].map(|most| Arc::new(Semaphore::new(most)));
+        Self {
+            all,
+            strangers: Strangers::default(),
+            of_one,
+            seats,
+            seats_of_one,
+            seats_of_a_site: Shares::of_sites(limits::SEATS_OF_A_SITE),
+            given_back: Arc::default(),
+        }
     }
 }
 
@@ -36,7 +88,7 @@ impl Doors {
     /// A place for a client from this address, if there is one.
     pub(super) fn enter(&self, client: IpAddr) -> Option<Place> {
         let one = self.all.clone().try_acquire_owned().ok()?;
-        Some(Place { _one_of_all: one, _share: self.of_one.take(client)? })
+        Some(Place { _one_of_all: one, _share: self.of_one.take(client)?, seat: None })
     }
 
     /// A place for who dials the link and has not said yet which home it is.
@@ -44,9 +96,13 @@ impl Doors {
         self.strangers.enter(from)
     }
 
-    /// A client from this address may be asked whom it wants.
-    pub(super) fn learn(&self, client: IpAddr) -> Option<Share> {
-        self.learning.take(client)
+    fn seat(&self, client: IpAddr) -> Option<Seat> {
+        if self.seats.available_permits() <= limits::SEATS_KEPT && self.seats_of_a_site.held(client) > 0 {
+            return None;
+        }
+        let one = self.seats.clone().try_acquire_owned().ok()?;
+        let shares = [self.seats_of_one.take(client)?, self.seats_of_a_site.take(client)?];
+        Some(Seat { _one_of_all: one, _shares: shares, given_back: self.given_back.clone() })
     }
 }
 
@@ -64,5 +120,34 @@ mod tests {
         drop(held);
         assert!(doors.of_one.is_empty());
         assert!(doors.enter(here).is_some());
+    }
+
+    /// Whoever takes all seats that can be had, from every /64 of a /48 and from many addresses, leaves some for others.
+    #[tokio::test]
+    async fn seats_are_kept_for_who_has_none() {
+        let doors = Doors::default();
+        let site = |subnet: u16| IpAddr::from([0x2001, 0xdb8, 1, subnet, 0, 0, 0, 1]);
+        let of_a_site: Vec<Seat> = (0..u16::MAX)
+            .flat_map(|subnet| std::iter::repeat_n(subnet, 40))
+            .map_while(|it| doors.seat(site(it)))
+            .collect();
+        assert_eq!(of_a_site.len(), limits::SEATS_OF_A_SITE);
+        let here = |last| IpAddr::from([192, 0, 2, last]);
+        let many: Vec<Seat> = (0..100)
+            .flat_map(|last| std::iter::from_fn(move || Some(last)).take(200))
+            .filter_map(|it| doors.seat(here(it)))
+            .collect();
+        let left = limits::SEATS - of_a_site.len() - many.len();
+        assert!(left >= limits::SEATS_KEPT - 100, "{left}");
+        let mut late = doors.enter(here(1)).unwrap();
+        let short = Duration::from_millis(200);
+        assert!(!late.sits_down(&doors, here(1), short).await, "who has some waits for his own");
+        let mut innocent = doors.enter([198, 51, 100, 1].into()).unwrap();
+        assert!(innocent.sits_down(&doors, [198, 51, 100, 1].into(), short).await);
+        drop((of_a_site, many));
+        assert!(late.sits_down(&doors, here(1), limits::SEATED).await);
+        late.stands_up();
+        innocent.stands_up();
+        assert_eq!((doors.seats.available_permits(), doors.seats_of_one.is_empty()), (limits::SEATS, true));
     }
 }

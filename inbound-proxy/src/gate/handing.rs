@@ -52,7 +52,8 @@ pub(super) async fn hand_on(
     };
     gate.metrics.handed[how as usize].count();
     info!(sender = %parcel.passing.group, home, ?how, service = ?parcel.service, sni = parcel.sni.is_some(), "handed on");
-    let Parcel { client: Client { stream: client, place, .. }, sent, passing, .. } = parcel;
+    let Parcel { client: Client { stream: client, mut place, .. }, sent, passing, .. } = parcel;
+    place.stands_up();
     gate.passing().insert(number, passing);
     let passed = Passed { gate: gate.clone(), number, _place: place };
     // In one piece: a home that waits for the answer finds the client's first words behind it.

@@ -43,7 +43,7 @@ pub(super) fn config(pem: &CertificatePem) -> io::Result<ServerConfig> {
 }
 
 /// What is known of a sender that is to be asked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Sender {
     /// Its group.
     pub group: Group,
@@ -56,13 +56,7 @@ pub(super) struct Sender {
 /// # Errors
 /// The peer's.
 pub(super) async fn serve(gate: &Gate, client: Client, sent: Vec<u8>, sender: &Sender, phase: Phase) -> io::Result<()> {
-    let Client { stream, from, place: _place, .. } = client;
-    let Some(_share) = gate.doors.learn(from.ip().to_canonical()) else {
-        gate.metrics.turned_away.count();
-        return Ok(());
-    };
-    let permit = timeout(limits::HANDSHAKE, gate.learning.acquire()).await.map_err(|_| io::ErrorKind::TimedOut)?;
-    let _permit = permit.map_err(io::Error::other)?;
+    let Client { stream, place: _seated, .. } = client;
     let postmarks = Arc::new(Postmarks::default());
     let mut config = ServerConfig::clone(&gate.certificate.read().unwrap_or_else(PoisonError::into_inner));
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
@@ -75,19 +69,56 @@ pub(super) async fn serve(gate: &Gate, client: Client, sent: Vec<u8>, sender: &S
     let shaking = TlsAcceptor::from(Arc::new(config)).accept(Replayed { sent, read: 0, client: stream });
     let stream = timeout(limits::HANDSHAKE, shaking).await.map_err(|_| io::ErrorKind::TimedOut)??;
     let mut talk = Talk::new(stream, phase, &gate.name);
-    while let Step::Learn(domain) = talk.step().await? {
-        learn(gate, sender, &postmarks, &domain).await;
+    let mut lessons = Lessons::new(sender, &postmarks);
+    loop {
+        match talk.step().await? {
+            Step::Learn(domain) => lessons.learn(gate, &domain).await,
+            Step::Unclear => lessons.are_unclear(gate),
+            _ => return Ok(()),
+        }
     }
-    Ok(())
 }
 
-/// A sender has said for which domain it has mail.
-async fn learn(gate: &Gate, sender: &Sender, postmarks: &Postmarks, domain: &Domain) {
-    let Some((home, its)) = home_of(gate, domain).await else { return };
-    // Of the group something is learnt only where all homes at that address are of one street.
-    let street = sender.street.as_deref().filter(|street| its.as_deref() == Some(*street));
-    info!(sender = %sender.group, home, "learnt");
-    gate.memory().learn(street, &sender.group, &postmarks.issued(), &home, now());
+/// What one session has taught.
+pub(super) struct Lessons<'a> {
+    sender: &'a Sender,
+    postmarks: &'a Postmarks,
+    /// Whose its recipients were.
+    home: Option<String>,
+    /// They were not all of one home, or one was of nobody known.
+    unclear: bool,
+}
+
+impl<'a> Lessons<'a> {
+    pub(super) const fn new(sender: &'a Sender, postmarks: &'a Postmarks) -> Self {
+        Self { sender, postmarks, home: None, unclear: false }
+    }
+
+    /// A sender has said for which domain it has mail.
+    async fn learn(&mut self, gate: &Gate, domain: &Domain) {
+        let found = home_of(gate, domain).await;
+        self.is_for(gate, found);
+    }
+
+    /// A recipient is of this home, of this street; or nobody knows.
+    pub(super) fn is_for(&mut self, gate: &Gate, found: Option<(String, Option<String>)>) {
+        let Some((home, its)) = found else { return self.are_unclear(gate) };
+        if self.home.get_or_insert_with(|| home.clone()) != &home {
+            self.are_unclear(gate);
+        }
+        // Of the group something is learnt only where all homes at that address are of one street.
+        let street = self.sender.street.as_deref().filter(|street| its.as_deref() == Some(*street));
+        let tickets = if self.unclear { Vec::new() } else { self.postmarks.issued() };
+        info!(sender = %self.sender.group, home, "learnt");
+        gate.memory().learn(street, &self.sender.group, &tickets, &home, now());
+    }
+
+    /// The session's tickets prove nothing: the sender would show them for each of those homes.
+    pub(super) fn are_unclear(&mut self, gate: &Gate) {
+        self.unclear = true;
+        let mut memory = gate.memory();
+        self.postmarks.issued().into_iter().for_each(|ticket| memory.void(ticket));
+    }
 }
 
 /// The home that takes a domain's mail, and its street: its MX records say so.

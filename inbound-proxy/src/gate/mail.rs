@@ -43,9 +43,18 @@ pub(super) async fn serve(gate: &Arc<Gate>, mut client: Client) -> io::Result<()
         return client.stream.shutdown().await;
     }
     drop(map);
-    let Client { stream, from, dialled: at, waited, place } = client;
+    let Client { stream, from, dialled: at, waited, mut place } = client;
     let mut talk = Talk::new(stream, Phase::Clear, &gate.name);
-    let Step::HandOver(ehlo) = talk.step().await? else { return Ok(()) };
+    let ehlo = loop {
+        match talk.step().await? {
+            Step::Admit => {
+                let seated = place.sits_down(&gate.doors, from.ip().to_canonical(), limits::SEATED).await;
+                talk.admitted(seated);
+            }
+            Step::HandOver(ehlo) => break ehlo,
+            _ => return Ok(()),
+        }
+    };
     let mut stream = talk.into_stream();
     let Some((sent, hello)) = client_hello(&mut stream).await? else {
         gate.metrics.no_tls.count();

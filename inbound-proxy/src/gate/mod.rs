@@ -117,7 +117,6 @@ struct Gate {
     passing: Mutex<HashMap<u64, Passing>>,
     memory: Mutex<Memory>,
     certificate: RwLock<Arc<rustls::ServerConfig>>,
-    learning: Semaphore,
     scrapes: Semaphore,
     pipes: Pipes,
     doors: Doors,
@@ -187,7 +186,6 @@ impl Gate {
             passing: Mutex::default(),
             memory: Mutex::new(Memory::open(&state.join("learnt"), now())?),
             certificate: RwLock::new(Arc::new(learning::config(&start.certificate)?)),
-            learning: Semaphore::new(limits::LEARNING),
             scrapes: Semaphore::new(limits::SCRAPES),
             pipes: Pipes::default(),
             doors: Doors::default(),
@@ -212,7 +210,7 @@ impl Gate {
 /// Between two rounds of [`tend`].
 const ROUND: Duration = Duration::from_secs(1);
 
-/// Lets go of what nobody fetches, of what is old, and of what was learnt about homes that are no more.
+/// Lets go of what nobody fetches, of what is old, and of what was learnt about homes that are paired no more.
 async fn tend(gate: Arc<Gate>) {
     let (mut rounds, mut seen) = (tokio::time::interval(ROUND), None);
     for round in 0u64.. {
@@ -220,11 +218,11 @@ async fn tend(gate: Arc<Gate>) {
         // Dropped, each wakes who waits for it.
         drop(gate.waiting().expired(std::time::Instant::now()));
         // A folder that cannot be read makes nobody forgotten.
-        if let Ok(map) = gate.maps.now(&gate.homes)
-            && !seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &map))
+        if let Ok(all) = gate.homes.all()
+            && !seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &all))
         {
-            gate.memory().keep_only(|home| map.homes.contains_key(home));
-            seen = Some(map);
+            gate.memory().keep_only(|home| all.get(home).is_some_and(|home| home.paired.is_some()));
+            seen = Some(all);
         }
         if round % 3_600 == 0 {
             gate.memory().forget_old(now());

@@ -19,6 +19,8 @@ pub(super) struct Talk<'a, S> {
     name: &'a str,
     effects: VecDeque<Effect>,
     unwritten: Vec<u8>,
+    /// When it last went on.
+    since: Instant,
     /// When it has taken too long in all.
     until: Instant,
 }
@@ -30,16 +32,26 @@ pub(super) enum Step {
     Over,
     /// TLS begins with the next byte.
     HandOver(Option<ClientName>),
+    /// It would begin with TLS: [`Talk::admitted`] says whether there is a place for it.
+    Admit,
     /// The sender has mail for this domain; it is answered at the next step.
     Learn(Domain),
+    /// The sender has mail for somebody else, too, and nobody asks for whom.
+    Unclear,
 }
 
 impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
     /// A session, nothing said yet.
     pub(super) fn new(stream: S, phase: Phase, name: &'a str) -> Self {
         let (session, effects) = Session::new(phase);
-        let until = Instant::now() + session.time();
-        Self { lines: Lines::new(stream), session, name, effects: effects.into(), unwritten: Vec::new(), until }
+        let since = Instant::now();
+        let until = since + session.time();
+        Self { lines: Lines::new(stream), session, name, effects: effects.into(), unwritten: Vec::new(), since, until }
+    }
+
+    /// The answer to [`Step::Admit`].
+    pub(super) fn admitted(&mut self, place: bool) {
+        self.effects = self.session.handle(Event::Admitted(place)).into();
     }
 
     /// Talks until the caller has something to do.
@@ -51,7 +63,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
             while let Some(effect) = self.effects.pop_front() {
                 match effect {
                     Effect::Say(reply) => reply.write(self.name, &mut self.unwritten),
+                    Effect::Admit => return Ok(Step::Admit),
                     Effect::Learn(domain) => return Ok(Step::Learn(domain)),
+                    Effect::Unclear => return Ok(Step::Unclear),
                     Effect::HandOver { ehlo } => {
                         // RFC 3207 §4.2: what came ahead of TLS could be anybody's.
                         self.lines.discard();
@@ -66,7 +80,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
                 }
             }
             self.flush().await?;
-            let patience = self.until.min(Instant::now() + self.session.patience());
+            let patience = self.until.min(self.since + self.session.patience());
             let next = timeout_at(patience, self.lines.next(limits::COMMAND_LINE)).await;
             let effects = match next {
                 Err(_) => self.session.handle(Event::Silence),
@@ -76,6 +90,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
                     Line::End => return Ok(Step::Over),
                 },
             };
+            if self.session.went_on() {
+                self.since = Instant::now();
+            }
             self.effects = effects.into();
         }
     }
@@ -105,6 +122,32 @@ mod tests {
 
     use tokio::io::AsyncReadExt;
     use tokio::time::sleep;
+
+    /// Places under TLS are few: who only passes the time there is silent.
+    #[tokio::test]
+    async fn noop_is_silence_under_tls() {
+        for phase in [Phase::Clear, Phase::Learning, Phase::Away] {
+            let (client, server) = tokio::io::duplex(64 * 1024);
+            let mut talk = Talk::new(server, phase, "clean.example");
+            talk.since -= talk.session.patience() - Duration::from_millis(500);
+            let (mut said, mut says) = tokio::io::split(client);
+            let talking = tokio::spawn(async move {
+                for line in ["NOOP\r\n", "RSET\r\n", "HELP\r\n"].iter().cycle() {
+                    if says.write_all(line.as_bytes()).await.is_err() {
+                        return;
+                    }
+                    sleep(Duration::from_millis(20)).await;
+                }
+            });
+            let ended = timeout(Duration::from_secs(if phase == Phase::Clear { 1 } else { 60 }), talk.step()).await;
+            drop(talk);
+            talking.abort();
+            let mut text = String::new();
+            said.read_to_string(&mut text).await.unwrap();
+            let told = text.ends_with("421 4.4.2 clean.example this takes too long\r\n");
+            assert_eq!((ended.is_ok(), told), (phase != Phase::Clear, phase != Phase::Clear), "{phase:?}: {text}");
+        }
+    }
 
     /// A peer that says something now and then is never silent; its time is over nevertheless.
     #[tokio::test]

@@ -16,6 +16,7 @@ use relay_link::inbound::{ClientName, FromHome, Service, ToHome};
 use relay_link::keys::{LinkKey, Pin};
 use relay_link::limits::FETCH;
 use relay_link::{liveness, tls};
+use rustls::server::ProducesTickets;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
@@ -25,12 +26,14 @@ use wire::tls::CertificatePem;
 
 use super::arriving::Client;
 use super::handing::{Parcel, hand_on};
+use super::learning::{Lessons, Sender};
 use super::reports::{self, Passing};
 use super::{Entrance, Gate, Start, arriving, tend};
 use crate::grant::HomeGrant;
 use crate::limits;
 use crate::route::How;
 use crate::sender::Group;
+use crate::tickets::Postmarks;
 
 const HOME: &str = "mail.alice.example";
 const HELLO: &[u8] = b"a ClientHello";
@@ -270,5 +273,31 @@ async fn who_asks_for_metrics_and_says_nothing_leaves_room() {
     silent.pop();
     while !stage.scrape(at, b"GET / HTTP/1.1\r\n\r\n").await.contains("inbound_proxy_homes_connected 0\n") {
         tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Mallory is the recipient of a letter beside Alice, or of one whose other recipients nobody knows: the ticket of that session
+/// would bring her the next letter for Alice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_stands_for_one_home_or_for_none() {
+    let stage = Stage::new("lessons").await;
+    let sender = Sender { group: Group::Network4([198, 51, 100]), street: None };
+    let home = |name: &str| Some((name.to_owned(), None));
+    let (alice, mallory) = (home(HOME), home("mail.mallory.example"));
+    for (named, of) in [
+        (vec![alice.clone(), alice.clone()], alice.as_ref().map(|(home, _)| home.clone())),
+        (vec![alice.clone(), mallory.clone()], None),
+        (vec![alice.clone(), mallory.clone(), alice.clone()], None),
+        (vec![None, mallory.clone()], None),
+        (vec![mallory, None], None),
+    ] {
+        let postmarks = Postmarks::default();
+        let ticket = postmarks.encrypt(b"state").unwrap();
+        let mut lessons = Lessons::new(&sender, &postmarks);
+        named.iter().for_each(|found| lessons.is_for(&stage.gate, found.clone()));
+        let given = |ticket: &[u8]| stage.gate.memory().by_ticket(ticket, super::now()).map(|given| given.home.clone());
+        assert_eq!(given(&ticket), of, "{named:?}");
+        lessons.are_unclear(&stage.gate);
+        assert_eq!(given(&ticket), None, "and a recipient who is not asked for");
     }
 }

@@ -20,7 +20,7 @@ use crate::tickets::TicketDigest;
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Record {
-    /// This ticket stands for this home.
+    /// This ticket stands for this home. (Written by older versions.)
     Ticket { ticket: TicketDigest, home: String, now: u64 },
     /// This group has mail for this home.
     Pending { street: String, group: Group, home: String, now: u64 },
@@ -34,6 +34,8 @@ pub(super) enum Record {
     Void { ticket: TicketDigest },
     /// This home is no more.
     Gone { home: String },
+    /// This ticket stands for this home, and was given to this group.
+    Given { ticket: TicketDigest, home: String, group: Option<Group>, now: u64 },
 }
 
 const CHECK: usize = 8;

@@ -29,11 +29,21 @@ struct Learnt {
     used: u64,
 }
 
+/// What a ticket stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given {
+    /// The home of all recipients of the session in which it was given.
+    pub home: String,
+    /// The group of senders that it was given to.
+    pub group: Option<Group>,
+    used: u64,
+}
+
 /// All of it.
 #[derive(Debug, Default)]
 pub struct Memory {
     groups: HashMap<Key, Learnt>,
-    tickets: HashMap<TicketDigest, (String, u64)>,
+    tickets: HashMap<TicketDigest, Given>,
     log: Option<Log>,
 }
 
@@ -54,7 +64,8 @@ impl Memory {
     /// A sender has told us, in a session that learns: its mail is for this home of this street.
     pub fn learn(&mut self, street: Option<&str>, group: &Group, tickets: &[TicketDigest], home: &str, now: u64) {
         for ticket in tickets {
-            self.record(Record::Ticket { ticket: *ticket, home: home.to_owned(), now });
+            let (home, group) = (home.to_owned(), Some(group.clone()));
+            self.record(Record::Given { ticket: *ticket, home, group, now });
         }
         if let Some(street) = street {
             self.record(Record::Pending {
@@ -68,9 +79,16 @@ impl Memory {
 
     /// Whose ticket it is.
     #[must_use]
-    pub fn by_ticket(&self, ticket: &[u8], now: u64) -> Option<&str> {
-        let (home, used) = self.tickets.get(&crate::tickets::digest(ticket))?;
-        (!is_old(*used, now)).then_some(home)
+    pub fn by_ticket(&self, ticket: &[u8], now: u64) -> Option<&Given> {
+        self.tickets.get(&crate::tickets::digest(ticket)).filter(|given| !is_old(given.used, now))
+    }
+
+    /// A ticket has led to its home.
+    pub fn ticket_used(&mut self, ticket: &[u8], now: u64) {
+        let ticket = crate::tickets::digest(ticket);
+        if let Some(Given { home, group, .. }) = self.tickets.get(&ticket).cloned() {
+            self.record(Record::Given { ticket, home, group, now });
+        }
     }
 
     /// The home to try for this group: what it told us and has not yet come back for, else where it went last.
@@ -90,12 +108,19 @@ impl Memory {
 
     /// A ticket led to the wrong home.
     pub fn wrong_ticket(&mut self, ticket: &[u8]) {
-        self.record(Record::Void { ticket: crate::tickets::digest(ticket) });
+        self.void(crate::tickets::digest(ticket));
+    }
+
+    /// A ticket proves nothing.
+    pub fn void(&mut self, ticket: TicketDigest) {
+        if self.tickets.contains_key(&ticket) {
+            self.record(Record::Void { ticket });
+        }
     }
 
     /// Homes that are no more leave nothing behind.
     pub fn keep_only(&mut self, here: impl Fn(&str) -> bool) {
-        let tickets = self.tickets.values().map(|(home, _)| home);
+        let tickets = self.tickets.values().map(|given| &given.home);
         let groups =
             self.groups.values().flat_map(|learnt| learnt.pending.iter().map(|(home, _)| home).chain(&learnt.steady));
         let gone: BTreeSet<String> = tickets.chain(groups).filter(|home| !here(home)).cloned().collect();
@@ -105,7 +130,7 @@ impl Memory {
     /// Drops what is too old. To be called now and then; nothing old is ever used anyway.
     pub fn forget_old(&mut self, now: u64) {
         self.groups.retain(|_, learnt| !is_old(learnt.used, now));
-        self.tickets.retain(|_, (_, used)| !is_old(*used, now));
+        self.tickets.retain(|_, given| !is_old(given.used, now));
     }
 
     /// How much is remembered: groups and tickets.
@@ -130,10 +155,8 @@ impl Memory {
 
     fn apply(&mut self, record: Record) {
         match record {
-            Record::Ticket { ticket, home, now } => {
-                make_room(&mut self.tickets, limits::TICKETS, |(_, used)| *used);
-                self.tickets.insert(ticket, (home, now));
-            }
+            Record::Ticket { ticket, home, now } => self.given(ticket, Given { home, group: None, used: now }),
+            Record::Given { ticket, home, group, now } => self.given(ticket, Given { home, group, used: now }),
             Record::Pending { street, group, home, now } => self.group(street, group).told(home, now),
             Record::Used { street, group, home, now } => self.group(street, group).used(home, now),
             Record::Wrong { street, group, home, .. } => self.wrong(&(street, group), &home),
@@ -144,10 +167,17 @@ impl Memory {
             }
             Record::Void { ticket } => drop(self.tickets.remove(&ticket)),
             Record::Gone { home } => {
-                self.tickets.retain(|_, (of, _)| *of != home);
+                self.tickets.retain(|_, given| given.home != home);
                 self.groups.retain(|_, learnt| learnt.knows_without(&home));
             }
         }
+    }
+
+    fn given(&mut self, ticket: TicketDigest, given: Given) {
+        if !self.tickets.contains_key(&ticket) {
+            make_room(&mut self.tickets, limits::TICKETS, |given| given.used);
+        }
+        self.tickets.insert(ticket, given);
     }
 
     /// A report makes no new entry: who lies in one must not push out what is known of others.
@@ -169,10 +199,11 @@ impl Memory {
     /// Writes the file anew, as short as it can be.
     fn rewrite(&mut self) -> io::Result<()> {
         let Some(log) = &mut self.log else { return Ok(()) };
-        let tickets = self.tickets.iter().map(|(ticket, (home, now))| Record::Ticket {
+        let tickets = self.tickets.iter().map(|(ticket, given)| Record::Given {
             ticket: *ticket,
-            home: home.clone(),
-            now: *now,
+            home: given.home.clone(),
+            group: given.group.clone(),
+            now: given.used,
         });
         let groups = self.groups.iter().flat_map(|((street, group), learnt)| learnt.records(street, group));
         log.rewrite(tickets.chain(groups))

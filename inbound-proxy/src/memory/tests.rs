@@ -88,8 +88,13 @@ fn tickets_are_proof_for_five_days_or_until_they_mislead() {
     let mut memory = Memory::default();
     let (ticket, other) = ([7; 32], [8; 32]);
     memory.learn(None, &group(1), &[crate::tickets::digest(&ticket)], "alice", 0);
-    assert_eq!(memory.by_ticket(&ticket, 5 * DAY), Some("alice"));
-    assert_eq!(memory.by_ticket(&ticket, 5 * DAY + 1), None);
+    let home = |memory: &Memory, now| memory.by_ticket(&ticket, now).map(|given| given.home.clone());
+    assert_eq!(home(&memory, 5 * DAY).as_deref(), Some("alice"));
+    assert_eq!(home(&memory, 5 * DAY + 1), None);
+    memory.ticket_used(&ticket, 5 * DAY - 600);
+    assert_eq!(home(&memory, 10 * DAY - 600).as_deref(), Some("alice"), "five days after its last use");
+    assert_eq!(home(&memory, 10 * DAY - 599), None);
+    memory.ticket_used(&other, 0);
     assert_eq!(memory.by_ticket(&other, 0), None);
     assert_eq!(memory.take(STREET, &group(1), 0, anywhere), None, "between streets nothing is learnt of the group");
     memory.wrong_ticket(&ticket);
@@ -142,6 +147,15 @@ fn it_is_bounded() {
     assert_eq!(known.pending.len(), limits::PENDING);
 }
 
+/// What an older version wrote is read, and is proof inside a street as before.
+#[test]
+fn tickets_of_an_older_version() {
+    let mut memory = Memory::default();
+    let ticket = crate::tickets::digest(&[7; 32]);
+    memory.apply(Record::Ticket { ticket, home: "alice".to_owned(), now: 0 });
+    assert_eq!(memory.by_ticket(&[7; 32], 0), Some(&Given { home: "alice".to_owned(), group: None, used: 0 }));
+}
+
 /// What can happen, for the tests of the file.
 #[derive(Debug, Clone)]
 enum Step {
@@ -149,6 +163,7 @@ enum Step {
     Take(u8),
     Wrong(u8, u8),
     Void(u8),
+    Shown(u8),
     Gone(u8),
 }
 
@@ -158,6 +173,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (0..4u8).prop_map(Step::Take),
         1 => (0..4u8, 0..4u8).prop_map(|(group, home)| Step::Wrong(group, home)),
         1 => (0..16u8).prop_map(Step::Void),
+        1 => (0..16u8).prop_map(Step::Shown),
         1 => (0..4u8).prop_map(Step::Gone),
     ];
     prop::collection::vec(step, 0..60)
@@ -172,6 +188,7 @@ fn perform(memory: &mut Memory, steps: &[Step], start: u64) {
             }
             Step::Take(of) => drop(memory.take(STREET, &group(*of), now, anywhere)),
             Step::Wrong(of, home) => memory.wrong_home(STREET, &group(*of), &home.to_string(), now),
+            Step::Shown(ticket) => memory.ticket_used(&[*ticket], now),
             Step::Void(ticket) => memory.wrong_ticket(&[*ticket]),
             Step::Gone(home) => memory.keep_only(|known| *known != *home.to_string()),
         }

@@ -36,9 +36,20 @@ pub(super) fn doctor(folder: &Folder, config: &Config) -> Result<ExitCode, Failu
         ));
     }
     let all = folder.homes::<HomeGrant>()?.all().doing(|| "the homes".to_owned())?;
+    findings.extend(all.iter().filter_map(|(home, facts)| absent(home, facts)));
     findings.extend(all.iter().flat_map(|(home, facts)| homes_names(home, facts, &here, &lookup)));
     findings.extend(streets(all.iter().map(|(home, facts)| (home.as_str(), facts)), config));
     Ok(print(&findings))
+}
+
+/// A home whose box has not come, or may not: its mail waits.
+fn absent(home: &str, facts: &Home<HomeGrant>) -> Option<Finding> {
+    facts.paired.is_none().then(|| {
+        Finding::weak(
+            format!("{home} is not paired: mail for its names waits at its senders"),
+            "`postern pair CODE` in its house (`invite` gives a new code), or `inbound-proxy forget` once its names lead elsewhere",
+        )
+    })
 }
 
 /// A home's names must lead here.
@@ -60,9 +71,9 @@ fn homes_names(
 
 /// Senders without SNI are served inside one street only (DESIGN section 7): the operator is told where that fails.
 fn streets<'a>(homes: impl Iterator<Item = (&'a str, &'a Home<HomeGrant>)>, config: &Config) -> Option<Finding> {
-    let shared = homes.filter(|(_, home)| home.paired.is_some() && home.grant.addresses.is_empty());
+    let shared = homes.filter(|(_, home)| home.grant.addresses.is_empty());
     let homes = shared.map(|(name, home)| (name.to_owned(), home.grant.clone())).collect();
-    let map = Map { homes, streets: config.streets.clone() };
+    let map = Map { homes, streets: config.streets.clone(), hides_some: false };
     let elsewhere = IpAddr::from([0, 0, 0, 0]);
     (map.homes.len() > 1 && map.street(elsewhere).is_none()).then(|| {
         Finding::weak(

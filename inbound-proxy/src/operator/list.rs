@@ -1,4 +1,4 @@
-//! `inbound-proxy list` and `revoke`.
+//! `inbound-proxy list`, `revoke` and `forget`.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -26,7 +26,8 @@ fn describe(home: &Home<HomeGrant>) -> String {
         (None, Some(code)) if code.expires > now => {
             format!("invited for {} more hours", (code.expires - now) / 3_600 + 1)
         }
-        _ => "its code has expired: invite it again".to_owned(),
+        (None, Some(_)) => "its code has expired, and its mail waits: invite it again".to_owned(),
+        (None, None) => "revoked, and its mail waits: invite it again, or forget it".to_owned(),
     };
     let mut words = vec![state];
     let grant = &home.grant;
@@ -38,13 +39,31 @@ fn describe(home: &Home<HomeGrant>) -> String {
 }
 
 pub(super) fn revoke(folder: &Folder, home: &str) -> Result<(), Failure> {
-    match folder.homes::<HomeGrant>()?.revoke(home).doing(|| home.to_owned())? {
+    match folder.homes::<HomeGrant>()?.close(home).doing(|| home.to_owned())? {
         true => {
             println!(
-                "{home} is revoked: its connection ends within seconds, and mail for its names waits at its senders"
+                "{home} is revoked: its connections end within seconds, and mail for its names waits at its senders \
+                 (`inbound-proxy forget {home}`, once they lead elsewhere)"
             );
             Ok(())
         }
-        false => Err(Failure::new(format!("there is no home {home}; see `inbound-proxy list`"))),
+        false => Err(unknown(home)),
     }
+}
+
+/// From then on its names are as any other's: a sender that asks for none may be taken to mean the home that is left.
+pub(super) fn forget(folder: &Folder, home: &str) -> Result<(), Failure> {
+    let homes = folder.homes::<HomeGrant>()?;
+    let all = homes.all().doing(|| home.to_owned())?;
+    let facts = all.get(home).ok_or_else(|| unknown(home))?;
+    if facts.paired.is_some() {
+        return Err(Failure::new(format!("{home} is paired: `inbound-proxy revoke {home}` comes first")));
+    }
+    homes.revoke(home).doing(|| home.to_owned())?;
+    println!("{home} is forgotten, and its names are free: see that no MX record leads here for them");
+    Ok(())
+}
+
+fn unknown(home: &str) -> Failure {
+    Failure::new(format!("there is no home {home}; see `inbound-proxy list`"))
 }

@@ -24,7 +24,8 @@ Examples:
   inbound-proxy invite --name mail.alice.example          a code for Alice's house
   inbound-proxy invite --name mail.bob.example --street lane
   inbound-proxy list                                      who is invited, who is paired
-  inbound-proxy revoke mail.alice.example                 take a house's names away
+  inbound-proxy revoke mail.alice.example                 take a house's connection away; its mail waits
+  inbound-proxy forget mail.alice.example                 give its names free, once they lead elsewhere
   inbound-proxy doctor                                    what works, what does not, what to do about it";
 
 /// Takes mail at a clean address for homes that have none, and cannot read it.
@@ -49,8 +50,13 @@ enum Command {
     Invite(invite::Invite),
     /// Show the homes
     List,
-    /// Take a home's names away; its connection ends within seconds
+    /// Take a home's connection away, within seconds; mail for its names waits
     Revoke {
+        /// As `inbound-proxy list` shows it
+        home: String,
+    },
+    /// Give the names of a home free that is not paired (any more), once they lead elsewhere
+    Forget {
         /// As `inbound-proxy list` shows it
         home: String,
     },
@@ -74,6 +80,7 @@ impl Cli {
             Command::Invite(invite) => invite.run(&folder, &config)?,
             Command::List => list::list(&folder)?,
             Command::Revoke { home } => list::revoke(&folder, &home)?,
+            Command::Forget { home } => list::forget(&folder, &home)?,
             Command::Doctor => return doctor::doctor(&folder, &config),
         }
         Ok(ExitCode::SUCCESS)

@@ -44,8 +44,12 @@ pub enum Effect {
         /// What the sender calls itself.
         ehlo: Option<ClientName>,
     },
+    /// Find it a place under TLS, and say whether there is one: [`Event::Admitted`].
+    Admit,
     /// Remember for which domain this sender has mail.
     Learn(Domain),
+    /// It has mail for somebody else, too, and is not asked for whom: nothing it was given proves whose its next mail is.
+    Unclear,
     /// Flush and close.
     Close,
 }
@@ -57,6 +61,8 @@ pub enum Event<'a> {
     Line(&'a [u8]),
     /// A line that is too long or not well ended.
     BadLine,
+    /// The answer to [`Effect::Admit`].
+    Admitted(bool),
     /// Nothing has come for [`Session::patience`], or not everything within [`Session::time`].
     Silence,
 }
@@ -66,7 +72,12 @@ pub enum Event<'a> {
 pub struct Session {
     phase: Phase,
     hello: Option<ClientName>,
-    lessons: usize,
+    /// Domains that were told of.
+    domains: Vec<Domain>,
+    /// STARTTLS waits for a place.
+    at_the_door: bool,
+    /// The last command brought it on.
+    went_on: bool,
     mails: u32,
     commands: u32,
     errors: u32,
@@ -77,7 +88,17 @@ impl Session {
     /// Greets; under TLS the client speaks first.
     #[must_use]
     pub fn new(phase: Phase) -> (Self, Vec<Effect>) {
-        let session = Self { phase, hello: None, lessons: 0, mails: 0, commands: 0, errors: 0, over: false };
+        let session = Self {
+            phase,
+            hello: None,
+            domains: Vec::new(),
+            at_the_door: false,
+            went_on: true,
+            mails: 0,
+            commands: 0,
+            errors: 0,
+            over: false,
+        };
         let effects = match phase {
             Phase::Clear => vec![Effect::Say(Reply::Greeting)],
             Phase::Learning | Phase::Away => Vec::new(),
@@ -98,6 +119,13 @@ impl Session {
             Phase::Clear => limits::CLEAR_IDLE,
             Phase::Learning | Phase::Away => limits::IDLE,
         }
+    }
+
+    /// Whether its last command counts against silence. Under TLS, where places are few, one that only passes the time (NOOP,
+    /// RSET, HELP, and what makes no sense) does not.
+    #[must_use]
+    pub const fn went_on(&self) -> bool {
+        self.went_on
     }
 
     /// How long it may take in all.
@@ -121,12 +149,14 @@ impl Session {
             _ if self.commands > limits::COMMANDS => vec![Effect::Say(Reply::Enough)],
             Event::BadLine => self.blame(Reply::BadLine),
             Event::Line(line) => self.command(line),
+            Event::Admitted(place) => starttls::admitted(self, place),
         };
         self.end(effects)
     }
 
     fn command(&mut self, line: &[u8]) -> Vec<Effect> {
         let (verb, argument) = command::split(line);
+        self.went_on = self.phase == Phase::Clear || matches!(verb, Verb::Ehlo | Verb::Helo | Verb::Mail | Verb::Rcpt);
         match verb {
             Verb::Ehlo => ehlo::ehlo(self, argument),
             Verb::Helo => ehlo::helo(self, argument),

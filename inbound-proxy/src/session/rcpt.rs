@@ -34,11 +34,21 @@ pub(super) fn rcpt(session: &mut Session, argument: &[u8]) -> Vec<Effect> {
         Phase::Clear => vec![Effect::Say(Reply::TlsFirst)],
         Phase::Away => vec![Effect::Say(Reply::HomeAway)],
         Phase::Learning => {
-            let fresh = session.lessons < limits::LESSONS;
-            let lesson = domain(argument).filter(|_| fresh).map(Effect::Learn);
-            session.lessons += usize::from(lesson.is_some());
+            let lesson = lesson(session, domain(argument));
             lesson.into_iter().chain([Effect::Say(Reply::TryAgain)]).collect()
         }
+    }
+}
+
+/// Each domain is one, once.
+fn lesson(session: &mut Session, domain: Option<Domain>) -> Option<Effect> {
+    match domain {
+        Some(known) if session.domains.contains(&known) => None,
+        Some(domain) if session.domains.len() < limits::LESSONS => {
+            session.domains.push(domain.clone());
+            Some(Effect::Learn(domain))
+        }
+        _ => Some(Effect::Unclear),
     }
 }
 
