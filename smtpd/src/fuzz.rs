@@ -85,7 +85,11 @@ pub fn message(bytes: &[u8]) {
         assert!(field.at.start >= last && field.at.end <= bytes.len(), "fields overlap");
         last = field.at.end;
     }
-    let _ = (form::fault(bytes), authors::of(bytes));
+    let _ = (form::fault(bytes), authors::of(bytes), header::mailbox_line(bytes));
+    if header::missing_end(bytes).is_none() && form::owners_fault(bytes).is_none() {
+        let formed = |field: header::Field<'_>| bytes[field.at.start] == field.name[0];
+        assert!(header::fields(bytes).all(formed), "a field that begins with something else");
+    }
     crate::authentication::exercise(bytes);
 }
 

@@ -233,6 +233,17 @@ mod tests {
 
     proptest! {
         #[test]
+        fn what_is_not_misformed_is_fields_from_end_to_end(text in "((A|b:|: |\\x0c| |\r\n){0,4}(A: b\r\n)){0,4}\r\nbody") {
+            let bytes = text.as_bytes();
+            let whole = fields(bytes).try_fold(0, |last, field| {
+                (field.at.start == last && bytes[last] == field.name[0] && field.value.len() + field.name.len() + 1 == field.at.len())
+                    .then_some(field.at.end)
+            });
+            let is_whole = whole.is_some_and(|end| bytes[end..].starts_with(b"\r\n"));
+            prop_assert_eq!(misformed(bytes).is_none(), is_whole, "{:?}", text);
+        }
+
+        #[test]
         fn fields_lie_in_order_within_the_message(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
             let mut last = 0;
             for field in fields(&bytes) {

@@ -92,6 +92,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         self.session.extensions()
     }
 
+    /// Our name there.
+    #[must_use]
+    pub fn hello(&self) -> &str {
+        self.session.hello()
+    }
+
     /// Whether it takes another letter.
     #[must_use]
     pub fn is_ready(&self) -> bool {

@@ -29,25 +29,25 @@ pub fn sender(outgoing: &Outgoing, text: &[u8], rewriter: &Rewriter, domain: &st
 }
 
 /// What is passed on, says that it is from here, and leaves with a sender of ours or with none: from this address that is
-/// believed (RFC 7208 §2.4: of no sender, the name in EHLO speaks), as if one of ours had written it. Only what was proven
+/// believed (RFC 7208 §2.4: of no sender, the name in EHLO speaks, a proxy's too), as if one of ours had written it. Only what was proven
 /// when it came may go on so.
 ///
 /// # Errors
 /// The fate of all its recipients.
-pub fn check(outgoing: &Outgoing, text: &[u8], domain: &str, host: &str) -> Result<(), Fate> {
+pub fn check(outgoing: &Outgoing, text: &[u8], (domain, host): (&str, &str), hello: &str) -> Result<(), Fate> {
     if !outgoing.passed_on {
         return Ok(());
     }
-    let above = host.split_once('.').map_or(host, |(_, above)| above);
+    let above = hello.split_once('.').map_or(hello, |(_, above)| above);
     let claims = match outgoing.sender.as_deref().map(|sender| sender.rsplit_once('@').map_or("", |(_, far)| far)) {
         Some(of) => is_akin(&of.to_lowercase(), domain) && may_claim(text, domain),
-        None => [domain, host, above].iter().any(|ours| claims(text, ours)),
+        None => [domain, hello, above].iter().any(|ours| claims(text, ours)),
     };
     if !claims || arc::found(text, host, "dmarc").as_deref() == Some("pass") {
         return Ok(());
     }
     let words =
-        format!("it says that it is from {domain}, and nothing proves that: it is not passed on in the house's name");
+        "its From says that it was written here, and nothing proves that: it is not passed on in this house's name";
     Err(Fate::Failed(Why::ours(Status::new(5, 7, 1), words)))
 }
 
@@ -169,13 +169,21 @@ mod tests {
     fn what_only_says_that_it_is_from_here_is_not_passed_on() {
         let goes = |from: &str, text: &str| {
             let sender = Some(from.to_owned()).filter(|from| !from.is_empty());
-            check(&Outgoing { sender, ..outgoing("", true) }, text.as_bytes(), "home.test", "mx.home.test").is_ok()
+            check(
+                &Outgoing { sender, ..outgoing("", true) },
+                text.as_bytes(),
+                ("home.test", "mx.home.test"),
+                "out.clean.test",
+            )
+            .is_ok()
         };
         let from = |from: &str| format!("From: {from}\r\n\r\n");
         for (sender, author) in [
             ("anna@home.test", "anna@home.test"),
             ("", "anna@home.test"),
             ("", "x@mx.home.test"),
+            ("", "x@clean.test"),
+            ("", "group: x@out . clean.test;"),
             ("x@sub.home.test", "Anna <anna@Home.test>"),
             ("anna@home.test", "ben@far.test, anna@home.test"),
             ("", "group: anna@home (x) . test;"),
@@ -198,7 +206,7 @@ mod tests {
             assert!(goes(sender, &from(author)), "{sender} {author}");
         }
         let ours = outgoing("anna@home.test", false);
-        assert!(check(&ours, OURS, "home.test", "mx.home.test").is_ok());
+        assert!(check(&ours, OURS, ("home.test", "mx.home.test"), "mx.home.test").is_ok());
     }
 
     #[test]

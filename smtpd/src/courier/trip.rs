@@ -273,7 +273,7 @@ impl<W: World + Send + 'static> Trip<W> {
 
     async fn send(&self, ready: &mut Ready<W::Stream>, open: &mut Open) -> Vec<(u16, Fate)> {
         ready.sent += 1;
-        let prepared = match self.prepare(open, ready.link.extensions()).await {
+        let prepared = match self.prepare(open, ready.link.hello(), ready.link.extensions()).await {
             Ok(prepared) => prepared,
             Err(fate) => return all(&open.leased, &fate),
         };
@@ -304,7 +304,7 @@ impl<W: World + Send + 'static> Trip<W> {
     }
 
     /// Reads all of it, converts it if it must be, and signs it. No far server waits meanwhile for longer than that takes.
-    async fn prepare(&self, open: &mut Open, far: &Extensions) -> Result<Prepared, Fate> {
+    async fn prepare(&self, open: &mut Open, hello: &str, far: &Extensions) -> Result<Prepared, Fate> {
         let (outgoing, name) = (&open.leased.outgoing, open.leased.letter);
         let convert = must_convert(outgoing, far);
         let memory = &self.courier.memory;
@@ -313,7 +313,7 @@ impl<W: World + Send + 'static> Trip<W> {
         // Opening, hashing and RSA take milliseconds, on a small board and of a large letter many.
         tokio::task::block_in_place(|| {
             let whole = open.file.whole().map_err(|error| letter::fate(name, &error))?;
-            passing::check(outgoing, &whole, &self.courier.domain, &self.courier.house.hello)?;
+            passing::check(outgoing, &whole, (&self.courier.domain, &self.courier.house.hello), hello)?;
             let text = if convert { seven_bit(&whole).map_err(Fate::Failed)? } else { whole };
             let signatures = if outgoing.passed_on { self.seal(&text) } else { self.signatures(outgoing, &text) };
             let sender = self.sender(outgoing, &text);

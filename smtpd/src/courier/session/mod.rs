@@ -108,6 +108,12 @@ impl Session {
         &self.context.extensions
     }
 
+    /// Our name as it was said to the far server.
+    #[must_use]
+    pub fn hello(&self) -> &str {
+        &self.context.rules.hello
+    }
+
     /// One step.
     #[must_use]
     pub fn handle(mut self, event: Event<'_>) -> (Self, Vec<Effect>) {
