@@ -23,6 +23,7 @@ use relay_link::homes::Homes;
 use relay_link::keys::LinkKey;
 use relay_link::relay::{Moved, Pipes, relay};
 use tests::Scratch;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream as Asynchronous;
 use tokio::runtime::{Builder, Runtime};
 
@@ -120,8 +121,8 @@ async fn in_clear(home: &Asynchronous, server: &Asynchronous) {
     }
 }
 
-/// The same loop, and nothing looked at.
-async fn copied(from: Asynchronous, to: Asynchronous) {
+/// The same loop, and nothing looked at. It ends as a session does: when the far server has had all of it.
+async fn copied(from: Asynchronous, mut to: Asynchronous) {
     in_clear(&from, &to).await;
     let mut piece = vec![0; limits::LARGE_PIECE];
     loop {
@@ -139,6 +140,8 @@ async fn copied(from: Asynchronous, to: Asynchronous) {
             }
         }
     }
+    to.shutdown().await.unwrap();
+    assert_eq!(to.read(&mut piece).await.unwrap(), 0);
 }
 
 fn median(numbers: impl Iterator<Item = f64>) -> f64 {
