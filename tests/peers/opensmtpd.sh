@@ -1,7 +1,7 @@
 # OpenSMTPD: relays everything to HOST with verified TLS.
 account opensmtpd 104 /run/opensmtpd
 account opensmtpq 105 /run/opensmtpd
-rm -rf "$root/var/run" "$root/var/spool/smtpd"
+rm -rf "$root/var/run" "$root/run/smtpd.sock" "$root/var/spool/smtpd"
 ln -s /run "$root/var/run"
 mkdir -p "$root/run/opensmtpd" "$root/var/empty" "$root/var/spool/smtpd" "$root/etc/mail"
 cat > "$root/etc/smtpd.conf" <<X
@@ -23,7 +23,7 @@ chown 0:105 "$root/usr/sbin/smtpctl"
 chmod 2755 "$root/usr/sbin/smtpctl"
 chmod 711 "$root/var/spool/smtpd"
 in_root smtpd -d -v -f /etc/smtpd.conf > "$root/var/log/smtpd.log" 2>&1 &
-for _ in $(seq 300); do [ -S "$root/var/run/smtpd.sock" ] && break; sleep 0.1; done
+for _ in $(seq 300); do [ -S "$root/run/smtpd.sock" ] && break; sleep 0.1; done
 submit() { in_root sh -c 'exec /usr/sbin/sendmail -f "$0" "$@" < /message.eml' "$from" "$@"; }
 letters "$@"
 again in_root smtpctl schedule all
