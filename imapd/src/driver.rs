@@ -12,10 +12,12 @@ use crate::session::{Ended, Session, append, dispatch};
 /// Runs a session to its end and says goodbye where that can still be understood.
 pub async fn run(mut session: Session) {
     info!(session = session.number, mailbox = %session.owner.mailbox, device = session.device.0, "session begins");
-    let end = session.keeper.end();
+    let (end, owner) = (session.keeper.end(), session.owner.clone());
     let cut = async {
-        end.await;
-        tokio::time::sleep(limits::LAST_WORDS).await;
+        tokio::select! {
+            () = end => tokio::time::sleep(limits::LAST_WORDS).await,
+            () = async { owner.draining().await; tokio::time::sleep(limits::DRAIN).await } => {}
+        }
     };
     let ended = tokio::select! {
         biased;
@@ -23,10 +25,11 @@ pub async fn run(mut session: Session) {
             Ok(never) => match never {},
             Err(ended) => ended,
         },
-        // In the middle of a command: whose device was revoked neither goes on reading nor keeps a place by going on slowly.
+        // In the middle of a command: whose device was revoked neither goes on reading nor keeps a place by going on slowly,
+        // and a server that stops waits for nobody for ever.
         // Where its replies stand `login` knows, and says BYE where that can still be understood.
         () = cut => {
-            info!(session = session.number, mailbox = %session.owner.mailbox, reason = %Ended::KeeperGone, "session cut off");
+            info!(session = session.number, mailbox = %session.owner.mailbox, "session cut off");
             return;
         }
     };

@@ -68,8 +68,11 @@ pub const CONNECTIONS_PER_ADDRESS: usize = 200;
 pub const CONNECTIONS_HANDED: usize = CONNECTIONS / 2;
 /// Connections of one address that have not logged in.
 pub const STRANGERS_PER_ADDRESS: usize = 20;
-/// Sessions of one mailbox.
-pub const SESSIONS_PER_OWNER: usize = 40;
+/// Sessions of one mailbox in its owner's process: a few more than the keeper admits, for those that are just ending.
+pub const SESSIONS_PER_OWNER: usize = 44;
+/// Time for what is under way when the server stops; what still waits for its client is cut off then. `up` waits a little
+/// longer before it ends the role.
+pub const DRAIN: Duration = Duration::from_secs(8);
 /// Owners, one process each.
 pub const OWNERS: usize = 256;
 /// Failed logins and unknown commands before a connection is ended.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use filter_sandbox::filter::{Filter, Scans};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use wire::control::NEW_EDGE;
 use wire::logins::Apart;
 use wire::tls::Tls;
@@ -43,8 +43,8 @@ pub struct Desk {
     pub logins: Apart,
     /// The keeper of the moment; replaced when it was restarted.
     pub keeper: watch::Sender<Option<Keeper>>,
-    /// Set once, when the role is to end.
-    pub drain: watch::Sender<bool>,
+    /// Set once, when the role is to end: since when.
+    pub drain: watch::Sender<Option<Instant>>,
     /// Set once, when the role cannot serve any more and must be started again: why.
     pub broken: watch::Sender<Option<&'static str>>,
 }
@@ -68,12 +68,21 @@ impl Desk {
     /// Whether the role is to end.
     #[must_use]
     pub fn draining(&self) -> bool {
-        *self.drain.borrow()
+        self.drain.borrow().is_some()
     }
 
     /// Returns once the role is to end.
     pub async fn drained(&self) {
-        let _ = self.drain.subscribe().wait_for(|drain| *drain).await;
+        let _ = self.drain.subscribe().wait_for(Option::is_some).await;
+    }
+
+    /// Returns once the time for what was under way is over, too.
+    pub async fn ended(&self) {
+        let since = self.drain.subscribe().wait_for(Option::is_some).await.ok().and_then(|since| *since);
+        match since {
+            Some(since) => tokio::time::sleep_until(since + limits::DRAIN).await,
+            None => std::future::pending().await,
+        }
     }
 }
 

@@ -157,6 +157,7 @@ impl Driver {
         tokio::select! {
             biased;
             () = self.desk.drained(), if !in_transaction => Ok(Input::Event(Event::Drain)),
+            () = self.desk.ended() => Ok(Input::Event(Event::DrainOver)),
             () = self.keeper.closed() => Ok(Input::Event(Event::KeeperGone)),
             line = timeout(patience, self.connection.lines.next(limit)) => Ok(match line {
                 Err(_) => Input::Event(Event::TimedOut),
@@ -270,6 +271,7 @@ impl Driver {
             biased;
             read = read => read,
             () = self.keeper.closed() => return Ok(Event::KeeperGone),
+            () = self.desk.ended() => return Ok(Event::DrainOver),
         };
         stopped(read, || self.body.as_ref().map_or(BodyOutcome::NoRoom, Body::outcome))
     }

@@ -58,8 +58,11 @@ pub const HOLD: Duration = Duration::from_secs(600);
 pub const RATE_GRACE: Duration = Duration::from_secs(30);
 /// ...and never with more than so much in hand.
 pub const RATE_CREDIT: Duration = Duration::from_secs(120);
-/// Time a drained role gives its transactions.
-pub const DRAIN: Duration = Duration::from_secs(20);
+/// Time a drained role gives its transactions. What still reads from its client then ends with 421; `up` waits a little
+/// longer before it ends the role.
+pub const DRAIN: Duration = Duration::from_secs(8);
+/// Time for the last words after that.
+pub const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Time a new session waits for a keeper that is being restarted.
 pub const KEEPER_WAIT: Duration = Duration::from_secs(5);
 

@@ -150,7 +150,8 @@ impl Keeper {
         check: [u8; 32],
     ) -> Result<Option<(MailboxId, Vec<String>)>, Down> {
         let Self::Login(login) = self else { return Err(Down) };
-        let Some((admitted, socket)) = login.prove(attempt, device, check).await? else { return Ok(None) };
+        let Ok(proved) = login.prove(attempt, device, check).await else { return Err(Down) };
+        let Some((admitted, socket)) = proved else { return Ok(None) };
         let queue = Queue::new(Edge::from(socket)).map_err(|_| Down)?;
         let addresses = queue.addresses().await?;
         *self = Self::Owner(login.clone(), Arc::new(queue));

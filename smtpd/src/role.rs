@@ -172,7 +172,7 @@ pub fn desk(
         verifier,
         logins: Apart::default(),
         keeper: watch::Sender::new(Some(keeper)),
-        drain: watch::Sender::new(false),
+        drain: watch::Sender::new(None),
         broken: watch::Sender::new(None),
     }))
 }
@@ -220,8 +220,8 @@ pub async fn follow(
                 Err(error) => warn!(%error, "the new certificate is of no use; the old one stays"),
             },
             (Control::Drain, _) => {
-                desk.drain.send_replace(true);
-                let _ = tokio::time::timeout(limits::DRAIN, doors.empty()).await;
+                desk.drain.send_replace(Some(tokio::time::Instant::now()));
+                let _ = tokio::time::timeout(limits::DRAIN + limits::LAST_WORDS, doors.empty()).await;
                 return Ok(());
             }
             (other, _) => warn!(?other, "not for this role"),

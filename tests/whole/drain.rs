@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tests::house::signal;
+use tests::smtp::Smtp;
 use tests::{House, Imap, Setup};
 
 /// As it is in every house: phones sit in IDLE.
@@ -96,4 +97,35 @@ fn a_letter_under_way_is_finished_and_nobody_new_waits() {
     let mut again = Imap::login(&house, &you.address, &you.password).unwrap();
     let inbox = again.ask("STATUS INBOX (MESSAGES)").unwrap().text();
     assert!(inbox.contains("MESSAGES 1"), "{inbox}");
+}
+
+/// Clients that went to sleep in the middle of a letter. Nothing of it is kept, and they are told before the end comes.
+#[test]
+fn who_never_finishes_is_told_as_well() {
+    let mut house = House::start(Setup { arguments: vec!["--clear-text".into(), "*".into()], ..Setup::default() });
+    let you = house.you().clone();
+    let mut appending = Imap::login(&house, &you.address, &you.password).unwrap();
+    let _ = appending.say("APPEND INBOX {2000}").unwrap();
+    assert!(appending.line().unwrap().starts_with(b"+"));
+    appending.raw(b"Subject: half").unwrap();
+    let mut half = ["DATA", "RCPT TO:<you@home.test>"].map(|last| {
+        let mut client = Smtp::connect(house.address("smtp")).unwrap();
+        for command in ["EHLO far.example", "MAIL FROM:<aunt@example.org>", "RCPT TO:<you@home.test>", last] {
+            let reply = client.ask(command).unwrap();
+            assert!(matches!(reply.0, 250 | 354), "{command}: {reply:?}");
+        }
+        client
+    });
+    half[0].raw(b"Subject: half\r\n").unwrap();
+    house.stop();
+    let bye = String::from_utf8(appending.line().unwrap()).unwrap();
+    assert!(bye.starts_with("* BYE"), "{bye}");
+    for client in &mut half {
+        let reply = client.reply().unwrap();
+        assert_eq!(reply.0, 421, "{reply:?}");
+    }
+    assert!(!house.log().contains("does not end"), "{}", house.log());
+    house.start_again();
+    let mut again = Imap::login(&house, &you.address, &you.password).unwrap();
+    assert!(again.ask("STATUS INBOX (MESSAGES)").unwrap().text().contains("MESSAGES 0"));
 }

@@ -19,8 +19,8 @@ use tokio::net::unix::OwnedReadHalf;
 use super::ending::Ending;
 use crate::limits;
 
-/// For an owner that was killed (RFC 3501 §7.1.5).
-const BYE: &[u8] = b"* BYE Something went wrong here; log in again\r\n";
+/// For an owner that was killed, and a session that was cut off in the middle of a command (RFC 3501 §7.1.5).
+const BYE: &[u8] = b"* BYE The server has ended this session; log in again\r\n";
 
 /// Relays until either side ends; who is silent for too long is the owner's to say. `ahead` is what the client had sent
 /// behind its login; a write that takes longer than `stalled` ends both; `kept` is dropped when the owner speaks, which it does after it has read its identities.

@@ -4,6 +4,7 @@
 use std::io;
 use std::time::Instant;
 
+use spool::edges::login::Unanswered;
 use spool::names::SlotId;
 use tracing::{info, warn};
 use wire::logins::Answer as May;
@@ -105,7 +106,8 @@ impl Stranger<'_> {
         let (admitted, socket) = match self.house.keeper().prove(attempt, SlotId(device), check).await {
             Ok(Some(admitted)) => admitted,
             Ok(None) => return Ok(self.failed(&sasl, Failure::Refused)),
-            Err(_) => return Ok(unavailable()),
+            Err(Unanswered::Full) => return Ok(Next::Say(Answer::no("LIMIT", "Too many connections of this mailbox"))),
+            Err(Unanswered::Down) => return Ok(unavailable()),
         };
         let opened = match admission::open(admitted, socket, &wrap) {
             Ok(opened) => opened,

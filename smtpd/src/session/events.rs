@@ -33,8 +33,10 @@ pub enum Event<'a> {
     Fields(Result<sasl::Fields, LoginRefusal>),
     /// To [`Effect::Prove`]: who it is, `None` when the keeper refused.
     Admitted(Result<Option<Owner>, Down>),
-    /// The role is to end.
+    /// The role is to end; a transaction under way may be finished.
     Drain,
+    /// The time for that is over, and the client has not finished.
+    DrainOver,
     /// The keeper's socket has closed.
     KeeperGone,
     /// Too long silent, too slow, or too long altogether.

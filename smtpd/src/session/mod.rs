@@ -168,7 +168,8 @@ fn step(context: &mut Context, state: State, event: Event<'_>, out: &mut Vec<Eff
         (State::ExpectFields(waiting), Event::Fields(fields)) => auth::fields(context, waiting, fields, out),
         (State::ExpectAdmission(waiting), Event::Admitted(answer)) => auth::admitted(context, waiting, answer, out),
         (state, Event::Drain) if !state.takes_lines() => state,
-        (state, Event::Drain) => {
+        (state @ State::ExpectDelivered(_), Event::DrainOver) => state,
+        (state, Event::Drain | Event::DrainOver) => {
             close(state, closing("4.3.2", format!("{} is stopping, try again", context.rules.host)), out)
         }
         (state, Event::KeeperGone) => {

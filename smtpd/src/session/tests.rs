@@ -35,6 +35,7 @@ fn event(number: u8, line: &[u8]) -> Event<'_> {
         12 => Event::Admitted(Ok(Some(Owner { addresses: Vec::new() }))),
         13 => Event::TimedOut,
         14 => Event::Drain,
+        15 => Event::DrainOver,
         _ => Event::Line(line),
     }
 }

@@ -67,11 +67,28 @@ pub enum Reply {
     Admitted(Admitted),
     /// To `Prove`: wrong, revoked meanwhile, suspended, or the attempt is not open.
     Refused,
+    /// To `Prove`: right, and the mailbox has as many sessions as it may have.
+    Full,
 }
 
 /// There are none on this edge.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Event {}
+
+/// Why a proof has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unanswered {
+    /// The keeper is gone.
+    Down,
+    /// It is right, and the mailbox has as many sessions as it may have.
+    Full,
+}
+
+impl From<Down> for Unanswered {
+    fn from(Down: Down) -> Self {
+        Self::Down
+    }
+}
 
 /// The right to try logins.
 #[derive(Debug)]
@@ -100,17 +117,18 @@ impl Login {
     /// Hands the proof in; `None` is a refusal.
     ///
     /// # Errors
-    /// [`Down`] when the keeper is gone.
+    /// [`Unanswered`].
     pub async fn prove(
         &self,
         attempt: u64,
         device: SlotId,
         check: [u8; 32],
-    ) -> Result<Option<(Admitted, OwnedFd)>, Down> {
+    ) -> Result<Option<(Admitted, OwnedFd)>, Unanswered> {
         match self.0.call(Request::Prove { attempt, device, check }, &[]).await? {
             (Reply::Admitted(admitted), mut with) if with.len() == 1 => Ok(with.pop().map(|fd| (admitted, fd))),
             (Reply::Refused, _) => Ok(None),
-            _ => Err(Down),
+            (Reply::Full, _) => Err(Unanswered::Full),
+            _ => Err(Unanswered::Down),
         }
     }
 

@@ -12,8 +12,10 @@ use crate::names::{FolderId, LetterId, MailboxId, SlotId};
 
 use super::line::{Line, hang_up};
 
-/// Sessions of one mailbox at once.
-pub const SESSIONS: usize = 100;
+/// IMAP sessions of one mailbox at once: a family's member has several phones with several each.
+pub const IMAP_SESSIONS: usize = 40;
+/// Sessions of one mailbox that submit.
+pub const SUBMISSIONS: usize = 60;
 
 /// A logged-in socket.
 #[derive(Debug)]
@@ -52,10 +54,11 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// A new session; `None` when the mailbox has too many. Its number.
+    /// A new session; `None` when the mailbox has too many of its kind. Its number.
     pub fn enter(&mut self, mailbox: MailboxId, device: SlotId, edge: Arc<AsyncEdge>, imap: bool) -> Option<u64> {
         let sessions = self.sessions.entry(mailbox).or_default();
-        if sessions.len() >= SESSIONS {
+        let most = if imap { IMAP_SESSIONS } else { SUBMISSIONS };
+        if sessions.iter().filter(|session| session.imap == imap).count() >= most {
             return None;
         }
         self.next += 1;

@@ -90,42 +90,42 @@ impl Login {
     }
 
     /// Checks the proof and makes the session's socket.
-    fn prove(&mut self, attempt: u64, device: SlotId, check: &[u8; 32]) -> Option<(Admitted, OwnedFd)> {
-        let mailbox = self.close(attempt)?;
-        let admitted = self.house.slots(mailbox)?.admit(self.purpose, device, check)?;
+    fn prove(&mut self, attempt: u64, device: SlotId, check: &[u8; 32]) -> Result<(Admitted, OwnedFd), Reply> {
+        let admitted = self.close(attempt).and_then(|mailbox| self.house.slots(mailbox));
+        let admitted = admitted.and_then(|slots| slots.admit(self.purpose, device, check)).ok_or(Reply::Refused)?;
         let sockets = Edge::pair().and_then(|(ours, theirs)| Ok((Arc::new(AsyncEdge::new(ours)?), theirs)));
-        let (ours, theirs) = sockets.inspect_err(|error| tracing::error!(%error, "no socket")).ok()?;
+        let (ours, theirs) =
+            sockets.inspect_err(|error| tracing::error!(%error, "no socket")).map_err(|_| Reply::Refused)?;
         let seat = self.seat(&admitted, &ours)?;
         let durable = self.house.committer.durable();
         match self.purpose {
             Purpose::Imap => drop(tokio::spawn(line::serve(ours, durable, "mailbox", Mailbox::new(seat)))),
             Purpose::Submission => drop(tokio::spawn(line::serve(ours, durable, "queue", Queue::new(seat)))),
         }
-        Some((admitted, theirs.into()))
+        Ok((admitted, theirs.into()))
     }
 
     /// Takes the session's seat, under the lock under which revoking and suspending hang up: either
     /// they see the seat, or we see what they did.
-    fn seat(&self, admitted: &Admitted, edge: &Arc<AsyncEdge>) -> Option<Seat> {
+    fn seat(&self, admitted: &Admitted, edge: &Arc<AsyncEdge>) -> Result<Seat, Reply> {
         let (mailbox, device, today) = (admitted.mailbox, admitted.device, day(now()));
         let mut core = self.house.committer.lock();
         // Dropped, or made anew by a rekey, since the proof was checked: its end would have come before this.
-        let slots = self.house.slots(mailbox)?;
+        let slots = self.house.slots(mailbox).ok_or(Reply::Refused)?;
         if slots.generation() != admitted.generation || slots.slot(device).is_none() {
-            return None;
+            return Err(Reply::Refused);
         }
-        let profile = core.index.mailbox(mailbox)?.profile();
-        let known = profile.devices.iter().find(|known| known.slot == device)?;
-        if profile.suspended {
-            return None;
-        }
+        let profile = core.index.mailbox(mailbox).ok_or(Reply::Refused)?.profile();
+        let known = profile.devices.iter().find(|known| known.slot == device);
+        let known = known.filter(|_| !profile.suspended).ok_or(Reply::Refused)?;
         if known.last_login != today {
             let entry = vec![Record::Login { mailbox, device, day: today }];
             // Only a note for `device list`; a full disk must not keep anybody out.
             let _ = self.house.committer.take(&mut core, entry, &With::default());
         }
-        let number = core.hub.enter(mailbox, device, edge.clone(), self.purpose == Purpose::Imap)?;
-        Some(Seat::new(self.house.clone(), mailbox, number, self.purpose))
+        let entered = core.hub.enter(mailbox, device, edge.clone(), self.purpose == Purpose::Imap);
+        let number = entered.ok_or(Reply::Full)?;
+        Ok(Seat::new(self.house.clone(), mailbox, number, self.purpose))
     }
 }
 
@@ -145,11 +145,11 @@ impl Service for Login {
                 None => asked.reply(0, Reply::Refused),
             },
             Request::Prove { attempt, device, check } => match self.prove(attempt, device, &check) {
-                Some((admitted, socket)) => {
+                Ok((admitted, socket)) => {
                     let along = Along::Descriptors(vec![socket]);
                     asked.reply_with(0, Reply::Admitted(admitted), along);
                 }
-                None => asked.reply(0, Reply::Refused),
+                Err(why) => asked.reply(0, why),
             },
         }
         Ok(())

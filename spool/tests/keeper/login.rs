@@ -1,6 +1,7 @@
 //! Logins: what a name shows, what a proof opens, and how a session is ended from outside.
 
 use spool::edges::admin::Request as Admin;
+use spool::edges::login::Unanswered;
 use spool::edges::queue::Queue;
 use spool::edges::{Delivered, Recipient};
 use spool::names::SlotId;
@@ -29,6 +30,44 @@ fn only_the_right_proof_gets_a_socket_and_one_try_an_attempt() {
         // What IMAP's proof is worth at submission: nothing.
         let fields = house.submission.fields("anna@home.test").await.unwrap();
         assert!(house.submission.prove(fields.attempt, anna.device, check).await.unwrap().is_none());
+    });
+}
+
+#[test]
+fn a_mailbox_with_too_many_sessions_is_not_told_that_its_password_is_wrong() {
+    run(async {
+        let folder = Folder::new();
+        let house = Running::start(&folder.0);
+        let anna = house.add("anna@home.test");
+        let fields = house.login.fields("anna@home.test").await.unwrap();
+        let salted = wire::scram::salted_password(anna.password.as_str().as_bytes(), &fields.salt, fields.iterations);
+        let check = wire::scram::check(&wire::scram::client_key(&salted));
+        let login = async || {
+            let attempt = house.login.fields("anna@home.test").await.unwrap().attempt;
+            house.login.prove(attempt, anna.device, check).await
+        };
+        let mut sessions = Vec::new();
+        for _ in 0..40 {
+            sessions.push(login().await.unwrap().unwrap());
+        }
+        assert_eq!(login().await.unwrap_err(), Unanswered::Full);
+        let wrong = house.login.fields("anna@home.test").await.unwrap().attempt;
+        assert!(
+            house.login.prove(wrong, anna.device, [0; 32]).await.unwrap().is_none(),
+            "who proves nothing learns nothing"
+        );
+        assert!(
+            prove(&house.submission, "anna@home.test", anna.device, &anna.password).await.is_some(),
+            "reading does not keep from writing"
+        );
+        drop(sessions.pop());
+        for _ in 0..500 {
+            if login().await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("the place that was given up is not given again");
     });
 }
 
