@@ -20,6 +20,8 @@ pub struct Client {
     pub out: Vec<u8>,
     /// Bytes still owed to an announced literal: until they are out, nothing else may be said.
     owed: u64,
+    /// Commands, reads and writes so far.
+    turns: u32,
 }
 
 impl Client {
@@ -30,7 +32,7 @@ impl Client {
     pub fn new(stream: std::os::unix::net::UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         let stream = UnixStream::from_std(stream)?;
-        Ok(Self { stream, framer: Framer::new(), out: Vec::new(), owed: 0 })
+        Ok(Self { stream, framer: Framer::new(), out: Vec::new(), owed: 0, turns: 0 })
     }
 
     /// The next step of what has been read.
@@ -48,6 +50,7 @@ impl Client {
     /// # Errors
     /// The stream's.
     pub async fn read(&mut self) -> io::Result<bool> {
+        self.take_turns().await;
         thread_local! {
             static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; limits::CHUNK]);
         }
@@ -65,6 +68,15 @@ impl Client {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// Lets the owner's other sessions, and the end of this one, have their turn: one thread serves them all, and a client
+    /// that always has more to say and takes all that it is told would never wait.
+    pub async fn take_turns(&mut self) {
+        self.turns = self.turns.wrapping_add(1);
+        if self.turns.is_multiple_of(limits::TURNS) {
+            tokio::task::yield_now().await;
         }
     }
 
@@ -92,6 +104,7 @@ impl Client {
     /// # Errors
     /// As [`Self::flush`].
     pub async fn flush_with(&mut self, more: &[u8]) -> io::Result<()> {
+        self.take_turns().await;
         let (mut first, mut second) = (self.out.as_slice(), more);
         while !first.is_empty() || !second.is_empty() {
             match self.stream.try_write_vectored(&[IoSlice::new(first), IoSlice::new(second)]) {
@@ -147,5 +160,37 @@ impl Client {
         if !self.framer.is_inside() {
             self.framer = Framer::new();
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use super::*;
+
+    /// A client that never has to wait: what it is told fits into the socket.
+    #[test]
+    fn who_never_waits_lets_others_have_their_turn() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+            let mut client = Client::new(ours).unwrap();
+            let turns = Rc::new(Cell::new(0));
+            let counts = turns.clone();
+            tokio::task::spawn_local(async move {
+                loop {
+                    counts.set(counts.get() + 1);
+                    tokio::task::yield_now().await;
+                }
+            });
+            for _ in 0..4 * limits::TURNS {
+                client.say("+ Waiting\r\n");
+                client.flush().await.unwrap();
+            }
+            assert!(turns.get() >= 3, "{} turns", turns.get());
+        });
     }
 }

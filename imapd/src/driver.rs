@@ -46,6 +46,7 @@ pub async fn run(mut session: Session) {
 async fn serve(session: &mut Session) -> Result<std::convert::Infallible, Ended> {
     let mut bad = 0;
     loop {
+        session.client.take_turns().await;
         match session.client.step() {
             Step::Incomplete => wait(session).await?,
             Step::Continue => session.client.say("+ \r\n"),

@@ -91,6 +91,8 @@ pub const IDLE_BUFFER: usize = 1024;
 pub const EXAMINED_AT_ONCE: usize = 2;
 /// How long a worker may take over one letter.
 pub const EXAMINE: Duration = Duration::from_secs(30);
+/// Commands, reads and writes of one session before the owner's others have their turn: some milliseconds.
+pub const TURNS: u32 = 16;
 /// Bytes of a list that comes in a memory file: 100,000 letters' facts are about 5 MB.
 pub const LIST: usize = 64 * 1024 * 1024;
 /// Threads that open letters for one command.

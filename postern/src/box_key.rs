@@ -5,7 +5,7 @@
 //! `box.key` in the data folder. The file is made at the first start when there is no other.
 
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
@@ -69,7 +69,10 @@ impl BoxKey {
             return Self::from_file(&credential).map(Some);
         }
         match (file.exists(), salt.exists()) {
-            (true, _) => Self::from_file(&file).map(Some),
+            (true, _) => {
+                close(&file);
+                Self::from_file(&file).map(Some)
+            }
             (false, true) => Err(Failure::new("this box's key comes from a passphrase: add --box-passphrase-stdin")),
             (false, false) => Ok(None),
         }
@@ -191,6 +194,23 @@ fn way_back(data: &DataFolder) -> String {
 fn credential() -> Option<PathBuf> {
     let path = PathBuf::from(env::var_os("CREDENTIALS_DIRECTORY")?).join("box.key");
     path.exists().then_some(path)
+}
+
+/// What was copied back from a backup is often readable for everybody: it is the house's again. Who does not own it
+/// (a key that root keeps) cannot, and what is told is what counts.
+fn close(file: &Path) {
+    let others = |file: &Path| fs::metadata(file).is_ok_and(|known| known.permissions().mode() & 0o077 != 0);
+    if !others(file) {
+        return;
+    }
+    let closed = fs::set_permissions(file, fs::Permissions::from_mode(0o600));
+    let name = file.display();
+    crate::up::say(&match closed {
+        Ok(()) => format!("{name} could be read by other users of this machine: it is closed to them now"),
+        Err(error) => {
+            format!("{name} can be read by other users of this machine, and cannot be closed to them: {error}")
+        }
+    });
 }
 
 /// Written, synced and 0600 before anything is sealed with it.

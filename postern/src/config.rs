@@ -268,6 +268,12 @@ impl Config {
         Ok(self)
     }
 
+    /// Whether mail without TLS is permitted with every server there is.
+    #[must_use]
+    pub fn is_clear(&self) -> bool {
+        self.clear_text.iter().any(|domain| domain == "*")
+    }
+
     fn check_clear_text(&mut self) -> Result<(), ConfigError> {
         if self.clear_text.len() > limits::CLEAR_TEXT {
             return Err(ConfigError::Value(format!("`clear-text` has more than {} entries", limits::CLEAR_TEXT)));

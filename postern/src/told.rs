@@ -36,6 +36,8 @@ pub struct Told {
     node: String,
     /// SHA-256 of the certificate, when it is self-signed.
     fingerprint: Option<String>,
+    /// Mail without TLS is permitted, with every server there is.
+    clear: bool,
     /// `false`: this is only what a start with this configuration would ask for.
     running: bool,
 }
@@ -69,6 +71,7 @@ impl Told {
             machine: house_addresses::all(),
             node: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             fingerprint: None,
+            clear: config.is_clear(),
             running: false,
         }
     }
@@ -99,6 +102,9 @@ impl Told {
         config.port_offset = self.port_offset;
         (config.tls_cert, config.tls_key) = self.tls.clone().unzip();
         config.dns = self.dns.iter().map(|server| DnsServer(*server)).collect();
+        if self.clear && !config.is_clear() {
+            config.clear_text.push("*".to_owned());
+        }
     }
 
     /// What to type into a mail app, but for name and password.

@@ -42,7 +42,7 @@ fn mailbox(text: &str) -> Option<Address> {
         // The display name may hold anything quoted; unquoted brackets would be a second address.
         Some(front) => {
             let (name, address) = front.rsplit_once('<')?;
-            if unquoted(name).contains(['<', '>', '@', ':']) {
+            if header::without_quoted(name)?.contains(['<', '>', '@', ':']) {
                 return None;
             }
             address.trim()
@@ -68,20 +68,6 @@ fn split_at_commas(value: &str) -> Option<Vec<String>> {
         parts.last_mut()?.push(c);
     }
     (!quoted).then_some(parts)
-}
-
-fn unquoted(name: &str) -> String {
-    let (mut out, mut quoted, mut escaped) = (String::new(), false, false);
-    for c in name.chars() {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            c if !quoted => out.push(c),
-            _ => {}
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -154,6 +154,22 @@ pub fn without_comments(value: &str) -> Option<String> {
     (depth == 0 && !quoted).then_some(out)
 }
 
+/// A text without its quoted strings (RFC 5322 §3.2.4); `None` when one is not closed.
+#[must_use]
+pub fn without_quoted(text: &str) -> Option<String> {
+    let (mut out, mut quoted, mut escaped) = (String::new(), false, false);
+    for c in text.chars() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            c if !quoted => out.push(c),
+            _ => {}
+        }
+    }
+    (!quoted).then_some(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

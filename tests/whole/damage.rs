@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tests::{House, Imap, Mailbox, Setup, Smtp, smtp};
@@ -164,6 +165,38 @@ fn doctor_tells_a_full_mailbox() {
     assert!(told.len() == 1 && told[0].contains("you@home.test is full"), "{told:?}");
 }
 
+/// As a backup puts it back, or an experiment leaves it behind.
+#[test]
+fn what_stands_open_is_closed_or_told() {
+    let mut house = house_with(1);
+    house.stop();
+    let key = house.data().join("box.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(house.data(), fs::Permissions::from_mode(0o777)).unwrap();
+    house.start_again();
+    house.logs("could be read by other users of this machine: it is closed to them now");
+    assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    house.logs("`clear-text` permits mail without encryption");
+    let doctor = String::from_utf8(house.admin(&["doctor"], "").stdout).unwrap();
+    assert!(doctor.contains("chmod go-w") && doctor.contains("--clear-text"), "{doctor}");
+}
+
+#[test]
+fn a_link_in_place_of_a_folder_is_told_by_its_name() {
+    let mut house = house_with(1);
+    house.stop();
+    let (letters, elsewhere) = (house.data().join("spool/letters"), house.data().join("elsewhere"));
+    fs::rename(&letters, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &letters).unwrap();
+    let refused = house.admin(&["mailbox", "list"], "");
+    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(78) && words.contains("spool/letters is no folder"), "{refused:?}");
+    fs::remove_file(&letters).unwrap();
+    fs::rename(&elsewhere, &letters).unwrap();
+    house.start_again();
+    assert_eq!(findings(&house, &[]), Vec::<String>::new());
+}
+
 #[test]
 fn the_cache_may_be_damaged_or_vanish() {
     let mut house = house_with(5);
@@ -203,7 +236,7 @@ fn without_its_journal_a_house_asks_strangers_to_come_again() {
     };
     assert_eq!(["you@home.test", "nobody@home.test"].map(|to| send(&house, to)), [451, 451]);
     let doctor = house.admin(&["doctor"], "");
-    assert!(String::from_utf8_lossy(&doctor.stdout).contains("not known to the journal"), "{doctor:?}");
+    assert!(String::from_utf8_lossy(&doctor.stdout).contains("the journal does not know 1 mailbox"), "{doctor:?}");
     let listed = house.admin(&["mailbox", "list"], "");
     assert!(listed.status.success(), "{listed:?}");
     // Whoever makes a new one in its place is told what to do.

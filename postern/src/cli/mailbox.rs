@@ -127,12 +127,18 @@ fn new_id() -> Result<MailboxId, Failure> {
     Ok(MailboxId(u64::from_le_bytes(bytes)))
 }
 
+/// So many mailboxes.
+#[must_use]
+pub fn some(count: usize) -> String {
+    if count == 1 { "1 mailbox".to_owned() } else { format!("{count} mailboxes") }
+}
+
 /// That mailboxes wait for `recover`.
 #[must_use]
 pub fn lost_words(count: usize) -> String {
-    let some = if count == 1 { "1 mailbox".to_owned() } else { format!("{count} mailboxes") };
+    let some = some(count);
     format!(
-        "{some} in the spool are not known to the journal: their owners' recovery words give them back (`postern recover`). \
+        "the journal does not know {some} in the spool: their owners' recovery words give them back (`postern recover`). \
          Until then mail for addresses that nobody has is asked to come again"
     )
 }

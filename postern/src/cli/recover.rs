@@ -205,7 +205,10 @@ fn tell(house: &House, recovered: &[Recovered], left: &[String], said: &[String]
         }
         lines.extend(said.iter().cloned());
         if !left.is_empty() {
-            lines.push(format!("{} mailboxes still wait for one of their secrets: postern recover", left.len()));
+            lines.push(format!(
+                "still waiting for one of their secrets: {} (postern recover)",
+                super::mailbox::some(left.len())
+            ));
         }
         lines.join("\n")
     })

@@ -82,9 +82,9 @@ fn words(shared: &Shared, data: &DataFolder, roles: &Roles, found: &Found) -> St
     }
     if found.lost > 0 {
         text += &format!(
-            "\n{} mailboxes in the spool are not known to the journal. Their owners' recovery words give them back:\n    \
+            "\nThe journal does not know {} in the spool. Their owners' recovery words give them back:\n    \
              postern recover{}\n",
-            found.lost,
+            crate::cli::mailbox::some(found.lost),
             folder(shared)
         );
     }

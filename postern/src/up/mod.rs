@@ -103,6 +103,9 @@ pub fn run(shared: &Shared, options: &UpOptions) -> Result<ExitCode, Failure> {
     // A box that ends well removes it.
     let killed = data.entry("admin.sock").exists();
     let config = configure(shared, options, &data)?;
+    if config.is_clear() {
+        say("`clear-text` permits mail without encryption from and to everybody: for tests, not for a family's mail");
+    }
     let secrets = Secrets::new(shared.box_passphrase_stdin)?;
     lock_memory();
     let key = BoxKey::find(&data, secrets.passphrase())?;

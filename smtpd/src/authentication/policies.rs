@@ -23,20 +23,52 @@ pub(super) struct Claims<'x> {
 }
 
 /// The domains of the addresses in From, each once; `None` when they are more than [`limits::AUTHOR_DOMAINS`].
+///
+/// Of a From that is out of order (`<a@ b.example>`, `a@b.example;`, `x@b.example@c.example`) readers of mail show one
+/// address or another: every domain that one of them may show has its say.
 pub(super) fn author_domains(message: &[u8]) -> Option<Vec<String>> {
     // The same field that our own check of its form saw.
     let field = header::fields(message).find(|field| field.is("From"));
-    let value = field.map(|field| field.value).unwrap_or_default();
+    let (value, unfolded) = field.map(|field| (field.value, field.unfolded())).unwrap_or_default();
     let from = [b"From:".as_slice(), value].concat();
     let parsed = AuthenticatedMessage::parse(&from);
+    let read = parsed.iter().flat_map(|parsed| parsed.froms()).filter_map(|address| address.rsplit_once('@'));
+    let read = read.map(|(_, domain)| leading_domain(domain));
     let mut domains: Vec<String> = Vec::new();
-    for (_, domain) in parsed.iter().flat_map(|parsed| parsed.froms()).filter_map(|address| address.rsplit_once('@')) {
-        let domain = askable(domain).to_lowercase();
+    for domain in read.chain(named(&unfolded)) {
+        let domain = askable(&domain).to_lowercase();
         if !domain.is_empty() && !domains.contains(&domain) {
             domains.push(domain);
         }
     }
     (domains.len() <= limits::AUTHOR_DOMAINS).then_some(domains)
+}
+
+/// What stands behind each `@`, but for comments and what is quoted, which are a person's name.
+fn named(from: &str) -> impl Iterator<Item = String> {
+    // `a@"b.example"` is nobody's address, and read by some.
+    let from = &from.replace("@\"", "@");
+    let plain = header::without_comments(from).and_then(|plain| header::without_quoted(&plain));
+    let parts: Vec<String> = plain.as_deref().unwrap_or(from).split('@').skip(1).map(leading_domain).collect();
+    parts.into_iter()
+}
+
+/// The domain that a text begins with, blanks around its dots left out (RFC 5322 §4.4, `obs-domain`).
+fn leading_domain(text: &str) -> String {
+    let (mut domain, mut gap) = (String::new(), false);
+    for c in text.trim_start().chars() {
+        match c {
+            // RFC 3490 §3.1: these are dots, too.
+            '.' | '\u{3002}' | '\u{ff0e}' | '\u{ff61}' => {
+                domain.push('.');
+                gap = false;
+            }
+            c if c.is_whitespace() => gap = !domain.ends_with('.'),
+            c if !gap && (c.is_ascii_alphanumeric() || matches!(c, '-' | '_') || !c.is_ascii()) => domain.push(c),
+            _ => break,
+        }
+    }
+    domain
 }
 
 /// The part of a domain that DNS can be asked about (RFC 1035 §2.3.4): a label that cannot exist in front of a name must
@@ -136,6 +168,44 @@ mod tests {
             assert_eq!(domains(from), Some(expected.into_iter().map(String::from).collect()), "{from}");
         }
         assert_eq!(author_domains(b"Subject: x\r\n\r\n"), Some(Vec::new()));
+    }
+
+    #[test]
+    fn whatever_a_reader_may_show_is_asked_for() {
+        for from in [
+            "<a@ b.example>",
+            "a@b. example",
+            "A <a@b .example>",
+            "<a @ b . example>",
+            "a@\tb.example",
+            "a@b.\r\n example",
+            "a@b.example;",
+            "a@b.example>",
+            "<a@b.example,>",
+            "<a@b.example:25>",
+            "a@(c)b.example",
+            "\"x <a@b.example>",
+            "(x <a@b.example>",
+            "a@b\u{3002}example",
+            "<a@\"b.example\">",
+        ] {
+            assert!(domains(from).unwrap().contains(&"b.example".to_owned()), "{from}: {:?}", domains(from));
+        }
+        for two in ["<a@b.example@c.example>", "a@b.example <a@c.example>", "a@b.example; a@c.example"] {
+            let found = domains(two).unwrap();
+            assert!(
+                ["b.example", "c.example"].iter().all(|one| found.contains(&(*one).to_owned())),
+                "{two}: {found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_persons_name_is_no_address() {
+        for from in ["\"a@b.example via list\" <l@c.example>", "\"a@b.example\"@c.example", "l@c.example (a@b.example)"]
+        {
+            assert_eq!(domains(from), Some(vec!["c.example".to_owned()]), "{from}");
+        }
     }
 
     #[test]

@@ -82,6 +82,8 @@ pub enum StartError {
     Journal(OpenError),
     /// The spool is not for this program.
     Format(FormatError),
+    /// A link, or a file, where a folder of the spool belongs: its name.
+    NotAFolder(&'static str),
 }
 
 impl StartError {
@@ -90,7 +92,8 @@ impl StartError {
     pub const fn is_final(&self) -> bool {
         matches!(
             self,
-            Self::Journal(OpenError::Newer(_) | OpenError::Key)
+            Self::NotAFolder(_)
+                | Self::Journal(OpenError::Newer(_) | OpenError::Key)
                 | Self::Format(FormatError::Newer { .. } | FormatError::Unreadable(_))
         )
     }
@@ -102,6 +105,11 @@ impl std::fmt::Display for StartError {
             Self::Io(error) => write!(f, "spool: {error}"),
             Self::Journal(error) => error.fmt(f),
             Self::Format(error) => error.fmt(f),
+            Self::NotAFolder(name) => write!(
+                f,
+                "spool/{name} is no folder. The mail server follows no links out of its spool: to keep mail on another \
+                 disk, move the whole data folder there and name it with --data"
+            ),
         }
     }
 }
@@ -297,7 +305,11 @@ fn begin(root: &Path, disk: &Disk) -> Result<(std::fs::File, Format), StartError
         Format::NEWEST.write(disk, root)?;
     }
     for folder in store::FOLDERS {
-        disk.make_folder(&root.join(folder))?;
+        let path = root.join(folder);
+        if path.symlink_metadata().is_ok_and(|there| !there.is_dir()) {
+            return Err(StartError::NotAFolder(folder));
+        }
+        disk.make_folder(&path)?;
     }
     let lock = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(root.join("lock"))?;
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).map_err(io::Error::from)?;

@@ -1,6 +1,7 @@
 //! `postern doctor`: everything the box needs, one finding a line, each with what to do about it.
 
 mod certificate;
+mod clear;
 mod disk;
 mod dns;
 mod letter;
@@ -106,6 +107,7 @@ impl Doctor {
         let patient = Patient { config, data, up };
         let mut findings = walls::look(&patient.config);
         findings.push(memory::look(&patient));
+        findings.extend(clear::look(&patient));
         findings.extend(disk::look(&patient));
         findings.extend(ports::look(&patient));
         findings.extend(dns::look(&patient.config));
