@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -82,10 +83,17 @@ pub fn binary() -> PathBuf {
 fn binary_for_anybody() -> PathBuf {
     static COPY: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
     let copy = COPY.get_or_init(|| {
-        let copy = std::env::temp_dir().join(format!("postern-for-anybody-{}", std::process::id()));
-        // Not by this process: a child of another thread's would have the copy open for writing for a moment, and nobody
-        // may execute it meanwhile.
-        assert!(Command::new("cp").arg(binary()).arg(&copy).status().unwrap().success());
+        // One for each build: it is large, and there are many tests.
+        let built = std::fs::metadata(binary()).unwrap();
+        let name = format!("postern-for-anybody-{}-{}", built.ino(), built.mtime());
+        let (copy, fresh) = (std::env::temp_dir().join(&name), format!("{name}.{}", std::process::id()));
+        let fresh = std::env::temp_dir().join(fresh);
+        if !copy.exists() {
+            // Not by this process: a child of another thread's would have the copy open for writing for a moment, and nobody
+            // may execute it meanwhile.
+            assert!(Command::new("cp").arg(binary()).arg(&fresh).status().unwrap().success());
+            std::fs::rename(&fresh, &copy).unwrap();
+        }
         copy
     });
     copy.clone()

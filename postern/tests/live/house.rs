@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -36,10 +37,17 @@ pub struct House {
 pub fn binary() -> &'static Path {
     static COPY: OnceLock<PathBuf> = OnceLock::new();
     COPY.get_or_init(|| {
-        let copy = std::env::temp_dir().join(format!("postern-live-{}", std::process::id()));
-        // Not by this process: a child of another thread's would have the copy open for writing for a moment, and nobody
-        // may execute it meanwhile.
-        assert!(Command::new("cp").arg(env!("CARGO_BIN_EXE_postern")).arg(&copy).status().unwrap().success());
+        // One for each build, as the whole-system tests have it.
+        let built = std::fs::metadata(env!("CARGO_BIN_EXE_postern")).unwrap();
+        let name = format!("postern-for-anybody-{}-{}", built.ino(), built.mtime());
+        let (copy, fresh) = (std::env::temp_dir().join(&name), format!("{name}.{}", std::process::id()));
+        let fresh = std::env::temp_dir().join(fresh);
+        if !copy.exists() {
+            // Not by this process: a child of another thread's would have the copy open for writing for a moment, and nobody
+            // may execute it meanwhile.
+            assert!(Command::new("cp").arg(env!("CARGO_BIN_EXE_postern")).arg(&fresh).status().unwrap().success());
+            std::fs::rename(&fresh, &copy).unwrap();
+        }
         copy
     })
 }
