@@ -116,6 +116,14 @@ impl Account {
         Duration::from_secs(bucket.max(day))
     }
 
+    /// Units that may be spent now.
+    #[must_use]
+    pub fn left(&self, allowance: &Allowance, now: u64) -> Units {
+        let bucket = u64::try_from(self.level_at(allowance, now)).unwrap_or(0) / HOUR;
+        let today = if self.is_another_day(now) { 0 } else { self.today.units };
+        bucket.min(u64::from(allowance.daily).saturating_sub(today))
+    }
+
     /// For the home and the operator.
     #[must_use]
     pub fn budget(&self, allowance: &Allowance, now: u64) -> Budget {

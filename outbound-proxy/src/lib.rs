@@ -15,6 +15,7 @@
 pub mod account;
 pub mod address;
 pub mod clear;
+pub mod flight;
 pub mod fuzz;
 pub mod grant;
 pub mod ledger;

@@ -27,8 +27,8 @@ pub const OPEN_BOOKS: usize = 1_000;
 pub const SYNCING: usize = 2;
 /// See [`SYNCING`].
 pub const SYNCING_STACK: usize = 256 * 1024;
-/// Longest sleep of a session that is slowed, before it looks again whether it may go on.
-pub const SLOWED: Duration = Duration::from_secs(30);
+/// Longest sleep of a session that is slowed, before it looks again whether it may go on, and whether its home is still there.
+pub const SLOWED: Duration = Duration::from_secs(5);
 /// Connections that ask for metrics, at once.
 pub const SCRAPES: usize = 8;
 /// Octets of a request for metrics that are read, and the time it has.
@@ -53,6 +53,19 @@ pub const SERVER_HELLO: usize = 512;
 
 /// Octets of reply plaintext a recipient costs (measured: Postfix, Exim).
 pub const UNIT: u64 = 14;
+/// Octets of the shortest RCPT command there is, so that a unit is set aside for each that may be one (PROXIES.md 2.3).
+pub const COMMAND: u64 = 17;
+/// Octets of commands that an octet of replies is taken to answer: some 27 are answered by 14 (measured).
+pub const ANSWERED: u64 = 2;
+/// Octets of one session for which nothing is set aside, so that an empty purse does not hold up a greeting.
+pub const UNRESERVED: u64 = 512;
+/// The least share of a bucket that is set aside at once.
+pub const RESERVED: u64 = 64;
+/// How long a far server that owes a reply may be silent before it is taken to read a body; twice what it took before, if that is
+/// more.
+pub const REPLY_AT_LEAST: Duration = Duration::from_millis(250);
+/// See [`REPLY_AT_LEAST`].
+pub const REPLY_AT_MOST: Duration = Duration::from_secs(1);
 /// Octets from the home that cost a unit: a large message to one recipient is seen in no reply.
 pub const UNIT_OF_BODY: u64 = 32 * 1024;
 /// Units of a session, whatever it does: handshake, tickets and the EHLO reply are not counted.

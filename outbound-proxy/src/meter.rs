@@ -70,6 +70,12 @@ impl Meter {
         self.replies
     }
 
+    /// Octets of the far server's that can be replies: its handshake, and what is passed over, among them.
+    #[must_use]
+    pub const fn heard(&self) -> u64 {
+        self.shaken + self.passed_over + self.replies
+    }
+
     fn count(&mut self, record: Record) {
         if record.kind != Kind::Application || self.spoken < self.suite.first_command() {
             let octets = record.length + HEADER as u64;

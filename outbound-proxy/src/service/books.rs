@@ -54,6 +54,8 @@ pub struct Books {
 struct Book {
     kept: Mutex<Kept>,
     running: AtomicU32,
+    /// Units set aside for what its sessions have sent and nobody has answered.
+    reserved: AtomicU64,
     /// Whether the home's octets may have to wait.
     dry: AtomicBool,
     /// The home is known no more: what it sends waits until its sessions have ended.
@@ -147,6 +149,7 @@ impl Books {
         let book = Arc::new(Book {
             kept,
             running: AtomicU32::new(0),
+            reserved: AtomicU64::new(0),
             dry: AtomicBool::new(true),
             revoked: AtomicBool::new(false),
             sync: self.sync,
@@ -286,6 +289,28 @@ impl Tab {
         if let Err(error) = kept.write_ahead(&self.allowance, units) {
             error!(%error, "what is spent cannot be written down");
         }
+    }
+
+    /// Sets some of what is left aside, for one session of the home: a share of it, so that the others have theirs.
+    #[must_use]
+    pub fn reserve(&self) -> Units {
+        let kept = lock(&self.book.kept);
+        let free = kept.account.left(&self.allowance, now()).saturating_sub(self.book.reserved.load(Ordering::Relaxed));
+        let share = (free / 4).max(limits::RESERVED).min(free);
+        // Under the lock: two sessions are not to set the same units aside.
+        self.book.reserved.fetch_add(share, Ordering::Relaxed);
+        share
+    }
+
+    /// Gives back what was set aside.
+    pub fn release(&self, units: Units) {
+        self.book.reserved.fetch_sub(units, Ordering::Relaxed);
+    }
+
+    /// Whether the home is known no more.
+    #[must_use]
+    pub fn is_revoked(&self) -> bool {
+        self.book.revoked.load(Ordering::Relaxed)
     }
 
     /// How long the home's octets must wait now.

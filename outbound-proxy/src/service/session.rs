@@ -1,6 +1,8 @@
 //! One session between a home and a far server: the clear part is checked and passed on, then TLS records are measured as
 //! they go by.
 //!
+//! What the home sends waits while more of it is out, unanswered, than its bucket could pay for ([`Flight`]).
+//!
 //! What is slowed is the home alone. The far server's replies are passed on at once, whatever has been spent: a 250 that
 //! waited would make a letter twice.
 
@@ -10,14 +12,17 @@ use std::pin::{Pin, pin};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use tokio::io::Interest;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::task::coop::consume_budget;
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
 use super::books::Tab;
 use super::pieces::Pieces;
 use super::{lock, write_all};
 use crate::clear::{Broken, Clear, Side, Step};
+use crate::flight::Flight;
 use crate::limits;
 use crate::meter::{Meter, Units};
 use crate::records::NotTls;
@@ -71,6 +76,9 @@ pub struct Session<'a> {
     tab: &'a Tab,
     pieces: &'a Pieces,
     meter: Mutex<Meter>,
+    flight: Mutex<Flight>,
+    /// The far server has spoken.
+    answered: Notify,
     /// Since when the far server waits for the home; `None`: it is the home that waits.
     idle: Mutex<Option<Instant>>,
     /// The home sends more than commands.
@@ -90,6 +98,8 @@ impl<'a> Session<'a> {
             tab,
             pieces,
             meter: Mutex::default(),
+            flight: Mutex::new(Flight::new(std::time::Instant::now())),
+            answered: Notify::new(),
             idle: Mutex::new(None),
             bulk: AtomicBool::new(false),
             units: AtomicU64::new(limits::SESSION_UNITS),
@@ -185,8 +195,9 @@ impl<'a> Session<'a> {
     async fn out(&self) -> Result<(), Cut> {
         let mut bell = pin!(sleep(limits::SILENT));
         loop {
-            self.slowed().await;
-            match self.move_on(Side::Home).await? {
+            self.slowed().await?;
+            let room = self.room().await;
+            match self.move_on(Side::Home, room).await? {
                 Some(0) => return shut(self.server),
                 Some(_) => {}
                 None => self.home_speaks(bell.as_mut()).await?,
@@ -198,22 +209,23 @@ impl<'a> Session<'a> {
     async fn back(&self) -> Result<(), Cut> {
         loop {
             self.server.readable().await?;
-            let count = self.move_on(Side::Server).await?;
+            let count = self.move_on(Side::Server, usize::MAX).await?;
             if count == Some(0) {
                 return shut(self.home);
             }
         }
     }
 
-    /// Moves what is there; `None` when nothing is, 0 at the end.
-    async fn move_on(&self, side: Side) -> Result<Option<usize>, Cut> {
+    /// Moves what is there, so much at the most; `None` when nothing is, 0 at the end.
+    async fn move_on(&self, side: Side, most: usize) -> Result<Option<usize>, Cut> {
         let (from, to) = match side {
             Side::Home => (self.home, self.server),
             Side::Server => (self.server, self.home),
         };
         let bulk = side == Side::Home && self.bulk.load(Ordering::Relaxed);
         let mut piece = if bulk { self.pieces.lend_large() } else { self.pieces.lend() };
-        let count = match from.try_read(piece.bytes()) {
+        let room = piece.bytes().len().min(most);
+        let count = match from.try_read(&mut piece.bytes()[..room]) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
             other => other?,
         };
@@ -223,29 +235,88 @@ impl<'a> Session<'a> {
         let bytes = &piece.bytes()[..count];
         if count > 0 {
             let due = match side {
-                Side::Home => lock(&self.meter).home(bytes),
-                Side::Server => lock(&self.meter).server(bytes),
+                Side::Home => self.sent(bytes),
+                Side::Server => self.heard(bytes),
             };
             let due = due.map_err(|NotTls| Cut::NotTls)?;
             self.tab.charge(due);
             self.units.fetch_add(due, Ordering::Relaxed);
             self.spoke(side, count);
             write_all(to, bytes).await?;
+            if side == Side::Home {
+                lock(&self.flight).passed(std::time::Instant::now());
+            }
             // Bulk never waits for itself: the others have their turn.
             consume_budget().await;
         }
         Ok(Some(count))
     }
 
-    /// Waits until the home may go on. What it has sent waits in the kernel, and then in its own.
-    async fn slowed(&self) {
+    fn sent(&self, bytes: &[u8]) -> Result<Units, NotTls> {
+        lock(&self.flight).sent(bytes.len() as u64, std::time::Instant::now());
+        lock(&self.meter).home(bytes)
+    }
+
+    fn heard(&self, bytes: &[u8]) -> Result<Units, NotTls> {
+        let (due, said) = {
+            let mut meter = lock(&self.meter);
+            let before = meter.heard();
+            (meter.server(bytes)?, meter.heard() - before)
+        };
+        if said > 0 {
+            self.tab.release(lock(&self.flight).heard(said, std::time::Instant::now()));
+            self.answered.notify_one();
+        }
+        Ok(due)
+    }
+
+    /// Waits until something of the home's may be passed on, and how much.
+    async fn room(&self) -> usize {
+        loop {
+            let (room, silent_at) = {
+                let mut flight = lock(&self.flight);
+                (flight.room(|| self.tab.reserve()), flight.silent_at())
+            };
+            if room > 0 {
+                return usize::try_from(room).unwrap_or(usize::MAX);
+            }
+            tokio::select! {
+                () = self.answered.notified() => {}
+                () = sleep_until(silent_at.into()) => {
+                    let mut flight = lock(&self.flight);
+                    // It may have spoken meanwhile.
+                    if flight.silent_at() <= std::time::Instant::now() {
+                        self.tab.release(flight.silence(std::time::Instant::now()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until the home may go on. What it has sent waits in the kernel, and then in its own. One that has gone hears no reply
+    /// any more, and what it left behind is not sent.
+    async fn slowed(&self) -> Result<(), Cut> {
         loop {
             let pace = self.tab.pace();
             if pace.is_zero() {
-                return;
+                return Ok(());
+            }
+            if self.has_gone().await {
+                return Err(Cut::Failed(io::ErrorKind::ConnectionAborted.into()));
             }
             sleep(pace.min(limits::SLOWED)).await;
         }
+    }
+
+    async fn has_gone(&self) -> bool {
+        let ready = timeout(std::time::Duration::ZERO, self.home.ready(Interest::READABLE)).await;
+        matches!(ready, Ok(Ok(ready)) if ready.is_read_closed()) || matches!(ready, Ok(Err(_)))
+    }
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        self.tab.release(lock(&self.flight).reserved());
     }
 }
 

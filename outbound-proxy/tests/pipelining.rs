@@ -1,0 +1,272 @@
+//! A spam run that waits for no reply, against real connections and a far server that counts what it takes; and letters that are
+//! none. TLS is its records alone: nobody on the way sees more of it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::io::{BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+
+use outbound_proxy::grant::{Allowance, HomeGrant};
+use outbound_proxy::limits;
+use outbound_proxy::service::books::Books;
+use outbound_proxy::service::pieces::Pieces;
+use outbound_proxy::service::session::Session;
+use relay_link::homes::Homes;
+use relay_link::keys::LinkKey;
+use tokio::runtime::Builder;
+
+/// Octets of a record beside its plaintext: its header, and what TLS 1.3 adds.
+const AROUND: usize = 5 + 17;
+/// Octets of one RCPT command, and of the reply to it (measured).
+const RCPT: usize = 27;
+const REPLY: usize = 14;
+/// Half of an ordinary one: a new home's.
+const BUCKET: u32 = 750;
+
+fn record(kind: u8, plain: usize) -> Vec<u8> {
+    let length = plain + 17;
+    [&[kind, 3, 3, (length >> 8) as u8, (length & 0xff) as u8][..], &vec![b'r'; length]].concat()
+}
+
+fn server_hello() -> Vec<u8> {
+    let body = [&[3, 3][..], &[7; 32], &[32], &[9; 32], &[0x13, 1], &[0, 0, 0]].concat();
+    let message = [&[2, 0, 0, body.len() as u8][..], &body].concat();
+    [&[22, 3, 3, 0, message.len() as u8][..], &message, &record(23, 1_800)].concat()
+}
+
+fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let one = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (one, listener.accept().unwrap().0)
+}
+
+/// The plaintext's length of the next record; `None` at the end.
+fn next(from: &mut impl Read) -> Option<usize> {
+    let mut header = [0; 5];
+    from.read_exact(&mut header).ok()?;
+    let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
+    let mut body = vec![0; length];
+    from.read_exact(&mut body).ok()?;
+    Some(length.saturating_sub(17))
+}
+
+fn line(from: &mut impl Read) {
+    let mut octet = [0];
+    while octet != *b"\n" {
+        from.read_exact(&mut octet).unwrap();
+    }
+}
+
+/// The far server up to the reply to EHLO under TLS; what comes then is given to `rest`.
+fn far(mut stream: TcpStream, rest: impl FnOnce(BufReader<TcpStream>, TcpStream)) {
+    let mut reading = BufReader::with_capacity(4_096, stream.try_clone().unwrap());
+    stream.write_all(b"220 far\r\n").unwrap();
+    for answer in ["250 far\r\n", "220 go\r\n"] {
+        line(&mut reading);
+        stream.write_all(answer.as_bytes()).unwrap();
+    }
+    next(&mut reading).unwrap();
+    stream.write_all(&server_hello()).unwrap();
+    for _ in 0..2 {
+        next(&mut reading).unwrap();
+    }
+    stream.write_all(&record(23, 155)).unwrap();
+    rest(reading, stream);
+}
+
+/// The home up to the same point.
+fn begin(stream: &mut TcpStream) {
+    line(stream);
+    for command in ["EHLO home.test\r\n", "STARTTLS\r\n"] {
+        stream.write_all(command.as_bytes()).unwrap();
+        line(stream);
+    }
+    stream.write_all(&record(22, 300)).unwrap();
+    next(stream).unwrap();
+    next(stream).unwrap();
+    stream.write_all(&[record(23, 36), record(23, 25)].concat()).unwrap();
+    next(stream).unwrap();
+}
+
+/// A proxy with one home that has a bucket, and gets nothing back.
+struct Proxy {
+    folder: PathBuf,
+    homes: Homes<HomeGrant>,
+    books: Books,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+impl Proxy {
+    fn remove(&self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+
+    fn new(name: &str, bucket: u32) -> Arc<Self> {
+        let folder = std::env::temp_dir().join(format!("pipelining-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        let homes = Homes::<HomeGrant>::open(&folder.join("homes")).unwrap();
+        let allowance = Allowance { bucket: 2 * bucket, hourly: 2, ..Allowance::default() };
+        let now = SystemTime::now();
+        let invited = homes.invite("home", HomeGrant { allowance }, now, Duration::from_secs(600)).unwrap();
+        homes.pair(&invited.secret, LinkKey::generate().unwrap().public(), now).unwrap();
+        let books = Books::open(&folder.join("spent")).unwrap();
+        Arc::new(Self { folder, homes, books })
+    }
+
+    /// A session: its two ends.
+    fn session(self: &Arc<Self>) -> (TcpStream, TcpStream, JoinHandle<()>) {
+        let ((home, at_home), (at_server, server)) = (pair(), pair());
+        let proxy = self.clone();
+        let running = thread::spawn(move || {
+            Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+                let [at_home, at_server] = [at_home, at_server].map(|stream| {
+                    stream.set_nonblocking(true).unwrap();
+                    tokio::net::TcpStream::from_std(stream).unwrap()
+                });
+                let (tab, pieces) = (proxy.books.tab(&proxy.homes, "home").unwrap(), Pieces::default());
+                let _ = Session::new(&at_home, &at_server, &tab, &pieces).run().await;
+            });
+        });
+        (home, server, running)
+    }
+}
+
+/// Recipients that a far server took from so many sessions at once, of which each sends without end, a hundred in a record, and waits
+/// for nothing. It needs `each` for one, and answers when it has nothing more to read, as servers do.
+fn spam_run(name: &str, sessions: usize, each: Duration) -> usize {
+    let (proxy, taken) = (Proxy::new(name, BUCKET), Arc::new(AtomicUsize::new(0)));
+    for _ in 0..sessions {
+        let (mut home, server, _running) = proxy.session();
+        let counted = taken.clone();
+        thread::spawn(move || {
+            far(server, |mut reading, mut stream| {
+                while let Some(plain) = next(&mut reading) {
+                    let recipients = plain / RCPT;
+                    thread::sleep(each * u32::try_from(recipients).unwrap());
+                    counted.fetch_add(recipients, Ordering::SeqCst);
+                    if stream.write_all(&record(23, REPLY * recipients)).is_err() {
+                        return;
+                    }
+                }
+            });
+        });
+        thread::spawn(move || {
+            begin(&mut home);
+            let mut replies = home.try_clone().unwrap();
+            thread::spawn(move || while next(&mut replies).is_some() {});
+            let flight = record(23, RCPT * 100);
+            while home.write_all(&flight).is_ok() {}
+        });
+    }
+    // Until nothing more is taken for as long as the longest silence that means anything.
+    let (mut last, mut since) = (0, Instant::now());
+    while last == 0 || since.elapsed() < 3 * limits::REPLY_AT_MOST {
+        thread::sleep(Duration::from_millis(50));
+        let now = taken.load(Ordering::SeqCst);
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+    }
+    // What waits in these sessions waits for hours: they end with this process.
+    proxy.remove();
+    last
+}
+
+/// What a bucket is, and for each session what nothing is set aside for.
+fn bound(sessions: usize) -> usize {
+    let unreserved = usize::try_from(limits::UNRESERVED.div_ceil(limits::COMMAND)).unwrap();
+    BUCKET as usize + sessions * (unreserved + 100)
+}
+
+#[test]
+fn a_spam_run_that_waits_for_nothing_stops_near_its_bucket() {
+    let one = spam_run("one", 1, Duration::ZERO);
+    assert!((BUCKET as usize / 2..=bound(1)).contains(&one), "{one}");
+    let five = spam_run("five", 5, Duration::ZERO);
+    assert!((BUCKET as usize / 2..=bound(5)).contains(&five), "{five} from five at once");
+}
+
+#[test]
+fn a_slow_far_server_gets_little_more() {
+    let one = spam_run("slow", 1, Duration::from_millis(1));
+    assert!((BUCKET as usize / 2..=2 * bound(1)).contains(&one), "{one}");
+}
+
+/// How long a letter takes, in a session of its own.
+fn letter(name: &str, recipients: usize, body: usize) -> Duration {
+    let proxy = Proxy::new(name, 2 * BUCKET);
+    let (mut home, server, running) = proxy.session();
+    let (tell, told) = mpsc::channel();
+    let serving = thread::spawn(move || {
+        far(server, |mut reading, mut stream| {
+            next(&mut reading).unwrap();
+            stream.write_all(&record(23, REPLY * (recipients + 1))).unwrap();
+            next(&mut reading).unwrap();
+            stream.write_all(&record(23, 37)).unwrap();
+            let mut have = 0;
+            while have < body {
+                have += next(&mut reading).unwrap();
+            }
+            tell.send(have).unwrap();
+            stream.write_all(&record(23, 37)).unwrap();
+        });
+    });
+    begin(&mut home);
+    let began = Instant::now();
+    home.write_all(&record(23, 60 + 40 * recipients)).unwrap();
+    next(&mut home).unwrap();
+    home.write_all(&record(23, 6)).unwrap();
+    next(&mut home).unwrap();
+    let piece = record(23, 16_384 - AROUND);
+    for _ in 0..body.div_ceil(16_384 - AROUND) {
+        home.write_all(&piece).unwrap();
+    }
+    next(&mut home).unwrap();
+    let took = began.elapsed();
+    drop(home);
+    serving.join().unwrap();
+    running.join().unwrap();
+    assert!(told.recv().unwrap() >= body);
+    took
+}
+
+/// Some silences, of 250 milliseconds each, and no more: a bucket's worth, then twice as much each time.
+#[test]
+fn an_honest_letter_goes_through() {
+    let large = letter("large", 1, 25 << 20);
+    assert!(large < Duration::from_secs(30), "{large:?}");
+    let list = letter("list", 100, 4_000);
+    assert!(list < Duration::from_secs(10), "{list:?}");
+}
+
+/// Its session is slowed for hours, and holds one of the home's places.
+#[test]
+fn a_home_that_goes_is_not_waited_for() {
+    let proxy = Proxy::new("gone", 30);
+    let (mut home, server, running) = proxy.session();
+    let serving = thread::spawn(move || {
+        far(server, |mut reading, mut stream| {
+            while let Some(plain) = next(&mut reading) {
+                let _ = stream.write_all(&record(23, REPLY * plain));
+            }
+        });
+    });
+    begin(&mut home);
+    home.write_all(&record(23, 100)).unwrap();
+    next(&mut home).unwrap();
+    home.write_all(&record(23, 100)).unwrap();
+    thread::sleep(Duration::from_millis(500));
+    // With what it has not read: the other side hears of it at once.
+    drop(home);
+    running.join().unwrap();
+    serving.join().unwrap();
+}
