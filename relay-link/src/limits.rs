@@ -34,7 +34,7 @@ pub const HOMES: usize = 10_000;
 pub const HOME_FILE: u64 = 64 * 1024;
 /// Connections to a proxy's port for homes that have not said whose they are.
 pub const STRANGERS: usize = 1_024;
-/// Of them from one network: whoever says nothing must not keep homes out. A family that fetches many streams at once has
+/// Of them from one IPv4 address or IPv6 /48: whoever says nothing must not keep homes out. A family that fetches many streams at once has
 /// each for one round trip.
 pub const STRANGERS_OF_ONE: usize = 256;
 /// Time from a connection to the end of its handshake and first message.

@@ -1,10 +1,10 @@
 //! How much each network has of something, so that one stranger cannot shut the others out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::oneshot;
 use wire::logins::network;
 
 use crate::limits;
@@ -85,32 +85,85 @@ impl Drop for Share {
     }
 }
 
-/// Places for those who dial a proxy's port for homes and have not said whose they are.
-#[derive(Debug, Clone)]
-pub struct Strangers {
-    all: Arc<Semaphore>,
-    of_one: Shares,
+/// Places for those who dial a proxy's port for homes and have not said whose they are. Nobody is turned away: a home needs
+/// its place for some round trips, so when there is none, who has waited longest gives up his, of the [`site`] that has most.
+#[derive(Debug, Clone, Default)]
+pub struct Strangers(Arc<Mutex<Crowd>>);
+
+#[derive(Debug, Default)]
+struct Crowd {
+    /// By site, the oldest first.
+    by: HashMap<IpAddr, VecDeque<(u64, oneshot::Sender<()>)>>,
+    count: usize,
+    next: u64,
 }
 
 /// One of them; given back when dropped.
 #[derive(Debug)]
 pub struct Stranger {
-    _one_of_all: OwnedSemaphorePermit,
-    _share: Share,
-}
-
-impl Default for Strangers {
-    fn default() -> Self {
-        Self { all: Arc::new(Semaphore::new(limits::STRANGERS)), of_one: Shares::new(limits::STRANGERS_OF_ONE) }
-    }
+    site: IpAddr,
+    number: u64,
+    asked_to_leave: oneshot::Receiver<()>,
+    crowd: Arc<Mutex<Crowd>>,
 }
 
 impl Strangers {
-    /// A place for somebody from this address, if there is one.
+    /// A place for somebody from this address.
     #[must_use]
-    pub fn enter(&self, from: IpAddr) -> Option<Stranger> {
-        let one = self.all.clone().try_acquire_owned().ok()?;
-        Some(Stranger { _one_of_all: one, _share: self.of_one.take(from)? })
+    pub fn enter(&self, from: IpAddr) -> Stranger {
+        let site = site(from);
+        let (leave, asked_to_leave) = oneshot::channel();
+        let mut crowd = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if crowd.of(site) >= limits::STRANGERS_OF_ONE {
+            crowd.make_room(site);
+        } else if crowd.count >= limits::STRANGERS {
+            let most = crowd.by.iter().max_by_key(|(_, of_one)| of_one.len()).map(|(site, _)| *site);
+            most.into_iter().for_each(|site| crowd.make_room(site));
+        }
+        let number = crowd.next;
+        crowd.next += 1;
+        crowd.count += 1;
+        crowd.by.entry(site).or_default().push_back((number, leave));
+        drop(crowd);
+        Stranger { site, number, asked_to_leave, crowd: self.0.clone() }
+    }
+}
+
+impl Crowd {
+    fn of(&self, site: IpAddr) -> usize {
+        self.by.get(&site).map_or(0, VecDeque::len)
+    }
+
+    /// Dropped, what is taken out tells its stranger.
+    fn make_room(&mut self, site: IpAddr) {
+        if self.by.get_mut(&site).and_then(VecDeque::pop_front).is_some() {
+            self.count -= 1;
+        }
+    }
+}
+
+impl Stranger {
+    /// Does it while there is a place; `None`: another needed it.
+    pub async fn unless_needed<T>(&mut self, doing: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            _ = &mut self.asked_to_leave => None,
+            done = doing => Some(done),
+        }
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        let mut crowd = self.crowd.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(of_one) = crowd.by.get_mut(&self.site) else { return };
+        let before = of_one.len();
+        of_one.retain(|(number, _)| *number != self.number);
+        let left = of_one.len();
+        crowd.count -= before - left;
+        if left == 0 {
+            crowd.by.remove(&self.site);
+        }
     }
 }
 
@@ -130,17 +183,26 @@ mod tests {
         assert!(shares.take(here).is_some());
     }
 
-    /// Who dials a proxy's port and says nothing keeps no home out.
-    #[test]
-    fn strangers_of_one_network_leave_room() {
+    /// Who dials a proxy's port and says nothing keeps no home out, from however many addresses of however many networks.
+    #[tokio::test]
+    async fn who_says_nothing_gives_up_his_place() {
         let strangers = Strangers::default();
-        let silent: Vec<_> = std::iter::from_fn(|| strangers.enter([192, 0, 2, 1].into())).take(2_000).collect();
-        assert_eq!(silent.len(), limits::STRANGERS_OF_ONE);
-        assert!(strangers.enter([192, 0, 2, 2].into()).is_some());
-        let all: Vec<_> = (0..u8::MAX)
-            .flat_map(|last| std::iter::from_fn(move || Some(last)).take(10))
-            .map_while(|last| strangers.enter([198, 51, 100, last].into()))
-            .collect();
-        assert_eq!(silent.len() + all.len(), limits::STRANGERS);
+        let many = |of: fn(u16) -> IpAddr, count: u16| (0..count).map(|it| strangers.enter(of(it))).collect::<Vec<_>>();
+        let one_host = |it: u16| IpAddr::from([0x2001, 0xdb8, 1, it, 0, 0, 0, 1]);
+        let mut silent = many(one_host, 2_000);
+        assert_eq!(strangers.0.lock().unwrap().count, limits::STRANGERS_OF_ONE, "a /48 is one");
+        let four = |it: u16| IpAddr::from([192, 0, 2, (it % 4) as u8]);
+        silent.extend(many(four, 4_000));
+        assert_eq!(strangers.0.lock().unwrap().count, limits::STRANGERS);
+        // A home dials, and the silent dial on.
+        let mut home = strangers.enter([198, 51, 100, 1].into());
+        silent.extend(many(four, 4_000));
+        assert_eq!(home.unless_needed(std::future::ready("greeted")).await, Some("greeted"));
+        assert_eq!(silent[0].unless_needed(std::future::pending::<()>()).await, None, "and hears of it");
+        let mut newest = silent.pop().unwrap();
+        assert_eq!(newest.unless_needed(std::future::ready(())).await, Some(()));
+        drop((silent, home, newest));
+        let crowd = strangers.0.lock().unwrap();
+        assert_eq!((crowd.count, crowd.by.len()), (0, 0));
     }
 }

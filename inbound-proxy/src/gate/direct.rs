@@ -36,7 +36,7 @@ pub(super) async fn serve(gate: &Arc<Gate>, mut client: Client, service: Service
         gate.metrics.nowhere.count();
         return Ok(());
     };
-    let passing = Passing { home: home.clone(), street: None, group, tickets: Vec::new(), reports: 0 };
+    let passing = Passing { home: home.clone(), street: None, group, tickets: Vec::new(), relaying: None, reports: 0 };
     let sni = hello.sni.as_deref().and_then(ClientName::new);
     // An app tries again by itself; there is nothing to say to it.
     hand_on(gate, &home, how, Parcel { client, sent, service, ehlo: None, sni, passing }).await.unwrap_or(Ok(()))

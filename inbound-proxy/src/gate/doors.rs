@@ -91,8 +91,8 @@ impl Doors {
         Some(Place { _one_of_all: one, _share: self.of_one.take(client)?, seat: None })
     }
 
-    /// A place for who dials the link and has not said yet which home it is.
-    pub(super) fn stranger(&self, from: IpAddr) -> Option<Stranger> {
+    /// The place of who dials the link and has not said yet which home it is.
+    pub(super) fn stranger(&self, from: IpAddr) -> Stranger {
         self.strangers.enter(from)
     }
 

@@ -64,13 +64,17 @@ pub(super) async fn hand_on(
         return Ok(Err(error));
     }
     // A task of its own: an idle one then holds this much, and nothing of what led here.
-    tokio::spawn(async move {
+    let shared = gate.clone();
+    let relaying = tokio::spawn(async move {
         let moved = Moved::default();
         if let Err(error) = relay(&client, &stream, &passed.gate.pipes, &moved).await {
             debug!(%error, "a relayed connection ended");
         }
         passed.gate.metrics.add(&moved);
     });
+    if let Some(passing) = shared.passing().get_mut(&number) {
+        passing.relaying = Some(relaying.abort_handle());
+    }
     Ok(Ok(()))
 }
 

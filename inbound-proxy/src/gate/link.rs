@@ -13,15 +13,17 @@ use tracing::debug;
 use super::Gate;
 
 pub(super) async fn serve(gate: &Arc<Gate>, stream: TcpStream, from: SocketAddr) -> io::Result<()> {
-    let Some(stranger) = gate.doors.stranger(from.ip().to_canonical()) else {
+    let mut stranger = gate.doors.stranger(from.ip().to_canonical());
+    let Some(caller) = stranger.unless_needed(proxy::receive(stream, &gate.acceptor)).await else {
         gate.metrics.turned_away.count();
         return Ok(());
     };
-    match proxy::receive(stream, &gate.acceptor).await? {
+    match caller? {
         Caller::Control(stream, key) => {
             let tell = |home: &str, want: &Want| gate.hall.tell(home, want);
             let greeting = Box::pin(proxy::greet_or_tell(stream, key, (&gate.homes, &gate.name), tell));
-            let arrival = greeting.await?;
+            let Some(arrival) = stranger.unless_needed(greeting).await else { return Ok(()) };
+            let arrival = arrival?;
             drop(stranger);
             if let Some(arrival) = arrival {
                 // A task of its own: one that is idle for days then holds this much, and nothing of what led here.

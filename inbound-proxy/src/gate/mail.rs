@@ -113,7 +113,7 @@ async fn choose(
         Route::Learn => return learning::serve(gate, client, sent, &sender, Phase::Learning).await,
         Route::Nowhere => return Ok(()),
     };
-    let passing = Passing { home: home.clone(), street, group, tickets: hello.tickets, reports: 0 };
+    let passing = Passing { home: home.clone(), street, group, tickets: hello.tickets, relaying: None, reports: 0 };
     let sni = hello.sni.as_deref().and_then(ClientName::new);
     let parcel = Parcel { client, sent, service: Service::Mail, ehlo, sni, passing };
     match hand_on(gate, &home, how, parcel).await {

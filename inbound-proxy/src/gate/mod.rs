@@ -202,6 +202,14 @@ impl Gate {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Ends what is relayed to homes that are not `paired` any more. Dropped out of the lock: each takes itself out of the map.
+    fn end_all_but(&self, paired: impl Fn(&str) -> bool) {
+        let all = self.passing();
+        let ended: Vec<_> = all.values().filter(|it| !paired(&it.home)).filter_map(|it| it.relaying.clone()).collect();
+        drop(all);
+        ended.iter().for_each(tokio::task::AbortHandle::abort);
+    }
+
     fn passing(&self) -> MutexGuard<'_, HashMap<u64, Passing>> {
         self.passing.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -221,7 +229,9 @@ async fn tend(gate: Arc<Gate>) {
         if let Ok(all) = gate.homes.all()
             && !seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &all))
         {
-            gate.memory().keep_only(|home| all.get(home).is_some_and(|home| home.paired.is_some()));
+            let paired = |home: &str| all.get(home).is_some_and(|home| home.paired.is_some());
+            gate.memory().keep_only(paired);
+            gate.end_all_but(paired);
             seen = Some(all);
         }
         if round % 3_600 == 0 {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use relay_link::inbound::{ClientName, FromHome};
 use relay_link::proxy::{Event, Heard};
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 use tracing::info;
 
 use super::{Gate, learning, now};
@@ -23,6 +24,8 @@ pub(super) struct Passing {
     pub group: Group,
     /// The tickets it showed.
     pub tickets: Vec<Vec<u8>>,
+    /// Its relaying, once that has begun: it ends with the home's pairing.
+    pub relaying: Option<AbortHandle>,
     /// How often its home has said that it is another's.
     pub reports: usize,
 }

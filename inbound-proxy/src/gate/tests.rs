@@ -128,7 +128,14 @@ impl Stage {
             service: Service::Mail,
             ehlo: None,
             sni: None,
-            passing: Passing { home: HOME.to_owned(), street: None, group, tickets: Vec::new(), reports: 0 },
+            passing: Passing {
+                home: HOME.to_owned(),
+                street: None,
+                group,
+                tickets: Vec::new(),
+                relaying: None,
+                reports: 0,
+            },
         };
         let gate = self.gate.clone();
         tokio::spawn(async move { hand_on(&gate, HOME, How::Sni, parcel).await.is_ok() })
@@ -299,5 +306,25 @@ async fn a_ticket_stands_for_one_home_or_for_none() {
         assert_eq!(given(&ticket), of, "{named:?}");
         lessons.are_unclear(&stage.gate);
         assert_eq!(given(&ticket), None, "and a recipient who is not asked for");
+    }
+}
+
+/// A telephone that is connected with a house whose pairing is taken away.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_relayed_ends_with_the_pairing() {
+    let stage = Stage::new("revoked").await;
+    let (_speaker, mut calls) = stage.alive().await;
+    let (mut outside, handing) = stage.client().await;
+    let mut at_home = gets_the_hello(&stage, calls.recv().await.unwrap()).await;
+    assert!(handing.await.unwrap());
+    at_home.write_all(b"it works").await.unwrap();
+    let mut heard = [0; 8];
+    outside.read_exact(&mut heard).await.unwrap();
+    assert!(stage.gate.homes.close(HOME).unwrap());
+    // Both ends hear of it.
+    assert_eq!(outside.read(&mut heard).await.unwrap_or(0), 0);
+    assert_eq!(at_home.read(&mut heard).await.unwrap_or(0), 0);
+    while !stage.gate.passing().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -20,7 +20,7 @@ use relay_link::operator::folder::HOMES;
 use relay_link::outbound::{FromHome, ToHome};
 use relay_link::proxy::{self, Caller, Event, Hall};
 use relay_link::seldom::Seldom;
-use relay_link::shares::Strangers;
+use relay_link::shares::{Stranger, Strangers};
 use relay_link::stream::Waiting;
 use relay_link::tls::Acceptor;
 use serde::{Deserialize, Serialize};
@@ -166,26 +166,8 @@ impl Service {
         loop {
             match listener.accept().await {
                 Ok((stream, from)) => {
-                    let Some(room) = self.strangers.enter(from.ip().to_canonical()) else { continue };
-                    let service = self.clone();
-                    tokio::spawn(async move {
-                        let caller = proxy::receive(stream, &service.acceptor).await;
-                        match caller {
-                            Ok(Caller::Control(stream, key)) => {
-                                let greeted = service.greet(stream, key).await;
-                                drop(room);
-                                service.seat(greeted);
-                            }
-                            Ok(Caller::Data(stream, opening)) => {
-                                drop(room);
-                                let claimed = lock(&service.waiting).claim(&opening, Instant::now());
-                                if let Ok((call, answer)) = claimed {
-                                    call.carry(&service, stream, &answer).await;
-                                }
-                            }
-                            Err(error) => debug!(%error, "a stranger at the link's port"),
-                        }
-                    });
+                    let stranger = self.strangers.enter(from.ip().to_canonical());
+                    tokio::spawn(self.clone().receive(stream, stranger));
                 }
                 // Out of descriptors, most likely: others must end first.
                 Err(error) => {
@@ -193,6 +175,25 @@ impl Service {
                     sleep(Duration::from_millis(200)).await;
                 }
             }
+        }
+    }
+
+    async fn receive(self: Arc<Self>, stream: TcpStream, mut stranger: Stranger) {
+        match stranger.unless_needed(proxy::receive(stream, &self.acceptor)).await {
+            Some(Ok(Caller::Control(stream, key))) => {
+                let Some(greeted) = stranger.unless_needed(self.greet(stream, key)).await else { return };
+                drop(stranger);
+                self.seat(greeted);
+            }
+            Some(Ok(Caller::Data(stream, opening))) => {
+                drop(stranger);
+                let claimed = lock(&self.waiting).claim(&opening, Instant::now());
+                if let Ok((call, answer)) = claimed {
+                    call.carry(&self, stream, &answer).await;
+                }
+            }
+            Some(Err(error)) => debug!(%error, "a stranger at the link's port"),
+            None => debug!("a stranger at the link's port gave up its place"),
         }
     }
 
