@@ -56,6 +56,8 @@ pub const HEARD_WITHIN: Duration = Duration::from_millis(50);
 pub const SELDOM: Duration = Duration::from_secs(10);
 /// How long a pairing code works unless the operator says otherwise.
 pub const CODE: Duration = Duration::from_secs(24 * 3_600);
+/// Hours for which the operator may have one work.
+pub const CODE_HOURS: u32 = 28 * 24;
 /// Silence after which the old connection of a home that dials again from another process is taken to be dead.
 pub const SEAT_ANSWER: Duration = Duration::from_secs(3);
 /// Bytes moved at once between two connections, and what a pipe is to hold. An ordinary user has 64 MiB of it at most (pipe(7)).

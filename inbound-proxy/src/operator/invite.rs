@@ -1,15 +1,16 @@
 //! `inbound-proxy invite`: a home gets its names, and its family a code.
 
 use std::net::IpAddr;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use relay_link::code::{Kind, PairingCode, Place};
 use relay_link::limits;
 use relay_link::operator::config::is_host;
 use relay_link::operator::folder::Folder;
+use relay_link::operator::valid;
 
 use super::config::Config;
-use super::{Doing, Failure, VALID};
+use super::{Doing, Failure};
 use crate::grant::HomeGrant;
 
 /// Who is invited.
@@ -46,7 +47,7 @@ impl Invite {
             Failure::new(format!("`{own}` is no name that a home can dial: say `name = ...` in the configuration"))
         })?;
         let (home, grant) = self.grant()?;
-        let valid = self.hours.map_or(VALID, |hours| Duration::from_secs(u64::from(hours) * 3_600));
+        let valid = valid(self.hours)?;
         let invited =
             folder.homes::<HomeGrant>()?.invite(&home, grant, SystemTime::now(), valid).doing(|| home.clone())?;
         let expires = u32::try_from(invited.expires / 60).doing(|| "the clock".to_owned())?;

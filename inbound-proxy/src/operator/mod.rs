@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use filter_sandbox::Role;
@@ -63,9 +62,6 @@ enum Command {
     /// Look at everything the proxy needs, and say what to do about what is missing
     Doctor,
 }
-
-/// How long a code works by default.
-const VALID: Duration = relay_link::limits::CODE;
 
 impl Cli {
     /// Does what it says.

@@ -9,6 +9,7 @@ use filter_sandbox::Running;
 use relay_link::limits::INBOUND_PORT;
 use relay_link::operator::folder::Folder;
 use relay_link::operator::listen::{addresses, listen};
+use relay_link::operator::only_read_files;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use wire::control::Control;
 
@@ -38,6 +39,7 @@ pub(super) fn run(folder: &Folder, config: &Config) -> Result<ExitCode, Failure>
     // What it accepts is its own; a second copy here would keep a port open after its end.
     drop(listeners);
     drop(start);
+    only_read_files()?;
     watch(folder, config, &running)
 }
 

@@ -1,12 +1,13 @@
 //! `outbound-proxy invite`: a home gets its allowance, and its family a code.
 
 use std::net::IpAddr;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use relay_link::code::{Kind, PairingCode, Place};
 use relay_link::limits;
 use relay_link::operator::config::is_host;
 use relay_link::operator::folder::Folder;
+use relay_link::operator::valid;
 
 use super::config::Config;
 use super::{Doing, Failure};
@@ -57,7 +58,7 @@ impl Invite {
     pub(super) fn run(self, folder: &Folder, config: &Config) -> Result<(), Failure> {
         let proxy = folder.link_key()?.public().fingerprint();
         let place = self.place(&config.name())?;
-        let valid = self.hours.map_or(limits::CODE, |hours| Duration::from_secs(u64::from(hours) * 3_600));
+        let valid = valid(self.hours)?;
         let grant = HomeGrant { allowance: self.allowance(config.allowance) };
         let home = self.home.to_ascii_lowercase();
         let invited =
