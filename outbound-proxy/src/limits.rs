@@ -4,6 +4,9 @@ use std::time::Duration;
 
 /// Sessions of all homes at once.
 pub const SESSIONS: usize = 4_096;
+/// Questions of one home within a minute that are looked up in the DNS: they cost nothing else, and each could carry something
+/// out. A home that sends as much as it may asks some 30.
+pub const LOOKUPS: u32 = 120;
 /// Octets of one direction of a session that are held at once. A session that waits for more holds none.
 pub const PIECE: usize = 16 * 1024;
 /// Such pieces of memory kept for the next session that needs one.

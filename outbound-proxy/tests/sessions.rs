@@ -249,3 +249,15 @@ async fn what_the_disk_has_lost_nobody_spends() {
     assert_eq!((first, second), (Err(Refusal::Busy), Err(Refusal::Busy)), "both were in the sync that failed");
     later.open(HERE).await.unwrap();
 }
+
+/// A question costs nothing, and each could carry something out.
+#[test]
+fn who_asks_without_end_is_not_looked_up_for() {
+    let office = Office::new("asks", File::sync_data);
+    // The minute may end meanwhile.
+    let begun = (0..2 * limits::LOOKUPS).filter(|_| office.tab("alice").asks().is_ok()).count();
+    let Err(Refusal::Sessions(wait)) = office.tab("alice").asks() else { panic!("no end") };
+    assert!((1..=60).contains(&wait), "{wait}");
+    assert!(begun >= limits::LOOKUPS as usize, "{begun}");
+    assert!(office.tab("bob").asks().is_ok(), "others have theirs");
+}

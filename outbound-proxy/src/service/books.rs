@@ -54,6 +54,8 @@ pub struct Books {
 struct Book {
     kept: Mutex<Kept>,
     running: AtomicU32,
+    /// When this minute of questions began, and how many there were in it.
+    asked: Mutex<(u64, u32)>,
     /// Units set aside for what its sessions have sent and nobody has answered.
     reserved: AtomicU64,
     /// Whether the home's octets may have to wait.
@@ -149,6 +151,7 @@ impl Books {
         let book = Arc::new(Book {
             kept,
             running: AtomicU32::new(0),
+            asked: Mutex::default(),
             reserved: AtomicU64::new(0),
             dry: AtomicBool::new(true),
             revoked: AtomicBool::new(false),
@@ -243,6 +246,24 @@ impl Tab {
     /// [`Refusal::Concurrent`].
     pub const fn room(&self) -> Result<(), Refusal> {
         if self.others < self.allowance.concurrent { Ok(()) } else { Err(Refusal::Concurrent) }
+    }
+
+    /// It asks for a host, which is to be looked up.
+    ///
+    /// # Errors
+    /// [`Refusal::Sessions`]: too often within a minute.
+    pub fn asks(&self) -> Result<(), Refusal> {
+        const MINUTE: u64 = 60;
+        let (mut asked, now) = (lock(&self.book.asked), now());
+        // A clock that is set back begins anew, too.
+        if now.abs_diff(asked.0) >= MINUTE {
+            *asked = (now, 0);
+        }
+        if asked.1 >= limits::LOOKUPS {
+            return Err(Refusal::Sessions(u32::try_from(MINUTE - now.abs_diff(asked.0)).unwrap_or(1)));
+        }
+        asked.1 += 1;
+        Ok(())
     }
 
     /// The session begins, and its minimum is spent, on the disk too, before anybody is connected with.

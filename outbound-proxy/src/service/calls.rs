@@ -29,7 +29,8 @@ pub struct Call {
 
 /// A home has asked for `host`.
 pub fn asked(service: &Arc<Service>, home: String, connection: Connection, request: u32, host: Host) {
-    let tab = service.books.tab(&service.homes, &home).and_then(|tab| tab.room().map(|()| tab));
+    let tab =
+        service.books.tab(&service.homes, &home).and_then(|tab| tab.room().and_then(|()| tab.asks()).map(|()| tab));
     let room = service.sessions.clone().try_acquire_owned().map_err(|_| Refusal::Busy);
     match tab.and_then(|tab| room.map(|room| (tab, room))) {
         Ok((tab, room)) => {

@@ -109,6 +109,12 @@ pub fn what_the_gate_says() {
         let output = place.sender.command("python3").args(["-c", TRY, PROXY, how, &ca]).output().unwrap();
         assert!(output.status.success(), "{how}: {}", String::from_utf8_lossy(&output.stderr));
     };
+    // The parent, started as root, can read files, and has no other right of root's.
+    let parent = place.proxy.processes()[0];
+    let status = std::fs::read_to_string(format!("/proc/{parent}/status")).unwrap();
+    for set in ["CapPrm", "CapEff"] {
+        assert!(status.contains(&format!("{set}:\t0000000000000004\n")), "{status}");
+    }
     attempt("awake");
     alice.house.kill();
     attempt("asleep");
