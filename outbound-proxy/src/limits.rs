@@ -56,7 +56,7 @@ pub const SERVER_HELLO: usize = 512;
 
 /// Octets of reply plaintext a recipient costs (measured: Postfix, Exim).
 pub const UNIT: u64 = 14;
-/// Octets of the shortest RCPT command there is, so that a unit is set aside for each that may be one (PROXIES.md 2.3).
+/// Octets of the shortest RCPT command there is, so that a unit is set aside for each that may be one (RFC 5321 §4.1.1.3).
 pub const COMMAND: u64 = 17;
 /// Octets of commands that an octet of replies is taken to answer: some 27 are answered by 14 (measured).
 pub const ANSWERED: u64 = 2;

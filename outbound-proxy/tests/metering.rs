@@ -1,4 +1,4 @@
-//! The meter against sessions as servers were measured to hold them (PROXIES.md 2.1, 2.2), and against a real TLS.
+//! The meter against sessions as servers were measured to hold them, and against a real TLS.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use outbound_proxy::meter::Meter;
@@ -95,7 +95,7 @@ fn replies_are_counted_to_the_octet() {
             }
             assert_eq!(one_by_one.meter.replies(), 14 + 14 * recipients + 74);
             assert_eq!(pipelined.meter.replies(), one_by_one.meter.replies(), "pipelining changes nothing");
-            // PROXIES.md 2.3: 7.3, 16.3, 106, 1006 for Postfix.
+            // Measured: 7.3, 16.3, 106, 1006 units for Postfix.
             assert_eq!(pipelined.units, (88 + 14 * recipients).div_ceil(14), "{recipients}");
         }
     }

@@ -42,7 +42,7 @@ fn what_was_told_is_used_once_then_what_worked_last() {
     assert_eq!(memory.take(STREET, &group(1), 30, |_| false), None, "the home has moved away");
 }
 
-/// PROXIES.md 3.2, the hardest order: mail to B, then at once mail to A, no tickets.
+/// The hardest order for a sender without SNI: mail to B, then at once mail to A, no tickets.
 #[test]
 fn a_sender_with_mail_for_two_homes_is_told_apart_by_asking() {
     let mut memory = Memory::default();

@@ -1,4 +1,4 @@
-//! The ways to cheat of PROXIES.md 2.4, against the running proxy and a real Postfix.
+//! Ways to cheat the meter, against the running proxy and a real Postfix.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,11 +1,11 @@
-//! Metered recipients against real ones (PROXIES.md 2.3): units of 14 octets of reply, and the session's minimum.
+//! Metered recipients against real ones: units of 14 octets of reply, and the session's minimum.
 
 use tests::outbound::{Session, Stranger};
 use tests::proxies::eventually;
 
 use crate::place::Place;
 
-/// Octets of reply to one recipient, and of all other replies of a letter (measured: PROXIES.md 2.2), and whether the
+/// Octets of reply to one recipient, and of all other replies of a letter (measured), and whether the
 /// server takes commands in one flight.
 const SERVERS: [(&str, u64, u64, bool); 5] = [
     ("postfix", 14, 88, true),

@@ -50,7 +50,7 @@ pub fn nothing_to_read() {
         assert!(!contains(&memory, phrase), "{phrase} is in its memory");
         assert!(!contains(&files, phrase), "{phrase} is on its disk");
     }
-    // The envelope goes by in a session that learns (PROXIES.md 3.5), and is nowhere afterwards but in freed memory.
+    // The envelope goes by in a session that learns (ARCHITECTURE says so), and is nowhere afterwards but in freed memory.
     for phrase in ["aunt@sender", "quagmire"] {
         assert!(!contains(&files, phrase), "{phrase} is on its disk");
     }

@@ -4,7 +4,7 @@ use tests::proxies::Home;
 
 use crate::place::{OWN, PROXY, Place, count};
 
-/// PROXIES.md 3.2, in one street: one letter for two homes at the same moment, and its hardest order, from a server that
+/// In one street: one letter for two homes at the same moment, and its hardest order, from a server that
 /// sends no SNI (Postfix, Exim, Sendmail), or does. Then one more for both, when much is known.
 fn two_homes(peer: &str) {
     let mut place = Place::new();
