@@ -30,6 +30,19 @@ pub fn of(message: &[u8]) -> Authors {
     }
 }
 
+/// Whether a field's value is a list of addresses that every reader reads alike.
+#[must_use]
+pub fn is_list(value: &str) -> bool {
+    list(value).is_some() && !hides_in_encoded_words(value)
+}
+
+/// What some take for an encoded word holds what belongs in none (RFC 2047 §2): for them, an address or a quote ends elsewhere.
+fn hides_in_encoded_words(value: &str) -> bool {
+    let from = value.find("=?").map(|at| &value[at..]);
+    let word = from.and_then(|from| Some(&from[..from.rfind("?=")?]));
+    word.is_some_and(|word| word.contains(['"', '<', '>', '@', '(', ')', ',', ';', ':', '\\']))
+}
+
 /// RFC 5322 §3.4 `mailbox-list`.
 fn list(value: &str) -> Option<Vec<Address>> {
     let value = header::without_comments(value)?;

@@ -1,7 +1,11 @@
 //! Signatures: how many are looked at, and each in its own time, so that one whose key does not come says nothing about
 //! the others.
 
+use mail_auth::common::crypto::Algorithm;
+use mail_auth::dkim::Signature;
+use mail_auth::hickory_resolver::proto::rr::RData;
 use mail_auth::{ArcOutput, AuthenticatedMessage, DkimOutput, DkimResult};
+use tokio::time::timeout;
 
 use super::outcomes::no_answer;
 use super::{Verifier, all};
@@ -18,13 +22,40 @@ impl<'x> Each<'x> {
             errors: Vec::new(),
             ..bare.clone()
         };
-        let mut each: Vec<_> = parsed.dkim_headers.iter().map(one).collect();
+        let mut each: Vec<_> = parsed.dkim_headers.iter().filter(|field| counts(&field.header)).map(one).collect();
         each.push(bare);
         Self(each)
     }
 }
 
+/// Whether a signature may say anything: one that leaves From to whoever comes by must be ignored (RFC 6376 §6.1.1), and
+/// SHA-1 proves nothing (RFC 8301 §3.1).
+fn counts(signature: &Signature) -> bool {
+    signature.a != Algorithm::RsaSha1 && signature.h.iter().any(|name| name.trim().eq_ignore_ascii_case("from"))
+}
+
+/// Whether a key's record lets it sign mail, with a hash that counts (RFC 6376 §3.6.1, `s=` and `h=`).
+fn signs_mail(record: &str) -> bool {
+    let named = |tag: &str, wanted: &[&str]| {
+        let mut tags = record.split(';').filter_map(|tag| tag.split_once('='));
+        let value = tags.find(|(name, _)| name.trim() == tag).map(|(_, value)| value);
+        value.is_none_or(|value| value.split(':').any(|one| wanted.contains(&one.trim().to_ascii_lowercase().as_str())))
+    };
+    named("s", &["*", "email"]) && named("h", &["sha256"])
+}
+
 impl Verifier {
+    /// The key was there a moment ago: the resolver has it still.
+    async fn is_for_mail(&self, signature: &Signature) -> bool {
+        let name = format!("{}._domainkey.{}.", signature.s, signature.d);
+        let Ok(Ok(found)) = timeout(limits::LOOKUP, self.authenticator.0.txt_lookup(name)).await else { return false };
+        let mut records = found.answers().iter().filter_map(|record| match &record.data {
+            RData::TXT(text) => Some(text.txt_data.concat()),
+            _ => None,
+        });
+        records.any(|record| signs_mail(&String::from_utf8_lossy(&record)))
+    }
+
     pub(super) async fn dkim<'x>(&self, each: &'x Each<'x>) -> Vec<DkimOutput<'x>> {
         all(each.0.iter().map(|one| self.signature(one))).await.concat()
     }
@@ -36,7 +67,9 @@ impl Verifier {
         let unknown = || vec![DkimOutput::temp_err(no_answer()).with_signature(signature)];
         let failed =
             |outputs: &Vec<DkimOutput<'_>>| outputs.iter().any(|one| matches!(one.result(), DkimResult::TempError(_)));
-        self.ask(&format!("key {} {}", signature.s, signature.d), asked, failed, unknown).await
+        let outputs = self.ask(&format!("key {} {}", signature.s, signature.d), asked, failed, unknown).await;
+        let passed = outputs.iter().any(|one| *one.result() == DkimResult::Pass);
+        if passed && !self.is_for_mail(signature).await { Vec::new() } else { outputs }
     }
 
     pub(super) async fn arc<'x>(&self, parsed: Option<&'x AuthenticatedMessage<'x>>) -> ArcOutput<'x> {
@@ -81,4 +114,31 @@ pub(super) fn without_signatures(message: &[u8]) -> Vec<u8> {
     }
     reduced.extend_from_slice(b"\r\n");
     reduced
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_leaves_from_open_or_uses_sha_1_says_nothing() {
+        let signed = |names: &[&str], a| Signature {
+            a,
+            h: names.iter().map(|name| (*name).to_owned()).collect(),
+            ..Signature::default()
+        };
+        assert!(counts(&signed(&["subject", "From"], Algorithm::RsaSha256)));
+        assert!(!counts(&signed(&["subject", "date"], Algorithm::RsaSha256)));
+        assert!(!counts(&signed(&["from"], Algorithm::RsaSha1)));
+    }
+
+    #[test]
+    fn keys_for_something_else() {
+        for record in ["v=DKIM1; p=x", "s=email; p=x", "v=DKIM1; h=sha1:sha256; s=*; p=x", "p=x; s = tlsrpt : email"] {
+            assert!(signs_mail(record), "{record}");
+        }
+        for record in ["s=tlsrpt; p=x", "v=DKIM1; h=sha1; p=x", "h=; p=x"] {
+            assert!(!signs_mail(record), "{record}");
+        }
+    }
 }
