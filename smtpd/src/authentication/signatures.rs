@@ -45,15 +45,16 @@ fn signs_mail(record: &str) -> bool {
 }
 
 impl Verifier {
-    /// The key was there a moment ago: the resolver has it still.
-    async fn is_for_mail(&self, signature: &Signature) -> bool {
+    /// The key was there a moment ago, and the resolver has it still, unless its time was over at once: `None` when DNS does
+    /// not say it again.
+    async fn is_for_mail(&self, signature: &Signature) -> Option<bool> {
         let name = format!("{}._domainkey.{}.", signature.s, signature.d);
-        let Ok(Ok(found)) = timeout(limits::LOOKUP, self.authenticator.0.txt_lookup(name)).await else { return false };
+        let found = timeout(limits::LOOKUP, self.authenticator.0.txt_lookup(name)).await.ok()?.ok()?;
         let mut records = found.answers().iter().filter_map(|record| match &record.data {
             RData::TXT(text) => Some(text.txt_data.concat()),
             _ => None,
         });
-        records.any(|record| signs_mail(&String::from_utf8_lossy(&record)))
+        Some(records.any(|record| signs_mail(&String::from_utf8_lossy(&record))))
     }
 
     pub(super) async fn dkim<'x>(&self, each: &'x Each<'x>) -> Vec<DkimOutput<'x>> {
@@ -68,8 +69,15 @@ impl Verifier {
         let failed =
             |outputs: &Vec<DkimOutput<'_>>| outputs.iter().any(|one| matches!(one.result(), DkimResult::TempError(_)));
         let outputs = self.ask(&format!("key {} {}", signature.s, signature.d), asked, failed, unknown).await;
-        let passed = outputs.iter().any(|one| *one.result() == DkimResult::Pass);
-        if passed && !self.is_for_mail(signature).await { Vec::new() } else { outputs }
+        if !outputs.iter().any(|one| *one.result() == DkimResult::Pass) {
+            return outputs;
+        }
+        match self.is_for_mail(signature).await {
+            Some(true) => outputs,
+            Some(false) => Vec::new(),
+            // Nothing is known against it: whoever sent it is asked to come again, not refused.
+            None => unknown(),
+        }
     }
 
     pub(super) async fn arc<'x>(&self, parsed: Option<&'x AuthenticatedMessage<'x>>) -> ArcOutput<'x> {
