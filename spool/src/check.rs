@@ -92,6 +92,12 @@ impl Check<'_> {
         for (letter, digest) in &known {
             tick();
             let path = store::letter_path(&self.house.root, id, *letter);
+            // To open a pipe would be to wait for somebody at its other end.
+            if path.symlink_metadata().is_ok_and(|there| !there.is_file()) {
+                let what = "something else lies where its file belongs; move that out of the spool, and check again";
+                self.tell(Self::letter_place(id, *letter), what, Fate::Open);
+                continue;
+            }
             let file = match std::fs::File::open(&path) {
                 Ok(file) => file,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -6,6 +6,8 @@ use crate::names::{LetterId, MailboxId};
 
 /// The folders of a spool, made at the first start.
 pub const FOLDERS: [&str; 6] = ["mailboxes", "letters", "incoming", "outgoing", "journal", "cache"];
+/// The files beside them whose names are ours: without them, or with what is no file, there is no start.
+pub const FILES: [&str; 2] = ["lock", "found"];
 /// Letters that wait to leave.
 pub const OUTGOING: &str = "outgoing";
 /// Letters without a record, for 30 days.

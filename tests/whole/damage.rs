@@ -182,7 +182,7 @@ fn what_stands_open_is_closed_or_told() {
 }
 
 #[test]
-fn a_link_in_place_of_a_folder_is_told_by_its_name() {
+fn what_lies_in_place_of_a_folder_or_a_file_is_told_by_its_name() {
     let mut house = house_with(1);
     house.stop();
     let (letters, elsewhere) = (house.data().join("spool/letters"), house.data().join("elsewhere"));
@@ -193,6 +193,13 @@ fn a_link_in_place_of_a_folder_is_told_by_its_name() {
     assert!(refused.status.code() == Some(78) && words.contains("spool/letters is no folder"), "{refused:?}");
     fs::remove_file(&letters).unwrap();
     fs::rename(&elsewhere, &letters).unwrap();
+    let lock = house.data().join("spool/lock");
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    let refused = house.admin(&["mailbox", "list"], "");
+    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(78) && words.contains("spool/lock is no file"), "{refused:?}");
+    fs::remove_dir(&lock).unwrap();
     house.start_again();
     assert_eq!(findings(&house, &[]), Vec::<String>::new());
 }

@@ -84,6 +84,8 @@ pub enum StartError {
     Format(FormatError),
     /// A link, or a file, where a folder of the spool belongs: its name.
     NotAFolder(&'static str),
+    /// Something else where a file of the spool belongs: its name.
+    NotAFile(&'static str),
 }
 
 impl StartError {
@@ -93,6 +95,7 @@ impl StartError {
         matches!(
             self,
             Self::NotAFolder(_)
+                | Self::NotAFile(_)
                 | Self::Journal(OpenError::Newer(_) | OpenError::Key)
                 | Self::Format(FormatError::Newer { .. } | FormatError::Unreadable(_))
         )
@@ -109,6 +112,11 @@ impl std::fmt::Display for StartError {
                 f,
                 "spool/{name} is no folder. The mail server follows no links out of its spool: to keep mail on another \
                  disk, move the whole data folder there and name it with --data"
+            ),
+            Self::NotAFile(name) => write!(
+                f,
+                "spool/{name} is no file. Nothing of the mail server's is in it: move it out of the data folder, and \
+                 start again"
             ),
         }
     }
@@ -298,6 +306,11 @@ const fn kind_of(name: EdgeName) -> Option<EdgeKind> {
     }
 }
 
+/// Whether something is there, and is no file.
+fn is_no_file(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|there| !there.is_file())
+}
+
 /// Makes the folders and takes the lock, unless a newer program has been here. What the spool is in.
 fn begin(root: &Path, disk: &Disk) -> Result<(std::fs::File, Format), StartError> {
     format::look(root)?;
@@ -310,6 +323,9 @@ fn begin(root: &Path, disk: &Disk) -> Result<(std::fs::File, Format), StartError
             return Err(StartError::NotAFolder(folder));
         }
         disk.make_folder(&path)?;
+    }
+    if let Some(file) = store::FILES.into_iter().find(|file| is_no_file(&root.join(file))) {
+        return Err(StartError::NotAFile(file));
     }
     let lock = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(root.join("lock"))?;
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).map_err(io::Error::from)?;

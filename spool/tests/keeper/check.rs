@@ -46,6 +46,23 @@ fn a_sound_spool_has_no_findings() {
 }
 
 #[test]
+fn a_pipe_in_place_of_a_letter_is_told_and_waited_for_by_nobody() {
+    run(async {
+        let folder = Folder::new();
+        let house = Running::start(&folder.0);
+        house.add("anna@home.test");
+        house.deliver("anna@home.test", b"fine").await;
+        let letter = files_below(&folder.0.join("letters")).remove(0);
+        std::fs::remove_file(&letter).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &letter, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        for repair in [false, true] {
+            let (findings, _) = check(&house, repair);
+            assert!(matches!(&findings[..], [one] if one.fate == Fate::Open && one.what.contains("something else")));
+        }
+    });
+}
+
+#[test]
 fn a_flipped_byte_anywhere_in_a_letter_is_told_and_repair_sets_it_aside() {
     run(async {
         let folder = Folder::new();
