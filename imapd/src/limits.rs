@@ -69,7 +69,7 @@ pub const CONNECTIONS_HANDED: usize = CONNECTIONS / 2;
 /// Connections of one address that have not logged in.
 pub const STRANGERS_PER_ADDRESS: usize = 20;
 /// Sessions of one mailbox in its owner's process: a few more than the keeper admits, for those that are just ending.
-pub const SESSIONS_PER_OWNER: usize = 44;
+pub const SESSIONS_PER_OWNER: usize = spool::keeper::hub::IMAP_SESSIONS + 4;
 /// Time for what is under way when the server stops; what still waits for its client is cut off then. `up` waits a little
 /// longer before it ends the role.
 pub const DRAIN: Duration = Duration::from_secs(8);

@@ -11,6 +11,12 @@ use crate::edges::ROLES;
 
 /// How long sessions may finish what is under way.
 const SESSIONS: Duration = Duration::from_secs(10);
+/// The roles themselves end what does not end by itself, and say so to its client: they must come first.
+const _: () = {
+    let mail = smtpd::limits::DRAIN.as_millis() + smtpd::limits::LAST_WORDS.as_millis();
+    let imap = imapd::limits::DRAIN.as_millis() + imapd::limits::LAST_WORDS.as_millis();
+    assert!(mail < SESSIONS.as_millis() && imap < SESSIONS.as_millis());
+};
 /// How long the courier may wait for the answer to letters that it has sent: without it they go twice.
 const LETTERS: Duration = Duration::from_secs(25);
 /// How long the keeper may take to write what it holds.
