@@ -24,6 +24,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub const MAX_PACKET: usize = 64 * 1024;
 /// Most descriptors in one packet (the kernel's own limit is 253).
 pub const MAX_DESCRIPTORS: usize = 128;
+/// Bytes of as many.
+const ANCILLARY: usize = rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS));
 /// Most calls one client may have waiting on one edge.
 pub const MAX_PENDING: usize = 4096;
 
@@ -257,7 +259,7 @@ fn send_packet(fd: BorrowedFd<'_>, packet: &[u8], with: &[BorrowedFd<'_>]) -> Re
     if with.len() > MAX_DESCRIPTORS {
         return Err(EdgeError::Malformed("too many descriptors"));
     }
-    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut space = [MaybeUninit::uninit(); ANCILLARY];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !with.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(with)) {
         return Err(EdgeError::Malformed("too many descriptors"));
@@ -278,7 +280,7 @@ fn recv_packet<T: DeserializeOwned>(fd: BorrowedFd<'_>) -> Result<(T, Option<Vec
         static BUFFER: std::cell::RefCell<Vec<u8>> = std::cell::RefCell::new(vec![0; MAX_PACKET]);
     }
     BUFFER.with_borrow_mut(|buffer| {
-        let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+        let mut space = [MaybeUninit::uninit(); ANCILLARY];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let got = rustix::io::retry_on_intr(|| {
             rustix::net::recvmsg(fd, &mut [IoSliceMut::new(buffer)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)

@@ -67,7 +67,7 @@ fn story() -> Result<(), Fault> {
         None => None,
     };
     let Descriptors { listeners, keeper, zygote, handed } = role::descriptors(fds)?;
-    role::runtime()?.block_on(async {
+    role::runtime(2)?.block_on(async {
         let controls = Controls::new(confined.control)?;
         let verifier = Verifier::new(start.settings.host.clone(), RESOLVER).map_err(Fault::Resolver)?;
         let keeper = Keeper::stranger(keeper)?;

@@ -133,12 +133,13 @@ pub fn descriptors(mut fds: Vec<OwnedFd>) -> Result<Descriptors, Fault> {
     Ok(Descriptors { listeners: fds, keeper, zygote, handed })
 }
 
-/// Two threads for sessions, since boards have few cores; more come only to seal and write.
+/// So many threads for sessions, since boards have few cores; more come only to seal, sign and write. With two, each wakes
+/// the other for what it could as well do itself: only `mx`, which checks strangers' signatures there, has them.
 ///
 /// # Errors
 /// The kernel's.
-pub fn runtime() -> std::io::Result<Runtime> {
-    Builder::new_multi_thread().worker_threads(2).max_blocking_threads(64).enable_all().build()
+pub fn runtime(sessions: usize) -> std::io::Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(sessions).max_blocking_threads(64).enable_all().build()
 }
 
 /// Lays out what all sessions share. `verifier` and `second_opinion` are `mx`'s.

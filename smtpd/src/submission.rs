@@ -38,7 +38,7 @@ fn story() -> Result<(), Fault> {
     let confined = filter_sandbox::confine(Role::Submission).map_err(Fault::Confine)?;
     let (start, fds) = wire::control::start::<Start>(&confined.control).map_err(Fault::Start)?;
     let Descriptors { listeners, keeper, zygote, handed } = role::descriptors(fds)?;
-    role::runtime()?.block_on(async {
+    role::runtime(1)?.block_on(async {
         let controls = Controls::new(confined.control)?;
         let desk = role::desk(start.settings, Service::Submission, Keeper::login(keeper)?, zygote, None, None)?;
         let doors = Doors::default();

@@ -9,7 +9,7 @@
 //!
 //! The index is thus a little ahead of the disk, but nobody sees that: every reply and event carries the
 //! number of the last entry that it knows ([`Core::sequence`]), and is sent only when that entry is
-//! durable ([`Committer::durable`]). When a sync fails nobody knows what is on disk; nothing is sent any
+//! durable ([`Committer::progress`]). When a sync fails nobody knows what is on disk; nothing is sent any
 //! more, and the keeper ends and begins anew from what the disk really holds.
 
 mod checkpoint;
@@ -38,6 +38,39 @@ pub enum Durable {
     UpTo(u64),
     /// The disk failed; nothing more will be.
     Failed,
+}
+
+/// How far the journal is, for who waits for entries of it.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    durable: watch::Receiver<Durable>,
+    /// Apart from the rest, so that who waits for nothing but a failure is not woken with every entry.
+    failing: watch::Receiver<bool>,
+}
+
+impl Progress {
+    /// Returns once that entry is durable, or will never be; whether it is. `None`: the keeper is gone.
+    pub async fn reached(&mut self, number: u64) -> Option<bool> {
+        let reached = self.durable.wait_for(|now| match now {
+            Durable::UpTo(durable) => *durable >= number,
+            Durable::Failed => true,
+        });
+        reached.await.ok().map(|now| *now != Durable::Failed)
+    }
+
+    /// Returns once the disk has failed.
+    pub async fn failed(&mut self) {
+        if self.failing.wait_for(|failing| *failing).await.is_err() {
+            // The keeper is gone, and with it whoever would want to know.
+            std::future::pending().await
+        }
+    }
+
+    /// Whether the disk has failed.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        *self.durable.borrow() == Durable::Failed
+    }
 }
 
 /// Why an entry was not taken; nothing was changed.
@@ -113,6 +146,7 @@ pub struct Committer<H> {
     work: Condvar,
     done: Condvar,
     durable: watch::Sender<Durable>,
+    failing: watch::Sender<bool>,
     disk: Disk,
     root: PathBuf,
     key: zeroize::Zeroizing<[u8; 32]>,
@@ -264,6 +298,7 @@ impl<H: News + Send + 'static> Committer<H> {
             work: Condvar::new(),
             done: Condvar::new(),
             durable: watch::Sender::new(Durable::UpTo(sequence)),
+            failing: watch::Sender::new(false),
             disk,
             root: root.to_owned(),
             key: key.into(),
@@ -307,8 +342,8 @@ impl<H: News + Send + 'static> Committer<H> {
 
     /// What is durable, to wait on.
     #[must_use]
-    pub fn durable(&self) -> watch::Receiver<Durable> {
-        self.durable.subscribe()
+    pub fn progress(&self) -> Progress {
+        Progress { durable: self.durable.subscribe(), failing: self.failing.subscribe() }
     }
 
     /// The segment that is written to, and how many of its bytes are durable: what lies behind may be half-written.
@@ -317,7 +352,7 @@ impl<H: News + Send + 'static> Committer<H> {
         self.lock().durable
     }
 
-    /// Returns once nobody waits on [`Self::durable`] any more.
+    /// Returns once nobody has a [`Progress`] any more.
     pub async fn unwatched(&self) {
         self.durable.closed().await;
     }

@@ -24,7 +24,7 @@ use super::lanes::Lanes;
 use super::limits;
 use super::memory::Memory;
 use super::reach::{self, World};
-use super::trip::{Ready, Trip};
+use super::trip::{Left, Ready, Trip};
 use crate::peers::Keeper;
 
 /// What the whole role shares.
@@ -167,7 +167,7 @@ impl<W: World + Send + 'static> Courier<W> {
 
     /// Says whether all connections are taken.
     pub fn set_busy(&self, busy: bool) {
-        self.busy.send_replace(busy);
+        self.busy.send_if_modified(|was| std::mem::replace(was, busy) != busy);
     }
 
     /// Something may be due again then.
@@ -208,10 +208,15 @@ impl<W: World + Send + 'static> Courier<W> {
         // It takes what comes at once: whoever reads the edge must never wait for whoever waits for an answer there.
         tokio::spawn(collapse(news, heard));
         let mut woken = 0;
+        let (mut asks, mut left) = (true, Left::Perhaps);
         while !*drain.borrow() {
-            if self.send_off(&outbox, &keeper, &mut trips, &drain).await.is_err() {
-                break;
+            if std::mem::replace(&mut asks, true) {
+                match self.send_off(&outbox, &keeper, &mut trips, &drain).await {
+                    Ok(still) => left = still,
+                    Err(Down) => break,
+                }
             }
+            self.set_busy(self.connections.available_permits() == 0);
             tokio::select! {
                 () = outbox.closed() => break,
                 () = keeper.closed() => break,
@@ -224,7 +229,9 @@ impl<W: World + Send + 'static> Courier<W> {
                     }
                     Err(_) => break,
                 },
-                Some(_) = trips.join_next(), if !trips.is_empty() => {}
+                Some(ended) = trips.join_next(), if !trips.is_empty() => {
+                    asks = left == Left::Perhaps || ended.unwrap_or(Left::Perhaps) == Left::Perhaps;
+                }
                 () = self.aside.freed.notified() => {}
                 () = sleep(self.until_next_look()) => {}
                 _ = drain.changed() => {}
@@ -245,20 +252,22 @@ impl<W: World + Send + 'static> Courier<W> {
         while closing.join_next().await.is_some() {}
     }
 
-    /// Leases as much as there is room for.
+    /// Leases as much as there is room for; what is left that is due.
     async fn send_off(
         self: &Arc<Self>,
         outbox: &Arc<Outbox>,
         keeper: &Keeper,
-        trips: &mut JoinSet<()>,
+        trips: &mut JoinSet<Left>,
         drain: &watch::Receiver<bool>,
-    ) -> Result<(), Down> {
+    ) -> Result<Left, Down> {
+        let mut left = Left::Perhaps;
         while !*drain.borrow()
             && !self.is_held()
             && let Ok(connection) = self.connections.clone().try_acquire_owned()
         {
             let per_destination = u16::try_from(limits::PER_DESTINATION).unwrap_or(u16::MAX);
             let Some((leased, file)) = outbox.lease(None, per_destination).await? else { break };
+            let is_last = !leased.more;
             let trip = Trip {
                 courier: self.clone(),
                 outbox: outbox.clone(),
@@ -266,13 +275,14 @@ impl<W: World + Send + 'static> Courier<W> {
                 drain: drain.clone(),
                 seat: Seat::new(connection),
             };
-            trips.spawn(async move {
-                // A keeper that is gone has been noticed already.
-                let _ = trip.run(leased, file).await;
-            });
+            // A keeper that is gone has been noticed already.
+            trips.spawn(async move { trip.run(leased, file).await.unwrap_or(Left::Perhaps) });
+            if is_last {
+                left = Left::Nothing;
+                break;
+            }
         }
-        self.set_busy(self.connections.available_permits() == 0);
-        Ok(())
+        Ok(left)
     }
 
     fn until_next_look(&self) -> Duration {

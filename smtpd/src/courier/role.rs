@@ -108,7 +108,7 @@ fn story() -> Result<(), Fault> {
     let zygote = fds.next().ok_or(Fault::Missing("zygote"))?;
     let dials = fds.next().ok_or(Fault::Missing("link"))?;
     let roots = Arc::new(fds.next().map_or_else(RootCertStore::empty, authorities));
-    role::runtime()?.block_on(async {
+    role::runtime(1)?.block_on(async {
         let controls = Controls::new(confined.control)?;
         let courier = courier(&start, roots, (zygote, dials))?;
         drop(start);

@@ -50,10 +50,19 @@ struct Place<'a, W: World + Send + 'static> {
     went: Option<Went>,
 }
 
+/// What a trip leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// Nothing that was leased is due again, or soon: nobody needs to ask for more because of it.
+    Nothing,
+    /// There may be something.
+    Perhaps,
+}
+
 impl<W: World + Send + 'static> Place<'_, W> {
-    fn taken(mut self, went: Result<Went, Down>) -> Result<(), Down> {
-        self.went = went.as_ref().ok().copied();
-        went.map(drop)
+    fn taken(mut self, ended: Result<(Went, Left), Down>) -> Result<Left, Down> {
+        self.went = ended.as_ref().ok().map(|(went, _)| *went);
+        ended.map(|(_, left)| left)
     }
 }
 
@@ -98,27 +107,28 @@ impl<W: World + Send + 'static> Trip<W> {
     ///
     /// # Errors
     /// [`Down`].
-    pub async fn run(self, leased: Leased, file: OwnedFd) -> Result<(), Down> {
+    pub async fn run(self, leased: Leased, file: OwnedFd) -> Result<Left, Down> {
         if leased.destination.is_empty() {
             let text = self.open(leased.clone(), file).file.beginning();
-            return tell::told(&self, &leased, &text).await;
+            return tell::told(&self, &leased, &text).await.map(|()| Left::Perhaps);
         }
         let destination = leased.destination.clone();
         let begun = self.courier.lanes().begin(&destination, wire::date::now());
         let until = match begun {
             Go::Now => {
                 let place = Place { courier: &self.courier, destination: &destination, went: None };
-                place.taken(self.letters(leased, file).await)?;
+                let left = place.taken(self.letters(leased, file).await)?;
                 if self.courier.lanes().has_room_again(&destination) {
                     self.outbox.rest(destination, 0).await?;
+                    return Ok(Left::Perhaps);
                 }
-                return Ok(());
+                return Ok(left);
             }
             Go::Busy => wire::date::now().saturating_add(limits::BUSY),
             Go::NotBefore(until) => until,
         };
         self.rest(destination, until).await?;
-        self.outbox.report(leased.lease, Vec::new()).await.map(drop)
+        self.outbox.report(leased.lease, Vec::new()).await.map(|_| Left::Perhaps)
     }
 
     async fn rest(&self, destination: String, until: i64) -> Result<(), Down> {
@@ -127,14 +137,15 @@ impl<W: World + Send + 'static> Trip<W> {
     }
 
     /// One letter after another over one connection, while it goes well.
-    async fn letters(&self, leased: Leased, file: OwnedFd) -> Result<Went, Down> {
+    async fn letters(&self, leased: Leased, file: OwnedFd) -> Result<(Went, Left), Down> {
         let destination = leased.destination.clone();
-        let (mut next, mut went) = (Some((leased, file)), Went::Well);
+        let (mut next, mut went, mut left) = (Some((leased, file)), Went::Well, Left::Nothing);
         let mut ready = self.courier.reuse(&destination);
         while let Some((leased, file)) = next.take() {
             if *self.drain.borrow() {
                 // It is due again with the next courier.
                 self.report(leased.lease, Vec::new()).await?;
+                left = Left::Perhaps;
                 break;
             }
             let now = wire::date::now();
@@ -142,11 +153,16 @@ impl<W: World + Send + 'static> Trip<W> {
             if let Go::NotBefore(until) = go {
                 self.rest(destination.clone(), until).await?;
                 self.outbox.report(leased.lease, Vec::new()).await?;
+                left = Left::Perhaps;
                 break;
             }
             let mut open = self.open(leased, file);
             let (fates, notifies, nowhere) = self.attempt(&mut open, &mut ready, &mut went).await;
-            let goes_on = ready.as_ref().is_some_and(Ready::is_good)
+            if !is_all_done(&open.leased, &fates) {
+                left = Left::Perhaps;
+            }
+            let goes_on = open.leased.more
+                && ready.as_ref().is_some_and(Ready::is_good)
                 && !*self.drain.borrow()
                 && !self.courier.is_held()
                 && !self.seat.is_given_up();
@@ -167,7 +183,7 @@ impl<W: World + Send + 'static> Trip<W> {
             Some(ready) => ready.close().await,
             None => {}
         }
-        Ok(went)
+        Ok((went, left))
     }
 
     /// A destination that cannot be reached at all is as far for every letter that is due there: each has had its attempt,
@@ -427,6 +443,11 @@ pub fn apply(outgoing: &mut Outgoing, states: &[(u16, State)]) {
 
 fn all(leased: &Leased, fate: &Fate) -> Vec<(u16, Fate)> {
     leased.recipients.iter().map(|number| (*number, fate.clone())).collect()
+}
+
+/// Whether a far server has taken it for everybody it was leased for.
+fn is_all_done(leased: &Leased, fates: &[(u16, Fate)]) -> bool {
+    fates.len() == leased.recipients.len() && fates.iter().all(|(_, fate)| matches!(fate, Fate::Delivered(_)))
 }
 
 /// Whether it takes seven bits only. Of a header beyond ASCII no other form is the same letter.

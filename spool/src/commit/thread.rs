@@ -186,6 +186,7 @@ impl<H: News + Send + 'static> Committer<H> {
     fn failed(&self) {
         self.lock().failed = true;
         self.tell(Durable::Failed);
+        self.failing.send_replace(true);
         // The committing thread is not woken by who waits for entries.
         self.work.notify_one();
     }

@@ -85,8 +85,13 @@ impl Index {
             | Record::Dropped { .. } => {
                 if sequence > self.as_of {
                     self.count(&record);
-                    self.waiting.apply(record).into_iter().for_each(|gone| news.left(gone));
-                    news.outgoing();
+                    let is_fate = matches!(record, Record::Fates { .. });
+                    let gone = self.waiting.apply(record);
+                    // A letter's last fate makes nothing due.
+                    if !is_fate || gone.is_none() {
+                        news.outgoing();
+                    }
+                    gone.into_iter().for_each(|gone| news.left(gone));
                 }
             }
             Record::Suspended { mailbox, .. }

@@ -246,6 +246,7 @@ fn stands(outgoing: &Outgoing) -> BTreeMap<String, i64> {
 mod tests {
     use super::*;
     use crate::edges::outbox::{OutgoingRecipient, Said};
+    use crate::index::{Index, News};
     use crate::names::MailboxId;
     use proptest::prelude::*;
 
@@ -373,6 +374,27 @@ mod tests {
             states: vec![(0, later(1)), (0, State::Done { delivered: true }), (9, later(1))],
         });
         assert!(matches!(waiting.get(letter(1)).unwrap().recipients[0].state, State::Untold { delivered: false, .. }));
+    }
+
+    #[test]
+    fn the_last_fate_of_a_letter_is_no_news_of_what_is_due() {
+        struct Told(usize);
+        impl News for Told {
+            fn outgoing(&mut self) {
+                self.0 += 1;
+            }
+        }
+        let (mut index, mut told) = (Index::default(), Told(0));
+        let fate = |number, state| Record::Fates { letter: letter(1), states: vec![(number, state)] };
+        let done = || State::Done { delivered: true };
+        let queued = Record::Queued { letter: letter(1), outgoing: to(&["a@far.test", "b@far.test"], 0) };
+        for (sequence, record, heard) in
+            [(1, queued, 1), (2, fate(0, done()), 2), (3, fate(1, later(9)), 3), (4, fate(1, done()), 3)]
+        {
+            index.apply(sequence, record, &mut told);
+            assert_eq!(told.0, heard, "{sequence}");
+        }
+        assert!(index.waiting().is_empty());
     }
 
     #[test]

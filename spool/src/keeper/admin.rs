@@ -250,8 +250,8 @@ pub fn listen(
             let (house, alive) = (house.clone(), alive.clone());
             tokio::spawn(async move {
                 let _held = (place, alive);
-                let durable = house.committer.durable();
-                line::serve(edge, durable, "admin", Admin::new(house)).await;
+                let progress = house.committer.progress();
+                line::serve(edge, progress, "admin", Admin::new(house)).await;
             });
         }
     })

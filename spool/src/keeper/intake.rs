@@ -1,13 +1,15 @@
 //! From a pipe to a letter file that is whole, synced and in its place, or to nothing at all.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{FileType, OFlags};
+use rustix::io::Errno;
 
 use crate::edges::NewLetter;
 use crate::edges::pipe::END;
@@ -88,20 +90,19 @@ impl Incoming {
     }
 
     fn fill(&mut self) -> Result<(), NotIn> {
-        let held = self.buffer.len();
-        self.buffer.resize(held + PIECE, 0);
+        self.buffer.reserve(PIECE);
         let read = loop {
             if Instant::now() >= self.until {
                 return Err(NotIn::Sender("too late"));
             }
-            match self.pipe.read(&mut self.buffer[held..]) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait()?,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Not filled with zeros first: most of a piece stays free.
+            match rustix::io::read(&self.pipe, spare_capacity(&mut self.buffer)) {
+                Err(Errno::AGAIN) => self.wait()?,
+                Err(Errno::INTR) => {}
                 Err(_) => return Err(NotIn::Sender("cannot be read")),
                 Ok(read) => break read,
             }
         };
-        self.buffer.truncate(held + read);
         self.ended = read == 0;
         Ok(())
     }
@@ -112,7 +113,7 @@ impl Incoming {
         let mut waits = [PollFd::from_borrowed_fd(self.pipe.as_fd(), PollFlags::IN)];
         match rustix::event::poll(&mut waits, Some(&left)) {
             Ok(0) => Err(NotIn::Sender("too slow")),
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(_) => Err(NotIn::Sender("cannot be read")),
         }
     }

@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use filter_sandbox::edge::{Answer, AsyncEdge, EdgeError, Numbered, Packet};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
-use crate::commit::Durable;
+use crate::commit::Progress;
 
 use super::failing::Failing;
 
@@ -266,29 +266,19 @@ pub trait Service: Send {
 }
 
 /// Serves one connection until its peer ends it or is dropped.
-pub async fn serve<S: Service>(
-    edge: Arc<AsyncEdge>,
-    durable: watch::Receiver<Durable>,
-    name: &'static str,
-    service: S,
-) {
+pub async fn serve<S: Service>(edge: Arc<AsyncEdge>, mut progress: Progress, name: &'static str, service: S) {
     let (queue, items) = mpsc::unbounded_channel();
     let waiting = Arc::new(AtomicUsize::new(0));
     let line = Line { queue, waiting: waiting.clone(), dropped: Arc::default(), edge: edge.clone(), says: PhantomData };
-    let writer = tokio::spawn(write(edge.clone(), items, waiting, durable.clone()));
+    let writer = tokio::spawn(write(edge.clone(), items, waiting, progress.clone()));
     tokio::select! {
         () = read(edge, service, line, name) => {}
-        () = failed(durable) => {}
+        () = progress.failed() => {}
     }
+    // The writer alone watches on, until all is answered.
+    drop(progress);
     // The service is gone, and with it every copy of the line but those of work under way.
     let _ = writer.await;
-}
-
-async fn failed(mut durable: watch::Receiver<Durable>) {
-    if durable.wait_for(|now| *now == Durable::Failed).await.is_err() {
-        // The keeper is gone, and with it the edge.
-        std::future::pending().await
-    }
 }
 
 async fn read<S: Service>(edge: Arc<AsyncEdge>, mut service: S, line: Line<S::Reply, S::Event>, name: &'static str) {
@@ -321,21 +311,17 @@ async fn write(
     edge: Arc<AsyncEdge>,
     mut items: mpsc::UnboundedReceiver<Item>,
     waiting: Arc<AtomicUsize>,
-    mut durable: watch::Receiver<Durable>,
+    mut progress: Progress,
 ) {
     while let Some(item) = items.recv().await {
-        let reached = durable.wait_for(|now| match now {
-            Durable::UpTo(durable) => *durable >= item.after,
-            Durable::Failed => true,
-        });
         let weight = item.weight();
-        let item = match reached.await.as_deref() {
-            Ok(Durable::UpTo(_)) => item,
-            Ok(Durable::Failed) => match item.failed() {
+        let item = match progress.reached(item.after).await {
+            Some(true) => item,
+            Some(false) => match item.failed() {
                 Some(item) => item,
                 None => continue,
             },
-            Err(_) => break,
+            None => break,
         };
         match timeout(TAKES, send(&edge, item)).await {
             Ok(Ok(())) => {}

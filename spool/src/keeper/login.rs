@@ -97,10 +97,10 @@ impl Login {
         let (ours, theirs) =
             sockets.inspect_err(|error| tracing::error!(%error, "no socket")).map_err(|_| Reply::Refused)?;
         let seat = self.seat(&admitted, &ours)?;
-        let durable = self.house.committer.durable();
+        let progress = self.house.committer.progress();
         match self.purpose {
-            Purpose::Imap => drop(tokio::spawn(line::serve(ours, durable, "mailbox", Mailbox::new(seat)))),
-            Purpose::Submission => drop(tokio::spawn(line::serve(ours, durable, "queue", Queue::new(seat)))),
+            Purpose::Imap => drop(tokio::spawn(line::serve(ours, progress, "mailbox", Mailbox::new(seat)))),
+            Purpose::Submission => drop(tokio::spawn(line::serve(ours, progress, "queue", Queue::new(seat)))),
         }
         Ok((admitted, theirs.into()))
     }

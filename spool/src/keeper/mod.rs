@@ -43,7 +43,7 @@ use filter_sandbox::edge::{AsyncEdge, Edge};
 use tokio::sync::mpsc;
 use wire::control::{Control, Controls, EdgeName};
 
-use crate::commit::{Committer, Durable};
+use crate::commit::Committer;
 use crate::disk::Disk;
 use crate::edges::admin::Fate;
 use crate::format::{self, Format, FormatError};
@@ -210,11 +210,11 @@ impl Keeper {
         }
         let checkpoints = tokio::spawn(checkpoints(self.house.clone()));
         let migration = (!offline).then(|| tokio::spawn(migrate::run(self.house.clone(), self.format, migrate::STEPS)));
-        let mut durable = self.house.committer.durable();
+        let mut progress = self.house.committer.progress();
         let mut alive = Some(alive).filter(|_| !offline);
         loop {
             tokio::select! {
-                _ = durable.wait_for(|now| *now == Durable::Failed) => break,
+                () = progress.failed() => break,
                 None = ended.recv() => break,
                 news = next(controls.as_ref()) => match news {
                     Some((Control::Edge(name), mut with)) => {
@@ -232,9 +232,9 @@ impl Keeper {
         }
         checkpoints.abort();
         migration.inspect(tokio::task::JoinHandle::abort);
-        if *durable.borrow_and_update() == Durable::Failed {
+        if progress.has_failed() {
             // Each connection watches too, and lets go once what was asked is answered.
-            drop(durable);
+            drop(progress);
             let _ = tokio::time::timeout(ANSWERS, self.house.committer.unwatched()).await;
         }
         Ok(self.end().await)
@@ -242,7 +242,7 @@ impl Keeper {
 
     fn edge(&self, kind: EdgeKind, descriptor: OwnedFd, alive: &mpsc::Sender<()>) -> io::Result<()> {
         let (house, alive) = (self.house.clone(), alive.clone());
-        let durable = house.committer.durable();
+        let progress = house.committer.progress();
         if kind == EdgeKind::AdminListener {
             tokio::spawn(admin::listen(house, descriptor, alive)?);
             return Ok(());
@@ -251,17 +251,17 @@ impl Keeper {
         tokio::spawn(async move {
             let _alive = alive;
             match kind {
-                EdgeKind::Deposit => line::serve(edge, durable, "deposit", deposit::Deposit::new(house)).await,
+                EdgeKind::Deposit => line::serve(edge, progress, "deposit", deposit::Deposit::new(house)).await,
                 EdgeKind::SubmissionLogin => {
-                    line::serve(edge, durable, "login", login::Login::new(house, Purpose::Submission)).await;
+                    line::serve(edge, progress, "login", login::Login::new(house, Purpose::Submission)).await;
                 }
                 EdgeKind::ImapLogin => {
-                    line::serve(edge, durable, "login", login::Login::new(house, Purpose::Imap)).await;
+                    line::serve(edge, progress, "login", login::Login::new(house, Purpose::Imap)).await;
                 }
-                EdgeKind::Notices => line::serve(edge, durable, "notices", notices::Notices::new(house)).await,
-                EdgeKind::Outbox => line::serve(edge, durable, "outbox", outbox::Outbox::new(house)).await,
+                EdgeKind::Notices => line::serve(edge, progress, "notices", notices::Notices::new(house)).await,
+                EdgeKind::Outbox => line::serve(edge, progress, "outbox", outbox::Outbox::new(house)).await,
                 EdgeKind::Admin | EdgeKind::AdminListener => {
-                    line::serve(edge, durable, "admin", admin::Admin::new(house)).await;
+                    line::serve(edge, progress, "admin", admin::Admin::new(house)).await;
                 }
             }
         });
@@ -273,7 +273,7 @@ impl Keeper {
         let Self { house, thread, lock, .. } = self;
         let ended = tokio::task::spawn_blocking(move || {
             house.committer.stop();
-            let well = thread.join().is_ok() && *house.committer.durable().borrow() != Durable::Failed;
+            let well = thread.join().is_ok() && !house.committer.progress().has_failed();
             house.committer.settle();
             house.caches.close();
             drop(lock);

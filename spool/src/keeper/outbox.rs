@@ -132,6 +132,9 @@ impl Outbox {
             };
             if let Some(file) = self.open(&leased, at) {
                 self.note(&leased);
+                if only.is_none() && !leased.more {
+                    self.hungry(asked.line());
+                }
                 let with = Along::Descriptors(vec![file]);
                 asked.reply_with(after, Reply::Leased(Some(Box::new(leased))), with);
                 return Ok(());
@@ -175,10 +178,22 @@ impl Outbox {
         let leased = found.and_then(|(letter, destination)| {
             let outgoing = waiting.get(letter)?.clone();
             let recipients = waiting.recipients(letter, destination, at);
-            let leased = Leased { lease: self.next, letter, outgoing, recipients, destination: destination.to_owned() };
-            Some(leased.fitting())
+            let more = self.is_more_due(waiting, (letter, destination), only, at);
+            let destination = destination.to_owned();
+            Some(Leased { lease: self.next, letter, outgoing, recipients, destination, more }.fitting())
         });
         (leased, core.sequence)
+    }
+
+    /// Whether anything is due but this and what is leased already, whatever keeps it from being leased now.
+    fn is_more_due(&self, waiting: &Waiting, this: (LetterId, &str), only: Option<&str>, at: i64) -> bool {
+        let leased = |letter, destination: &str| {
+            (letter, destination) == this || self.taken.contains(&(letter, destination.to_owned()))
+        };
+        match only {
+            Some(destination) => waiting.next_of(destination, at, leased).is_some(),
+            None => waiting.next(at, |_| false, leased).is_some(),
+        }
     }
 
     /// Whether more of what has just been decided about a letter may be known soon.

@@ -1,9 +1,13 @@
 //! The journal read back is the index that was: after any operations, checkpoints, cuts and flips.
 
 use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use proptest::prelude::*;
-use spool::commit::{Committer, Durable, With};
+use spool::commit::{Committer, With};
 use spool::disk::Disk;
 use spool::edges;
 use spool::edges::mailbox::{Change, UidSet};
@@ -383,8 +387,34 @@ fn a_lone_entry_needs_no_other_thread() {
     let leading = journal.0.leading();
     let entry = vec![Record::AliasAdded { alias: "a@home.test".into(), target: MailboxId(1) }];
     let number = leading.take(&mut journal.0.lock(), entry, &With::default()).unwrap();
-    assert_ne!(*journal.0.durable().borrow(), Durable::UpTo(number));
+    let reached = || {
+        let mut progress = journal.0.progress();
+        pin!(progress.reached(number)).poll(&mut Context::from_waker(Waker::noop()))
+    };
+    assert_eq!(reached(), Poll::Pending);
     drop(leading);
-    assert_eq!(*journal.0.durable().borrow(), Durable::UpTo(number));
+    assert_eq!(reached(), Poll::Ready(Some(true)));
+    end(journal);
+}
+
+/// Every connection waits for a failure: entry after entry must not wake them all.
+#[test]
+fn who_waits_for_a_failure_is_not_woken_by_entries() {
+    struct Count(AtomicUsize);
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let folder = Folder::new();
+    let journal = begin(&folder.0);
+    let (mut progress, woken) = (journal.0.progress(), Arc::new(Count(AtomicUsize::new(0))));
+    let waker = Waker::from(woken.clone());
+    let mut failed = pin!(progress.failed());
+    assert!(failed.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    let entry = vec![Record::AliasAdded { alias: "a@home.test".into(), target: MailboxId(1) }];
+    let number = journal.0.take(&mut journal.0.lock(), entry, &With::default()).unwrap();
+    assert!(journal.0.wait(number));
+    assert_eq!(woken.0.load(Ordering::Relaxed), 0);
     end(journal);
 }

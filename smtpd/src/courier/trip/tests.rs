@@ -144,12 +144,19 @@ impl Set {
         file.write_all(&frame.encode()).unwrap();
         let file = seal(self.identity.public(), &[], [text], file).unwrap();
         (
-            Leased { lease: number.into(), letter, destination: "far.test".into(), recipients: vec![0], outgoing },
+            Leased {
+                lease: number.into(),
+                letter,
+                destination: "far.test".into(),
+                recipients: vec![0],
+                outgoing,
+                more: true,
+            },
             file.into(),
         )
     }
 
-    async fn trip(&self, (leased, file): (Leased, OwnedFd)) {
+    async fn trip(&self, (leased, file): (Leased, OwnedFd)) -> Left {
         let drain = watch::channel(false);
         let trip = Trip {
             courier: self.courier.clone(),
@@ -158,7 +165,7 @@ impl Set {
             drain: drain.1,
             seat: Seat::default(),
         };
-        trip.run(leased, file).await.unwrap();
+        trip.run(leased, file).await.unwrap()
     }
 
     /// How many were delivered, nobody having been deferred, and over how many connections.
@@ -223,6 +230,19 @@ async fn a_connection_is_kept_for_the_next_letter() {
         set.trip(set.letter(number, SMALL)).await;
     }
     assert_eq!(set.came(), (3, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_last_nobody_asks() {
+    let set = Set::new(&[9]);
+    set.leases.lock().unwrap().push_back(set.letter(2, SMALL));
+    let (mut leased, file) = set.letter(1, SMALL);
+    leased.more = false;
+    assert_eq!(set.trip((leased, file)).await, Left::Nothing);
+    assert_eq!((set.came(), set.leases.lock().unwrap().len()), ((1, 1), 1));
+    // What goes back is due again, and only who asks gets it.
+    *set.may_begin.lock().unwrap() = false;
+    assert_eq!(set.trip(set.letter(3, SMALL)).await, Left::Perhaps);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -45,6 +45,37 @@ fn a_letter_is_leased_reported_and_gone() {
 }
 
 #[test]
+fn with_the_last_that_is_due_comes_that_it_is() {
+    run(async {
+        let Annas { folder: _folder, house, outbox, mut news, anna: _anna, queue } = annas().await;
+        let write = async |to: &str| {
+            post(&house, &queue, transaction(), posted("anna@home.test", &[to])).await.unwrap();
+        };
+        for to in ["ben@far.test", "ben@far.test", "cleo@third.test"] {
+            write(to).await;
+        }
+        let one = async || outbox.lease(None, 1).await.unwrap().map(|(leased, _)| leased);
+        let there = async || outbox.lease(Some("far.test".into()), 9).await.unwrap().unwrap().0;
+        let (first, other) = (one().await.unwrap(), one().await.unwrap());
+        assert!(first.more && other.more, "what no connection may have now is due all the same");
+        let second = there().await;
+        assert_eq!((second.destination.as_str(), second.more), ("far.test", false));
+        for leased in [&first, &other, &second] {
+            assert!(outbox.report(leased.lease, vec![(0, DONE)]).await.unwrap());
+        }
+        write("dan@far.test").await;
+        let last = one().await.unwrap();
+        assert!(!last.more);
+        while news.try_recv().is_ok() {}
+        // Nobody has asked again, and what comes is told.
+        write("eve@far.test").await;
+        let heard = tokio::time::timeout(Duration::from_secs(60), news.recv()).await.unwrap();
+        assert_eq!(heard, Some(Event::Due));
+        assert!(house.stop());
+    });
+}
+
+#[test]
 fn what_was_leased_by_a_courier_that_died_is_due_again() {
     run(async {
         let Annas { folder, mut house, outbox, news: _news, anna: _anna, queue } = annas().await;
