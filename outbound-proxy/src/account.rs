@@ -31,6 +31,8 @@ pub struct Account {
     begun: Vec<u64>,
     /// Far networks, and when each was last connected with.
     networks: Vec<([u8; 7], u64)>,
+    /// Units of bodies of the day of `at`: a large letter is no recipients.
+    bodies: Units,
 }
 
 /// Of the day of [`Account::at`].
@@ -56,7 +58,7 @@ impl Account {
     /// With an empty one: when nobody knows what has been spent.
     #[must_use]
     pub const fn empty(now: u64) -> Self {
-        Self { level: 0, at: now, today: Today::NOTHING, begun: Vec::new(), networks: Vec::new() }
+        Self { level: 0, at: now, today: Today::NOTHING, begun: Vec::new(), networks: Vec::new(), bodies: 0 }
     }
 
     /// A session with a host of this network may begin, and is charged its minimum.
@@ -69,7 +71,7 @@ impl Account {
         if running >= allowance.concurrent {
             return Err(Refusal::Concurrent);
         }
-        if self.today.units >= u64::from(allowance.daily) {
+        if self.today.units >= u64::from(allowance.daily) || self.bodies >= bodies(allowance, 0) {
             return Err(Refusal::Spent(midnight));
         }
         if let Some(wait) = until(limits::SESSION_UNITS, self.level, allowance) {
@@ -95,6 +97,12 @@ impl Account {
         self.today.units = self.today.units.saturating_add(units);
     }
 
+    /// Takes what bodies weigh.
+    pub fn carry(&mut self, allowance: &Allowance, units: Units, now: u64) {
+        self.come_to(allowance, now);
+        self.bodies = self.bodies.saturating_add(units);
+    }
+
     /// A session is over in which no letter can have gone.
     pub fn was_empty(&mut self, allowance: &Allowance, now: u64) {
         self.come_to(allowance, now);
@@ -111,8 +119,9 @@ impl Account {
     #[must_use]
     pub fn pace(&self, allowance: &Allowance, now: u64) -> Duration {
         let bucket = until(0, self.level_at(allowance, now), allowance).unwrap_or(0);
-        let today = if self.is_another_day(now) { 0 } else { self.today.units };
-        let day = if today > u64::from(allowance.daily) { DAY - now % DAY } else { 0 };
+        let (units, carried) = if self.is_another_day(now) { (0, 0) } else { (self.today.units, self.bodies) };
+        let spent = units > u64::from(allowance.daily) || carried > bodies(allowance, limits::LETTER_TO_END);
+        let day = if spent { DAY - now % DAY } else { 0 };
         Duration::from_secs(bucket.max(day))
     }
 
@@ -122,6 +131,14 @@ impl Account {
         let bucket = u64::try_from(self.level_at(allowance, now)).unwrap_or(0) / HOUR;
         let today = if self.is_another_day(now) { 0 } else { self.today.units };
         bucket.min(u64::from(allowance.daily).saturating_sub(today))
+    }
+
+    /// Octets that may be commands, which all sessions together may have out unanswered: each could be a part of the shortest RCPT
+    /// there is.
+    #[must_use]
+    pub fn reach(&self, allowance: &Allowance, now: u64) -> u64 {
+        let more = limits::HALF_BUCKETS_OUT * u64::from(allowance.bucket) / 2;
+        (self.left(allowance, now) + more) * limits::COMMAND
     }
 
     /// For the home and the operator.
@@ -137,6 +154,7 @@ impl Account {
             today: (then.today.units, allowance.daily.into()),
             sessions: (then.today.sessions, allowance.sessions),
             networks: (networks, allowance.networks),
+            megabytes: (then.bodies.div_ceil(limits::BODY_UNITS), allowance.megabytes.into()),
         }
     }
 
@@ -150,7 +168,7 @@ impl Account {
         }
         self.level = self.level_at(allowance, now);
         if self.is_another_day(now) {
-            self.today = Today::NOTHING;
+            (self.today, self.bodies) = (Today::NOTHING, 0);
         }
         self.at = self.at.max(now);
         self.begun.retain(|begun| now.saturating_sub(*begun) < MINUTE);
@@ -198,6 +216,11 @@ impl Account {
 fn until(units: Units, level: i64, allowance: &Allowance) -> Option<u64> {
     let missing = u64::try_from(in_level(units).saturating_sub(level)).ok().filter(|missing| *missing > 0)?;
     Some(missing.div_ceil(u64::from(allowance.hourly).max(1)))
+}
+
+/// Units of bodies of a day, and of so many MiB more.
+fn bodies(allowance: &Allowance, more: u64) -> Units {
+    (u64::from(allowance.megabytes) + more) * limits::BODY_UNITS
 }
 
 const fn full(allowance: &Allowance) -> i64 {

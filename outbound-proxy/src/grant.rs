@@ -29,6 +29,8 @@ pub struct Allowance {
     pub networks: u32,
     /// Sessions at once. Default 10.
     pub concurrent: u32,
+    /// MiB that the letters of one day may have in all. Default 1024. They cost nothing else.
+    pub megabytes: u32,
 }
 
 impl Default for Allowance {
@@ -42,6 +44,7 @@ impl Default for Allowance {
             empty: 100,
             networks: 60,
             concurrent: 10,
+            megabytes: 1_024,
         }
     }
 }
@@ -61,6 +64,7 @@ impl Allowance {
             empty: share(self.empty),
             networks: share(self.networks).min(u32::try_from(limits::NETWORKS).unwrap_or(u32::MAX)),
             concurrent: share(self.concurrent),
+            megabytes: share(self.megabytes),
         }
     }
 }
@@ -90,7 +94,7 @@ mod tests {
         assert_eq!(full, Allowance::default());
         let new = Allowance::default().at_age(Duration::ZERO);
         assert_eq!((new.bucket, new.sessions, new.networks), (750, 150, 30));
-        assert_eq!((new.burst, new.empty), (15, 50));
+        assert_eq!((new.burst, new.empty, new.megabytes), (15, 50, 512));
         let greedy = Allowance { networks: 10_000, burst: 10_000, hourly: 0, ..Allowance::default() };
         let greedy = greedy.at_age(limits::NEW);
         assert_eq!((greedy.networks, greedy.burst, greedy.hourly), (200, 100, 1));

@@ -20,7 +20,7 @@ pub const LARGE_PIECES: usize = 64;
 pub const SPARE_LARGE_PIECES: usize = 8;
 /// Octets that came at once from which on a home is taken to send in bulk. Commands are shorter.
 pub const BULK: usize = 4 * 1024;
-/// Units that an account's file may be ahead of it while a session runs: a write for each 2 MiB of bulk, and what a `kill -9` at
+/// Units, of recipients and of bodies, that an account's file may be ahead of it while a session runs: a write for each 2 MiB of bulk, and what a `kill -9` at
 /// the wrong moment costs a home. At 32 the writes were half of what metering costs.
 pub const WRITTEN_AHEAD: u64 = 64;
 /// Accounts whose files stay open though nobody sends.
@@ -58,19 +58,34 @@ pub const SERVER_HELLO: usize = 512;
 pub const UNIT: u64 = 14;
 /// Octets of the shortest RCPT command there is, so that a unit is set aside for each that may be one (RFC 5321 §4.1.1.3).
 pub const COMMAND: u64 = 17;
-/// Octets of commands that an octet of replies is taken to answer: some 27 are answered by 14 (measured).
-pub const ANSWERED: u64 = 2;
-/// Octets of one session for which nothing is set aside, so that an empty purse does not hold up a greeting.
-pub const UNRESERVED: u64 = 512;
-/// The least share of a bucket that is set aside at once.
-pub const RESERVED: u64 = 64;
-/// How long a far server that owes a reply may be silent before it is taken to read a body; twice what it took before, if that is
-/// more.
-pub const REPLY_AT_LEAST: Duration = Duration::from_millis(250);
-/// See [`REPLY_AT_LEAST`].
-pub const REPLY_AT_MOST: Duration = Duration::from_secs(1);
-/// Octets from the home that cost a unit: a large message to one recipient is seen in no reply.
+/// Half buckets, beside what is left of one, that may be out unanswered at the shortest there is to a recipient: a fast line needs
+/// as much on the way. So nobody gets more recipients than two buckets and a half hold.
+pub const HALF_BUCKETS_OUT: u64 = 3;
+/// Octets of one session that may always be unread, so that none stands still for what the others have out.
+pub const UNRESERVED: u64 = 1_024;
+/// Octets that are sent though too many seem unread, to be told whether they still are: the far side says so only with the next
+/// acknowledgement. Seldomer each time, up to the second number.
+pub const PROBE: u64 = 64;
+/// See [`PROBE`].
+pub const PROBE_AT_LEAST_EVERY: Duration = Duration::from_secs(60);
+/// What was sent within so long, and twice as long at the most, may be unread whatever the far side's TCP says: a neighbour's is fast,
+/// and grants much before it notices that its program is not. A real path takes as long anyway.
+pub const AGED: Duration = Duration::from_millis(10);
+/// How often the far side's TCP is asked how far it is, while a session waits for that. A timer is no finer.
+pub const LOOK: Duration = Duration::from_millis(1);
+/// The same, while a home says nothing and its other sessions could have what this one has out; twice as long each time.
+pub const SETTLED: Duration = Duration::from_millis(10);
+/// See [`LOOK`]: when nothing has moved for long.
+pub const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
+/// Of so many octets that a far server has read, one is no longer thought unread that only its smaller window speaks for.
+pub const FORGOTTEN: u64 = 8;
+/// Octets from the home that are one of the day's units for bodies: a large message to one recipient is seen in no reply.
 pub const UNIT_OF_BODY: u64 = 32 * 1024;
+/// Such units in a MiB.
+pub const BODY_UNITS: u64 = (1 << 20) / UNIT_OF_BODY;
+/// MiB that a letter which has begun may go beyond the day's: no house writes longer ones, and one that stopped halfway would be
+/// sent again from its beginning.
+pub const LETTER_TO_END: u64 = 64;
 /// Units of a session, whatever it does: handshake, tickets and the EHLO reply are not counted.
 pub const SESSION_UNITS: u64 = 20;
 /// Octets of reply plaintext after the home's EHLO that are taken to be tickets and the reply to EHLO. The longest

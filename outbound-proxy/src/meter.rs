@@ -29,8 +29,9 @@ pub struct Meter {
     shaken: u64,
     /// Octets of reply plaintext that count.
     replies: u64,
-    /// Octets from the home.
+    /// Octets from the home, and its longest record.
     body: u64,
+    longest: u64,
     due: Units,
 }
 
@@ -41,15 +42,19 @@ impl fmt::Debug for Meter {
 }
 
 impl Meter {
-    /// The home has sent this; what that costs.
+    /// The home has sent this; how many units of bodies that is.
     ///
     /// # Errors
     /// [`NotTls`]: close, and pass nothing of it on.
     pub fn home(&mut self, bytes: &[u8]) -> Result<Units, NotTls> {
-        let spoken = &mut self.spoken;
-        self.home.pass(bytes, |record| *spoken = spoken.saturating_add(u32::from(record.kind == Kind::Application)))?;
+        let (spoken, longest) = (&mut self.spoken, &mut self.longest);
+        self.home.pass(bytes, |record| {
+            *spoken = spoken.saturating_add(u32::from(record.kind == Kind::Application));
+            *longest = record.length.max(*longest);
+        })?;
+        let before = self.body / limits::UNIT_OF_BODY;
         self.body += bytes.len() as u64;
-        Ok(self.newly_due())
+        Ok(self.body / limits::UNIT_OF_BODY - before)
     }
 
     /// The far server has sent this; what that costs.
@@ -76,6 +81,12 @@ impl Meter {
         self.shaken + self.passed_over + self.replies
     }
 
+    /// Octets of the home's longest record.
+    #[must_use]
+    pub const fn longest(&self) -> u64 {
+        self.longest
+    }
+
     fn count(&mut self, record: Record) {
         if record.kind != Kind::Application || self.spoken < self.suite.first_command() {
             let octets = record.length + HEADER as u64;
@@ -93,7 +104,7 @@ impl Meter {
     }
 
     fn newly_due(&mut self) -> Units {
-        let total = self.replies.div_ceil(limits::UNIT) + self.body / limits::UNIT_OF_BODY;
+        let total = self.replies.div_ceil(limits::UNIT);
         let new = total - self.due;
         self.due = total;
         new

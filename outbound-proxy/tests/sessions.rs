@@ -159,11 +159,14 @@ async fn every_octet_arrives_and_is_paid_for() {
         let pieces = stream().new_tree(&mut cases).unwrap().current();
         let whole = pieces.concat();
         let mut meter = Meter::default();
-        let units = meter.home(&whole).unwrap();
+        let bodies = meter.home(&whole).unwrap();
+        let before = office.tab("alice").budget().megabytes.0;
         let (came, ended, paid) = sent(&office, pieces).await;
         assert!(came == whole, "{} of {} octets", came.len(), whole.len());
         assert!(ended.is_ok(), "{ended:?}");
-        assert_eq!(paid, limits::SESSION_UNITS + units);
+        assert_eq!(paid, limits::SESSION_UNITS);
+        assert_eq!(bodies, whole.len() as u64 / limits::UNIT_OF_BODY);
+        assert!(office.tab("alice").budget().megabytes.0 >= before);
     }
 }
 
@@ -220,7 +223,7 @@ async fn a_slow_disk_holds_up_nobody_who_has_begun() {
         }
         // Whatever a session does that runs.
         for _ in 0..100 {
-            running.charge(limits::WRITTEN_AHEAD);
+            running.charge(limits::WRITTEN_AHEAD, limits::WRITTEN_AHEAD);
             assert!(running.pace().is_zero());
             tokio::task::yield_now().await;
         }
@@ -256,7 +259,7 @@ fn who_asks_without_end_is_not_looked_up_for() {
     let office = Office::new("asks", File::sync_data);
     // The minute may end meanwhile.
     let begun = (0..2 * limits::LOOKUPS).filter(|_| office.tab("alice").asks().is_ok()).count();
-    let Err(Refusal::Sessions(wait)) = office.tab("alice").asks() else { panic!("no end") };
+    let Err(Refusal::LookUps(wait)) = office.tab("alice").asks() else { panic!("no end") };
     assert!((1..=60).contains(&wait), "{wait}");
     assert!(begun >= limits::LOOKUPS as usize, "{begun}");
     assert!(office.tab("bob").asks().is_ok(), "others have theirs");

@@ -104,6 +104,8 @@ pub enum Refusal {
     Unreachable,
     /// The proxy cannot write down what would be spent, or is full.
     Busy,
+    /// Too many hosts looked up within a minute; ask again in so many seconds.
+    LookUps(u32),
 }
 
 impl Refusal {
@@ -117,7 +119,9 @@ impl Refusal {
     #[must_use]
     pub const fn seconds(&self) -> Option<u32> {
         match self {
-            Self::Spent(seconds) | Self::Sessions(seconds) | Self::Networks(seconds) => Some(*seconds),
+            Self::Spent(seconds) | Self::Sessions(seconds) | Self::Networks(seconds) | Self::LookUps(seconds) => {
+                Some(*seconds)
+            }
             _ => None,
         }
     }
@@ -139,6 +143,7 @@ impl fmt::Display for Refusal {
             Self::Unresolved => f.write_str("the outbound proxy could not resolve the host"),
             Self::Unreachable => f.write_str("port 25 of the host does not answer the outbound proxy"),
             Self::Busy => f.write_str("the outbound proxy cannot serve anybody just now"),
+            Self::LookUps(seconds) => write!(f, "too many hosts looked up; the next in {seconds} seconds"),
         }
     }
 }
@@ -160,6 +165,8 @@ pub struct Budget {
     pub sessions: (u32, u32),
     /// Networks within the last hour, and how many an hour has.
     pub networks: (u32, u32),
+    /// MiB of letters today, and how many a day has.
+    pub megabytes: (u64, u64),
 }
 
 #[cfg(test)]

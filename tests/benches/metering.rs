@@ -5,6 +5,10 @@
 //!
 //! Time on the clock has in it whoever else is at work on the machine. The processor time of the thread that moves the bytes
 //! has not; both are said.
+//!
+//! Then letters of ordinary homes, old and new, with the buckets that such homes have, beside a relay that looks at nothing, over this
+//! machine's own loopback: what a window costs there is a timer's tick, and on a real path nothing while the path has no more on
+//! the way than the window.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench")]
 
@@ -150,8 +154,112 @@ fn median(numbers: impl Iterator<Item = f64>) -> f64 {
     numbers[numbers.len() / 2]
 }
 
+/// A session's letters: how many, and how long.
+#[derive(Clone, Copy)]
+struct Letters(usize, usize);
+
+/// Octets of a letter's commands and of the replies to them; of the reply to its end.
+const COMMANDS: usize = 300;
+const REPLIES: usize = 110;
+const REPLY: usize = 59;
+
+fn record(octets: usize) -> Vec<u8> {
+    let body = octets - 5;
+    [&[23, 3, 3, (body >> 8) as u8, (body & 0xff) as u8][..], &vec![7; body]].concat()
+}
+
+/// A home that waits for replies as mail servers do; how long all of it took.
+fn session<F: Future<Output = ()>>(
+    runtime: &Runtime,
+    Letters(count, octets): Letters,
+    between: impl FnOnce(Asynchronous, Asynchronous) -> F,
+) -> f64 {
+    let ((mut home, at_home), (at_server, mut server)) = (pair(), pair());
+    let bulk = records();
+    let octets = octets.div_ceil(bulk.len() / 16) * (bulk.len() / 16);
+    let ends = std::thread::spawn(move || {
+        begin(&mut home, &mut server);
+        server.write_all(&[22, 3, 3, 0, 1, 0]).unwrap();
+        home.read_exact(&mut [0; 6]).unwrap();
+        let serving = std::thread::spawn(move || {
+            let mut heard = vec![0; 64 * 1024];
+            for (wanted, answer) in [(COMMANDS, REPLIES), (octets, REPLY)].repeat(count) {
+                let mut left = wanted;
+                while left > 0 {
+                    let most = left.min(heard.len());
+                    left -= server.read(&mut heard[..most]).unwrap();
+                }
+                server.write_all(&record(answer)).unwrap();
+            }
+        });
+        let began = Instant::now();
+        for _ in 0..count {
+            home.write_all(&record(COMMANDS)).unwrap();
+            home.read_exact(&mut [0; REPLIES]).unwrap();
+            let mut left = octets;
+            while left > 0 {
+                let some = left.min(bulk.len());
+                home.write_all(&bulk[..some]).unwrap();
+                left -= some;
+            }
+            home.read_exact(&mut [0; REPLY]).unwrap();
+        }
+        let took = began.elapsed().as_secs_f64();
+        home.shutdown(Shutdown::Both).unwrap();
+        serving.join().unwrap();
+        took
+    });
+    runtime.block_on(async {
+        let [at_home, at_server] = [at_home, at_server].map(|stream| {
+            stream.set_nonblocking(true).unwrap();
+            Asynchronous::from_std(stream).unwrap()
+        });
+        between(at_home, at_server).await;
+    });
+    ends.join().unwrap()
+}
+
+/// An ordinary home, so old, with a full bucket; what it sends goes through its own books.
+fn through_the_proxy(runtime: &Runtime, age: Duration, letters: Letters) -> f64 {
+    let scratch = Scratch::new("ordinary");
+    let homes = Homes::<HomeGrant>::open(&scratch.path().join("homes")).unwrap();
+    let since = SystemTime::now() - age;
+    let invited = homes.invite("home", HomeGrant::default(), since, Duration::from_secs(600)).unwrap();
+    homes.pair(&invited.secret, LinkKey::generate().unwrap().public(), since).unwrap();
+    let books = Books::open(&scratch.path().join("spent")).unwrap();
+    let (tab, pieces) = (books.tab(&homes, "home").unwrap(), Pieces::default());
+    session(runtime, letters, |home, server| async move {
+        let _ = Session::new(&home, &server, &tab, &pieces).run().await;
+    })
+}
+
+fn ordinary_homes(runtime: &Runtime) {
+    const TURNS: usize = 9;
+    let kinds = [
+        ("25 MB", Letters(1, 25_000_000)),
+        ("20 of 100 kB", Letters(20, 100_000)),
+        ("20 of 20 kB", Letters(20, 20_000)),
+    ];
+    for (name, letters) in kinds {
+        let unmetered = || {
+            session(runtime, letters, |mut home, mut server| async move {
+                let _ = tokio::io::copy_bidirectional(&mut home, &mut server).await;
+            })
+        };
+        let turns: Vec<[f64; 3]> = (0..TURNS)
+            .map(|_| {
+                let [old, new] = [limits::NEW, Duration::ZERO].map(|age| through_the_proxy(runtime, age, letters));
+                [unmetered(), old, new]
+            })
+            .collect();
+        let [plain, old, new] = [0, 1, 2].map(|at| median(turns.iter().map(|turn| turn[at] * 1e3)));
+        println!("{name:12}: unmetered {plain:6.1} ms, an old home's {old:6.1} ms, a new one's {new:6.1} ms");
+    }
+}
+
 fn main() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    ordinary_homes(&runtime);
     let scratch = Scratch::new("metering");
     let homes = Homes::<HomeGrant>::open(&scratch.path().join("homes")).unwrap();
     let most = Allowance { bucket: u32::MAX, daily: u32::MAX, hourly: u32::MAX, ..Allowance::default() };

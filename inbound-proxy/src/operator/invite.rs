@@ -47,6 +47,9 @@ impl Invite {
             Failure::new(format!("`{own}` is no name that a home can dial: say `name = ...` in the configuration"))
         })?;
         let (home, grant) = self.grant()?;
+        for absent in grant.addresses.iter().filter(|address| !is_here(**address)) {
+            eprintln!("No interface of this machine has {absent}: until one has, nobody reaches {home} by it.");
+        }
         let valid = valid(self.hours)?;
         let invited =
             folder.homes::<HomeGrant>()?.invite(&home, grant, SystemTime::now(), valid).doing(|| home.clone())?;
@@ -74,5 +77,22 @@ impl Invite {
             names: names.iter().cloned().collect(),
         };
         Ok((names.into_iter().next().unwrap_or_default(), grant))
+    }
+}
+
+/// Whether connections to it can arrive at this machine. (Nothing is sent: only who has an address can bind it.)
+fn is_here(address: IpAddr) -> bool {
+    std::net::UdpSocket::bind((address, 0)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_another_machine_is_seen() {
+        assert!(is_here("127.0.0.1".parse().unwrap()));
+        // RFC 5737: nobody's.
+        assert!(!is_here("192.0.2.1".parse().unwrap()));
     }
 }

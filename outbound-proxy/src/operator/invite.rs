@@ -42,6 +42,9 @@ pub(super) struct Invite {
     /// Sessions at once
     #[arg(long, value_name = "N")]
     concurrent: Option<u32>,
+    /// MiB that the letters of a day may have in all
+    #[arg(long, value_name = "MIB")]
+    megabytes: Option<u32>,
     /// The address that the home dials, where this machine's name does not lead to it
     #[arg(long, value_name = "ADDR")]
     at: Option<IpAddr>,
@@ -89,6 +92,7 @@ impl Invite {
             empty: self.empty.unwrap_or(usual.empty),
             networks: self.networks.unwrap_or(usual.networks),
             concurrent: self.concurrent.unwrap_or(usual.concurrent),
+            megabytes: self.megabytes.unwrap_or(usual.megabytes),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use relay_link::limits::OUTBOUND_PORT;
 use relay_link::operator::folder::Folder;
 use relay_link::operator::listen::{addresses, listen};
-use relay_link::operator::only_read_files;
+use relay_link::operator::no_rights;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::config::Config;
@@ -29,7 +29,7 @@ pub(super) fn run(folder: &Folder, config: &Config) -> Result<ExitCode, Failure>
     running.control.send(&start, &with).doing(|| "the service".to_owned())?;
     // A second copy here would keep a port open after its end.
     drop((listeners, start));
-    only_read_files()?;
+    no_rights()?;
     // It ends with this process, and this with it.
     waitid(WaitId::PidFd(running.pidfd.as_fd()), WaitIdOptions::EXITED).doing(|| "the service".to_owned())?;
     Err(Failure::new("the service has ended; its last words are above"))

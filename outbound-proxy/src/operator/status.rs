@@ -25,7 +25,8 @@ pub(super) fn status(folder: &Folder, as_json: bool) -> Result<(), Failure> {
         return Ok(());
     }
     let [home, left, hourly, today] = ["HOME", "LEFT", "/HOUR", "TODAY"];
-    println!("{home:24} {left:>11} {hourly:>6} {today:>13} {:>11} {:>9} {:>9}", "SESSIONS", "EMPTY", "NETWORKS");
+    print!("{home:24} {left:>11} {hourly:>6} {today:>13} ");
+    println!("{:>11} {:>9} {:>9} {:>9}", "SESSIONS", "EMPTY", "NETWORKS", "MIB");
     budgets.iter().for_each(|spent| println!("{}", row(spent)));
     Ok(())
 }
@@ -55,13 +56,14 @@ fn row(Spent { home, budget, empty }: &Spent) -> String {
     let of = |(have, all): (u64, u64)| format!("{have}/{all}");
     let few = |(have, all): (u32, u32)| format!("{have}/{all}");
     format!(
-        "{home:24} {:>11} {:>6} {:>13} {:>11} {:>9} {:>9}",
+        "{home:24} {:>11} {:>6} {:>13} {:>11} {:>9} {:>9} {:>9}",
         of((budget.left, budget.bucket)),
         budget.hourly,
         of(budget.today),
         few(budget.sessions),
         few(*empty),
-        few(budget.networks)
+        few(budget.networks),
+        of(budget.megabytes)
     )
 }
 
@@ -72,5 +74,6 @@ fn value(Spent { home, budget, empty }: &Spent) -> Value {
         "sessions": budget.sessions.0, "daily-sessions": budget.sessions.1,
         "empty": empty.0, "daily-empty": empty.1,
         "networks": budget.networks.0, "hourly-networks": budget.networks.1,
+        "megabytes": budget.megabytes.0, "daily-megabytes": budget.megabytes.1,
     })
 }

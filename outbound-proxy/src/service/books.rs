@@ -56,8 +56,8 @@ struct Book {
     running: AtomicU32,
     /// When this minute of questions began, and how many there were in it.
     asked: Mutex<(u64, u32)>,
-    /// Units set aside for what its sessions have sent and nobody has answered.
-    reserved: AtomicU64,
+    /// Octets that its sessions have out, or may have, that may be commands and are not answered.
+    out: AtomicU64,
     /// Whether the home's octets may have to wait.
     dry: AtomicBool,
     /// The home is known no more: what it sends waits until its sessions have ended.
@@ -79,27 +79,28 @@ struct Synced {
 struct Kept {
     ledger: Ledger,
     account: Account,
-    /// Units that the file says are spent and that are not yet.
-    ahead: Units,
+    /// Units that the file says are spent and that are not yet: of recipients, and of bodies.
+    ahead: (Units, Units),
 }
 
 impl Kept {
     /// As it is.
     fn write(&mut self) -> io::Result<()> {
-        self.ahead = 0;
+        self.ahead = (0, 0);
         self.ledger.write(&self.account)
     }
 
     /// What is spent bit by bit is written down some units ahead, so that bulk costs few writes; `kill -9` in between
     /// errs against the home.
-    fn write_ahead(&mut self, allowance: &Allowance, units: Units) -> io::Result<()> {
-        if let Some(left) = self.ahead.checked_sub(units) {
-            self.ahead = left;
+    fn write_ahead(&mut self, allowance: &Allowance, units: Units, bodies: Units) -> io::Result<()> {
+        if let (Some(units), Some(bodies)) = (self.ahead.0.checked_sub(units), self.ahead.1.checked_sub(bodies)) {
+            self.ahead = (units, bodies);
             return Ok(());
         }
         let mut ahead = self.account.clone();
         ahead.charge(allowance, limits::WRITTEN_AHEAD, now());
-        self.ahead = limits::WRITTEN_AHEAD;
+        ahead.carry(allowance, limits::WRITTEN_AHEAD, now());
+        self.ahead = (limits::WRITTEN_AHEAD, limits::WRITTEN_AHEAD);
         self.ledger.write(&ahead)
     }
 }
@@ -147,12 +148,12 @@ impl Books {
         };
         let opened = Ledger::open(&file(&self.folder, home), || Account::new(&allowance, now), damaged);
         let (ledger, account) = opened.map_err(busy)?;
-        let kept = Mutex::new(Kept { ledger, account, ahead: 0 });
+        let kept = Mutex::new(Kept { ledger, account, ahead: (0, 0) });
         let book = Arc::new(Book {
             kept,
             running: AtomicU32::new(0),
             asked: Mutex::default(),
-            reserved: AtomicU64::new(0),
+            out: AtomicU64::new(0),
             dry: AtomicBool::new(true),
             revoked: AtomicBool::new(false),
             sync: self.sync,
@@ -221,7 +222,7 @@ impl Drop for Tab {
         if empty {
             kept.account.was_empty(&self.allowance, now());
         }
-        if (empty || kept.ahead > 0)
+        if (empty || kept.ahead != (0, 0))
             && let Err(error) = kept.write()
         {
             error!(%error, "what is spent cannot be written down");
@@ -251,7 +252,7 @@ impl Tab {
     /// It asks for a host, which is to be looked up.
     ///
     /// # Errors
-    /// [`Refusal::Sessions`]: too often within a minute.
+    /// [`Refusal::LookUps`]: too often within a minute.
     pub fn asks(&self) -> Result<(), Refusal> {
         const MINUTE: u64 = 60;
         let (mut asked, now) = (lock(&self.book.asked), now());
@@ -260,7 +261,7 @@ impl Tab {
             *asked = (now, 0);
         }
         if asked.1 >= limits::LOOKUPS {
-            return Err(Refusal::Sessions(u32::try_from(MINUTE - now.abs_diff(asked.0)).unwrap_or(1)));
+            return Err(Refusal::LookUps(u32::try_from(MINUTE - now.abs_diff(asked.0)).unwrap_or(1)));
         }
         asked.1 += 1;
         Ok(())
@@ -299,33 +300,40 @@ impl Tab {
         lock(&self.book.kept).account.visit(&self.allowance, network, now())
     }
 
-    /// Takes what has come due, and writes it down. A disk that takes nothing more stops new sessions, not this one.
-    pub fn charge(&self, units: Units) {
-        if units == 0 {
+    /// Takes what has come due, for recipients and for bodies, and writes it down. A disk that takes nothing more stops new
+    /// sessions, not this one.
+    pub fn charge(&self, units: Units, bodies: Units) {
+        if units == 0 && bodies == 0 {
             return;
         }
         let (mut kept, now) = (lock(&self.book.kept), now());
         kept.account.charge(&self.allowance, units, now);
+        kept.account.carry(&self.allowance, bodies, now);
         self.book.dry.store(!kept.account.pace(&self.allowance, now).is_zero(), Ordering::Relaxed);
-        if let Err(error) = kept.write_ahead(&self.allowance, units) {
+        if let Err(error) = kept.write_ahead(&self.allowance, units, bodies) {
             error!(%error, "what is spent cannot be written down");
         }
     }
 
-    /// Sets some of what is left aside, for one session of the home: a share of it, so that the others have theirs.
+    /// Lets one session have so many octets more out, unanswered, or as many as all of the home's may still.
     #[must_use]
-    pub fn reserve(&self) -> Units {
+    pub fn reserve(&self, octets: u64) -> u64 {
         let kept = lock(&self.book.kept);
-        let free = kept.account.left(&self.allowance, now()).saturating_sub(self.book.reserved.load(Ordering::Relaxed));
-        let share = (free / 4).max(limits::RESERVED).min(free);
-        // Under the lock: two sessions are not to set the same units aside.
-        self.book.reserved.fetch_add(share, Ordering::Relaxed);
-        share
+        let free = kept.account.reach(&self.allowance, now()).saturating_sub(self.book.out.load(Ordering::Relaxed));
+        let some = free.min(octets);
+        // Under the lock: two sessions are not to have the same.
+        self.book.out.fetch_add(some, Ordering::Relaxed);
+        some
     }
 
-    /// Gives back what was set aside.
-    pub fn release(&self, units: Units) {
-        self.book.reserved.fetch_sub(units, Ordering::Relaxed);
+    /// A session has so many more out, whether or not there was room.
+    pub fn owe(&self, octets: u64) {
+        self.book.out.fetch_add(octets, Ordering::Relaxed);
+    }
+
+    /// So many are not out any more.
+    pub fn release(&self, octets: u64) {
+        self.book.out.fetch_sub(octets, Ordering::Relaxed);
     }
 
     /// Whether the home is known no more.

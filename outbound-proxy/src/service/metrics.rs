@@ -15,7 +15,7 @@ use super::session::Facts;
 use crate::limits;
 
 /// What a refusal counts as.
-const REASONS: [&str; 6] = ["spent", "sessions", "networks", "concurrent", "address", "other"];
+const REASONS: [&str; 7] = ["spent", "sessions", "networks", "concurrent", "address", "lookups", "other"];
 
 /// The numbers.
 #[derive(Debug, Default)]
@@ -69,7 +69,8 @@ impl Counters {
             Refusal::Networks(_) => 2,
             Refusal::Concurrent => 3,
             Refusal::NotPublic => 4,
-            _ => 5,
+            Refusal::LookUps(_) => 5,
+            _ => 6,
         };
         self.refused[reason].fetch_add(1, Ordering::Relaxed);
     }

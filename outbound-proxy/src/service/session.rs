@@ -1,7 +1,7 @@
 //! One session between a home and a far server: the clear part is checked and passed on, then TLS records are measured as
 //! they go by.
 //!
-//! What the home sends waits while more of it is out, unanswered, than its bucket could pay for ([`Flight`]).
+//! What the home sends waits while more of it is out, unread or unanswered, than its account reaches ([`Flight`]).
 //!
 //! What is slowed is the home alone. The far server's replies are passed on at once, whatever has been spent: a 250 that
 //! waited would make a letter twice.
@@ -12,11 +12,13 @@ use std::pin::{Pin, pin};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use filter_sandbox::standing::standing;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::coop::consume_budget;
-use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
+use tokio::task::yield_now;
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::books::Tab;
 use super::pieces::Pieces;
@@ -98,7 +100,7 @@ impl<'a> Session<'a> {
             tab,
             pieces,
             meter: Mutex::default(),
-            flight: Mutex::new(Flight::new(std::time::Instant::now())),
+            flight: Mutex::default(),
             answered: Notify::new(),
             idle: Mutex::new(None),
             bulk: AtomicBool::new(false),
@@ -116,10 +118,14 @@ impl<'a> Session<'a> {
         if !self.clear().await? {
             return Ok(());
         }
+        // How much it grants to begin with.
+        self.look();
         let (mut out, mut back) = (pin!(self.out()), pin!(self.back()));
         tokio::select! {
-            ended = &mut out => { ended?; last(back, &self.back).await }
+            // What the far server has said costs before more follows.
+            biased;
             ended = &mut back => { ended?; last(out, &self.out).await }
+            ended = &mut out => { ended?; last(back, &self.back).await }
         }
     }
 
@@ -148,10 +154,16 @@ impl<'a> Session<'a> {
                 return Ok(false);
             }
             self.spoke(side, count);
-            match clear.came(side, &piece.bytes()[..count]).map_err(Cut::Broken)? {
-                Step::Pass(bytes) => write_all(to, &bytes).await?,
-                Step::TlsBegins(bytes) => return Ok(write_all(to, &bytes).await.map(|()| true)?),
-                Step::Ends(bytes) => return Ok(write_all(to, &bytes).await.map(|()| false)?),
+            let step = clear.came(side, &piece.bytes()[..count]).map_err(Cut::Broken)?;
+            let (Step::Pass(bytes) | Step::TlsBegins(bytes) | Step::Ends(bytes)) = &step;
+            if side == Side::Home {
+                self.tab.owe(lock(&self.flight).sent(bytes.len() as u64));
+            }
+            write_all(to, bytes).await?;
+            match step {
+                Step::Pass(_) => {}
+                Step::TlsBegins(_) => return Ok(true),
+                Step::Ends(_) => return Ok(false),
             }
         }
     }
@@ -200,7 +212,13 @@ impl<'a> Session<'a> {
             match self.move_on(Side::Home, room).await? {
                 Some(0) => return shut(self.server),
                 Some(_) => {}
-                None => self.home_speaks(bell.as_mut()).await?,
+                None => {
+                    self.settle();
+                    tokio::select! {
+                        spoke = self.home_speaks(bell.as_mut()) => spoke?,
+                        never = self.settles() => match never {},
+                    }
+                }
             }
         }
     }
@@ -234,61 +252,92 @@ impl<'a> Session<'a> {
         }
         let bytes = &piece.bytes()[..count];
         if count > 0 {
-            let due = match side {
+            match side {
                 Side::Home => self.sent(bytes),
                 Side::Server => self.heard(bytes),
-            };
-            let due = due.map_err(|NotTls| Cut::NotTls)?;
-            self.tab.charge(due);
-            self.units.fetch_add(due, Ordering::Relaxed);
+            }
+            .map_err(|NotTls| Cut::NotTls)?;
             self.spoke(side, count);
             write_all(to, bytes).await?;
-            if side == Side::Home {
-                lock(&self.flight).passed(std::time::Instant::now());
-            }
             // Bulk never waits for itself: the others have their turn.
             consume_budget().await;
         }
         Ok(Some(count))
     }
 
-    fn sent(&self, bytes: &[u8]) -> Result<Units, NotTls> {
-        lock(&self.flight).sent(bytes.len() as u64, std::time::Instant::now());
-        lock(&self.meter).home(bytes)
+    fn sent(&self, bytes: &[u8]) -> Result<(), NotTls> {
+        let (bodies, longest) = {
+            let mut meter = lock(&self.meter);
+            (meter.home(bytes)?, meter.longest())
+        };
+        let mut flight = lock(&self.flight);
+        flight.record(longest);
+        self.tab.owe(flight.sent(bytes.len() as u64));
+        self.tab.charge(0, bodies);
+        Ok(())
     }
 
-    fn heard(&self, bytes: &[u8]) -> Result<Units, NotTls> {
+    fn heard(&self, bytes: &[u8]) -> Result<(), NotTls> {
         let (due, said) = {
             let mut meter = lock(&self.meter);
             let before = meter.heard();
             (meter.server(bytes)?, meter.heard() - before)
         };
+        self.tab.charge(due, 0);
+        self.units.fetch_add(due, Ordering::Relaxed);
         if said > 0 {
-            self.tab.release(lock(&self.flight).heard(said, std::time::Instant::now()));
+            lock(&self.flight).heard(said);
+            self.settle();
             self.answered.notify_one();
         }
-        Ok(due)
+        Ok(())
+    }
+
+    /// Asks the far side's TCP how far it is.
+    fn look(&self) {
+        if let Some(standing) = standing(self.server) {
+            lock(&self.flight).stands(&standing, std::time::Instant::now());
+        }
+    }
+
+    /// What this session needs no more is the others'.
+    fn settle(&self) {
+        self.look();
+        self.tab.release(lock(&self.flight).surplus());
+    }
+
+    /// The same, for as long as the far server has something to read and the home says nothing.
+    async fn settles(&self) -> std::convert::Infallible {
+        let mut wait = limits::SETTLED;
+        while lock(&self.flight).is_unread() {
+            sleep(wait).await;
+            self.settle();
+            wait = (wait * 2).min(limits::LOOK_AT_LEAST_EVERY);
+        }
+        std::future::pending().await
     }
 
     /// Waits until something of the home's may be passed on, and how much.
     async fn room(&self) -> usize {
+        // Who has plenty needs not ask.
+        let plenty = lock(&self.flight).room(std::time::Instant::now(), |octets| self.tab.reserve(octets));
+        if plenty >= limits::LARGE_PIECE as u64 {
+            return limits::LARGE_PIECE;
+        }
         loop {
-            let (room, silent_at) = {
-                let mut flight = lock(&self.flight);
-                (flight.room(|| self.tab.reserve()), flight.silent_at())
+            // Its replies come with the word that it has read: they have their turn first.
+            yield_now().await;
+            self.look();
+            let (room, wait) = {
+                let (mut flight, now) = (lock(&self.flight), std::time::Instant::now());
+                (flight.room(now, |octets| self.tab.reserve(octets)), flight.wait(now))
             };
             if room > 0 {
                 return usize::try_from(room).unwrap_or(usize::MAX);
             }
             tokio::select! {
                 () = self.answered.notified() => {}
-                () = sleep_until(silent_at.into()) => {
-                    let mut flight = lock(&self.flight);
-                    // It may have spoken meanwhile.
-                    if flight.silent_at() <= std::time::Instant::now() {
-                        self.tab.release(flight.silence(std::time::Instant::now()));
-                    }
-                }
+                () = sleep(wait) => {}
             }
         }
     }

@@ -53,9 +53,21 @@ impl<T, E: fmt::Display> Doing<T> for Result<T, E> {
 /// # Errors
 /// In words for the operator.
 pub fn only_read_files() -> Result<(), Failure> {
+    keep(CapabilitySet::DAC_READ_SEARCH)
+}
+
+/// The same for who has nothing left to read.
+///
+/// # Errors
+/// In words for the operator.
+pub fn no_rights() -> Result<(), Failure> {
+    keep(CapabilitySet::empty())
+}
+
+fn keep(rights: CapabilitySet) -> Result<(), Failure> {
     let what = || "root's capabilities cannot be given up".to_owned();
     let now = rustix::thread::capabilities(None).doing(what)?;
-    let kept = now.permitted & CapabilitySet::DAC_READ_SEARCH;
+    let kept = now.permitted & rights;
     let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     rustix::thread::set_no_new_privs(true).doing(what)?;
     rustix::thread::set_capabilities(None, sets).doing(what)
@@ -94,11 +106,14 @@ mod tests {
     fn nothing_is_left_but_to_read() {
         let left = std::thread::spawn(|| {
             only_read_files().unwrap();
-            rustix::thread::capabilities(None).unwrap()
+            let left = rustix::thread::capabilities(None).unwrap();
+            no_rights().unwrap();
+            (left, rustix::thread::capabilities(None).unwrap())
         });
-        let left = left.join().unwrap();
+        let (left, none) = left.join().unwrap();
         for set in [left.permitted, left.effective, left.inheritable] {
             assert!((set - CapabilitySet::DAC_READ_SEARCH).is_empty(), "{set:?}");
         }
+        assert!([none.permitted, none.effective, none.inheritable].iter().all(CapabilitySet::is_empty), "{none:?}");
     }
 }

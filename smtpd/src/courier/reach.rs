@@ -319,8 +319,9 @@ impl<W: World> Attempt<'_, W> {
 
     async fn open(&self, host: &Host, address: IpAddr, proof: &Proof, tls: Tls) -> Result<Link<W::Stream>, Missed> {
         let name = &host.name;
-        let config = verifier::config(proof.rule.clone(), self.domain, self.house.roots.clone())
+        let mut config = verifier::config(proof.rule.clone(), self.domain, self.house.roots.clone())
             .map_err(|error| Missed::known(Why::ours(Status::new(4, 3, 0), format!("no TLS here: {error}"))))?;
+        config.max_fragment_size = self.world.is_through_proxy().then_some(limits::RECORD_THROUGH);
         let connecting = self.world.connect(name, SocketAddr::new(address, self.house.port));
         let patience = if self.world.is_through_proxy() { limits::CONNECT_THROUGH } else { limits::CONNECT };
         let nowhere = |got, words| Missed { got, why: Why::ours(Status::new(4, 4, 1), words) };

@@ -62,6 +62,38 @@ pub fn a_spam_run_stops_within_its_budget() {
     assert!(!place.proxy.log().contains("far.test"), "with whom is nobody's business: {}", place.proxy.log());
 }
 
+/// Every server is silent while it reads a body; what follows at once has gone before its reply comes.
+pub fn a_body_first_is_of_no_use() {
+    let place = Place::new();
+    let _far = place.far("postfix", 0, "far.test");
+    let mut home = Stranger::pair(&place.proxy.invite("alice", &["--hourly", "60"]));
+    let before = home.budget();
+    let stream = home.connect("mx.far.test").unwrap();
+    stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
+    let mut session = Session::open(stream, "mx.far.test", &place.certificate).unwrap();
+    for (command, good) in [("MAIL FROM:<you@home.test>", "2"), ("RCPT TO:<ben@far.test>", "2"), ("DATA", "3")] {
+        session.ask(command, good).unwrap();
+    }
+    session.say(&"a line of a letter that is long, to nobody's harm\r\n".repeat(100_000)).unwrap();
+    // A hundred letters' worth, and no reply is waited for.
+    let recipients = (0..200).map(|number| format!("RCPT TO:<ben+{number}@far.test>\r\n")).collect::<String>();
+    let spam = format!("MAIL FROM:<you@home.test>\r\n{recipients}RSET\r\n").repeat(100);
+    let _ = session.say(&format!(".\r\n{spam}"));
+    let (mut spent, mut since) = (0, Instant::now());
+    while since.elapsed() < Duration::from_secs(5) {
+        std::thread::sleep(Duration::from_millis(300));
+        let now = home.budget().today.0;
+        if now != spent {
+            (spent, since) = (now, Instant::now());
+        }
+    }
+    println!("{spent} units for 20,000 recipients behind 5 MB; the bucket has {}", before.bucket);
+    assert!(spent >= before.bucket / 2, "{spent}");
+    // Two and a half, and what a neighbour's TCP grants without saying so.
+    assert!(spent <= 6 * before.bucket, "{spent}");
+    assert!(home.budget().megabytes.0 >= 4, "{:?}", home.budget());
+}
+
 pub fn a_session_is_slowed_and_not_cut() {
     let place = Place::new();
     let far = place.far("postfix", 0, "far.test");

@@ -62,16 +62,17 @@ fn brings(called: &str, seen: &Seen) -> Finding {
 }
 
 fn judged(called: &str, budget: &Budget) -> Finding {
-    let Budget { left, bucket, hourly, today, sessions, networks } = budget;
+    let Budget { left, bucket, hourly, today, sessions, networks, megabytes } = budget;
     let words = format!(
         "through {called}: {left} of {bucket} units are left ({hourly} come back in an hour), {} of {} for today are spent; \
-         {} of {} sessions today, {} of {} networks this hour",
-        today.0, today.1, sessions.0, sessions.1, networks.0, networks.1
+         {} of {} sessions today, {} of {} networks this hour, {} of {} MiB today",
+        today.0, today.1, sessions.0, sessions.1, networks.0, networks.1, megabytes.0, megabytes.1
     );
     let dry = *left < LITTLE
         || today.0.saturating_add(LITTLE) > today.1
         || sessions.0 >= sessions.1
-        || networks.0 >= networks.1;
+        || networks.0 >= networks.1
+        || megabytes.0 >= megabytes.1;
     match dry {
         true => Finding::weak(ABOUT, words, "mail waits meanwhile; the proxy's operator can grant more"),
         false => Finding::good(ABOUT, words),
