@@ -4,6 +4,9 @@
 //! it maps one region before its list is in force, and from then on every allocation comes from there: small blocks
 //! by size class, large ones first fit, the last block grows in place. What was allocated before is left where it
 //! is. Workers have one thread.
+//!
+//! Before that, and in everybody else, what is given back is cleared: a role that is broken into must not find letters,
+//! passwords and words that it has long let go of. A worker is gone with its letter.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
@@ -236,6 +239,33 @@ const fn rounded(size: usize) -> usize {
     }
 }
 
+/// Overwrites, in a way that no compiler leaves out because nobody reads it.
+///
+/// # Safety
+/// So many bytes from there are ours, and nobody else uses them.
+unsafe fn clear(from: *mut u8, bytes: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { libc::explicit_bzero(from.cast(), bytes) };
+}
+
+/// What `realloc` does, but that nothing stays where a block was or was longer.
+///
+/// # Safety
+/// As [`GlobalAlloc::realloc`].
+unsafe fn move_on(block: *mut u8, layout: Layout, wanted: usize) -> *mut u8 {
+    let kept = layout.size().min(wanted);
+    // SAFETY: the caller's promises; a new block does not overlap the old, and both have room for what is kept.
+    unsafe {
+        let moved = System.alloc(Layout::from_size_align_unchecked(wanted, layout.align()));
+        if !moved.is_null() {
+            std::ptr::copy_nonoverlapping(block, moved, kept);
+            clear(block, layout.size());
+            System.dealloc(block, layout);
+        }
+        moved
+    }
+}
+
 // SAFETY: before `enter` it is the system's allocator; after it, blocks are disjoint parts of one mapping, at least as
 // large as asked and aligned as asked.
 unsafe impl GlobalAlloc for Arena {
@@ -251,7 +281,10 @@ unsafe impl GlobalAlloc for Arena {
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         if !ENTERED.load(Ordering::Relaxed) {
             // SAFETY: the caller's promises are passed on.
-            return unsafe { System.dealloc(block, layout) };
+            return unsafe {
+                clear(block, layout.size());
+                System.dealloc(block, layout)
+            };
         }
         // SAFETY: as above.
         unsafe { (*REGION.0.get()).release(block, layout) }
@@ -277,7 +310,7 @@ unsafe impl GlobalAlloc for Arena {
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, wanted: usize) -> *mut u8 {
         if !ENTERED.load(Ordering::Relaxed) {
             // SAFETY: the caller's promises are passed on.
-            return unsafe { System.realloc(block, layout, wanted) };
+            return unsafe { move_on(block, layout, wanted) };
         }
         // SAFETY: as above.
         unsafe { (*REGION.0.get()).resize(block, layout, wanted) }

@@ -60,6 +60,7 @@ impl Client {
                 let read = self.stream.try_read(buffer);
                 if let Ok(count) = read {
                     self.framer.feed(&buffer[..count]);
+                    buffer[..count].fill(0);
                 }
                 read
             });

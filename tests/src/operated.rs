@@ -162,10 +162,15 @@ fn is_alive(pid: u32) -> bool {
     threads > 1 || status.lines().any(|line| line.starts_with("State:") && !line.contains("zombie"))
 }
 
-/// All of a process's memory that can be read.
-fn memory(pid: u32) -> Vec<u8> {
-    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
-    let file = File::open(format!("/proc/{pid}/mem")).unwrap();
+/// All of a process's memory that can be read; of one that has ended, nothing.
+#[must_use]
+pub fn memory(pid: u32) -> Vec<u8> {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+    let file = match File::open(format!("/proc/{pid}/mem")) {
+        Ok(file) => file,
+        Err(_) if maps.is_empty() => return Vec::new(),
+        Err(error) => panic!("the memory of {pid} cannot be read: {error}"),
+    };
     let mut all = Vec::new();
     for line in maps.lines().filter(|line| line.contains(" r") && !line.contains("[v")) {
         let (from, to) = line.split(' ').next().and_then(|range| range.split_once('-')).unwrap();

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use tests::operated::memory;
 use tests::programs::python_ok;
 use tests::{House, Imap, Scratch, Setup, Smtp};
 
@@ -168,6 +169,34 @@ fn no_phrase_is_in_any_file() {
     assert!(!phrases.iter().any(|phrase| house.log().contains(phrase)), "in the log");
     house.stop();
     files(house.data()).iter().for_each(|file| search(file, &phrases));
+}
+
+/// What is delivered, sent or read, and what it was logged in with, stays in no role's memory, given back or not, once the
+/// sessions are over; nor does `up` remember what it printed once.
+#[test]
+fn no_role_remembers_what_it_has_let_go() {
+    let house = House::start(Setup { arguments: vec!["--clear-text".into(), "*".into()], ..Setup::default() });
+    live(&house, 20_000);
+    let you = house.you();
+    assert!(Imap::login(&house, &you.address, &you.password).unwrap().ask("SELECT INBOX").unwrap().ok());
+    let words = |separator: &str| you.words[..3].join(separator);
+    let phrases = [SUBJECT, BODY, &you.password, &words(" "), &words("\",\"")].map(str::to_owned);
+    let processes = || house.roles().into_iter().chain([("up".to_owned(), house.pid())]);
+    let remembered = || {
+        let all = processes().map(|(role, pid)| (role, memory(pid)));
+        let found = all.flat_map(|(role, memory)| {
+            let found: Vec<_> = phrases.iter().filter(|phrase| contains(&memory, phrase)).collect();
+            found.into_iter().map(|phrase| format!("{role}: {phrase}")).collect::<Vec<_>>()
+        });
+        found.collect::<BTreeSet<_>>()
+    };
+    // Sessions that nobody says goodbye to end a moment later.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !remembered().is_empty() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    assert_eq!(remembered(), BTreeSet::new());
+    assert!(processes().any(|(role, pid)| role == "mx" && contains(&memory(pid), "home.test")), "memory is read");
 }
 
 /// A swap device of our own, and the file that holds what is swapped to it. It goes through a loop device: what the kernel

@@ -125,3 +125,24 @@ fn an_absurd_size_is_refused() {
     // SAFETY: as above.
     assert!(!unsafe { state.allocate(layout) }.is_null());
 }
+
+/// What lies there is looked at before anybody else can have it: the region is another allocator's, or nobody's.
+#[test]
+fn what_is_given_back_is_cleared() {
+    let mut block = [7u8; 100];
+    // SAFETY: it is ours.
+    unsafe { clear(block[10..].as_mut_ptr(), 80) };
+    assert!(block[10..90].iter().all(|byte| *byte == 0) && block[..10] == [7; 10] && block[90..] == [7; 10]);
+    for (size, wanted) in [(100, 40), (40, 4_000), (300_000, 10), (10, 300_000), (100, 100)] {
+        let layout = Layout::from_size_align(size, 1).unwrap();
+        // SAFETY: a block of that layout, which is given back by its new one.
+        unsafe {
+            let block = Arena.alloc(layout);
+            block.write_bytes(9, size);
+            let moved = Arena.realloc(block, layout, wanted);
+            let kept = std::slice::from_raw_parts(moved, size.min(wanted));
+            assert!(kept.iter().all(|byte| *byte == 9), "{size} to {wanted}");
+            Arena.dealloc(moved, Layout::from_size_align(wanted, 1).unwrap());
+        }
+    }
+}

@@ -127,7 +127,7 @@ where
     }
 }
 
-/// Reads into the thread's one buffer and takes out what came: waiting holds no buffer.
+/// Reads into the thread's one buffer and takes out what came: waiting holds no buffer, and the buffer no mail.
 fn poll_chunk<R: AsyncRead>(from: Pin<&mut R>, context: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
     thread_local! {
         static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; limits::RELAY]);
@@ -135,7 +135,9 @@ fn poll_chunk<R: AsyncRead>(from: Pin<&mut R>, context: &mut Context<'_>) -> Pol
     BUFFER.with_borrow_mut(|buffer| {
         let mut space = ReadBuf::new(buffer);
         ready!(from.poll_read(context, &mut space))?;
-        Poll::Ready(Ok(space.filled().to_vec()))
+        let chunk = space.filled().to_vec();
+        space.filled_mut().fill(0);
+        Poll::Ready(Ok(chunk))
     })
 }
 

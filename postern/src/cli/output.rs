@@ -1,6 +1,7 @@
 //! Answers: JSON for programs, plain lines for people.
 
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 
 use serde_json::Value;
 use spool::edges::admin::Request;
@@ -15,9 +16,22 @@ use crate::up::harmless_lines;
 /// When standard output cannot be written: what was to be said (perhaps a password) has reached nobody.
 pub fn print(as_json: bool, json: &Value, words: impl FnOnce() -> String) -> Result<(), Failure> {
     let text = if as_json { json.to_string() } else { harmless_lines(&words()) };
-    let mut out = io::stdout().lock();
-    let write = if text.is_empty() { Ok(()) } else { writeln!(out, "{}", text.trim_end()) };
-    write.and_then(|()| out.flush()).doing(|| "cannot write to standard output".to_owned())
+    let line = format!("{}\n", text.trim_end());
+    let write = if text.is_empty() { Ok(()) } else { unbuffered(line.as_bytes()) };
+    clear_stack();
+    write.doing(|| "cannot write to standard output".to_owned())
+}
+
+/// Past the library's buffer, which is there for as long as the process: `up` prints a password and the words once.
+fn unbuffered(line: &[u8]) -> io::Result<()> {
+    let out = io::stdout().lock();
+    std::fs::File::from(out.as_fd().try_clone_to_owned()?).write_all(line)
+}
+
+/// Overwrites what deeper calls have left on the stack: the allocator clears only what it gave.
+#[inline(never)]
+fn clear_stack() {
+    std::hint::black_box(&mut [0u8; 64 * 1024]);
 }
 
 /// Whether a secret that is printed now reaches anybody: a person at a terminal, or with `--json` a program. (Where standard
