@@ -104,12 +104,15 @@ fn leaf(rule: Option<Rule>, otherwise: u32) -> Vec<libc::sock_filter> {
         Some(Rule::Fail(errno)) => vec![plain(RETURN, failing(errno))],
         Some(Rule::Only { argument, mask, values, otherwise: errno }) => {
             let refused = errno.map_or(libc::SECCOMP_RET_KILL_PROCESS, failing);
-            let mut code = vec![plain(LOAD, low_word(argument)), plain(AND, mask)];
-            for (index, value) in values.iter().enumerate() {
-                // Over the remaining comparisons and the refusal.
-                code.push(jump(EQUAL, *value, (values.len() - index) as u8, 0));
-            }
-            code.extend([plain(RETURN, refused), plain(RETURN, libc::SECCOMP_RET_ALLOW)]);
+            let mut code = condition(argument, mask, values, refused);
+            code.push(plain(RETURN, libc::SECCOMP_RET_ALLOW));
+            code
+        }
+        Some(Rule::All { conditions, otherwise }) => {
+            let one =
+                |(argument, mask, values): &(u8, u32, &[u32])| condition(*argument, *mask, values, failing(otherwise));
+            let mut code: Vec<_> = conditions.iter().flat_map(one).collect();
+            code.push(plain(RETURN, libc::SECCOMP_RET_ALLOW));
             code
         }
         Some(Rule::OnlyOrClear { values, cleared, otherwise }) => {
@@ -121,6 +124,17 @@ fn leaf(rule: Option<Rule>, otherwise: u32) -> Vec<libc::sock_filter> {
             code
         }
     }
+}
+
+/// Goes on past its end when `argument & mask` is one of the values.
+fn condition(argument: u8, mask: u32, values: &[u32], refused: u32) -> Vec<libc::sock_filter> {
+    let mut code = vec![plain(LOAD, low_word(argument)), plain(AND, mask)];
+    for (index, value) in values.iter().enumerate() {
+        // Over the remaining comparisons and the refusal.
+        code.push(jump(EQUAL, *value, (values.len() - index) as u8, 0));
+    }
+    code.push(plain(RETURN, refused));
+    code
 }
 
 const fn failing(errno: i32) -> u32 {

@@ -33,6 +33,11 @@ pub(super) fn tcp_connect(victim: &Victim) -> Result<(), i32> {
     connect(socket(libc::AF_INET, libc::SOCK_STREAM, 0)?, &loopback(victim.tcp))
 }
 
+/// Landlock takes it for no TCP.
+pub(super) fn multipath_connect(victim: &Victim) -> Result<(), i32> {
+    connect(socket(libc::AF_INET, libc::SOCK_STREAM, libc::IPPROTO_MPTCP)?, &loopback(victim.tcp))
+}
+
 pub(super) fn tcp_listen(_: &Victim) -> Result<(), i32> {
     let socket = socket(libc::AF_INET, libc::SOCK_STREAM, 0)?;
     let address = loopback(0);

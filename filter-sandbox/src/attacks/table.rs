@@ -44,6 +44,7 @@ pub const ATTACKS: &[Attack] = &[
     host(8, "signal all processes", escape::signal_all, Refused(libc::ESRCH)),
     host(9, "send input signals to another process", escape::own_signals, Refused(libc::ESRCH)),
     host(10, "connect by TCP", network::tcp_connect, Refused(libc::EACCES)).bare(Refused(libc::ENETUNREACH)),
+    attack(10, "connect by multipath TCP", network::multipath_connect, Refused(libc::ENETUNREACH)),
     attack(11, "listen by TCP", network::tcp_listen, Refused(libc::EACCES)).bare(Works),
     host(12, "send by UDP", network::udp_send, Refused(libc::ENETUNREACH)),
     host(13, "connect to an abstract socket", network::abstract_socket, Refused(libc::ECONNREFUSED)),

@@ -47,6 +47,12 @@ fn plainly(calls: &[Call], number: u32, arguments: [u64; 6]) -> u32 {
                 otherwise.map_or(libc::SECCOMP_RET_KILL_PROCESS, failing)
             }
         }
+        Rule::All { conditions, otherwise } => {
+            let holds = |(argument, mask, values): &(u8, u32, &[u32])| {
+                values.contains(&(arguments[usize::from(*argument)] as u32 & mask))
+            };
+            if conditions.iter().all(holds) { libc::SECCOMP_RET_ALLOW } else { failing(otherwise) }
+        }
         Rule::OnlyOrClear { values, cleared, otherwise } => {
             let [first, second] = [arguments[0] as u32, arguments[1] as u32];
             let fine = values.contains(&first) || (first == cleared && second == 0);

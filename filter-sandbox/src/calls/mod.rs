@@ -22,6 +22,8 @@ pub enum Rule {
     /// It is let through when `argument & mask` is one of `values`; else it fails with that errno, or is fatal.
     /// Only the argument's low 32 bits are looked at: every value named here lives there.
     Only { argument: u8, mask: u32, values: &'static [u32], otherwise: Option<i32> },
+    /// It is let through when each of these arguments, `& mask`, is one of its values; else it fails with that errno.
+    All { conditions: &'static [(u8, u32, &'static [u32])], otherwise: i32 },
     /// It is let through when argument 0 is one of `values`, or is `cleared` and argument 1 is zero; else it fails.
     OnlyOrClear { values: &'static [u32], cleared: u32, otherwise: i32 },
 }
@@ -156,6 +158,31 @@ mod tests {
             let connects = merged(role.walls().calls).iter().any(|call| call.number == libc::SYS_connect);
             let may = [Role::Mx, Role::Resolver, Role::Courier, Role::Link, Role::InboundProxy, Role::OutboundProxy];
             assert_eq!(connects, may.contains(&role), "{role}");
+        }
+    }
+
+    /// Landlock's rules of ports are for TCP alone: what is nearly TCP (MPTCP, SCTP) would pass by them.
+    #[test]
+    fn nobody_makes_a_socket_that_is_neither_tcp_nor_udp() {
+        for role in Role::ALL {
+            let sockets = merged(role.walls().calls).into_iter().filter(|call| call.number == libc::SYS_socket);
+            for call in sockets {
+                let of = |place: u8, value: i32| match call.rule {
+                    Rule::All { conditions, .. } => conditions
+                        .iter()
+                        .any(|(argument, mask, values)| *argument == place && !values.contains(&(value as u32 & mask))),
+                    Rule::Fail(_) => true,
+                    _ => false,
+                };
+                let refused = [
+                    of(0, libc::AF_UNIX),
+                    of(1, libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC),
+                    of(2, libc::IPPROTO_MPTCP),
+                    of(2, libc::IPPROTO_SCTP),
+                    of(2, libc::IPPROTO_ICMP),
+                ];
+                assert_eq!(refused, [true; 5], "{role}");
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the long-lived roles need: tokio, rustls, sockets, and for the keeper files.
 
-use super::{Call, MMAP, PROTECTION, SENDMSG_FLAGS, SENDTO_FLAGS, WHOLE, allow, fail, numbers, only, sends};
+use super::{Call, MMAP, PROTECTION, Rule, SENDMSG_FLAGS, SENDTO_FLAGS, WHOLE, allow, fail, numbers, only, sends};
 
 const EXEC: u32 = libc::PROT_EXEC as u32;
 
@@ -289,16 +289,23 @@ pub(crate) const FILES: &[Call] = &[
     allow(libc::SYS_sysinfo, "the cache library sizes itself"),
 ];
 
+/// `socket`'s second argument without its flags (`linux/net.h`, `SOCK_TYPE_MASK`).
+const SOCKET_KIND: u32 = 0xf;
+
 /// Sockets of the internet families, to ask the resolver.
 pub(crate) const ASKS_DNS: &[Call] = &[
-    only(
-        libc::SYS_socket,
-        0,
-        WHOLE,
-        &[libc::AF_INET as u32, libc::AF_INET6 as u32],
-        Some(libc::EAFNOSUPPORT),
-        "asking the DNS: UDP, and TCP for long answers",
-    ),
+    Call {
+        number: libc::SYS_socket,
+        rule: Rule::All {
+            conditions: &[
+                (0, WHOLE, &[libc::AF_INET as u32, libc::AF_INET6 as u32]),
+                (1, SOCKET_KIND, &[libc::SOCK_STREAM as u32, libc::SOCK_DGRAM as u32]),
+                (2, WHOLE, &[0, libc::IPPROTO_TCP as u32, libc::IPPROTO_UDP as u32]),
+            ],
+            otherwise: libc::EAFNOSUPPORT,
+        },
+        why: "asking the DNS: UDP, and TCP for long answers; nothing that Landlock takes for neither (MPTCP, SCTP)",
+    },
     allow(
         libc::SYS_connect,
         "as socket; `mx`'s own network has nothing else to reach, and its listener is of the host's but deaf: see `listener`",

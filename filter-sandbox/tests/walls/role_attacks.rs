@@ -112,8 +112,9 @@ fn harmless(role: Role, attack: &Attack, udp: &UdpSocket) -> bool {
 /// Multiplying, executing and the kernel's own surface: for a role nothing of it may work, seccomp on.
 fn kernel() {
     let outside = Outside::new();
-    let rows =
-        [15, 16, 17, 19, 20, 21, 22, 23, 24, 25, 27, 30, 32, 34, 36, 37, 38, 41, 43, 45, 46, 48, 49, 50, 51, 53, 54];
+    let rows = [
+        10, 15, 16, 17, 19, 20, 21, 22, 23, 24, 25, 27, 30, 32, 34, 36, 37, 38, 41, 43, 45, 46, 48, 49, 50, 51, 53, 54,
+    ];
     let mut wrong = Vec::new();
     for role in STARTED.into_iter().filter(|role| *role != Role::ScannerZygote) {
         for (index, attack) in ATTACKS.iter().enumerate().filter(|(_, attack)| rows.contains(&attack.row)) {
