@@ -40,6 +40,7 @@ use outcomes::{
     best, client_name, dkim_outcome, dmarc_outcome, iprev_outcome, is_one_field, no_answer, policy, spf_outcome,
 };
 use policies::Claims;
+pub use policies::Disorder;
 use signatures::Each;
 
 /// Where DNS is asked; a test may have its own.
@@ -181,8 +182,11 @@ impl Verifier {
         answer
     }
 
-    /// Verifies a whole message as it came. `None` when more domains stand in its From than are asked about.
-    pub async fn verify(&self, message: &[u8], mut early: Early) -> Option<Verified> {
+    /// Verifies a whole message as it came.
+    ///
+    /// # Errors
+    /// When the domains in its From cannot be asked.
+    pub async fn verify(&self, message: &[u8], mut early: Early) -> Result<Verified, Disorder> {
         let deadline = Instant::now() + limits::AUTHENTICATION;
         let domains = policies::author_domains(message)?;
         let reduced = signatures::too_many_signatures(message).then(|| signatures::without_signatures(message));
@@ -208,7 +212,7 @@ impl Verifier {
         let dmarc = all(published.into_iter().map(|one| self.judge(one, claims))).await;
         let deciding = policies::strictest(&dmarc);
         let from = parsed.as_ref().map_or("", |parsed| parsed.from());
-        Some(Verified {
+        Ok(Verified {
             facts: Authentication {
                 spf: spf_outcome(spf.result()),
                 dkim: best(&dkim),

@@ -23,7 +23,7 @@ pub fn of(message: &[u8]) -> Authors {
     if from.len() != 1 || sender.len() > 1 {
         return Authors::Unreadable;
     }
-    let all: Option<Vec<Vec<Address>>> = from.iter().chain(&sender).map(|value| list(value)).collect();
+    let all: Option<Vec<Vec<Address>>> = from.iter().chain(&sender).map(|value| list_for_all(value)).collect();
     match all {
         Some(lists) => Authors::These(lists.concat()),
         None => Authors::Unreadable,
@@ -33,7 +33,11 @@ pub fn of(message: &[u8]) -> Authors {
 /// Whether a field's value is a list of addresses that every reader reads alike.
 #[must_use]
 pub fn is_list(value: &str) -> bool {
-    list(value).is_some() && !hides_in_encoded_words(value)
+    list_for_all(value).is_some()
+}
+
+fn list_for_all(value: &str) -> Option<Vec<Address>> {
+    list(value).filter(|_| !hides_in_encoded_words(value))
 }
 
 /// What some take for an encoded word holds what belongs in none (RFC 2047 §2): for them, an address or a quote ends elsewhere.
@@ -121,6 +125,9 @@ mod tests {
             "a@b.test (never closed",
             "<@route:a@b.test>",
             "a @ b.test",
+            // Some take what is between two encoded quotes for a name.
+            "=?utf-8?q?\"?= <c@d.test> =?utf-8?q?\"?= <a@b.test>",
+            "=?utf-8?q?(?= <c@d.test> =?utf-8?q?)?= <a@b.test>",
         ] {
             assert_eq!(from(value), None, "{value}");
         }

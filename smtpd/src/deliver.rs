@@ -11,7 +11,7 @@ use spool::edges::{Into, Recipient, Size, Target};
 use spool::names::{MailboxId, TransactionId};
 use tracing::{info, warn};
 
-use crate::authentication::Early;
+use crate::authentication::{Disorder, Early};
 use crate::authors::{self, Authors};
 use crate::body::Body;
 use crate::delivered::Notice;
@@ -167,9 +167,10 @@ impl Delivery<'_> {
         let (Some(verifier), Some(early)) = (&self.desk.verifier, early) else {
             return Err(("nothing to verify it with".into(), Outcome::Failed));
         };
-        let Some(verified) = verifier.verify(&bytes, early).await else {
-            return Err(("too many domains in From".into(), Outcome::ManyAuthors));
-        };
+        let verified = verifier.verify(&bytes, early).await.map_err(|disorder| match disorder {
+            Disorder::Many => ("too many domains in From".to_owned(), Outcome::ManyAuthors),
+            Disorder::NoDomain => ("no domain in From".to_owned(), Outcome::NoDomain),
+        })?;
         if verdict::must_reject(&verified.facts) {
             return Err(("DMARC says reject".into(), Outcome::PolicyReject));
         }

@@ -90,6 +90,8 @@ pub enum Outcome {
     PolicyUndecided,
     /// More than one From field, or more domains in it than anybody writes for.
     ManyAuthors,
+    /// What stands behind an `@` in From looks like a domain and cannot be one.
+    NoDomain,
     /// Its header does not end within [`crate::limits::HEADER`].
     LongHeader,
     /// Too many Received fields.
