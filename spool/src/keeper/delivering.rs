@@ -194,9 +194,10 @@ impl Delivering {
         }
         let forwards = !index.forwards(&address).is_empty();
         let mut targets = index.targets(&address);
-        if targets.is_empty() && local == "postmaster" {
+        let full = |id: &MailboxId| index.mailbox(*id).is_none_or(|mailbox| is_full(mailbox, size));
+        if local == "postmaster" && targets.iter().all(full) {
             match postmaster(&self.house, index, size) {
-                Some(found) => targets.push(found),
+                Some(found) => targets = vec![found],
                 None => return (Recipient::NotNow, false),
             }
         }
@@ -253,7 +254,7 @@ impl Delivering {
     }
 }
 
-/// Who gets the postmaster's mail where nobody has that alias (RFC 5321 §4.5.1: it is never refused): the oldest mailbox
+/// Who gets the postmaster's mail where nobody has that alias, or nobody with room (RFC 5321 §4.5.1: it is never refused): the oldest mailbox
 /// that somebody reads and that has room for it, or else the oldest.
 #[must_use]
 pub fn postmaster(house: &House, index: &Index, size: Size) -> Option<MailboxId> {

@@ -82,6 +82,10 @@ fn addresses_are_found_as_people_write_them() {
         let large = house.deposit.recipient(transaction(), "postmaster", 2_000).await.unwrap();
         assert_eq!(ids(large), [anna.id]);
         house.done(Admin::MailboxSuspend { address: "anna@home.test".into(), on: false });
+        house.done(Admin::AliasAdd { alias: "postmaster@home.test".into(), target: "ben@home.test".into() });
+        assert_eq!(ids(recipient("postmaster@home.test").await), [ben.id]);
+        let large = house.deposit.recipient(transaction(), "postmaster@home.test", 2_000).await.unwrap();
+        assert_eq!(ids(large), [anna.id], "never refused while anybody has room");
         assert_eq!(recipient("nobody@home.test").await, Recipient::Unknown);
         assert_eq!(recipient("anna@elsewhere.test").await, Recipient::NotLocal);
         assert_eq!(recipient("anna").await, Recipient::Unknown);
