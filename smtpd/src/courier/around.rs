@@ -6,7 +6,8 @@ use std::future::{self, Future};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use spool::edges::outbox::Outbox;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use spool::edges::outbox::turns::{Turn, Turns};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use super::engine::Courier;
 use super::limits;
@@ -71,14 +72,66 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// Those who wait for the answer to a whole letter, and have given up their places.
 #[derive(Debug)]
 pub struct Aside {
-    places: Arc<Semaphore>,
+    written: Arc<Semaphore>,
+    passed_on: Arc<Semaphore>,
+    way_back: Arc<Semaphore>,
     /// There is a place again.
     pub freed: Notify,
 }
 
 impl Default for Aside {
     fn default() -> Self {
-        Self { places: Arc::new(Semaphore::new(limits::ASIDE)), freed: Notify::new() }
+        let places = |number| Arc::new(Semaphore::new(number));
+        Self {
+            written: places(limits::ASIDE),
+            passed_on: places(limits::ASIDE_OF_STRANGERS),
+            way_back: places(limits::ASIDE_OF_STRANGERS),
+            freed: Notify::new(),
+        }
+    }
+}
+
+impl Aside {
+    const fn places(&self, turn: Turn) -> &Arc<Semaphore> {
+        match turn {
+            Turn::Written => &self.written,
+            Turn::PassedOn => &self.passed_on,
+            Turn::WayBack => &self.way_back,
+        }
+    }
+}
+
+/// A letter that has its turn, until it ends or steps aside.
+#[derive(Debug)]
+pub struct InTurn {
+    turn: Turn,
+    turns: Mutex<Option<Arc<watch::Sender<Turns>>>>,
+}
+
+impl InTurn {
+    /// It begins.
+    #[must_use]
+    pub fn begin(turn: Turn, turns: Arc<watch::Sender<Turns>>) -> Self {
+        turns.send_modify(|turns| turns.begun(turn));
+        Self { turn, turns: Mutex::new(Some(turns)) }
+    }
+
+    /// Among whom.
+    #[must_use]
+    pub const fn turn(&self) -> Turn {
+        self.turn
+    }
+
+    fn end(&self) {
+        if let Some(turns) = lock(&self.turns).take() {
+            turns.send_modify(|turns| turns.ended(self.turn));
+        }
+    }
+}
+
+impl Drop for InTurn {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -93,6 +146,8 @@ pub struct AroundLease<'a, W: World + Send + 'static> {
     pub lease: u64,
     /// The connection's.
     pub seat: &'a Seat,
+    /// The lease's.
+    pub in_turn: &'a InTurn,
 }
 
 impl<W: World + Send + Sync + 'static> Around for AroundLease<'_, W> {
@@ -102,12 +157,16 @@ impl<W: World + Send + Sync + 'static> Around for AroundLease<'_, W> {
     }
 
     async fn has_had_its_time(&self) {
-        self.courier.others_wait(limits::ANSWER_WHEN_BUSY).await;
+        self.courier.others_wait(limits::ANSWER_WHEN_BUSY, self.in_turn.turn()).await;
     }
 
     async fn stands_aside(&self) -> Infallible {
-        self.courier.others_wait(limits::ANSWER_WHEN_BUSY).await;
-        if self.seat.give_up(&self.courier.aside.places) {
+        let turn = self.in_turn.turn();
+        self.courier.others_wait(limits::ANSWER_WHEN_BUSY, turn).await;
+        if self.seat.give_up(self.courier.aside.places(turn)) {
+            self.in_turn.end();
+            // A keeper that is gone has ended all of this.
+            let _ = self.outbox.aside(self.lease).await;
             self.courier.aside.freed.notify_one();
         }
         future::pending().await

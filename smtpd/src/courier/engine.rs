@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use filter_sandbox::filter::Filter;
 use spool::edges::Down;
+use spool::edges::outbox::turns::{Turn, Turns};
 use spool::edges::outbox::{Event, Outbox};
 use spool::keys::Identities;
 use spool::srs::Rewriter;
@@ -17,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use wire::control::SigningKey;
 
-use super::around::{Aside, Seat};
+use super::around::{Aside, InTurn, Seat};
 use super::dkim::{Kind, Signers};
 use super::idle::Idle;
 use super::lanes::Lanes;
@@ -55,6 +56,8 @@ pub struct Courier<W: World> {
     pub aside: Aside,
     /// Whether all of them are taken.
     busy: watch::Sender<bool>,
+    /// What is on its way, as the keeper counts it.
+    turns: Arc<watch::Sender<Turns>>,
     idle: Idle<Ready<W::Stream>>,
     /// One is held by each trip whose report the disk does not take.
     unrecorded: Arc<()>,
@@ -94,6 +97,7 @@ impl<W: World + Send + 'static> Courier<W> {
             spread: RandomState::new(),
             aside: Aside::default(),
             busy: watch::Sender::new(false),
+            turns: Arc::new(watch::Sender::new(Turns::default())),
             idle: Idle::default(),
             unrecorded: Arc::default(),
         })
@@ -159,10 +163,20 @@ impl<W: World + Send + 'static> Courier<W> {
     }
 
     /// Returns when a connection that was begun now, and has not become ready in so much time, keeps others from theirs:
-    /// dozens of far servers that say nothing would else hold up everybody's mail.
-    pub async fn others_wait(&self, patience: Duration) {
+    /// dozens of far servers that say nothing would else hold up everybody's mail, or all that is passed on.
+    pub async fn others_wait(&self, patience: Duration, turn: Turn) {
         sleep(patience).await;
-        let _ = self.busy.subscribe().wait_for(|busy| *busy).await;
+        let (mut busy, mut turns) = (self.busy.subscribe(), self.turns.subscribe());
+        tokio::select! {
+            _ = busy.wait_for(|busy| *busy) => {}
+            _ = turns.wait_for(|turns| turns.is_full(turn)) => {}
+        }
+    }
+
+    /// It is that one's turn now.
+    #[must_use]
+    pub fn takes_turn(&self, turn: Turn) -> InTurn {
+        InTurn::begin(turn, self.turns.clone())
     }
 
     /// Says whether all connections are taken.

@@ -1,6 +1,7 @@
 //! How much goes to one destination at a time: few connections at first, more while they go well, none for a while
 //! when they do not; and of a destination that says "not now", only so many letters a minute. Destinations know nothing of
-//! each other: they share the number of connections, where those that are not ready make room ([`limits::OPENING_WHEN_BUSY`]).
+//! each other: they share the number of connections, where those that are not ready make room ([`limits::OPENING_WHEN_BUSY`]),
+//! and the share of it that is for what strangers send, where they do so for each other.
 
 use std::collections::HashMap;
 

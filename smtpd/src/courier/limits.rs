@@ -111,15 +111,18 @@ pub const RETURNED_WHOLE: usize = 256 * 1024;
 pub const SMALL: u32 = 128 * 1024;
 /// Connections at a time, all destinations together.
 pub const CONNECTIONS: usize = 64;
-/// Time for a connection to become ready while all of them are taken: other destinations wait behind it.
+/// Time for a connection to become ready while all of them, or all that letters of its kind may have, are taken: other
+/// destinations wait behind it.
 pub const OPENING_WHEN_BUSY: Duration = Duration::from_secs(30);
 /// Bytes that go out in one step: a TLS record.
 pub const STEP: usize = 16 * 1024;
-/// Time for one answer, or for one step of a letter to be taken, while all of them are taken. Not for the answer to a whole
+/// Time for one answer, or for one step of a letter to be taken, while all of those are taken. Not for the answer to a whole
 /// letter, which may have been delivered.
 pub const ANSWER_WHEN_BUSY: Duration = Duration::from_secs(60);
 /// Connections beside those that wait for such an answer for longer. The keeper bounds leases, of which each has two at most.
 pub const ASIDE: usize = 32;
+/// The same of what aliases pass on, and of what finds its way back: of each so many, beside those.
+pub const ASIDE_OF_STRANGERS: usize = 16;
 /// Letters that are opened and signed at a time.
 pub const HANDS: usize = 3;
 /// Connections that are kept for the next letter, all destinations together.

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::arc;
-use super::around::{AroundLease, Seat};
+use super::around::{AroundLease, InTurn, Seat};
 use super::convert;
 use super::engine::Courier;
 use super::envelope;
@@ -80,6 +80,7 @@ impl<W: World + Send + 'static> Drop for Place<'_, W> {
 struct Open {
     leased: Leased,
     file: Sealed,
+    in_turn: InTurn,
 }
 
 /// What of a letter is made for one far server.
@@ -208,7 +209,8 @@ impl<W: World + Send + 'static> Trip<W> {
 
     fn open(&self, leased: Leased, file: OwnedFd) -> Open {
         let file = Sealed::new(&leased, file, self.courier.identities.clone());
-        Open { leased, file }
+        let in_turn = self.courier.takes_turn(leased.turn());
+        Open { leased, file, in_turn }
     }
 
     /// The fates of the leased recipients; whether the far server makes notices of success; the fate that is everybody's
@@ -228,7 +230,7 @@ impl<W: World + Send + 'static> Trip<W> {
             let reused = ready.is_some();
             let mut drain = self.drain.clone();
             let connected = tokio::select! {
-                connected = self.connect(&leased.destination, leased.outgoing.require_tls, ready) => connected,
+                connected = self.connect(&leased, ready) => connected,
                 // Nothing is lost with a connection that brought nothing yet.
                 _ = drain.wait_for(|drain| *drain) => return (Vec::new(), false, None),
             };
@@ -265,20 +267,16 @@ impl<W: World + Send + 'static> Trip<W> {
     }
 
     /// Unless there is one.
-    async fn connect(
-        &self,
-        destination: &str,
-        require_tls: bool,
-        ready: &mut Option<Ready<W::Stream>>,
-    ) -> Result<(), Fate> {
+    async fn connect(&self, leased: &Leased, ready: &mut Option<Ready<W::Stream>>) -> Result<(), Fate> {
         if ready.is_some() {
             return Ok(());
         }
+        let (destination, require_tls) = (&leased.destination, leased.outgoing.require_tls);
         let clear_text = self.courier.allows_clear_text(destination);
         let wish = Wish { require_tls, clear_text, seed: random() };
         let link = tokio::select! {
             link = reach::reach(&self.courier.world, &self.courier.house, destination, wish) => link?,
-            () = self.courier.others_wait(limits::OPENING_WHEN_BUSY) => {
+            () = self.courier.others_wait(limits::OPENING_WHEN_BUSY, leased.turn()) => {
                 let words = format!("{destination} was silent for too long while other mail waited");
                 return Err(Fate::Deferred(Why::ours(Status::new(4, 4, 2), words)));
             }
@@ -312,6 +310,7 @@ impl<W: World + Send + 'static> Trip<W> {
                 outbox: &self.outbox,
                 lease: open.leased.lease,
                 seat: &self.seat,
+                in_turn: &open.in_turn,
             };
             let fates = ready.link.send(made.letter, bytes, &around).await;
             all.extend(made.numbers.into_iter().zip(fates));

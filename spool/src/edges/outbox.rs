@@ -14,6 +14,10 @@ use tokio::sync::mpsc;
 
 use crate::names::{LetterId, MailboxId};
 
+pub mod turns;
+
+use turns::Turn;
+
 /// Bounds of this edge.
 pub mod limits {
     /// Recipients of one letter.
@@ -25,6 +29,8 @@ pub mod limits {
     /// Leases at a time of what aliases pass on and of bounces that find their way back: strangers decide how much there is
     /// of it and where it goes, and what is written here must not wait behind it.
     pub const PASSED_ON: usize = 32;
+    /// And of those, what has no sender: strangers alone decide where it goes.
+    pub const WAY_BACK: usize = PASSED_ON / 2;
     /// Leases at a time.
     pub const LEASES: usize = 256;
     /// Seconds a recipient waits at most for its next attempt. What is due later than that was put there by a clock that
@@ -185,6 +191,16 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
+    /// Among whom it has its turn, wherever it goes.
+    #[must_use]
+    pub const fn turn(&self) -> Turn {
+        match (self.passed_on, &self.sender) {
+            (false, _) => Turn::Written,
+            (true, Some(_)) => Turn::PassedOn,
+            (true, None) => Turn::WayBack,
+        }
+    }
+
     /// Its recipients in lower case, each once.
     #[must_use]
     pub fn each_recipient(&self) -> Vec<String> {
@@ -227,6 +243,13 @@ pub struct Leased {
 }
 
 impl Leased {
+    /// Among whom it has its turn.
+    #[must_use]
+    pub const fn turn(&self) -> Turn {
+        // To tell somebody of this house leads nowhere else.
+        if self.destination.is_empty() { Turn::Written } else { self.outgoing.turn() }
+    }
+
     /// No more than a packet holds, but at least one recipient: the others are due still, under a lease of their own.
     #[must_use]
     pub fn fitting(mut self) -> Self {
@@ -267,6 +290,8 @@ pub enum Request {
     Lease { only: Option<String>, per_destination: u16 },
     /// May the text of that lease's letter begin to go out? Not when the admin has kept it back meanwhile.
     Begin { lease: u64 },
+    /// Its whole text is out, and the answer is long in coming: for so long it is nobody's turn.
+    Aside { lease: u64 },
     /// What became of some of a lease's recipients; those not named stay as they were. The lease `ends` with it, or more
     /// follows.
     Report { lease: u64, states: Vec<(u16, State)>, ends: bool },
@@ -285,6 +310,8 @@ pub enum Reply {
     Leased(Option<Box<Leased>>),
     /// To `Begin`.
     Begun(bool),
+    /// To `Aside`.
+    Aside,
     /// To `Report`: it is durable.
     Recorded,
     /// To `Report`: the disk took nothing; the lease goes on, and the report is to be made again.
@@ -342,6 +369,14 @@ impl Outbox {
             Reply::Begun(may) => Ok(may),
             _ => Err(Down),
         }
+    }
+
+    /// That lease's letter only waits for the answer to its whole text: others may have its turn.
+    ///
+    /// # Errors
+    /// [`Down`].
+    pub async fn aside(&self, lease: u64) -> Result<(), Down> {
+        self.0.call(Request::Aside { lease }, NONE).await.map(drop)
     }
 
     /// Reports, and ends the lease; whether it is durable. If not, the lease goes on, and the same may be reported again.

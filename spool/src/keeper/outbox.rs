@@ -16,7 +16,8 @@ use tokio::task::JoinHandle;
 use crate::commit::With;
 use crate::edges::admin::Fate;
 use crate::edges::limits::ADDRESS;
-use crate::edges::outbox::limits::{FARTHEST, LEASES, PASSED_ON, POLICY, RESTING, WORDS};
+use crate::edges::outbox::limits::{FARTHEST, LEASES, POLICY, RESTING, WORDS};
+use crate::edges::outbox::turns::{Turn, Turns};
 use crate::edges::outbox::{Event, Leased, OutgoingRecipient, Reply, Request, Said, State};
 use crate::index::Index;
 use crate::index::outgoing::{TELL, Waiting, may_follow};
@@ -54,6 +55,7 @@ pub struct Outbox {
     taken: HashSet<(LetterId, String)>,
     /// How many of each destination.
     running: HashMap<String, u16>,
+    turns: Turns,
     resting: HashMap<String, i64>,
     /// What the admin's "now"s came to when it last rested.
     hurried: u64,
@@ -68,7 +70,8 @@ struct Lease {
     letter: LetterId,
     destination: String,
     recipients: Vec<u16>,
-    passed_on: bool,
+    /// Until it steps aside.
+    turn: Option<Turn>,
 }
 
 /// Tells the courier when something may be due, once after each time it was told that nothing is.
@@ -103,6 +106,7 @@ impl Outbox {
             leases: HashMap::new(),
             taken: HashSet::new(),
             running: HashMap::new(),
+            turns: Turns::default(),
             resting: HashMap::new(),
             asleep: HashMap::new(),
             next: 1,
@@ -155,9 +159,8 @@ impl Outbox {
             let running = self.running.get(destination).copied().unwrap_or(0);
             running >= per_destination || self.resting.contains_key(destination)
         };
-        let passing = self.leases.values().filter(|lease| lease.passed_on && lease.destination != TELL).count();
         let waits_its_turn = |letter, destination: &str| {
-            passing >= PASSED_ON && destination != TELL && waiting.get(letter).is_some_and(|one| one.passed_on)
+            destination != TELL && waiting.get(letter).is_some_and(|one| self.turns.is_full(one.turn()))
         };
         let taken = |letter, destination: &str| {
             if waits_its_turn(letter, destination) {
@@ -215,13 +218,15 @@ impl Outbox {
     }
 
     fn note(&mut self, leased: &Leased) {
-        let Leased { letter, destination, recipients, outgoing, .. } = leased.clone();
+        let turn = leased.turn();
+        let Leased { letter, destination, recipients, .. } = leased.clone();
         if destination != TELL {
             self.house.under_way.is_at(letter, &destination, Stage::Leased);
         }
         *self.running.entry(destination.clone()).or_default() += 1;
         self.taken.insert((letter, destination.clone()));
-        self.leases.insert(self.next, Lease { letter, destination, recipients, passed_on: outgoing.passed_on });
+        self.leases.insert(self.next, Lease { letter, destination, recipients, turn: Some(turn) });
+        self.turns.begun(turn);
         self.next += 1;
     }
 
@@ -245,6 +250,7 @@ impl Outbox {
 
     fn end(&mut self, lease: u64) {
         let Some(lease) = self.leases.remove(&lease) else { return };
+        lease.turn.into_iter().for_each(|turn| self.turns.ended(turn));
         self.house.under_way.is_over(lease.letter, &lease.destination);
         self.taken.remove(&(lease.letter, lease.destination.clone()));
         if let Some(running) = self.running.get_mut(&lease.destination) {
@@ -274,6 +280,12 @@ impl Outbox {
             self.end(number);
         }
         asked.reply(after, reply);
+        Ok(())
+    }
+
+    fn aside(&mut self, lease: u64) -> Result<(), Breach> {
+        let lease = self.leases.get_mut(&lease).ok_or(Breach("nothing leased steps aside"))?;
+        lease.turn.take().into_iter().for_each(|turn| self.turns.ended(turn));
         Ok(())
     }
 
@@ -419,6 +431,11 @@ impl Service for Outbox {
             Request::Lease { only, per_destination } => self.lease(only.as_deref(), per_destination, asked),
             Request::Begin { lease } => {
                 asked.reply(0, Reply::Begun(self.begin(lease)?));
+                Ok(())
+            }
+            Request::Aside { lease } => {
+                self.aside(lease)?;
+                asked.reply(0, Reply::Aside);
                 Ok(())
             }
             Request::Report { lease, states, ends } => self.report((lease, ends), states, asked),

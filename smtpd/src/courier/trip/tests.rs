@@ -11,6 +11,8 @@ use std::time::Duration;
 use filter_sandbox::edge::{Answer as Answered, AsyncEdge, Edge, Numbered};
 use filter_sandbox::filter::{Filter, FilterLimits};
 use rustls::RootCertStore;
+use spool::edges::outbox::limits::WAY_BACK;
+use spool::edges::outbox::turns::Turn;
 use spool::edges::outbox::{Event, OutgoingRecipient, Reply, Request};
 use spool::keys::{Identities, Identity};
 use spool::letter::{Frame, seal};
@@ -261,14 +263,28 @@ async fn what_is_kept_back_before_its_text_begins_stays_here() {
 async fn who_opens_a_connection_is_patient_until_others_wait() {
     let set = Set::new(&[]);
     let (courier, patience) = (set.courier.clone(), Duration::from_millis(50));
-    let waiting = tokio::spawn(async move { courier.others_wait(patience).await });
+    let waiting = tokio::spawn(async move { courier.others_wait(patience, Turn::Written).await });
     tokio::time::sleep(4 * patience).await;
     assert!(!waiting.is_finished(), "there are free connections");
     set.courier.set_busy(true);
     waiting.await.unwrap();
     let began = std::time::Instant::now();
-    set.courier.others_wait(patience).await;
+    set.courier.others_wait(patience, Turn::Written).await;
     assert!(began.elapsed() >= patience, "a server has some time, whoever waits");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_hang_make_room_for_their_like() {
+    let set = Set::new(&[]);
+    let (patience, soon) = (Duration::from_millis(20), Duration::from_millis(200));
+    let waits = async |turn, most| tokio::time::timeout(most, set.courier.others_wait(patience, turn)).await.is_ok();
+    let mut hanging: Vec<_> = (1..WAY_BACK).map(|_| set.courier.takes_turn(Turn::WayBack)).collect();
+    assert!(!waits(Turn::WayBack, soon).await, "there is one left");
+    hanging.push(set.courier.takes_turn(Turn::WayBack));
+    assert!(waits(Turn::WayBack, Duration::from_secs(60)).await, "its like may have no more");
+    assert!(!waits(Turn::PassedOn, soon).await && !waits(Turn::Written, soon).await, "others have room");
+    hanging.pop();
+    assert!(!waits(Turn::WayBack, soon).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

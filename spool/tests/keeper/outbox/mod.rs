@@ -75,11 +75,16 @@ pub async fn post(house: &Running, queue: &Queue, name: TransactionId, posted: P
 
 /// A stranger's letter that an alias of its own passes on to that domain.
 pub async fn pass_on(house: &Running, domain: &str) -> LetterId {
+    pass_on_from(house, Some("stranger@third.test"), domain).await
+}
+
+/// From that sender, or from none.
+pub async fn pass_on_from(house: &Running, sender: Option<&str>, domain: &str) -> LetterId {
     let (alias, target) = (format!("to-{domain}@home.test"), format!("ben@{domain}"));
     house.done(admin::Request::AliasAdd { alias: alias.clone(), target: target.clone() });
     let sealed_to = house.target(transaction(), "anna@home.test", 10).await;
     let (end, writing) = sealing(&sealed_to, MESSAGE);
-    let letter = posted("stranger@third.test", &[&alias]);
+    let letter = Posted { sender: sender.map(String::from), ..posted("", &[&alias]) };
     let outcome = house.deposit.pass_on(transaction(), Vec::new(), letter, &[end.as_fd()]).await.unwrap();
     drop(end);
     let _ = writing.await;

@@ -2,10 +2,11 @@
 
 use spool::edges::admin;
 use spool::edges::outbox::Outbox;
-use spool::edges::outbox::limits::PASSED_ON;
+use spool::edges::outbox::limits::{PASSED_ON, WAY_BACK};
+use spool::edges::outbox::turns::Turn;
 use spool::names::LetterId;
 
-use super::{Annas, DONE, annas, later, lease, pass_on, post, posted};
+use super::{Annas, DONE, annas, later, lease, pass_on, pass_on_from, post, posted};
 use crate::house::{Running, run, transaction};
 
 fn listed(house: &Running, letter: LetterId) -> admin::QueuedInfo {
@@ -103,6 +104,28 @@ fn what_strangers_send_takes_its_share_and_no_more() {
         let put_off = later(wire::date::now() + 1_000);
         assert!(outbox.report(leased.lease, vec![(0, put_off)]).await.unwrap());
         assert_eq!(all(&outbox).await, 1);
+        assert!(house.stop());
+    });
+}
+
+#[test]
+fn what_has_no_sender_leaves_room_for_what_else_is_passed_on() {
+    run(async {
+        let Annas { folder: _folder, house, outbox, news: _news, anna: _anna, queue: _queue } = annas().await;
+        for number in 0..WAY_BACK + 2 {
+            pass_on_from(&house, None, &format!("d{number}.test")).await;
+        }
+        let first = lease(&outbox).await.unwrap();
+        assert_eq!((first.turn(), all(&outbox).await), (Turn::WayBack, WAY_BACK - 1));
+        let other = pass_on(&house, "d99.test").await;
+        assert_eq!(lease(&outbox).await.unwrap().letter, other, "it waits behind none of them");
+        // Who only waits for an answer keeps nobody from his turn, and still has his lease.
+        outbox.aside(first.lease).await.unwrap();
+        assert_eq!(all(&outbox).await, 1);
+        outbox.aside(first.lease).await.unwrap();
+        assert_eq!(all(&outbox).await, 0, "once");
+        assert!(outbox.report(first.lease, vec![(0, DONE)]).await.unwrap());
+        assert_eq!(all(&outbox).await, 0, "its turn was over");
         assert!(house.stop());
     });
 }
