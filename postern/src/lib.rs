@@ -18,6 +18,7 @@ pub mod sealed;
 pub mod sheet;
 pub mod signing;
 pub mod size;
+pub mod spf;
 pub mod told;
 pub mod up;
 pub mod validity;

@@ -4,6 +4,10 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
+mod judge;
+
+pub use judge::{Found, Sending, Verdict, judge};
+
 /// Seconds a record may be kept by others.
 const TTL: u32 = 3_600;
 
@@ -22,6 +26,10 @@ pub struct Facts {
     pub host: String,
     /// Its addresses as the Internet sees them, where they are known.
     pub addresses: Vec<IpAddr>,
+    /// Those of them from which its own mail leaves, where that is known.
+    pub sends_from: Vec<IpAddr>,
+    /// Whether the world finds it at a proxy's address.
+    pub is_behind_proxy: bool,
     /// The names of the proxies through which its mail leaves.
     pub leaves_through: Vec<String>,
     /// Its domains.
@@ -198,118 +206,6 @@ pub fn table(records: &[Record]) -> String {
     out
 }
 
-/// What DNS has under a record's name, of its type.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
-    /// These; none when there are none.
-    Records(Vec<Kind>),
-    /// No answer.
-    NoAnswer,
-}
-
-/// What is to be said of a record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is there.
-    Fine,
-    /// It is, and beside it something that its owner should know of.
-    But(String),
-    /// It is not, or is not as it should be; and what to do.
-    Wrong(String),
-    /// Nobody knows.
-    Unknown(String),
-}
-
-/// Compares a record with what DNS has.
-#[must_use]
-pub fn judge(record: &Record, found: &Found) -> Verdict {
-    let (name, kind) = (&record.name, record.kind.name());
-    let Found::Records(found) = found else {
-        return Verdict::Unknown(format!("DNS gave no answer about {name} ({kind}); try again"));
-    };
-    let related: Vec<&Kind> = found.iter().filter(|other| related(&record.kind, other)).collect();
-    let wanted = record.kind.content();
-    match related.as_slice() {
-        [] => Verdict::Wrong(format!("{name} has no {kind} record for this: add {wanted}")),
-        [one] if same(&record.kind, one) => Verdict::Fine,
-        all if all.iter().any(|one| same(&record.kind, one)) && matches!(record.kind, Kind::Mx(_)) => {
-            elsewhere(record, all)
-        }
-        // RFC 7208 §4.5, RFC 7489 §6.6.3: two of them are as good as none.
-        [_, _, ..] if matches!(record.kind, Kind::Txt(_)) => {
-            Verdict::Wrong(format!("{name} has more than one such TXT record: keep only {wanted}"))
-        }
-        all if all.iter().any(|one| same(&record.kind, one)) => Verdict::Fine,
-        [other, ..] => Verdict::Wrong(format!("{name} has {kind} {}: it should be {wanted}", other.content())),
-    }
-}
-
-/// Who cannot reach this box, or does not care for the order, gives the mail to another host: it is then not here.
-fn elsewhere(record: &Record, all: &[&Kind]) -> Verdict {
-    let others = all.iter().filter(|one| !same(&record.kind, one));
-    let mut hosts: Vec<String> =
-        others.filter_map(|one| if let Kind::Mx(host) = one { Some(bare(host)) } else { None }).collect();
-    hosts.sort();
-    hosts.dedup();
-    if hosts.is_empty() {
-        return Verdict::Fine;
-    }
-    let (name, hosts) = (&record.name, hosts.join(" and "));
-    Verdict::But(format!(
-        "{name} MX: some mail may go to {hosts} in place of this box; if that is not meant, remove it"
-    ))
-}
-
-/// Whether a record found is about the same matter: of TXT only those that begin alike (`v=spf1`).
-fn related(wanted: &Kind, found: &Kind) -> bool {
-    match (wanted, found) {
-        (Kind::Txt(wanted), Kind::Txt(found)) => version(wanted) == version(found),
-        _ => wanted.name() == found.name(),
-    }
-}
-
-fn version(text: &str) -> String {
-    let end = text.find([' ', ';']).unwrap_or(text.len());
-    text[..end].to_ascii_lowercase()
-}
-
-fn same(wanted: &Kind, found: &Kind) -> bool {
-    match (wanted, found) {
-        (Kind::Mx(wanted), Kind::Mx(found)) => bare(wanted) == bare(found),
-        (Kind::Srv(port, wanted), Kind::Srv(its, found)) => port == its && bare(wanted) == bare(found),
-        // Spaces between and around fields say nothing.
-        (Kind::Txt(wanted), Kind::Txt(found)) => {
-            let fields =
-                |text: &str| text.split([';', ' ']).filter(|f| !f.is_empty()).map(String::from).collect::<Vec<_>>();
-            let (wanted, found) = (fields(wanted), fields(found));
-            wanted == found || is_as_good(&wanted, &found)
-        }
-        _ => wanted == found,
-    }
-}
-
-/// Of policies, what says as much or more: another way of naming us beside others in SPF, a stricter DMARC with reports.
-fn is_as_good(wanted: &[String], found: &[String]) -> bool {
-    let version = |fields: &[String]| fields.first().map(|first| first.to_lowercase());
-    if version(wanted) != version(found) {
-        return false;
-    }
-    let has = |field: &str| found.iter().any(|other| other.eq_ignore_ascii_case(field));
-    match version(wanted).as_deref() {
-        // `?all` and `+all` say nothing against anybody.
-        Some("v=spf1") => {
-            let named = |field: &String| has(field) || has(&format!("+{field}"));
-            wanted[1..].iter().filter(|field| !field.ends_with("all")).all(named) && (has("-all") || has("~all"))
-        }
-        Some("v=dmarc1") => has("p=quarantine") || has("p=reject"),
-        _ => false,
-    }
-}
-
-fn bare(host: &str) -> String {
-    host.strip_suffix('.').unwrap_or(host).to_lowercase()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -318,6 +214,8 @@ mod tests {
         Facts {
             host: "mx.Home.test".into(),
             addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
+            sends_from: Vec::new(),
+            is_behind_proxy: false,
             leaves_through: Vec::new(),
             domains: vec![Domain {
                 name: "home.test".into(),
@@ -376,61 +274,8 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_that_says_more_is_fine() {
-        let judged = |wanted: &str, found: &str| {
-            let record = |text: &str| Kind::Txt(text.to_owned());
-            same(&record(wanted), &record(found))
-        };
-        let (spf, dmarc) = ("v=spf1 mx -all", "v=DMARC1; p=quarantine");
-        for fine in ["v=spf1 mx -all", "v=spf1 a +mx ip4:192.0.2.1 include:news.test ~all"] {
-            assert!(judged(spf, fine), "{fine}");
-        }
-        for wrong in ["v=spf1 a -all", "v=spf1 mx", "v=spf1 mx ?all", "v=spf1 mx +all", "v=spf10 mx -all"] {
-            assert!(!judged(spf, wrong), "{wrong}");
-        }
-        for fine in ["v=DMARC1; p=reject; rua=mailto:dmarc@home.test", "v=DMARC1;p=quarantine;pct=50"] {
-            assert!(judged(dmarc, fine), "{fine}");
-        }
-        for wrong in ["v=DMARC1; p=none; sp=reject", "v=DMARC1"] {
-            assert!(!judged(dmarc, wrong), "{wrong}");
-        }
-        assert!(!judged("v=DKIM1; k=rsa; p=AAAA", "v=DKIM1; k=rsa; p=BBBB"));
-    }
-
-    #[test]
     fn what_is_quoted() {
         assert_eq!(quoted("a\"b\\c\u{7f}"), "\"a\\\"b\\\\c\\127\"");
         assert_eq!(quoted(""), "\"\"");
-    }
-
-    fn verdict(wanted: Kind, found: Vec<Kind>) -> Verdict {
-        judge(&Record { name: "home.test".into(), kind: wanted, purpose: "" }, &Found::Records(found))
-    }
-
-    #[test]
-    fn what_dns_should_have() {
-        let text = |text: &str| Kind::Txt(text.to_owned());
-        let wrong = |verdict| match verdict {
-            Verdict::Wrong(words) => words,
-            other => panic!("{other:?}"),
-        };
-        let spf = || text("v=spf1 mx -all");
-        assert_eq!(verdict(spf(), vec![text("other"), text("v=spf1  mx  -all")]), Verdict::Fine);
-        assert!(wrong(verdict(spf(), vec![text("other")])).contains("add \"v=spf1 mx -all\""));
-        assert!(wrong(verdict(spf(), vec![text("v=spf1 -all")])).contains("has TXT \"v=spf1 -all\": it should be"));
-        assert!(wrong(verdict(spf(), vec![spf(), text("V=SPF1 a")])).contains("more than one"));
-        assert_eq!(verdict(text("v=DMARC1; p=none"), vec![text("v=DMARC1;p=none;")]), Verdict::Fine);
-        let mx = |host: &str| Kind::Mx(host.to_owned());
-        assert_eq!(verdict(mx("mx.home.test"), vec![mx("MX.home.test."), mx("mx.home.test")]), Verdict::Fine);
-        let Verdict::But(words) = verdict(mx("mx.home.test"), vec![mx("Backup.test."), mx("MX.home.test.")]) else {
-            panic!("mail goes elsewhere, and nobody says so")
-        };
-        assert!(words.starts_with("home.test MX: some mail may go to backup.test in place of this box"), "{words}");
-        assert!(wrong(verdict(mx("mx.home.test"), vec![mx("other.test")])).contains("10 other.test."));
-        let srv = Kind::Srv(465, "mx.home.test".into());
-        assert!(matches!(verdict(srv.clone(), vec![Kind::Srv(25, "mx.home.test".into())]), Verdict::Wrong(_)));
-        assert_eq!(verdict(srv.clone(), vec![srv]), Verdict::Fine);
-        let record = Record { name: "home.test".into(), kind: spf(), purpose: "" };
-        assert!(matches!(judge(&record, &Found::NoAnswer), Verdict::Unknown(_)));
     }
 }

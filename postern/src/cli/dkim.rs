@@ -105,7 +105,7 @@ fn next(keys: &[Key]) -> Result<Vec<Record>, Failure> {
 fn switch(house: &House, keys: &Keys, force: bool) -> Result<(), Failure> {
     if !force {
         let records = next(&keys.read()?)?;
-        let found = dns::look_up(&house.config, &records)?;
+        let found = dns::look_up(house, &records)?;
         let verdicts = records.iter().zip(&found).map(|(record, found)| records::judge(record, found));
         let missing: Vec<String> = verdicts
             .filter_map(|verdict| match verdict {

@@ -9,15 +9,19 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
 use smtpd::courier::dane;
-use smtpd::courier::destination::Answer;
-use smtpd::courier::dns::Dns as Resolver;
+use smtpd::courier::destination::is_public;
+
+mod look_up;
+mod sending;
+
+pub(super) use look_up::look_up;
 
 use super::House;
 use crate::box_key::BoxKey;
 use crate::config::Config;
 use crate::failure::{Doing, Failure};
 use crate::pairings::{self, Pairing};
-use crate::records::{self, Domain, Facts, Found, Kind, Record, Verdict};
+use crate::records::{self, Domain, Facts, Record, Verdict};
 use crate::signing::{self, Key, Stage};
 use crate::up::{certificate_files, upstreams};
 
@@ -45,7 +49,8 @@ impl Dns {
     /// # Errors
     /// In words for the admin.
     pub fn run(self, house: &House) -> Result<ExitCode, Failure> {
-        let records = records::records(&facts(house)?);
+        let facts = facts(house)?;
+        let records = records::records(&facts);
         match self.command {
             None => {
                 let values: Vec<Value> = records.iter().map(value).collect();
@@ -63,7 +68,7 @@ impl Dns {
                 })?;
                 Ok(ExitCode::SUCCESS)
             }
-            Some(Command::Check) => check(house, &records),
+            Some(Command::Check) => check(house, &facts, &records),
         }
     }
 }
@@ -104,13 +109,15 @@ fn facts(house: &House) -> Result<Facts, Failure> {
         .collect();
     let (outbound, inbound): (Vec<Pairing>, Vec<Pairing>) =
         pairings::of(&house.data, &key)?.read()?.into_iter().partition(|pairing| pairing.proxy.outbound);
-    let own = house.config.bind.iter().copied().filter(|ip| smtpd::courier::destination::is_public(*ip));
+    let own = house.config.bind.iter().copied().filter(|ip| is_public(*ip));
     Ok(Facts {
         host: house.config.hostname(),
+        sends_from: own.clone().collect(),
+        is_behind_proxy: !inbound.is_empty(),
         addresses: if inbound.is_empty() { own.collect() } else { found_at(&inbound, upstreams(&house.config))? },
         leaves_through: outbound.into_iter().map(|pairing| pairing.called).collect(),
         domains: domains?,
-        keys: certificate(house, &house.config).into_iter().collect(),
+        keys: certificate(house).into_iter().collect(),
         // An inbound proxy hands on what begins with TLS.
         ports: if inbound.is_empty() { vec![465, 587, 993] } else { vec![465, 993] },
     })
@@ -152,19 +159,24 @@ fn of_domain(keys: &[Key], domain: &str, now: i64) -> Result<Vec<(String, String
 }
 
 /// SHA-256 of the certificate's public key (RFC 6698 §2.1.3: selector 1, matching 1).
-fn certificate(house: &House, config: &Config) -> Option<[u8; 32]> {
-    let (chain, _) = certificate_files(&house.data, config);
-    let der = CertificateDer::from_pem_file(chain).ok()?;
-    let digest = ring::digest::digest(&ring::digest::SHA256, dane::public_key(&der)?);
+fn certificate(house: &House) -> Option<[u8; 32]> {
+    let digest = ring::digest::digest(&ring::digest::SHA256, dane::public_key(chain(house).first()?)?);
     digest.as_ref().try_into().ok()
+}
+
+/// Its certificate, and those that lead to its authority.
+fn chain(house: &House) -> Vec<CertificateDer<'static>> {
+    let (chain, _) = certificate_files(&house.data, &house.config);
+    let all = CertificateDer::pem_file_iter(chain).map(|all| all.filter_map(Result::ok).collect());
+    all.unwrap_or_default()
 }
 
 fn value(record: &Record) -> Value {
     json!({"name": record.name, "type": record.kind.name(), "content": record.kind.content(), "purpose": record.purpose})
 }
 
-fn check(house: &House, records: &[Record]) -> Result<ExitCode, Failure> {
-    let found = look_up(&house.config, records)?;
+fn check(house: &House, facts: &Facts, records: &[Record]) -> Result<ExitCode, Failure> {
+    let found = sending::evaluated(house, facts, records, look_up(house, records)?)?;
     let verdicts: Vec<Verdict> =
         records.iter().zip(&found).map(|(record, found)| records::judge(record, found)).collect();
     let values: Vec<Value> = records.iter().zip(&verdicts).map(|(record, verdict)| judged(record, verdict)).collect();
@@ -215,61 +227,6 @@ fn judged(record: &Record, verdict: &Verdict) -> Value {
     value["verdict"] = name.into();
     value["words"] = words.cloned().into();
     value
-}
-
-/// What DNS has for each record.
-///
-/// # Errors
-/// In words for the admin: nobody can be asked.
-pub(super) fn look_up(config: &Config, records: &[Record]) -> Result<Vec<Found>, Failure> {
-    let servers = upstreams(config);
-    if servers.is_empty() {
-        return Err(Failure::new("no DNS servers are known: name some with `dns = [...]` in the configuration"));
-    }
-    Ok(runtime()?.block_on(async {
-        let resolver = Resolver::new(servers, config.dns_validates);
-        let mut all = Vec::with_capacity(records.len());
-        for record in records {
-            all.push(ask(&resolver, record).await);
-        }
-        all
-    }))
-}
-
-async fn ask(resolver: &Resolver, record: &Record) -> Found {
-    let name = &record.name;
-    match &record.kind {
-        Kind::Address(address) if address.is_ipv4() => {
-            found(resolver.four(name).await, |address| Kind::Address(address.into()))
-        }
-        Kind::Address(_) => found(resolver.six(name).await, |address| Kind::Address(address.into())),
-        Kind::Mx(_) => found(resolver.mx(name).await, |mx| Kind::Mx(mx.host)),
-        Kind::Txt(_) => found(resolver.txt(name).await, Kind::Txt),
-        Kind::Tlsa(_) => tlsa(resolver, name).await,
-        Kind::Srv(..) => found(resolver.srv(name).await, |(port, host)| Kind::Srv(port, host)),
-    }
-}
-
-/// Only what names the public key's SHA-256 is like ours.
-async fn tlsa(resolver: &Resolver, name: &str) -> Found {
-    let host = name.strip_prefix("_25._tcp.").unwrap_or(name);
-    match resolver.tlsa(host).await {
-        Answer::Found { records, .. } => {
-            let like = |record: &dane::Tlsa| (record.usage, record.selector, record.matching) == (3, 1, 1);
-            let digests: BTreeSet<[u8; 32]> =
-                records.iter().filter(|one| like(one)).filter_map(|one| one.data.as_slice().try_into().ok()).collect();
-            Found::Records(digests.into_iter().map(Kind::Tlsa).collect())
-        }
-        other => found(other, |_| Kind::Tlsa([0; 32])),
-    }
-}
-
-fn found<T>(answer: Answer<T>, kind: impl Fn(T) -> Kind) -> Found {
-    match answer {
-        Answer::Found { records, .. } => Found::Records(records.into_iter().map(kind).collect()),
-        Answer::Nothing { .. } | Answer::NoName { .. } => Found::Records(Vec::new()),
-        Answer::Failed => Found::NoAnswer,
-    }
 }
 
 #[cfg(test)]
