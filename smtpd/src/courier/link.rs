@@ -6,8 +6,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use rustls::{AlertDescription, CertificateError, ClientConfig};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
@@ -366,11 +366,27 @@ fn in_words(error: &io::Error) -> String {
         return "it closed without a word".to_owned();
     }
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(rustls::Error::InvalidCertificate(why)) => format!("its certificate is not to be trusted ({why})"),
+        Some(rustls::Error::InvalidCertificate(why)) => format!("its certificate {}", of_certificate(why)),
         Some(rustls::Error::General(words)) => words.clone(),
+        Some(rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)) => {
+            "it speaks only versions of TLS that are no longer safe".to_owned()
+        }
         Some(rustls::Error::AlertReceived(alert)) => format!("it refused ({alert:?})"),
         Some(rustls::Error::InvalidMessage(_)) => "what it sent is not TLS".to_owned(),
+        None if error.raw_os_error().is_some() => error.kind().to_string(),
         _ => error.to_string(),
+    }
+}
+
+fn of_certificate(why: &CertificateError) -> String {
+    match why {
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "is that of another name".to_owned()
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired".to_owned(),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "is not valid yet".to_owned(),
+        CertificateError::UnknownIssuer => "comes from no authority that is known here".to_owned(),
+        other => format!("is not to be trusted ({other})"),
     }
 }
 

@@ -432,3 +432,20 @@ fn a_handshake_that_is_none() {
         assert_eq!(opened.unwrap_err().status, Status::new(4, 7, 5));
     });
 }
+
+#[test]
+fn what_went_wrong_in_words() {
+    let said = |error: rustls::Error| in_words(&io::Error::new(io::ErrorKind::InvalidData, error));
+    let certificate = |why| said(rustls::Error::InvalidCertificate(why));
+    let name = ServerName::try_from("mx.far.test").unwrap().to_owned();
+    let other = CertificateError::NotValidForNameContext { expected: name, presented: vec!["DnsName(x)".into()] };
+    assert_eq!(certificate(other), "its certificate is that of another name");
+    assert_eq!(certificate(CertificateError::Expired), "its certificate has expired");
+    assert_eq!(
+        certificate(CertificateError::UnknownIssuer),
+        "its certificate comes from no authority that is known here"
+    );
+    assert!(certificate(CertificateError::Revoked).contains("not to be trusted"));
+    assert!(said(rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)).contains("no longer safe"));
+    assert_eq!(in_words(&io::Error::from_raw_os_error(104)), "connection reset", "no numbers");
+}
