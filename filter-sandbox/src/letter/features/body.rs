@@ -11,6 +11,8 @@ use crate::letter::{
 
 /// Decoded bytes looked at, all texts together: what is beyond a person's patience need not be weighed.
 const LOOKED_AT: usize = 512 * 1024;
+/// Fewer than these are a line beneath a picture; more are not counted.
+const FEW_WORDS: usize = 20;
 /// Links remembered with their text.
 const LINKS: usize = 1_000;
 /// The string by which filters are tested: Generic Test for Unsolicited Bulk Email.
@@ -26,7 +28,7 @@ pub(super) fn note(letter: &Letter<'_>, found: &mut Found) {
     found.is("HTML_ONLY", body.html > 0 && body.plain == 0);
     found.is("BODY_EMPTY", body.words == 0);
     // A photograph with a line of text is a family's mail; a page that is one picture from elsewhere is not.
-    found.is("IMAGES_ONLY", body.remote_images > 0 && body.words < 20);
+    found.is("IMAGES_ONLY", body.remote_images > 0 && body.words < FEW_WORDS);
     found.is("MANY_IMAGES", body.remote_images > 15);
     found.count("HTML_REMOTE_IMAGES", body.remote_images);
     found.count("HTML_FORM", body.forms);
@@ -66,7 +68,7 @@ impl Body {
 
     /// What both kinds of text are looked through for.
     fn text(&mut self, text: &str) {
-        self.words += text.split_whitespace().take(1_000).count();
+        self.words += text.split_whitespace().take(FEW_WORDS).count();
         self.gtube |= memchr::memmem::find(text.as_bytes(), GTUBE.as_bytes()).is_some();
         if !text.is_ascii() {
             self.mixed |= mixed_scripts(text);

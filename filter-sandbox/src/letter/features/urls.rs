@@ -8,6 +8,9 @@ const MOST: usize = 2_000;
 /// Bytes of the longest address looked at.
 const LONGEST: usize = 2_048;
 
+/// What a browser fetches.
+const WEB: [&str; 3] = ["http", "https", "ftp"];
+
 /// Services that hide where a link leads.
 const SHORTENERS: [&str; 22] = [
     "bit.ly",
@@ -65,8 +68,8 @@ impl Urls {
             return;
         }
         let url = url.trim();
-        let scheme = url.split(':').next().unwrap_or_default().to_ascii_lowercase();
-        self.odd_scheme += usize::from(matches!(scheme.as_str(), "javascript" | "data" | "file" | "vbscript"));
+        let scheme = url.split(':').next().unwrap_or_default();
+        self.odd_scheme += usize::from(is_one(scheme, &["javascript", "data", "file", "vbscript"]));
         let Some(place) = Place::of(url) else { return };
         self.seen += 1;
         self.user_info += usize::from(place.user_info);
@@ -79,14 +82,17 @@ impl Urls {
     /// All addresses in running text.
     pub(super) fn add_from(&mut self, text: &str) {
         let mut from = 0;
-        while self.seen < MOST
-            && let Some(found) = memchr::memmem::find(&text.as_bytes()[from..], b"://")
-        {
-            let at = from + found;
+        for at in memchr::memmem::find_iter(text.as_bytes(), b"://") {
+            if self.seen >= MOST {
+                return;
+            }
+            // Inside the one before.
+            if at < from {
+                continue;
+            }
             from = at + 3;
             let scheme = text.as_bytes()[..at].iter().rev().take_while(|b| b.is_ascii_alphabetic()).count();
-            let is_web = matches!(text[at - scheme..at].to_ascii_lowercase().as_str(), "http" | "https" | "ftp");
-            if is_web {
+            if is_one(&text[at - scheme..at], &WEB) {
                 let end = text[from..].find(ends_url).map_or(text.len(), |n| from + n);
                 self.add(&text[at - scheme..end]);
                 from = end;
@@ -114,7 +120,15 @@ impl Urls {
 }
 
 fn ends_url(char: char) -> bool {
-    char.is_whitespace() || char.is_control() || "<>\"'`(){}[]|\\^".contains(char)
+    match char {
+        '<' | '>' | '"' | '\'' | '`' | '(' | ')' | '{' | '}' | '[' | ']' | '|' | '\\' | '^' => true,
+        '!'..='~' => false,
+        _ => char.is_whitespace() || char.is_control(),
+    }
+}
+
+fn is_one(scheme: &str, known: &[&str]) -> bool {
+    known.iter().any(|known| scheme.eq_ignore_ascii_case(known))
 }
 
 /// Where an address leads.
@@ -131,7 +145,7 @@ impl Place {
         let end = url.len().min(LONGEST);
         let url = url.get(..end).or_else(|| url.get(..url.floor_char_boundary(end)))?;
         let (scheme, rest) = url.split_once("://")?;
-        if !["http", "https", "ftp"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+        if !is_one(scheme, &WEB) {
             return None;
         }
         // Browsers read a backslash as a slash.
