@@ -84,10 +84,13 @@ impl Span {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Address {
     /// Display name.
+    #[serde(deserialize_with = "bounded::some_bytes")]
     pub name: Option<Vec<u8>>,
     /// Local part; for a group's start the group's name; `None` for a group's end.
+    #[serde(deserialize_with = "bounded::some_bytes")]
     pub mailbox: Option<Vec<u8>>,
     /// Domain, empty when the header has none; `None` marks group syntax.
+    #[serde(deserialize_with = "bounded::some_bytes")]
     pub host: Option<Vec<u8>>,
 }
 
@@ -95,8 +98,10 @@ pub struct Address {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope {
     /// Date field, unfolded.
+    #[serde(deserialize_with = "bounded::some_bytes")]
     pub date: Option<Vec<u8>>,
     /// Subject field, unfolded, encoded words as they stood.
+    #[serde(deserialize_with = "bounded::some_bytes")]
     pub subject: Option<Vec<u8>>,
     /// From.
     #[serde(deserialize_with = "bounded::list::<_, _, { limits::ADDRESSES }>")]
@@ -117,8 +122,10 @@ pub struct Envelope {
     #[serde(deserialize_with = "bounded::list::<_, _, { limits::ADDRESSES }>")]
     pub bcc: Vec<Address>,
     /// In-Reply-To.
+    #[serde(deserialize_with = "bounded::some_bytes")]
     pub in_reply_to: Option<Vec<u8>>,
     /// Message-ID.
+    #[serde(deserialize_with = "bounded::some_bytes")]
     pub message_id: Option<Vec<u8>>,
 }
 
@@ -146,19 +153,25 @@ pub struct Part {
     /// Lines of the body.
     pub lines: u32,
     /// Media type, as written, e.g. `TEXT`.
+    #[serde(deserialize_with = "bounded::bytes")]
     pub kind: Vec<u8>,
     /// Subtype, as written.
+    #[serde(deserialize_with = "bounded::bytes")]
     pub subtype: Vec<u8>,
     /// Content-Type parameters, as written.
     #[serde(deserialize_with = "bounded::list::<_, _, { limits::PARAMETERS }>")]
     pub parameters: Parameters,
     /// Content-ID.
+    #[serde(deserialize_with = "bounded::some_bytes")]
     pub id: Option<Vec<u8>>,
     /// Content-Description.
+    #[serde(deserialize_with = "bounded::some_bytes")]
     pub description: Option<Vec<u8>>,
     /// Content-Transfer-Encoding; `7BIT` when absent.
+    #[serde(deserialize_with = "bounded::bytes")]
     pub encoding: Vec<u8>,
     /// Content-MD5.
+    #[serde(deserialize_with = "bounded::some_bytes")]
     pub md5: Option<Vec<u8>>,
     /// Content-Disposition with its parameters.
     pub disposition: Option<(Vec<u8>, Parameters)>,
@@ -166,6 +179,7 @@ pub struct Part {
     #[serde(deserialize_with = "bounded::list::<_, _, { limits::LANGUAGES }>")]
     pub language: Vec<Vec<u8>>,
     /// Content-Location.
+    #[serde(deserialize_with = "bounded::some_bytes")]
     pub location: Option<Vec<u8>>,
     /// What is inside.
     pub inside: Inside,

@@ -174,11 +174,21 @@ fn appended(mailbox: &crate::index::Mailbox, entry: &[Record]) -> Result<Reply, 
 pub(super) fn summaries(seat: Arc<Seat>, asked: Asked, letters: Vec<LetterId>) {
     tokio::task::spawn_blocking(move || {
         let values = seat.house().caches.get(seat.house(), seat.mailbox(), &letters);
+        let values: Vec<_> = values.iter().map(|value| value.as_deref().map(Whole)).collect();
         match postcard::to_stdvec(&values) {
             Ok(bytes) => asked.reply_with(0, Reply::Summaries, Along::Bytes(bytes)),
             Err(_) => asked.reply(0, Reply::Refused(Refusal::Unavailable)),
         }
     });
+}
+
+/// Bytes that are written in one piece; serde writes a list of them one by one, to the same effect.
+struct Whole<'a>(&'a [u8]);
+
+impl serde::Serialize for Whole<'_> {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(self.0)
+    }
 }
 
 /// Sealed summaries for the cache.
@@ -196,4 +206,16 @@ pub(super) fn put_summaries(seat: Arc<Seat>, asked: Asked, file: OwnedFd) {
         }
         asked.reply(0, Reply::Done);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_in_one_piece_reads_as_a_list() {
+        let values = vec![Some(vec![7; 300]), None, Some(Vec::new())];
+        let whole: Vec<_> = values.iter().map(|value| value.as_deref().map(Whole)).collect();
+        assert_eq!(postcard::to_stdvec(&whole).unwrap(), postcard::to_stdvec(&values).unwrap());
+    }
 }
