@@ -1,7 +1,7 @@
 //! From handing a letter over to having its report: a reused worker without any sandbox, a waiting single-use worker,
 //! and one made on demand, interleaved in one run; beside them what this kernel takes for a process in seven new
-//! namespaces that does nothing at all, which no worker can undercut. By hand: `cargo bench -p filter-sandbox`. Compare
-//! ratios only.
+//! namespaces that does nothing at all, and for one that makes a worker's calls and nothing else: with the time of the
+//! examination itself, no worker can undercut that. By hand: `cargo bench -p filter-sandbox`. Compare ratios only.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs::File;
@@ -102,8 +102,49 @@ fn filter(ready: usize) -> (Running, Arc<Filter>) {
     (running, Filter::new(ours, limits).unwrap())
 }
 
+/// The kernel's part of a worker's walls and memory: the calls that it makes, and no others.
+fn lock_itself() {
+    let call = |number: libc::c_long, arguments: [libc::c_long; 5]| {
+        let [a, b, c, d, e] = arguments;
+        // SAFETY: every pointer below is of memory that outlives its call, of the size that the call is told.
+        unsafe { libc::syscall(number, a, b, c, d, e) }
+    };
+    let prctl = |option: libc::c_int, value: libc::c_ulong| {
+        call(libc::SYS_prctl, [option.into(), value as libc::c_long, 0, 0, 0]);
+    };
+    let _ = std::fs::write("/proc/self/uid_map", format!("1 {} 1", rustix::process::getuid().as_raw()));
+    prctl(libc::PR_SET_DUMPABLE, 0);
+    prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong);
+    prctl(libc::PR_SET_MDWE, libc::PR_MDWE_REFUSE_EXEC_GAIN.into());
+    let (room, flags) = (66 << 20, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE);
+    // SAFETY: a new mapping, of which the first pages are brought in.
+    unsafe {
+        let room = libc::mmap(std::ptr::null_mut(), room, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
+        libc::madvise(room, 80 * 1024, libc::MADV_POPULATE_WRITE);
+    }
+    let limit = [2u64 << 30; 2];
+    for _ in 0..11 {
+        call(libc::SYS_prlimit64, [0, libc::RLIMIT_CPU as libc::c_long, limit.as_ptr() as _, 0, 0]);
+    }
+    (0..=40).for_each(|capability| prctl(libc::PR_CAPBSET_DROP, capability));
+    prctl(libc::PR_SET_SECUREBITS, 0xef);
+    let (version, none) = ([0x2008_0522u32, 0], [0u32; 6]);
+    call(libc::SYS_capset, [version.as_ptr() as _, none.as_ptr() as _, 0, 0, 0]);
+    prctl(libc::PR_SET_NO_NEW_PRIVS, 1);
+    let all = [0xffffu64, 3, 3];
+    let rules = call(libc::SYS_landlock_create_ruleset, [all.as_ptr() as _, 24, 0, 0, 0]);
+    call(libc::SYS_landlock_restrict_self, [rules, 0, 0, 0, 0]);
+    // As long as a worker's list.
+    let load = libc::sock_filter { code: (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16, jt: 0, jf: 0, k: 0 };
+    let allow = libc::sock_filter { code: libc::BPF_RET as u16, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW };
+    let mut list = [load; 48];
+    list[47] = allow;
+    let list = libc::sock_fprog { len: 48, filter: list.as_mut_ptr() };
+    call(libc::SYS_seccomp, [1, 0, (&raw const list) as _, 0, 0]);
+}
+
 /// A process in namespaces of its own that says one byte.
-fn bare() -> Duration {
+fn bare(does: fn()) -> Duration {
     const NEW: libc::c_int = libc::CLONE_NEWUSER
         | libc::CLONE_NEWPID
         | libc::CLONE_NEWNS
@@ -113,9 +154,10 @@ fn bare() -> Duration {
         | libc::CLONE_NEWCGROUP;
     let (mut here, there) = std::io::pipe().unwrap();
     let clock = Instant::now();
-    // SAFETY: the child has a copy of this process's only thread, and does nothing but the two calls below.
+    // SAFETY: the child has a copy of this process's only thread, and never returns from here.
     let child = unsafe { libc::syscall(libc::SYS_clone, libc::c_long::from(NEW | libc::SIGCHLD), 0, 0, 0, 0) };
     if child == 0 {
+        does();
         // SAFETY: one byte of a constant, into a descriptor that is open; no destructor of the parent's runs.
         unsafe {
             libc::write(there.as_raw_fd(), b"x".as_ptr().cast(), 1);
@@ -136,7 +178,7 @@ fn compare() {
         let mut reused = Reused::start();
         let (_pool, pooled) = filter(4);
         let (_demand, on_demand) = filter(0);
-        let mut times = [const { Vec::new() }; 5];
+        let mut times = [const { Vec::new() }; 6];
         for _ in 0..ROUNDS {
             // Time for the pool to fill again, and for what died to be cleared away.
             tokio::time::sleep(Duration::from_millis(4)).await;
@@ -155,16 +197,26 @@ fn compare() {
             on_demand.examine(&[&letter], &Facts::default()).await.unwrap();
             times[3].push(clock.elapsed());
             tokio::time::sleep(Duration::from_millis(4)).await;
-            times[4].push(bare());
+            times[4].push(bare(|| {}));
+            tokio::time::sleep(Duration::from_millis(4)).await;
+            times[5].push(bare(lock_itself));
         }
         println!("{} bytes, {ROUNDS} rounds, interleaved; microseconds", letter.len());
-        let names =
-            ["in this process", "reused, no sandbox", "waiting, single-use", "made on demand", "seven bare namespaces"];
+        let names = [
+            "in this process",
+            "reused, no sandbox",
+            "waiting, single-use",
+            "made on demand",
+            "seven bare namespaces",
+            "the same with walls",
+        ];
         let middle = times[1].clone().p(50);
         for (name, times) in names.iter().zip(&mut times) {
             let (p10, p50, p95) = (times.p(10), times.p(50), times.p(95));
             println!("{name:22} p10 {p10:6.0}  p50 {p50:6.0}  p95 {p95:6.0}   x reused (p50) {:.2}", p50 / middle);
         }
+        let (made, floor) = (times[3].p(50), times[5].p(50) + times[0].p(50));
+        println!("made on demand: {:.2} times walls and examination alone, which take {floor:.0}", made / floor);
     });
 }
 
