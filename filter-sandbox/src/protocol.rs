@@ -24,7 +24,8 @@ pub mod limits {
 /// From a client to its zygote.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
-    /// A worker, please. A memory file that rides along becomes its message; else the zygote makes an empty one.
+    /// A worker, please. Riding along: the memory file that becomes its message, and its end of its one socket. What is
+    /// to be done may lie in both before it is there: the making of it takes longer than all else.
     Spawn(Spawn),
     /// The edge that rides along is one more client's.
     Attach,
@@ -44,7 +45,7 @@ pub struct Spawn {
 /// From a zygote to its client.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Reply {
-    /// Riding along: the message's memory file unless the client gave one, the worker's socket, its pidfd.
+    /// Riding along: its pidfd.
     Worker,
     /// To `Attach`.
     Attached,

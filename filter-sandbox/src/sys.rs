@@ -344,6 +344,12 @@ pub(crate) fn forget_keyrings() -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_keyctl, SET_PERMISSIONS, SESSION_KEYRING, NONE, NONE, NONE) }).map(drop)
 }
 
+/// A write to a peer that is gone is the end again, which std had ignored.
+pub(crate) fn default_pipe_signal() {
+    // SAFETY: the default is no handler of ours.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
 /// Every signal to its default (but `ignored`), and none blocked.
 pub(crate) fn reset_signals(ignored: &[libc::c_int]) {
     for signal in 1..=31 {

@@ -116,7 +116,8 @@ impl Birth<'_> {
     fn lock(&self) -> Result<(Locked, Status), ConfineError> {
         offspring::write_maps(self.zygote.proc()).at("its id maps")?;
         self.descriptors().at("its descriptors")?;
-        sys::reset_signals(&[]);
+        // All others are as its zygote has left them: at their defaults.
+        sys::default_pipe_signal();
         let no_new_code = confine::harden().at("process attributes")?;
         let message = self.memory().at("its memory")?;
         self.limits().at("resource limits")?;

@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -34,7 +35,7 @@ use crate::{protocol, seccomp, selftest};
 pub(crate) mod births;
 mod pace;
 
-use births::{Births, Living};
+use births::{Births, Dowry, Living};
 
 /// Bounds of one zygote's life.
 pub mod limits {
@@ -283,7 +284,6 @@ impl Served {
     }
 
     fn reply(&mut self, client: usize, request: Numbered<Request>, with: Vec<OwnedFd>) -> Result<(), EdgeError> {
-        let mut with = with.into_iter();
         let number = request.number;
         let refused = |error: &io::Error| Reply::Refused(error.raw_os_error().unwrap_or(libc::EIO));
         match request.body {
@@ -291,17 +291,15 @@ impl Served {
                 self.send(client, number, Reply::Refused(libc::EPERM), &[])
             }
             Request::Attach => {
-                let attached = with.next().ok_or(EdgeError::Malformed("no edge"))?;
+                let attached = with.into_iter().next().ok_or(EdgeError::Malformed("no edge"))?;
                 let reply = self.attach(attached).map_or_else(|error| refused(&error), |()| Reply::Attached);
                 self.send(client, number, reply, &[])
             }
-            Request::Spawn(spawn) => match self.spawn(client, spawn, with.next()) {
+            Request::Spawn(spawn) => match Dowry::of(with).and_then(|dowry| self.spawn(client, spawn, dowry)) {
                 Err(error) => self.send(client, number, refused(&error), &[]),
-                Ok((newborn, living)) => {
-                    let mut fds: Vec<_> = newborn.file.iter().map(AsFd::as_fd).collect();
-                    fds.extend([newborn.socket.as_fd(), living.died().as_fd()]);
-                    let sent = self.send(client, number, Reply::Worker, &fds);
-                    // Should it not have been sent, its socket hangs up and it is ended.
+                Ok(living) => {
+                    let sent = self.send(client, number, Reply::Worker, &[living.died().as_fd()]);
+                    // Should it not have been sent, its client is gone: its socket hangs up and it is ended.
                     self.living.push(Charge { worker: living, client: self.clients[client].number });
                     sent
                 }
@@ -309,14 +307,14 @@ impl Served {
         }
     }
 
-    fn spawn(&mut self, client: usize, spawn: Spawn, file: Option<OwnedFd>) -> io::Result<(births::Newborn, Living)> {
+    fn spawn(&mut self, client: usize, spawn: Spawn, dowry: Dowry) -> io::Result<Living> {
         let number = self.clients[client].number;
         let of_client = self.living.iter().filter(|charge| charge.client == number).count();
         if of_client >= limits::LIVING_EACH || self.living.len() >= limits::LIVING {
             return Err(io::Error::from_raw_os_error(libc::EAGAIN));
         }
         self.pace.wait();
-        let born = self.births.spawn(spawn, file)?;
+        let born = self.births.spawn(spawn, dowry)?;
         self.made += 1;
         Ok(born)
     }
@@ -357,6 +355,8 @@ impl Births {
     /// What a zygote that has confined itself prepares for its workers.
     pub(crate) fn of(role: Role, confined: &mut Confined) -> io::Result<Self> {
         let zygote = Zygote::of(confined).ok_or_else(|| io::Error::other("this role is no zygote"))?;
+        // Once, not by every worker anew: they inherit it. A client or a reader of the log that is gone must not end it.
+        crate::sys::reset_signals(&[libc::SIGPIPE]);
         let purpose = own_purpose(role)?;
         let child = if matches!(purpose, Purpose::Scan(_)) { Role::Scanner } else { Role::Worker };
         let program = Some(seccomp::program(child.walls()));
@@ -387,9 +387,11 @@ impl Births {
     }
 
     fn describe_worker(&self) -> io::Result<Status> {
-        let (newborn, mut living) = self.spawn(Spawn { largest: 4096, seconds: 5, warm: true }, None)?;
+        let (ours, theirs) = UnixStream::pair()?;
+        let dowry = Dowry { file: crate::memory::empty_file()?, socket: theirs.into() };
+        let mut living = self.spawn(Spawn { largest: 4096, seconds: 5, warm: true }, dowry)?;
         // As a file: `read` and `write` are calls a zygote has anyway.
-        let mut socket = File::from(newborn.socket);
+        let mut socket = File::from(OwnedFd::from(ours));
         living.let_go();
         let status = (|| {
             io::Write::write_all(&mut socket, &protocol::job_frame(&Job::Describe)?)?;

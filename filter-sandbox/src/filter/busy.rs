@@ -9,7 +9,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 
-use super::pool::Worker;
+use super::pool::{Unmade, Worker};
 use super::sheet::Kept;
 use super::turns::Turn;
 use super::{Unfiltered, examine_frame};
@@ -70,17 +70,19 @@ impl Busy {
     /// Whether its zygote is gone.
     pub(super) async fn orphaned(&self) -> bool {
         match &self.0 {
-            Some(held) => held.worker.orphaned().await,
+            Some(held) => held.worker.birth.orphaned().await,
             None => false,
         }
     }
 
     /// Says go and takes the report. The worker is of no more use afterwards.
     pub(super) async fn examine(&mut self, size: usize, facts: &Facts) -> Result<Report, Unfiltered> {
-        let go = examine_frame(size, facts)?;
-        let socket = self.socket()?;
-        socket.write_all(&go).await.map_err(|_| Unfiltered::Died)?;
-        let bytes = report_bytes(socket).await?;
+        let bytes = match self.answer(&examine_frame(size, facts)?).await {
+            Err(Unfiltered::Died) => {
+                return Err(self.never_born().await.map_or(Unfiltered::Died, Unfiltered::NoWorker));
+            }
+            answer => answer?,
+        };
         // It has nothing more to say: let go of before its worth is judged.
         self.end();
         let report = match postcard::take_from_bytes::<Report>(&bytes) {
@@ -90,6 +92,21 @@ impl Busy {
         report.check(size, facts).map_err(Unfiltered::Lied)?;
         Ok(report)
     }
+
+    async fn answer(&mut self, go: &[u8]) -> Result<Vec<u8>, Unfiltered> {
+        let socket = self.socket()?;
+        socket.write_all(go).await.map_err(|_| Unfiltered::Died)?;
+        report_bytes(socket).await
+    }
+
+    /// Why there never was a worker, where the kernel had none to give.
+    async fn never_born(&mut self) -> Option<io::Error> {
+        match self.0.as_mut()?.worker.birth.wait().await {
+            Err(Unmade::Refused(error)) => Some(error),
+            Err(Unmade::Gone) | Ok(()) => None,
+        }
+    }
+
     /// Takes an external scanner's points: one line, read no further than its end or its bound.
     pub(super) async fn points(&mut self) -> Result<f32, Unfiltered> {
         let socket = self.socket()?;
@@ -135,12 +152,13 @@ impl Busy {
     /// Lets go of the worker; what it holds stays until it is dead.
     fn end(&mut self) {
         let Some(Held { worker, view, _permits }) = self.0.take() else { return };
-        let Worker { socket, pidfd, .. } = worker;
+        let Worker { socket, birth, .. } = worker;
         // The zygote sees it hang up and kills the worker, if it has not ended by itself.
         drop(socket);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                let _ = tokio::time::timeout(BURIAL, dead(pidfd)).await;
+                let buried = async { if let Some(pidfd) = birth.pidfd().await { dead(pidfd).await } else { Ok(()) } };
+                let _ = tokio::time::timeout(BURIAL, buried).await;
                 drop((view, _permits));
             });
         }

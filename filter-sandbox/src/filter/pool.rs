@@ -11,7 +11,8 @@ use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 
 use super::{FilterLimits, Unfiltered};
-use crate::edge::{Caller, Edge};
+use crate::edge::{Call, Caller, Edge};
+use crate::memory;
 use crate::protocol::{Event, Reply, Request, Spawn, limits::READY_LARGEST};
 
 /// The edge to one zygote. Workers hold it: a zygote that has been replaced lives until the last of them is gone.
@@ -31,11 +32,27 @@ const NOTICE: Duration = Duration::from_millis(50);
 pub(super) struct Worker {
     /// The message's memory file, writable; the client's own if it brought one.
     pub(super) file: Option<OwnedFd>,
-    /// Its one socket.
+    /// Its one socket. What is written there it reads as soon as it lives.
     pub(super) socket: UnixStream,
-    /// Readable once it is dead.
-    pub(super) pidfd: OwnedFd,
+    /// Whether it lives already.
+    pub(super) birth: Birth,
+}
+
+/// What is known of a worker's beginning.
+#[derive(Debug)]
+pub(super) struct Birth {
     link: Arc<Link>,
+    told: Told,
+}
+
+#[derive(Debug)]
+enum Told {
+    /// Its zygote has not answered yet.
+    Nothing(Call<Reply>),
+    /// It was made. Readable once it is dead.
+    Made(OwnedFd),
+    /// Its zygote has gone, or refused it: there is nothing to wait for.
+    Never,
 }
 
 #[derive(Debug)]
@@ -80,7 +97,8 @@ impl Pool {
     pub(super) async fn take(self: &Arc<Self>) -> Result<Worker, Unfiltered> {
         let taken = match self.living() {
             Some(worker) => Ok(worker),
-            None => self.make(READY_LARGEST, None).await,
+            // Its letter is written while it is being made.
+            None => self.begin(READY_LARGEST, None).await,
         };
         self.refill_behind();
         taken
@@ -92,16 +110,28 @@ impl Pool {
         std::iter::from_fn(|| state.ready.pop_front()).find(|worker| !worker.is_dead())
     }
 
-    /// A worker made now. Waits for a zygote if there is none, as long as the caller likes.
+    /// A worker made now.
     pub(super) async fn make(&self, largest: u64, file: Option<&OwnedFd>) -> Result<Worker, Unfiltered> {
+        loop {
+            let mut worker = self.begin(largest, file).await?;
+            match worker.birth.wait().await {
+                Ok(()) => return Ok(worker),
+                Err(Unmade::Refused(error)) => return Err(Unfiltered::NoWorker(error)),
+                Err(Unmade::Gone) => self.forget(&worker.birth.link),
+            }
+        }
+    }
+
+    /// A worker that is being made. Waits for a zygote if there is none, as long as the caller likes.
+    async fn begin(&self, largest: u64, file: Option<&OwnedFd>) -> Result<Worker, Unfiltered> {
         let mut changed = self.changed.subscribe();
         loop {
             changed.mark_unchanged();
             if let Some(link) = self.usable() {
                 match self.ask(&link, largest, false, file).await {
-                    Asked::Made(worker) => return Ok(worker),
-                    Asked::Refused(error) => return Err(Unfiltered::NoWorker(error)),
-                    Asked::Gone => self.forget(&link),
+                    Ok(worker) => return Ok(worker),
+                    Err(Unmade::Refused(error)) => return Err(Unfiltered::NoWorker(error)),
+                    Err(Unmade::Gone) => self.forget(&link),
                 }
                 continue;
             }
@@ -162,8 +192,12 @@ impl Pool {
 
     async fn one_more(coming: Coming, link: Arc<Link>) {
         let pool = &coming.0;
-        match pool.ask(&link, READY_LARGEST, pool.limits.ready > 0, None).await {
-            Asked::Made(worker) => {
+        let made = async {
+            let mut worker = pool.ask(&link, READY_LARGEST, pool.limits.ready > 0, None).await?;
+            worker.birth.wait().await.map(|()| worker)
+        };
+        match made.await {
+            Ok(worker) => {
                 let mut state = pool.lock();
                 let present = state.link.as_ref().is_some_and(|present| Arc::ptr_eq(present, &link));
                 if present {
@@ -171,24 +205,31 @@ impl Pool {
                 }
             }
             // The next letter asks again and is told.
-            Asked::Refused(error) => tracing::warn!(%error, "a filter worker could not be made in advance"),
-            Asked::Gone => pool.forget(&link),
+            Err(Unmade::Refused(error)) => tracing::warn!(%error, "a filter worker could not be made in advance"),
+            Err(Unmade::Gone) => pool.forget(&link),
         }
     }
 
-    async fn ask(&self, link: &Arc<Link>, largest: u64, warm: bool, file: Option<&OwnedFd>) -> Asked {
+    /// Asks for a worker, whose birth can be waited for later.
+    async fn ask(
+        &self,
+        link: &Arc<Link>,
+        largest: u64,
+        warm: bool,
+        brought: Option<&OwnedFd>,
+    ) -> Result<Worker, Unmade> {
         let seconds = u32::try_from(self.limits.deadline.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
         let spawn = Spawn { largest: largest.max(1), seconds, warm };
-        let with: Vec<_> = file.iter().map(|file| file.as_fd()).collect();
-        match link.caller.call(Request::Spawn(spawn), &with).await {
-            Err(_) => Asked::Gone,
-            Ok((Reply::Refused(errno), _)) => Asked::Refused(io::Error::from_raw_os_error(errno)),
-            Ok((Reply::Attached, _)) => Asked::Refused(io::ErrorKind::InvalidData.into()),
-            Ok((Reply::Worker, fds)) => match worker(fds, file.is_none(), link) {
-                Ok(worker) => Asked::Made(worker),
-                Err(error) => Asked::Refused(error),
-            },
-        }
+        let own = if brought.is_none() { Some(memory::empty_file()?) } else { None };
+        let file = brought.or(own.as_ref()).ok_or(io::ErrorKind::InvalidInput)?;
+        // The worker waits at its end, we never at ours.
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let ours = UnixStream::from_std(ours)?;
+        let with = [file.as_fd(), theirs.as_fd()];
+        let call = link.caller.begin(Request::Spawn(spawn), &with).await.map_err(|_| Unmade::Gone)?;
+        let birth = Birth { link: Arc::clone(link), told: Told::Nothing(call) };
+        Ok(Worker { file: own, socket: ours, birth })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -196,11 +237,64 @@ impl Pool {
     }
 }
 
-/// What became of asking for a worker.
-enum Asked {
-    Made(Worker),
+/// Why there is no worker.
+#[derive(Debug)]
+pub(super) enum Unmade {
+    /// By the kernel.
     Refused(io::Error),
+    /// There is no zygote any more.
     Gone,
+}
+
+impl From<io::Error> for Unmade {
+    fn from(error: io::Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<io::ErrorKind> for Unmade {
+    fn from(kind: io::ErrorKind) -> Self {
+        Self::Refused(kind.into())
+    }
+}
+
+impl Birth {
+    /// Waits until it lives.
+    pub(super) async fn wait(&mut self) -> Result<(), Unmade> {
+        let call = match std::mem::replace(&mut self.told, Told::Never) {
+            Told::Nothing(call) => call,
+            told @ Told::Made(_) => {
+                self.told = told;
+                return Ok(());
+            }
+            Told::Never => return Err(Unmade::Gone),
+        };
+        match call.reply().await {
+            Err(_) => Err(Unmade::Gone),
+            Ok((Reply::Refused(errno), _)) => Err(Unmade::Refused(io::Error::from_raw_os_error(errno))),
+            Ok((Reply::Attached, _)) => Err(io::ErrorKind::InvalidData.into()),
+            Ok((Reply::Worker, with)) => {
+                let pidfd = with.into_iter().next().ok_or(io::ErrorKind::InvalidData)?;
+                self.told = Told::Made(pidfd);
+                Ok(())
+            }
+        }
+    }
+
+    /// Its number, once it lives; readable when it is dead.
+    pub(super) async fn pidfd(mut self) -> Option<OwnedFd> {
+        self.wait().await.ok()?;
+        match self.told {
+            Told::Made(pidfd) => Some(pidfd),
+            Told::Nothing(_) | Told::Never => None,
+        }
+    }
+
+    /// Whether its zygote is gone: its death then says nothing about its letter. One that was replaced waits for its
+    /// workers.
+    pub(super) async fn orphaned(&self) -> bool {
+        tokio::time::timeout(NOTICE, self.link.caller.closed()).await.is_ok()
+    }
 }
 
 /// One worker that is coming, counted until it has come or will not.
@@ -210,15 +304,6 @@ impl Drop for Coming {
     fn drop(&mut self) {
         self.0.lock().coming -= 1;
     }
-}
-
-fn worker(fds: Vec<OwnedFd>, with_file: bool, link: &Arc<Link>) -> io::Result<Worker> {
-    let mut fds = fds.into_iter();
-    let mut next = || fds.next().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData));
-    let file = if with_file { Some(next()?) } else { None };
-    let (socket, pidfd) = (std::os::unix::net::UnixStream::from(next()?), next()?);
-    socket.set_nonblocking(true)?;
-    Ok(Worker { file, socket: UnixStream::from_std(socket)?, pidfd, link: Arc::clone(link) })
 }
 
 /// Hears that a zygote is gone.
@@ -232,13 +317,8 @@ async fn watch_link(pool: std::sync::Weak<Pool>, link: std::sync::Weak<Link>, mu
 
 impl Worker {
     fn is_dead(&self) -> bool {
-        let mut died = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        let Told::Made(pidfd) = &self.birth.told else { return false };
+        let mut died = [PollFd::new(pidfd, PollFlags::IN)];
         rustix::event::poll(&mut died, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
-    }
-
-    /// Whether its zygote is gone: its death then says nothing about its letter. One that was replaced waits for its
-    /// workers.
-    pub(super) async fn orphaned(&self) -> bool {
-        tokio::time::timeout(NOTICE, self.link.caller.closed()).await.is_ok()
     }
 }

@@ -3,13 +3,11 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::fs::FileType;
 use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus};
 
-use crate::memory;
 use crate::offspring::Zygote;
 use crate::protocol::{Spawn, limits};
-use crate::role::Role;
 use crate::sys::{self, Cloned};
 use crate::worker::{Birth, Prepared, ended};
 
@@ -19,12 +17,23 @@ pub(crate) struct Births {
     pub(crate) prepared: Prepared,
 }
 
-/// A new worker, as its client sees it.
-pub(crate) struct Newborn {
-    /// The message's memory file, writable, unless the client brought its own.
-    pub(crate) file: Option<OwnedFd>,
-    /// The client's end.
+/// What a client gives a worker on its way.
+pub(crate) struct Dowry {
+    /// The message's memory file.
+    pub(crate) file: OwnedFd,
+    /// The worker's end of its socket.
     pub(crate) socket: OwnedFd,
+}
+
+impl Dowry {
+    /// Takes what rode along with a request.
+    pub(crate) fn of(with: Vec<OwnedFd>) -> io::Result<Self> {
+        let mut with = with.into_iter();
+        match (with.next(), with.next()) {
+            (Some(file), Some(socket)) => Ok(Self { file, socket }),
+            _ => Err(io::Error::from_raw_os_error(libc::EINVAL)),
+        }
+    }
 }
 
 /// A new worker, as its zygote sees it.
@@ -47,26 +56,17 @@ pub(crate) enum Death {
 }
 
 impl Births {
-    pub(crate) fn spawn(&self, spawn: Spawn, brought: Option<OwnedFd>) -> io::Result<(Newborn, Living)> {
+    pub(crate) fn spawn(&self, spawn: Spawn, Dowry { file, socket }: Dowry) -> io::Result<Living> {
         if spawn.largest == 0 || spawn.largest > limits::LARGEST {
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
-        let file = match &brought {
-            Some(file) => memory_file(file).map(|()| None)?,
-            // A scanner reads at once: its message must be there before it is.
-            None if self.prepared.child == Role::Scanner => return Err(io::Error::from_raw_os_error(libc::EINVAL)),
-            None => Some(memory::empty_file()?),
-        };
-        let writable = brought.as_ref().or(file.as_ref()).ok_or(io::ErrorKind::InvalidInput)?;
-        let message = self.read_only(writable)?;
-        let (ours, theirs) =
-            rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-        let birth = Birth { zygote: &self.zygote, prepared: &self.prepared, spawn, message: &message, socket: &theirs };
+        memory_file(&file)?;
+        a_socket(&socket)?;
+        let message = self.read_only(&file)?;
+        let birth = Birth { zygote: &self.zygote, prepared: &self.prepared, spawn, message: &message, socket: &socket };
         match self.zygote.clone_child()? {
             Cloned::Child => birth.live(),
-            Cloned::Parent { pidfd: Some(pidfd), .. } => {
-                Ok((Newborn { file, socket: ours }, Living { pidfd, socket: Some(theirs), buried: false }))
-            }
+            Cloned::Parent { pidfd: Some(pidfd), .. } => Ok(Living { pidfd, socket: Some(socket), buried: false }),
             Cloned::Parent { .. } => Err(io::Error::other("the kernel gave no pidfd")),
         }
     }
@@ -81,6 +81,14 @@ impl Births {
 /// Only memory files have seals; opening anything else again could wait for ever or mean something.
 fn memory_file(file: &OwnedFd) -> io::Result<()> {
     rustix::fs::fcntl_get_seals(file).map(drop).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
+}
+
+/// What is no socket never hangs up.
+fn a_socket(socket: &OwnedFd) -> io::Result<()> {
+    match FileType::from_raw_mode(rustix::fs::fstat(socket)?.st_mode) {
+        FileType::Socket => Ok(()),
+        _ => Err(io::Error::from_raw_os_error(libc::EINVAL)),
+    }
 }
 
 impl Living {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use filter_sandbox::edge::{Answer, Edge, Numbered};
 use filter_sandbox::filter::{Filter, FilterLimits, SheetBudget, Unfiltered};
+use filter_sandbox::protocol::{Event, Reply, Request};
 use filter_sandbox::report::{Facts, Query};
 
 use crate::box_::{self, LIMITS};
@@ -20,6 +22,8 @@ pub fn cases() -> Vec<Case> {
         Case { name: "a killed zygote costs nobody more than a wait (row 65)", run: zygote_killed },
         Case { name: "workers killed while they wait cost no letter", run: waiting_killed },
         Case { name: "without a zygote letters fail in time", run: no_zygote },
+        Case { name: "a worker that the kernel refuses, its letter already written, is told as that", run: refused },
+        Case { name: "a zygote that dies over a request costs no letter", run: died_over_it },
         Case { name: "the filter serves threads of a larger runtime", run: threads },
         Case { name: "no core file, no core handler (row 64)", run: cores },
     ]
@@ -210,6 +214,44 @@ fn no_zygote() {
         assert!(matches!(outcome, Unfiltered::Late | Unfiltered::Died) && !outcome.is_permanent(), "{outcome}");
         assert!(start.elapsed() < limits.deadline * 5);
     });
+}
+
+/// Answers for a zygote.
+fn refused() {
+    let (ours, theirs) = Edge::pair().unwrap();
+    let zygote = std::thread::spawn(move || {
+        while let Ok((Numbered { number, body: Request::Spawn(_) }, _)) = theirs.recv() {
+            theirs.send(&Answer::<Reply, Event>::Reply(number, Reply::Refused(libc::ENOSPC)), &[]).unwrap();
+        }
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let filter = Filter::new(ours, FilterLimits { ready: 0, ..LIMITS }).unwrap();
+        let outcome = filter.examine(&[LETTER], &Facts::default()).await.unwrap_err();
+        let Unfiltered::NoWorker(error) = outcome else { panic!("{outcome}") };
+        assert_eq!(error.raw_os_error(), Some(libc::ENOSPC));
+    });
+    drop(runtime);
+    zygote.join().unwrap();
+}
+
+fn died_over_it() {
+    let (ours, theirs) = Edge::pair().unwrap();
+    let first = std::thread::spawn(move || theirs.recv::<Numbered<Request>>().map(drop).unwrap());
+    let (second, edge, _) = box_::zygote(false);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let filter = Filter::new(ours, FilterLimits { ready: 0, ..LIMITS }).unwrap();
+        let waits = {
+            let filter = Arc::clone(&filter);
+            tokio::spawn(async move { good(&filter, LETTER).await })
+        };
+        tokio::task::spawn_blocking(move || first.join().unwrap()).await.unwrap();
+        filter.replace(edge).unwrap();
+        waits.await.unwrap();
+    });
+    drop(runtime);
+    box_::end(second);
 }
 
 fn threads() {

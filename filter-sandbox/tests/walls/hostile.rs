@@ -1,7 +1,9 @@
 //! Workers that have been taken over, told by their letter what to do: rows 55 to 57.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +11,7 @@ use filter_sandbox::confine::Status;
 use filter_sandbox::edge::{Answer, Edge, Numbered};
 use filter_sandbox::filter::{Filter, FilterLimits, Unfiltered};
 use filter_sandbox::letter;
-use filter_sandbox::memory::Locked;
+use filter_sandbox::memory::{self, Locked};
 use filter_sandbox::report::{Facts, Report};
 use filter_sandbox::{protocol, zygote};
 
@@ -268,20 +270,32 @@ fn bounded_each() {
     let (greedy, theirs) = Edge::pair().unwrap();
     assert!(matches!(ask(&edge, protocol::Request::Attach, &[theirs.as_fd()]).0, protocol::Reply::Attached));
     let refused = |reply: &protocol::Reply| matches!(reply, protocol::Reply::Refused(_));
+    let file = memory::file_of(&[b"a letter"]).unwrap();
+    let one_more = |edge: &Edge| {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        (ask(edge, spawn(), &[file.as_fd(), theirs.as_fd()]).0, ours)
+    };
     let mut held = Vec::new();
     for _ in 0..zygote::limits::LIVING_EACH {
-        let (reply, with) = ask(&greedy, spawn(), &[]);
+        let (reply, socket) = one_more(&greedy);
         assert!(matches!(reply, protocol::Reply::Worker), "{reply:?}");
-        held.push(with);
+        held.push(socket);
     }
-    assert!(refused(&ask(&greedy, spawn(), &[]).0));
-    assert!(matches!(ask(&edge, spawn(), &[]).0, protocol::Reply::Worker), "another has its own");
+    assert!(refused(&one_more(&greedy).0));
+    assert!(matches!(one_more(&edge).0, protocol::Reply::Worker), "another has its own");
+    // A message that is no memory file, a socket that is none, or neither: nothing is made.
+    let null = File::open("/dev/null").unwrap();
+    let (socket, _other) = UnixStream::pair().unwrap();
+    let (file, null, socket) = (file.as_fd(), null.as_fd(), socket.as_fd());
+    for with in [&[][..], &[file], &[null, socket], &[file, null]] {
+        assert!(refused(&ask(&edge, spawn(), with).0));
+    }
     // Only the first client brings others: one of them could take all the places.
     let (_more, theirs) = Edge::pair().unwrap();
     assert!(refused(&ask(&greedy, protocol::Request::Attach, &[theirs.as_fd()]).0));
     drop(held);
     let until = Instant::now() + Duration::from_secs(60);
-    while refused(&ask(&greedy, spawn(), &[]).0) {
+    while refused(&one_more(&greedy).0) {
         assert!(Instant::now() < until, "its dead no longer count");
         std::thread::sleep(Duration::from_millis(10));
     }
