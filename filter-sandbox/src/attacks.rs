@@ -31,7 +31,7 @@ mod tree;
 pub use inherited::ON_INHERITED;
 pub use pairs::{PAIRS, Pair};
 pub use scanner::ON_A_SCANNER;
-pub use survey::{Ask, as_offspring, as_role, pretend, survey};
+pub use survey::{Ask, as_offspring, as_role, pretend, pretend_before_auxv, survey};
 pub use table::{ATTACKS, ENDS, ON_A_WRITABLE_MESSAGE};
 
 /// What the attempts are aimed at.

@@ -76,11 +76,12 @@ pub(crate) unsafe fn clone3(flags: u64, want_pidfd: bool, exit_signal: u64) -> i
         args.pidfd = &raw mut pidfd as u64;
     }
     // glibc keeps the thread's number in memory and refreshes it in fork(); ask the kernel to do the same.
-    let mut tid: usize = 0;
-    // SAFETY: PR_GET_TID_ADDRESS writes one pointer to where we say.
+    // 64 bits for it on every machine: a 64-bit kernel stores an address of its own size for a 32-bit program, too.
+    let mut tid: u64 = 0;
+    // SAFETY: PR_GET_TID_ADDRESS writes one address of the kernel's size, 8 bytes at most, to where we say.
     if unsafe { libc::prctl(PR_GET_TID_ADDRESS, &raw mut tid, 0, 0, 0) } == 0 && tid != 0 {
         args.flags |= (libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID) as u64;
-        args.child_tid = tid as u64;
+        args.child_tid = tid;
     }
     // SAFETY: the structure is complete and its size is right; sharing rules are the caller's promise.
     let answer = check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArguments>()) })?;
@@ -99,6 +100,14 @@ pub(crate) fn exit(code: i32) -> ! {
         libc::syscall(libc::SYS_exit_group, code);
         libc::_exit(code)
     }
+}
+
+/// The size of a page, as the C library was told when the program began. rustix would ask for it now: of Linux 6.4 or later, or of
+/// a file, which an empty root does not have.
+pub(crate) fn page_size() -> u64 {
+    // SAFETY: a number; the C library answers from its own memory.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u64::try_from(size).unwrap_or(0)
 }
 
 /// `prctl(2)` with plain numbers.

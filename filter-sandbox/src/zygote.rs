@@ -156,7 +156,7 @@ fn image_size(zygote: &Zygote) -> io::Result<u64> {
     let mut text = [0; 64];
     let read = rustix::io::read(&statm, &mut text)?;
     let pages = String::from_utf8_lossy(&text[..read]).split(' ').next().and_then(|pages| pages.parse::<u64>().ok());
-    pages.map(|pages| pages * rustix::param::page_size() as u64).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    pages.map(|pages| pages * crate::sys::page_size()).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// Who asks for workers.

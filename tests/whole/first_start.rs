@@ -56,6 +56,17 @@ fn a_letters_whole_way(unprivileged: bool) {
     assert!(read(&house).contains("There is cake."));
 }
 
+/// On a kernel of before Linux 6.4, as Debian 12's: what the libraries of any role ask such a one for must have an answer.
+#[test]
+fn on_an_older_kernel() {
+    // It is that for this thread, and for what it starts.
+    let here = std::thread::spawn(|| {
+        filter_sandbox::attacks::pretend_before_auxv().unwrap();
+        a_letters_whole_way(false);
+    });
+    here.join().unwrap();
+}
+
 #[test]
 fn as_root() {
     a_letters_whole_way(false);

@@ -96,6 +96,27 @@ pub fn pretend(number: libc::c_long, errno: i32) -> io::Result<()> {
     seccomp::install(&Program::new(&[lacking], libc::SECCOMP_RET_ALLOW))
 }
 
+/// Makes the kernel seem one of before Linux 6.4, for this thread and all its children: its `prctl` has no `PR_GET_AUXV`.
+///
+/// # Errors
+/// The kernel's.
+pub fn pretend_before_auxv() -> io::Result<()> {
+    /// All that Linux 6.3 has, but for names of mappings, which need not be built in.
+    const OPTIONS: [u32; 67] = {
+        let mut options = [0; 67];
+        let mut at = 0;
+        while at < options.len() {
+            options[at] = at as u32;
+            at += 1;
+        }
+        options
+    };
+    sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1)?;
+    let rule = Rule::Only { argument: 0, mask: u32::MAX, values: &OPTIONS, otherwise: Some(libc::EINVAL) };
+    let older = Call { number: libc::SYS_prctl, rule, why: "a test of an older kernel" };
+    seccomp::install(&Program::new(&[older], libc::SECCOMP_RET_ALLOW))
+}
+
 fn told(outcome: Result<(), Box<dyn std::error::Error>>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

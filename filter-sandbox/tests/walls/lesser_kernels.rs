@@ -1,7 +1,7 @@
 //! Kernels that lack something: without Landlock the other walls hold alone; without user namespaces nothing starts,
-//! and it is said why and what to do.
+//! and it is said why and what to do. One of before Linux 6.4 lacks nothing that is needed.
 
-use filter_sandbox::attacks::pretend;
+use filter_sandbox::attacks::{pretend, pretend_before_auxv};
 use filter_sandbox::zygote::Ready;
 use filter_sandbox::{Role, attacks};
 
@@ -12,6 +12,7 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case { name: "without Landlock", run: || again("landlock") },
         Case { name: "without user namespaces", run: || again("namespaces") },
+        Case { name: "before Linux 6.4", run: || again("auxv") },
     ]
 }
 
@@ -26,6 +27,7 @@ pub fn lacking(what: &str) {
     match what {
         "landlock" => without_landlock(),
         "namespaces" => without_namespaces(),
+        "auxv" => before_auxv(),
         _ => unreachable!(),
     }
 }
@@ -39,6 +41,15 @@ fn without_landlock() {
     drop(edge);
     box_::end(running);
     worker_attacks::bare();
+}
+
+/// What a library asks for only when it needs it, it can be told by nobody behind a zygote's walls.
+fn before_auxv() {
+    pretend_before_auxv().unwrap();
+    let (running, edge, ready) = box_::zygote(true);
+    assert!(matches!(ready, Ready::Serving { .. }), "{ready:?}");
+    drop(edge);
+    box_::end(running);
 }
 
 fn without_namespaces() {
