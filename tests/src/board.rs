@@ -1,4 +1,5 @@
-//! A board of the family's, emulated: 32-bit ARM, 256 MB of memory, Debian's kernel, and the house as its only service.
+//! A board of the family's, emulated: programs for 32-bit ARM, 256 MB of memory, a kernel of Debian's, and the house as its only
+//! service.
 //! Commands are given on its console.
 
 use std::fmt::Write as _;
@@ -111,6 +112,38 @@ pub enum Kernel {
     Whole,
     /// As hard as Raspberry Pi OS, whose kernel has no Landlock.
     WithoutLandlock,
+    /// Debian 12's of 64 bits, without Landlock: Raspberry Pi OS of 32 bits runs on such a one from the Pi 4 on.
+    SixtyFour,
+    /// Debian 13's of 64 bits.
+    SixtyFourNewer,
+    /// Debian 12's.
+    Older,
+}
+
+impl Kernel {
+    /// Whether it was told to do without Landlock.
+    #[must_use]
+    pub const fn lacks_landlock(self) -> bool {
+        matches!(self, Self::WithoutLandlock | Self::SixtyFour)
+    }
+
+    /// Its folder among the board's parts.
+    fn folder(self) -> PathBuf {
+        match self {
+            Self::Whole | Self::WithoutLandlock => folder(),
+            Self::SixtyFour => folder().join("arm64"),
+            Self::SixtyFourNewer => folder().join("arm64-newer"),
+            Self::Older => folder().join("older"),
+        }
+    }
+
+    /// What it runs on: emulator, machine, processor.
+    const fn machine(self) -> [&'static str; 3] {
+        match self {
+            Self::SixtyFour | Self::SixtyFourNewer => ["qemu-system-aarch64", "virt", "cortex-a72"],
+            _ => ["qemu-system-arm", "virt,highmem=off", "cortex-a7"],
+        }
+    }
 }
 
 /// A board that runs.
@@ -136,18 +169,19 @@ impl Board {
         for (ours, (_, theirs)) in ports.iter().zip(SERVICES) {
             write!(network, ",hostfwd=tcp:127.0.0.1:{ours}-:{theirs}").unwrap();
         }
-        let modules = if kernel == Kernel::WithoutLandlock { " lsm=capability" } else { "" };
-        let mut emulator = Command::new("qemu-system-arm")
-            .args(["-M", "virt,highmem=off", "-cpu", "cortex-a7", "-smp", "2", "-m", "256"])
+        let modules = if kernel.lacks_landlock() { " lsm=capability" } else { "" };
+        let [emulator, machine, processor] = kernel.machine();
+        let mut emulator = Command::new(emulator)
+            .args(["-M", machine, "-cpu", processor, "-smp", "2", "-m", "256"])
             .args(["-display", "none", "-monitor", "none", "-no-reboot"])
             // The kernel's words go to a file, commands another way: they do not mix.
             .args(["-serial", &format!("file:{}", card.kernels_words().display()), "-chardev", "stdio,id=line"])
             .args(["-device", "virtio-serial-device", "-device", "virtconsole,chardev=line"])
             .args(["-netdev", &network, "-device", "virtio-net-device,netdev=net"])
             .arg("-kernel")
-            .arg(folder().join("kernel"))
+            .arg(kernel.folder().join("kernel"))
             .arg("-initrd")
-            .arg(folder().join("initrd"))
+            .arg(kernel.folder().join("initrd"))
             .args(["-append", &format!("console=ttyAMA0 loglevel=3 panic=1{modules}")])
             .arg("-drive")
             .arg(format!("if=none,id=card,format=raw,cache=writeback,file={}", card.file().display()))
