@@ -142,6 +142,11 @@ impl Told {
         text
     }
 
+    /// Where all its services listen.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.services.values().flatten().copied()
+    }
+
     fn at(&self, service: Service) -> Option<SocketAddr> {
         let all = self.services.get(service.name())?;
         // Of several, one that a phone can reach.

@@ -60,7 +60,11 @@ pub fn wait_for_walls(roles: &mut Roles) -> Result<(), Failure> {
             }
             Ok((Ready::Due, _)) => {}
             Ok((Ready::Refused(words), _)) => return Err(refused(heard(&words))),
-            Err(error) => return Err(refused(format!("it cannot make workers ({error}); its own words stand above"))),
+            Err(error) => {
+                return Err(refused(format!(
+                    "it cannot make workers ({error}); what it said, if it could, stands above"
+                )));
+            }
         }
     }
     while !roles.all_locked() && Instant::now() < until {

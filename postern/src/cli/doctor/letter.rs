@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustls::pki_types::CertificateDer;
 
-use super::ports::{find, listening};
+use super::ports::{find, open};
 use super::tls::Stream;
 use super::{Finding, Patient, certificate};
 use crate::up::ports::Service;
@@ -60,7 +60,7 @@ fn refused(address: &str, error: &io::Error) -> Finding {
 }
 
 fn find_box(patient: &Patient) -> Option<Reached> {
-    let all = listening(patient.up?);
+    let all = open(patient.up?, patient.told.as_ref())?;
     Some(Reached {
         hostname: patient.config.hostname(),
         domain: patient.config.default_domain().to_owned(),

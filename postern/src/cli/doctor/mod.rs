@@ -89,6 +89,8 @@ struct Patient {
     data: Option<DataFolder>,
     /// Process id of the running `up`.
     up: Option<u32>,
+    /// What it says of itself.
+    told: Option<Told>,
 }
 
 impl Doctor {
@@ -100,11 +102,12 @@ impl Doctor {
         let mut config = shared.config()?;
         let data = if shared.data.exists() { Some(DataFolder::open(&shared.data)?) } else { None };
         // The box may have been started with other options than the configuration's.
-        if let Some(told) = data.as_ref().and_then(Told::ask) {
+        let told = data.as_ref().and_then(Told::ask);
+        if let Some(told) = &told {
             told.put_into(&mut config);
         }
         let up = data.as_ref().and_then(DataFolder::holder);
-        let patient = Patient { config, data, up };
+        let patient = Patient { config, data, up, told };
         let mut findings = walls::look(&patient.config);
         findings.push(memory::look(&patient));
         findings.extend(clear::look(&patient));

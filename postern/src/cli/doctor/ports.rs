@@ -5,6 +5,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{Finding, Patient};
+use crate::told::Told;
 use crate::up::ports::{FALLBACK_OFFSET, Service, bind};
 
 const ABOUT: &str = "ports";
@@ -18,7 +19,10 @@ pub fn look(patient: &Patient) -> Vec<Finding> {
 }
 
 fn running(up: u32, patient: &Patient) -> Vec<Finding> {
-    let all = listening(up);
+    let Some(all) = open(up, patient.told.as_ref()) else {
+        let words = "where the box listens could not be looked at: it runs apart from this command, and its keeper does not answer";
+        return vec![Finding::weak(ABOUT, words, "look at the log of `postern up`")];
+    };
     let offset = patient.config.port_offset;
     Service::ALL.into_iter().map(|service| one(service, find(&all, service), offset)).collect()
 }
@@ -68,15 +72,41 @@ pub fn find(all: &[SocketAddr], service: Service) -> Option<SocketAddr> {
     moved().or_else(|| at(service.port())).or_else(|| at(service.port() + FALLBACK_OFFSET))
 }
 
-/// The addresses a process listens on, from its descriptors.
-pub fn listening(pid: u32) -> Vec<SocketAddr> {
-    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    let inode = |link: std::path::PathBuf| link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok();
-    let own: HashSet<u64> = descriptors.filter_map(|entry| inode(fs::read_link(entry.path()).ok()?)).collect();
+/// Where `up` listens. Whose descriptors nobody may look at, the packaged service's in its user namespace, is believed as far as
+/// somebody listens there. `None`: it does not say, either.
+pub fn open(up: u32, told: Option<&Told>) -> Option<Vec<SocketAddr>> {
+    let rows = rows(up);
+    match sockets(up) {
+        Some(own) => Some(rows.into_iter().filter(|(inode, _)| own.contains(inode)).map(|(_, at)| at).collect()),
+        None => Some(agreed(told?.addresses(), &rows)),
+    }
+}
+
+fn agreed(said: impl Iterator<Item = SocketAddr>, rows: &[(u64, SocketAddr)]) -> Vec<SocketAddr> {
+    said.filter(|said| rows.iter().any(|(_, at)| at == said)).collect()
+}
+
+/// The sockets among a process's descriptors; `None` where they may not be looked at.
+fn sockets(pid: u32) -> Option<HashSet<u64>> {
+    let inode =
+        |link: &std::path::Path| link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u64>().ok();
+    let mut own = HashSet::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd")).ok()? {
+        match fs::read_link(entry.ok()?.path()) {
+            Ok(link) => own.extend(inode(&link)),
+            // It was closed meanwhile.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(_) => return None,
+        }
+    }
+    Some(own)
+}
+
+/// All that listens in a process's network, by inode.
+fn rows(pid: u32) -> Vec<(u64, SocketAddr)> {
     let tables =
         ["tcp", "tcp6"].map(|table| fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default());
-    let rows = tables.iter().flat_map(|table| table.lines().skip(1)).filter_map(row);
-    rows.filter(|(inode, _)| own.contains(inode)).map(|(_, address)| address).collect()
+    tables.iter().flat_map(|table| table.lines().skip(1)).filter_map(row).collect()
 }
 
 /// Inode and address of a listening row of `/proc/net/tcp`.
@@ -104,7 +134,18 @@ mod tests {
     #[test]
     fn listeners_are_found_by_their_process() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        assert!(listening(std::process::id()).contains(&listener.local_addr().unwrap()));
+        assert!(open(std::process::id(), None).unwrap().contains(&listener.local_addr().unwrap()));
+    }
+
+    #[test]
+    fn who_may_not_be_looked_at_is_believed_as_far_as_somebody_listens() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let there = listener.local_addr().unwrap();
+        let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (own, rows) = (std::process::id(), rows(std::process::id()));
+        assert_eq!(agreed([there, gone].into_iter(), &rows), [there]);
+        assert!(sockets(own).is_some());
+        assert_eq!(sockets(0), None, "there is no such process");
     }
 
     #[test]
