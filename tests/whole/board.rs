@@ -58,7 +58,6 @@ fn a_board_with_a_newer_kernel_of_64_bits_serves() {
 }
 
 #[test]
-#[ignore = "one more boot: tests/long/board"]
 fn a_board_with_an_older_kernel_serves() {
     serves_on(Kernel::Older);
 }
