@@ -132,10 +132,16 @@ impl Arrived {
 
 impl AsyncRead for Arrived {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
+        let read = match self.get_mut() {
             Self::Here(stream) => Pin::new(stream).poll_read(context, buffer),
             Self::Handed(stream) => Pin::new(stream).poll_read(context, buffer),
+        };
+        if read.is_pending() {
+            // Who waits here is TLS, most of the time, and offers the buffer in which it has deciphered what came before:
+            // a password, a letter. The session may stay open for an hour.
+            buffer.initialize_unfilled().fill(0);
         }
+        read
     }
 }
 

@@ -40,9 +40,12 @@ impl<S> Lines<S> {
         &self.buffer[self.start..]
     }
 
-    /// Takes bytes off the front of [`Self::buffered`]; at most what is there.
+    /// Takes bytes off the front of [`Self::buffered`]; at most what is there. They are cleared: a session may stay open
+    /// for an hour after a password or a letter.
     pub fn consume(&mut self, bytes: usize) {
+        let from = self.start;
         self.start = (self.start + bytes).min(self.buffer.len());
+        self.buffer[from..self.start].fill(0);
         if self.start == self.buffer.len() {
             self.buffer.clear();
             self.start = 0;
@@ -76,8 +79,17 @@ impl<S> Lines<S> {
 
     /// The stream and what had been read ahead.
     pub fn into_parts(mut self) -> (S, Vec<u8>) {
-        self.buffer.drain(..self.start);
+        self.move_up();
         (self.stream, self.buffer)
+    }
+
+    /// To the buffer's front, and nothing stays behind.
+    fn move_up(&mut self) {
+        let pending = self.buffered().len();
+        self.buffer.copy_within(self.start.., 0);
+        self.buffer[pending..].fill(0);
+        self.buffer.truncate(pending);
+        self.start = 0;
     }
 }
 
@@ -88,8 +100,7 @@ impl<S: AsyncRead + Unpin> Lines<S> {
     /// The stream's.
     pub async fn fill(&mut self) -> io::Result<usize> {
         if self.start > 0 {
-            self.buffer.drain(..self.start);
-            self.start = 0;
+            self.move_up();
         }
         self.buffer.reserve(READ);
         self.stream.read_buf(&mut self.buffer).await
@@ -180,6 +191,18 @@ mod tests {
             };
             tokio::join!(sending, reading).1
         })
+    }
+
+    #[test]
+    fn what_was_consumed_is_gone_from_the_buffer() {
+        let mut lines = Lines { stream: (), buffer: b"AUTH secret\r\nNOOP\r\n".to_vec(), start: 0 };
+        let before = lines.buffer.len();
+        lines.consume(13);
+        assert!(lines.buffer[..13].iter().all(|byte| *byte == 0) && lines.buffered() == b"NOOP\r\n");
+        lines.move_up();
+        assert_eq!(lines.buffer, b"NOOP\r\n");
+        lines.buffer.resize(before, 1);
+        assert_eq!(lines.buffered().len(), before);
     }
 
     #[test]
