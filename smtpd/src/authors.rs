@@ -40,11 +40,25 @@ fn list_for_all(value: &str) -> Option<Vec<Address>> {
     list(value).filter(|_| !hides_in_encoded_words(value))
 }
 
-/// What some take for an encoded word holds what belongs in none (RFC 2047 §2): for them, an address or a quote ends elsewhere.
+/// What some take for an encoded word, and what is one with signs that belong in none (RFC 2047 §2, §5): for some readers an
+/// address or a quote ends elsewhere.
 fn hides_in_encoded_words(value: &str) -> bool {
-    let from = value.find("=?").map(|at| &value[at..]);
-    let word = from.and_then(|from| Some(&from[..from.rfind("?=")?]));
-    word.is_some_and(|word| word.contains(['"', '<', '>', '@', '(', ')', ',', ';', ':', '\\']))
+    let mut rest = value;
+    while let Some(at) = rest.find("=?") {
+        let Some(length) = encoded_word(&rest[at..]) else { return true };
+        rest = &rest[at + length..];
+    }
+    false
+}
+
+/// The length of the plain encoded word that a text begins with.
+fn encoded_word(text: &str) -> Option<usize> {
+    let mut parts = text.strip_prefix("=?")?.splitn(3, '?');
+    let (charset, encoding, behind) = (parts.next()?, parts.next()?, parts.next()?);
+    let encoded = &behind[..behind.find("?=")?];
+    let plain = |text: &str| text.chars().all(|c| c.is_ascii_graphic() && !"\"<>@(),;:\\[]?".contains(c));
+    let whole = plain(charset) && plain(encoded) && matches!(encoding, "b" | "B" | "q" | "Q");
+    whole.then_some("=??".len() + charset.len() + encoding.len() + "?".len() + encoded.len() + "?=".len())
 }
 
 /// RFC 5322 §3.4 `mailbox-list`.
@@ -56,10 +70,13 @@ fn list(value: &str) -> Option<Vec<Address>> {
 fn mailbox(text: &str) -> Option<Address> {
     let text = text.trim();
     let address = match text.strip_suffix('>') {
-        // The display name may hold anything quoted; unquoted brackets would be a second address.
+        // The display name may hold anything quoted; unquoted brackets would be a second address, and some end a quoted
+        // one at a semicolon (RFC 5322 §3.2.3: what no atom has).
         Some(front) => {
             let (name, address) = front.rsplit_once('<')?;
-            if header::without_quoted(name)?.contains(['<', '>', '@', ':']) {
+            if header::without_quoted(name)?
+                .contains(|c: char| "()<>[]:;@\\,".contains(c) || (c.is_control() && c != '\t'))
+            {
                 return None;
             }
             address.trim()
@@ -107,6 +124,10 @@ mod tests {
             ("\"B, A <x@y.test>\" <a@b.test>, c@d.test", vec!["a@b.test", "c@d.test"]),
             ("=?utf-8?q?J=C3=B6?= <a@b.test> (comment, here <x@y.test>)", vec!["a@b.test"]),
             ("<a@b.test>", vec!["a@b.test"]),
+            ("=?utf-8?q?J=C3=B6?= <a@b.test>, =?utf-8?b?QsOp?= <c@b.test>", vec!["a@b.test", "c@b.test"]),
+            ("=?utf-8?q?Anna_M=C3=BCller?= <a@b.test> (=?utf-8?q?B=C3=BCro?=)", vec!["a@b.test"]),
+            ("=?utf-8?q?J=C3=B6?= \"Joe\" =?utf-8?q?M=C3=BC?= <a@b.test>", vec!["a@b.test"]),
+            ("J. O'Neill & Co <a@b.test>", vec!["a@b.test"]),
         ] {
             assert_eq!(from(value), Some(addresses.into_iter().map(String::from).collect()), "{value}");
         }
@@ -125,6 +146,9 @@ mod tests {
             "a@b.test (never closed",
             "<@route:a@b.test>",
             "a @ b.test",
+            "\"c@d.test\"; <a@b.test>",
+            "(C) \"c@d.test\"; A <a@b.test>",
+            "\"c@d.test\"?=[ <a@b.test>",
             // Some take what is between two encoded quotes for a name.
             "=?utf-8?q?\"?= <c@d.test> =?utf-8?q?\"?= <a@b.test>",
             "=?utf-8?q?(?= <c@d.test> =?utf-8?q?)?= <a@b.test>",

@@ -81,16 +81,24 @@ fn naming(from: &str) -> Vec<String> {
 /// name on the Internet has): DNS cannot be asked, and a reader may show the part of it that is somebody else's name.
 fn names_nothing(behind: &str) -> bool {
     let ends = |c: char| c.is_whitespace() || "<>,;@\"\\(".contains(c);
-    let seen = behind.trim_start().chars().filter(|c| !is_unseen(*c)).take_while(|c| !ends(*c));
-    let word: String = seen.map(|c| if is_dot(c) { '.' } else { c }).collect();
+    let word: String = seen(behind).take_while(|c| !ends(*c)).map(|c| if is_dot(c) { '.' } else { c }).collect();
     if is_address_literal(&word) {
         return false;
     }
-    let encoded = word.starts_with("=?");
-    // An encoded word's end is no part of it: `=?utf-8?q?me@b.example?=`.
-    let word = if encoded { &word } else { word.split("?=").next().unwrap_or_default() };
+    // An encoded word's end is no part of it (`=?utf-8?q?me@b.example?=`), but what goes on behind it may be.
+    let (word, encoded) = match word.split_once("?=") {
+        _ if word.starts_with("=?") => (word.as_str(), true),
+        Some((word, behind)) => (word, !behind.is_empty()),
+        None => (word.as_str(), false),
+    };
     let word = word.trim_end_matches(|c: char| c.is_ascii_punctuation() && !in_label(c));
-    (encoded || word.contains('.')) && !is_name(word)
+    encoded || (looks_like_a_domain(word) && !is_name(word))
+}
+
+/// It ends in a dot and what could be a top-level domain; a price (`@ $9.99`) does not.
+fn looks_like_a_domain(word: &str) -> bool {
+    let top = word.rsplit_once('.').map(|(_, top)| top).unwrap_or_default();
+    top.chars().nth(1).is_some() && top.chars().next().is_some_and(|c| c.is_alphabetic() || !c.is_ascii())
 }
 
 /// RFC 5321 §4.1.3.
@@ -109,7 +117,7 @@ fn is_name(word: &str) -> bool {
 /// The domain that a text begins with, blanks around its dots left out (RFC 5322 §4.4, `obs-domain`).
 fn leading_domain(text: &str) -> String {
     let (mut domain, mut gap) = (String::new(), false);
-    for c in text.trim_start().chars().filter(|c| !is_unseen(*c)) {
+    for c in seen(text) {
         match c {
             c if is_dot(c) => {
                 domain.push('.');
@@ -126,24 +134,29 @@ fn leading_domain(text: &str) -> String {
 /// The same with characters that no domain has: somebody else's name may end in it (`x+y.b.example`).
 fn leading_word(text: &str) -> String {
     let ends = |c: char| c.is_whitespace() || "<>()[],;:@\"\\".contains(c);
-    let word = text.trim_start().chars().filter(|c| !is_unseen(*c)).take_while(|c| !ends(*c));
-    word.map(|c| if is_dot(c) { '.' } else { c }).collect()
+    seen(text).take_while(|c| !ends(*c)).map(|c| if is_dot(c) { '.' } else { c }).collect()
 }
 
-/// RFC 3490 §3.1: these are dots, too.
+/// What a reader sees of a text, from its first sign on that is not blank.
+fn seen(text: &str) -> impl Iterator<Item = char> {
+    text.chars().filter(|c| !is_unseen(*c)).skip_while(|c| c.is_whitespace())
+}
+
+/// RFC 3490 §3.1: these are dots, too; and one that looks like it.
 const fn is_dot(c: char) -> bool {
-    matches!(c, '.' | '\u{3002}' | '\u{ff0e}' | '\u{ff61}')
+    matches!(c, '.' | '\u{2024}' | '\u{3002}' | '\u{ff0e}' | '\u{ff61}')
 }
 
 const fn in_label(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_') || !c.is_ascii()
 }
 
-/// What no screen shows (Unicode's Default_Ignorable_Code_Point, and interlinear marks), and control characters but blanks.
+/// What no screen shows (Unicode's Default_Ignorable_Code_Point, interlinear marks, ends of lines that are none in mail, blanks that
+/// count as letters), and control characters but blanks.
 const fn is_unseen(c: char) -> bool {
     matches!(c,
-        '\0'..='\u{8}' | '\u{e}'..='\u{1f}' | '\u{7f}' | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}'
-        | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        '\0'..='\u{8}' | '\u{e}'..='\u{1f}' | '\u{7f}' | '\u{85}' | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}'
+        | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2800}' | '\u{16fe4}' | '\u{1d159}' | '\u{2060}'..='\u{206f}'
         | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
         | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
@@ -276,6 +289,14 @@ mod tests {
             "a@\u{2066}b.example",
             "a@mail\u{200e}.b.example",
             "<a@\u{1f}b.example>",
+            "<a@\u{200b} b.example>",
+            "a@\u{ad} b.example",
+            "<a@\u{1f} b.example>",
+            "a@b.example\u{2800}",
+            "<a@b\u{2024}example>",
+            "<a@b.ex\u{2028}ample>",
+            "\"a@b.example\"; <x@c.example>",
+            "\"a@b.example\" ; x <x@c.example>",
         ] {
             let found = domains(from).unwrap();
             let named = |domain: &String| domain == "b.example" || domain.ends_with(".b.example");
@@ -308,6 +329,10 @@ mod tests {
             "a@=?utf-8?q?b.example?=",
             "\"Pay\" <a@=?us-ascii?b?Yi5leGFtcGxl?=>",
             "<a@=?utf-8?q?b?=.example>",
+            "<=?utf-8?q?a@?=b.example>",
+            "=?utf-8?q?a@?=b.example",
+            "<=?utf-8?q?a@b?=.example>",
+            "<=?utf-8?q?a@b.ex?=ample>",
             "<a@[x].b.example>",
             "<a@x]y.b.example>",
             "<a@x[1].b.example>",
@@ -333,6 +358,9 @@ mod tests {
             "=?utf-8?q?me@b.example?= <a@b.example>",
             "Best prices @-=now=- <a@b.example>",
             "[a@b.example]",
+            "Sale @ $9.99 <a@b.example>",
+            "=?utf-8?q?Sale_@_50%_off._Now?= <a@b.example>",
+            "Joe @ a/b.c <a@b.example>",
         ] {
             assert!(domains(from).is_ok(), "{from}: {:?}", domains(from));
         }
