@@ -86,12 +86,15 @@ fn mailbox(text: &str) -> Option<Address> {
     Address::parse(address.as_bytes()).ok()
 }
 
+/// `None` too where nothing is between two quotes: some readers take what stands behind them, a comment even, for the address.
 fn split_at_commas(value: &str) -> Option<Vec<String>> {
-    let (mut parts, mut quoted, mut escaped) = (vec![String::new()], false, false);
+    let (mut parts, mut quoted, mut escaped, mut before) = (vec![String::new()], false, false, ' ');
     for c in value.chars() {
+        let last = std::mem::replace(&mut before, if escaped { ' ' } else { c });
         match c {
             _ if escaped => escaped = false,
             '\\' if quoted => escaped = true,
+            '"' if quoted && last == '"' => return None,
             '"' => quoted = !quoted,
             ',' if !quoted => {
                 parts.push(String::new());
@@ -128,6 +131,7 @@ mod tests {
             ("=?utf-8?q?Anna_M=C3=BCller?= <a@b.test> (=?utf-8?q?B=C3=BCro?=)", vec!["a@b.test"]),
             ("=?utf-8?q?J=C3=B6?= \"Joe\" =?utf-8?q?M=C3=BC?= <a@b.test>", vec!["a@b.test"]),
             ("J. O'Neill & Co <a@b.test>", vec!["a@b.test"]),
+            ("\"J. \\\"Jo\\\"\" <a@b.test>", vec!["a@b.test"]),
         ] {
             assert_eq!(from(value), Some(addresses.into_iter().map(String::from).collect()), "{value}");
         }
@@ -147,6 +151,8 @@ mod tests {
             "<@route:a@b.test>",
             "a @ b.test",
             "\"c@d.test\"; <a@b.test>",
+            "\"\"(<c@d.test>) <a@b.test>",
+            "\"C\" \"\"(C <c@d.test>) <a@b.test>",
             "(C) \"c@d.test\"; A <a@b.test>",
             "\"c@d.test\"?=[ <a@b.test>",
             // Some take what is between two encoded quotes for a name.

@@ -48,13 +48,13 @@ pub(super) fn author_domains(message: &[u8]) -> Result<Vec<String>, Disorder> {
     let from = [b"From:".as_slice(), value].concat();
     let parsed = AuthenticatedMessage::parse(&from);
     let read = parsed.iter().flat_map(|parsed| parsed.froms()).filter_map(|address| address.rsplit_once('@'));
-    let read = read.flat_map(|(_, domain)| [leading_domain(domain), leading_word(domain)]);
+    let read = read.flat_map(|(_, domain)| readings(domain));
     let texts = naming(&unfolded);
     let mut behind = texts.iter().flat_map(|text| text.split('@').skip(1));
     if behind.clone().any(names_nothing) {
         return Err(Disorder::NoDomain);
     }
-    let named = behind.by_ref().flat_map(|text| [leading_domain(text), leading_word(text)]);
+    let named = behind.by_ref().flat_map(readings);
     let mut domains: Vec<String> = Vec::new();
     for domain in read.chain(named) {
         let domain = askable(&domain).to_lowercase();
@@ -112,6 +112,17 @@ fn is_address_literal(word: &str) -> bool {
 fn is_name(word: &str) -> bool {
     let lenient = word.replace('_', "x");
     askable(&lenient) == lenient && Name::from_utf8(format!("_dmarc.{lenient}.")).is_ok()
+}
+
+/// The domains that readers may find at the beginning of a text.
+fn readings(text: &str) -> [String; 3] {
+    [leading_domain(text), leading_word(text), leading_run(text)]
+}
+
+/// The same with all blanks left out, wherever they stand: some readers have none in an address (`a@b.ex ample`).
+fn leading_run(text: &str) -> String {
+    let run = seen(text).filter(|c| !c.is_whitespace()).take_while(|c| !"<>()[],;:@\"\\".contains(*c));
+    run.map(|c| if is_dot(c) { '.' } else { c }).collect()
 }
 
 /// The domain that a text begins with, blanks around its dots left out (RFC 5322 §4.4, `obs-domain`).
@@ -289,6 +300,10 @@ mod tests {
             "a@\u{2066}b.example",
             "a@mail\u{200e}.b.example",
             "<a@\u{1f}b.example>",
+            "<a@b.ex ample>",
+            "a@b.\tex ample",
+            "a@b.ex(c)ample",
+            "<a@s u b . b.example>",
             "<a@\u{200b} b.example>",
             "a@\u{ad} b.example",
             "<a@\u{1f} b.example>",
