@@ -126,9 +126,10 @@ fn an_absurd_size_is_refused() {
     assert!(!unsafe { state.allocate(layout) }.is_null());
 }
 
-/// What lies there is looked at before anybody else can have it: the region is another allocator's, or nobody's.
+/// Clearing reaches what it is given and no more, and a block keeps its bytes through every move. (Nobody may read here what
+/// was given back; tests/whole/phrases looks at it from outside.)
 #[test]
-fn what_is_given_back_is_cleared() {
+fn clearing_touches_nothing_that_is_still_in_use() {
     let mut block = [7u8; 100];
     // SAFETY: it is ours.
     unsafe { clear(block[10..].as_mut_ptr(), 80) };

@@ -50,13 +50,12 @@ pub(super) fn author_domains(message: &[u8]) -> Result<Vec<String>, Disorder> {
     let read = parsed.iter().flat_map(|parsed| parsed.froms()).filter_map(|address| address.rsplit_once('@'));
     let read = read.flat_map(|(_, domain)| readings(domain));
     let texts = naming(&unfolded);
-    let mut behind = texts.iter().flat_map(|text| text.split('@').skip(1));
+    let behind = texts.iter().flat_map(|text| text.split('@').skip(1));
     if behind.clone().any(names_nothing) {
         return Err(Disorder::NoDomain);
     }
-    let named = behind.by_ref().flat_map(readings);
     let mut domains: Vec<String> = Vec::new();
-    for domain in read.chain(named) {
+    for domain in read.chain(behind.flat_map(readings)) {
         let domain = askable(&domain).to_lowercase();
         if !domain.is_empty() && !domains.contains(&domain) {
             domains.push(domain);
