@@ -41,14 +41,78 @@ fn list_for_all(value: &str) -> Option<Vec<Address>> {
 }
 
 /// What some take for an encoded word, and what is one with signs that belong in none (RFC 2047 §2, §5): for some readers an
-/// address or a quote ends elsewhere.
+/// address or a quote ends elsewhere. Within quotes or a comment, where apps write whole names so, its signs mean nothing as long
+/// as it ends there, too.
 fn hides_in_encoded_words(value: &str) -> bool {
-    let mut rest = value;
-    while let Some(at) = rest.find("=?") {
-        let Some(length) = encoded_word(&rest[at..]) else { return true };
-        rest = &rest[at + length..];
+    let (mut enclosures, last_end) = (Enclosures::of(value), value.rfind("?="));
+    let mut at = 0;
+    while let Some(next) = value[at..].find("=?") {
+        at += next;
+        let inside = enclosures.rest_at(at);
+        let length = match encoded_word(&value[at..]) {
+            None if !inside.is_empty() && last_end < Some(at) => Some("=?".len()),
+            None => name_in_one(inside),
+            plain => plain,
+        };
+        let Some(length) = length else { return true };
+        at += length;
     }
     false
+}
+
+/// Where quoted strings and comments end, each looked for once, however many are asked about.
+struct Enclosures<'a> {
+    value: &'a str,
+    signs: std::iter::Peekable<std::str::CharIndices<'a>>,
+    depth: u32,
+    quoted: bool,
+    escaped: bool,
+    /// The end of the one last asked about.
+    end: usize,
+}
+
+impl<'a> Enclosures<'a> {
+    fn of(value: &'a str) -> Self {
+        Self { value, signs: value.char_indices().peekable(), depth: 0, quoted: false, escaped: false, end: 0 }
+    }
+
+    /// The rest of the quoted string or comment in which a place lies; nothing where it lies in none. Places only grow.
+    fn rest_at(&mut self, place: usize) -> &'a str {
+        while self.signs.peek().is_some_and(|(at, _)| *at < place) {
+            self.step();
+        }
+        if place >= self.end {
+            self.end = place;
+            while self.depth > 0 || self.quoted {
+                let Some(at) = self.step() else { return "" };
+                self.end = at;
+            }
+        }
+        &self.value[place..self.end]
+    }
+
+    fn step(&mut self) -> Option<usize> {
+        let (at, c) = self.signs.next()?;
+        match c {
+            _ if self.escaped => self.escaped = false,
+            '\\' if self.depth > 0 || self.quoted => self.escaped = true,
+            '"' if self.depth == 0 => self.quoted = !self.quoted,
+            '(' if !self.quoted => self.depth += 1,
+            ')' if self.depth > 0 => self.depth -= 1,
+            _ => {}
+        }
+        Some(at)
+    }
+}
+
+/// The length of the encoded word that a text begins with, of whatever neither ends nor opens what it lies in.
+fn name_in_one(inside: &str) -> Option<usize> {
+    let mut parts = inside.strip_prefix("=?")?.splitn(3, '?');
+    let (charset, encoding, behind) = (parts.next()?, parts.next()?, parts.next()?);
+    let encoded = &behind[..behind.find("?=")?];
+    let plain = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:+*".contains(c));
+    let whole = plain(charset) && matches!(encoding, "b" | "B" | "q" | "Q") && !encoded.contains(['"', '\\', '(', ')']);
+    whole.then_some("=??".len() + charset.len() + encoding.len() + "?".len() + encoded.len() + "?=".len())
 }
 
 /// The length of the plain encoded word that a text begins with.
@@ -132,6 +196,11 @@ mod tests {
             ("=?utf-8?q?J=C3=B6?= \"Joe\" =?utf-8?q?M=C3=BC?= <a@b.test>", vec!["a@b.test"]),
             ("J. O'Neill & Co <a@b.test>", vec!["a@b.test"]),
             ("\"J. \\\"Jo\\\"\" <a@b.test>", vec!["a@b.test"]),
+            ("\"=?UTF-8?Q?M=C3=BCller,_Anna?=\" <a@b.test>", vec!["a@b.test"]),
+            ("\"=?UTF-8?Q?M=C3=BCller,?= =?UTF-8?Q?Anna?=\" <a@b.test>", vec!["a@b.test"]),
+            ("\"=?UTF-8?B?TcO8bGxlcg==?= (Anna)\" <a@b.test> (=?utf-8?q?B=C3=BCro, 2?=)", vec!["a@b.test"]),
+            ("\"Why =? that\" <a@b.test>", vec!["a@b.test"]),
+            ("A <a@b.test> (x =? y)", vec!["a@b.test"]),
         ] {
             assert_eq!(from(value), Some(addresses.into_iter().map(String::from).collect()), "{value}");
         }
@@ -158,6 +227,12 @@ mod tests {
             // Some take what is between two encoded quotes for a name.
             "=?utf-8?q?\"?= <c@d.test> =?utf-8?q?\"?= <a@b.test>",
             "=?utf-8?q?(?= <c@d.test> =?utf-8?q?)?= <a@b.test>",
+            "\"=?utf-8?q?\" <c@d.test> \"?=\" <a@b.test>",
+            "\"=?utf-8?q?\\\"?=\" <a@b.test>",
+            "\"C =?\" <c@d.test> (?= <a@b.test>)",
+            "(=?utf-8?q?) <c@d.test> (?=) <a@b.test>",
+            "(\"=?utf-8?q?)x?= <a@b.test>",
+            "C =? <a@b.test>",
         ] {
             assert_eq!(from(value), None, "{value}");
         }

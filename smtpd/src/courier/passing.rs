@@ -89,7 +89,7 @@ fn may_claim(text: &[u8], domain: &str) -> bool {
 /// The same of what has no sender: many a bounce has a From without an address, which claims nothing.
 fn claims(text: &[u8], domain: &str) -> bool {
     let named = |from: String| match header::without_comments(&from) {
-        Some(plain) => plain.replace([' ', '\t'], "").to_lowercase().contains(&domain.to_lowercase()),
+        Some(plain) => plain.replace([' ', '\t', '"', '\\'], "").to_lowercase().contains(&domain.to_lowercase()),
         None => true,
     };
     match authors::of(text) {
