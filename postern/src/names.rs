@@ -1,12 +1,12 @@
 //! Domains and addresses as the admin types them.
 
-/// Lower-cases and checks a domain or host name (RFC 1035 §2.3.4 lengths, letters, digits and inner hyphens;
-/// internationalised names are written in their `xn--` form).
+/// Lower-cases and checks a domain or host name (RFC 1035 §2.3.4 lengths, letters, digits and inner hyphens); one beyond ASCII is
+/// brought into the form that DNS has (`xn--`).
 ///
 /// # Errors
 /// What is wrong, in words.
 pub fn domain(typed: &str) -> Result<String, &'static str> {
-    let name = typed.trim().trim_end_matches('.').to_ascii_lowercase();
+    let name = wire::dns::in_ascii(typed.trim().trim_end_matches('.')).unwrap_or_default().to_ascii_lowercase();
     if name.is_empty() || name.len() > 253 {
         return Err("a domain has 1 to 253 characters");
     }
@@ -58,6 +58,7 @@ mod tests {
     fn addresses_are_completed_and_lower_cased() {
         assert_eq!(address("Anna", "home.test").as_deref(), Ok("anna@home.test"));
         assert_eq!(address("anna@Example.ORG", "home.test").as_deref(), Ok("anna@example.org"));
+        assert_eq!(address("anna@M\u{fc}ller.test", "home.test").as_deref(), Ok("anna@xn--mller-kva.test"));
         for bad in ["", "@home.test", "a b", "a+b", ".a", "a..b", "a@", "a@b_c", "a@1.2.3.4", "a\u{7}", "a\u{2000}b"] {
             assert!(address(bad, "home.test").is_err(), "{bad}");
         }

@@ -85,6 +85,15 @@ pub fn normal(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_lowercase()
 }
 
+/// A domain as DNS has it: names beyond ASCII by IDNA (RFC 5890 §2.3.2.1, A-labels), others as they are. `None`: it has no such form.
+#[must_use]
+pub fn in_ascii(domain: &str) -> Option<String> {
+    if domain.is_ascii() {
+        return Some(domain.to_owned());
+    }
+    Name::from_utf8(domain).ok().map(|name| text(&name)).filter(|name| name.is_ascii())
+}
+
 /// A fresh socket and number for each question, so that neither can be guessed (RFC 5452 §9).
 async fn by_udp(upstream: SocketAddr, query: &Query) -> io::Result<Message> {
     let any: SocketAddr = if upstream.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };

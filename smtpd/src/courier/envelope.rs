@@ -1,6 +1,5 @@
 //! What a leased letter is sent under to one far server: MAIL and RCPT, as far as that server can take them.
 
-use mail_auth::hickory_resolver::proto::rr::Name;
 use spool::edges::outbox::{Leased, OutgoingRecipient};
 
 use super::fate::{Fate, Status, Why};
@@ -62,22 +61,14 @@ fn address(text: &str) -> Result<Address, Why> {
 }
 
 fn recipient(one: &OutgoingRecipient, leased: &Leased, far: &Extensions) -> Result<Recipient, Why> {
-    let mut address = address(&one.address)?;
+    let address = address(&one.address)?;
+    // A local part has no form in ASCII, as domains have.
     if address.is_international() && !far.international {
         // RFC 5248: X.6.7.
-        let words = || format!("the mail server of {} takes no addresses beyond ASCII (SMTPUTF8)", leased.destination);
-        address = in_ascii(&address).ok_or_else(|| Why::ours(Status::new(5, 6, 7), words()))?;
+        let words = format!("the mail server of {} takes no addresses beyond ASCII (SMTPUTF8)", leased.destination);
+        return Err(Why::ours(Status::new(5, 6, 7), words));
     }
     Ok(Recipient { address, notify: outcome::notify(one), original: one.original.clone() })
-}
-
-/// The same address with its domain as DNS has it (RFC 5890 §2.3.2.1, A-labels); a local part has no such form.
-fn in_ascii(address: &Address) -> Option<Address> {
-    let text = address.to_string();
-    let (local, domain) = text.rsplit_once('@')?;
-    let domain = Name::from_utf8(domain).ok()?.to_ascii();
-    let text = format!("{local}@{}", domain.trim_end_matches('.'));
-    text.is_ascii().then(|| Address::parse(text.as_bytes()).ok()).flatten()
 }
 
 #[cfg(test)]
@@ -123,7 +114,7 @@ mod tests {
         assert_eq!(refused, [(1, "5.6.7".to_owned()), (3, "5.1.3".to_owned())]);
         let (sent, international, refused) = to(&all, true);
         assert_eq!((sent.len(), international, refused.len()), (3, true, 1));
-        assert_eq!(sent[2].1, "ben@grün.test", "as it was written, where it can be");
+        assert_eq!(sent[2].1, "ben@xn--grn-ioa.test", "every server knows that form");
         assert!(!to(&["ben@far.test"], true).1, "nor is it asked for where it is not needed");
     }
 }

@@ -43,10 +43,8 @@ impl Address {
         }
         let (local, domain) = split(text).ok_or(BadPath::Address)?;
         let local = local_part(local).ok_or(BadPath::Address)?;
-        if !is_domain(domain) {
-            return Err(BadPath::Address);
-        }
-        Ok(Self { local, domain: domain.to_owned() })
+        let domain = Some(domain).filter(|domain| is_domain(domain)).and_then(wire::dns::in_ascii);
+        domain.filter(|domain| is_domain(domain)).map(|domain| Self { local, domain }).ok_or(BadPath::Address)
     }
 
     /// `local@domain` where both are already known to be of their form.
@@ -55,7 +53,7 @@ impl Address {
         Self { local: "postmaster".into(), domain: domain.into() }
     }
 
-    /// The domain, as written.
+    /// The domain, as written; one beyond ASCII as DNS has it, so that both ways to write it are the same.
     #[must_use]
     pub fn domain(&self) -> &str {
         &self.domain
@@ -260,9 +258,10 @@ mod tests {
             ("\"a b\"@b.example", "\"a b\"@b.example"),
             ("\"a\\\"@b\"@c.example", "\"a\\\"@b\"@c.example"),
             ("dots..here.@b.example", "dots..here.@b.example"),
-            ("jösé@bücher.example", "jösé@bücher.example"),
+            ("jösé@bücher.example", "jösé@xn--bcher-kva.example"),
             ("a@[192.0.2.1]", "a@[192.0.2.1]"),
             ("a@[IPv6:2001:db8::1]", "a@[IPv6:2001:db8::1]"),
+            ("a@MÜLLER.example", "a@xn--mller-kva.example"),
         ] {
             assert_eq!(address(text).as_deref(), Some(printed), "{text}");
         }
