@@ -129,6 +129,7 @@ pub async fn store(
         Ok(Delivered::Durable | Delivered::Already) => Outcome::Delivered,
         Ok(Delivered::Full) => Outcome::Full,
         Ok(Delivered::MailboxFull) => Outcome::MailboxFull,
+        Ok(Delivered::Waiting) => Outcome::Waiting,
         Ok(Delivered::Spent { tell }) => Outcome::Spent { tell },
         Ok(Delivered::Failed) => Outcome::Failed,
         Err(_) => Outcome::KeeperGone,

@@ -138,6 +138,15 @@ impl Disk {
         self.step(|| File::open(path)?.sync_all())
     }
 
+    /// Bytes that are free on the disk of that folder.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn free(&self, folder: &Path) -> io::Result<u64> {
+        let about = self.step(|| Ok(rustix::fs::statvfs(folder)?))?;
+        Ok(about.f_bavail.saturating_mul(about.f_frsize))
+    }
+
     fn step<T>(&self, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         if let Some(faults) = &self.0 {
             faults.step()?;

@@ -74,7 +74,9 @@ pub async fn deposit<W: World + Send + 'static>(
         Ok(Recipient::Unknown | Recipient::NotLocal | Recipient::Remote { .. } | Recipient::Forwarded { .. }) => {
             return Told::Nobody;
         }
-        Ok(Recipient::OverQuota | Recipient::NotNow | Recipient::Separately) | Err(Down) => return Told::Later,
+        Ok(Recipient::OverQuota | Recipient::NotNow | Recipient::Separately | Recipient::Waiting) | Err(Down) => {
+            return Told::Later;
+        }
     };
     let outcome = examined(trip, notice).await;
     let outcome = match outcome {

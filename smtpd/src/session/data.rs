@@ -77,6 +77,7 @@ pub(super) fn delivered(context: &Context, waiting: ExpectDelivered, outcome: Ou
     out.push(Effect::Reply(match outcome {
         Outcome::Delivered => ok(format!("accepted as {}", waiting.id)),
         Outcome::Full => Reply::new(452, "4.3.1", "the disk here is full, try again later"),
+        Outcome::Waiting => Reply::new(452, "4.3.1", "too much waits here that is passed on, try again later"),
         Outcome::MailboxFull => {
             Reply::new(452, "4.2.2", "that mailbox is full: there is no room in it for this message")
         }

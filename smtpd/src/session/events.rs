@@ -78,6 +78,8 @@ pub enum Outcome {
     Full,
     /// No room in a mailbox.
     MailboxFull,
+    /// Too much waits that is passed on.
+    Waiting,
     /// Disk, stream or one of our processes failed; nothing is kept.
     Failed,
     /// The stranger that was to look at it failed.

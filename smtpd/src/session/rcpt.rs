@@ -91,6 +91,9 @@ pub(super) fn answered(
             Reply::new(452, "4.5.3", "too much for one message at once; send to the rest on their own")
         }
         Recipient::OverQuota => Reply::new(452, "4.2.2", "that mailbox is full"),
+        Recipient::Waiting => {
+            Reply::new(452, "4.3.1", "too much waits here that is passed on from that address, try again later")
+        }
         Recipient::NotNow => Reply::new(451, "4.3.0", "not at the moment, try again later"),
     };
     out.push(Effect::Reply(reply));

@@ -187,6 +187,7 @@ impl Peer for Pure {
 fn outcome(name: &str) -> Outcome {
     match name {
         "full" => Outcome::Full,
+        "waiting" => Outcome::Waiting,
         "mailbox-full" => Outcome::MailboxFull,
         "failed" => Outcome::Failed,
         "unfiltered" => Outcome::Unfiltered,
@@ -379,6 +380,7 @@ fn recipient(address: &Address) -> Recipient {
         "full" => Recipient::OverQuota,
         "tight" => Recipient::Separately,
         "later" => Recipient::NotNow,
+        "waiting" => Recipient::Waiting,
         _ => Recipient::Unknown,
     }
 }

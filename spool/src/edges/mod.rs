@@ -183,6 +183,8 @@ pub enum Recipient {
     /// Its mailbox, or one asked for before, is so nearly full that the message may not fit: to be sent to it on its own,
     /// so that the others need not wait for it: 452 4.5.3.
     Separately,
+    /// It is passed on, and too much of that waits: 452 4.3.1.
+    Waiting,
     /// Not now (for example no mailbox exists yet for postmaster): 451 4.3.0.
     NotNow,
 }
@@ -223,6 +225,8 @@ pub enum Delivered {
     MailboxFull,
     /// The disk or the stream failed; nothing is kept: 451 4.3.0.
     Failed,
+    /// Too much waits that is passed on: 452 4.3.1.
+    Waiting,
     /// The mailbox has sent as much as it may in a day: 452 4.7.1.
     Spent {
         /// Its owner has not heard of it yet: to be told, and the keeper to be told so.

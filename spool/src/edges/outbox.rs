@@ -31,6 +31,13 @@ pub mod limits {
     pub const PASSED_ON: usize = 32;
     /// And of those, what has no sender: strangers alone decide where it goes.
     pub const WAY_BACK: usize = PASSED_ON / 2;
+    /// Bytes of it that wait: twenty of the largest letters, and what a family's aliases get in the days that a house may
+    /// be down.
+    pub const PASSED_ON_BYTES: u64 = 1024 * 1024 * 1024;
+    /// And no more than one in so many bytes of the disk that would be free without it: the rest is for letters that stay.
+    pub const PASSED_ON_PART: u64 = 4;
+    /// Recipients of it that wait: each may take two KiB of the keeper's memory.
+    pub const PASSED_ON_RECIPIENTS: u64 = 10_000;
     /// Leases at a time.
     pub const LEASES: usize = 256;
     /// Seconds a recipient waits at most for its next attempt. What is due later than that was put there by a clock that

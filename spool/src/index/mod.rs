@@ -9,6 +9,7 @@ pub mod mailbox;
 pub mod met;
 pub mod name;
 pub mod outgoing;
+pub mod passed_on;
 pub mod plan;
 pub mod policies;
 pub mod state;

@@ -9,6 +9,8 @@ use crate::edges::outbox::{Outgoing, State, limits};
 use crate::journal::record::Record;
 use crate::names::{LetterId, MailboxId};
 
+use super::passed_on::PassedOn;
+
 /// The destination under which letters stand whose sender is still to be told something: no address has this one.
 pub const TELL: &str = "";
 
@@ -23,12 +25,16 @@ pub struct Waiting {
     due: BTreeMap<String, BTreeSet<(i64, u64)>>,
     /// Each destination by the time its first is due.
     first: BTreeSet<(i64, String)>,
+    passed_on: PassedOn,
 }
 
 impl PartialEq for Waiting {
-    /// The same letters in the same order, due at the same times.
+    /// The same letters in the same order, due at the same times, and counted the same.
     fn eq(&self, other: &Self) -> bool {
-        self.all().eq(other.all()) && self.times().eq(other.times()) && self.first == other.first
+        self.all().eq(other.all())
+            && self.times().eq(other.times())
+            && self.first == other.first
+            && self.passed_on == other.passed_on
     }
 }
 
@@ -67,6 +73,12 @@ impl Waiting {
         self.due
             .iter()
             .flat_map(move |(destination, times)| times.iter().map(move |time| one(destination.as_str(), time)))
+    }
+
+    /// How much of it is passed on for strangers.
+    #[must_use]
+    pub const fn passed_on(&self) -> &PassedOn {
+        &self.passed_on
     }
 
     /// How many.
@@ -183,6 +195,7 @@ impl Waiting {
     fn remove(&mut self, letter: LetterId) -> Option<(u64, Outgoing)> {
         let (number, outgoing) = self.letters.remove(&letter)?;
         self.came.remove(&number);
+        self.passed_on.removed(&outgoing);
         for (destination, at) in stands(&outgoing) {
             self.strike(&destination, (at, number));
         }
@@ -201,6 +214,7 @@ impl Waiting {
                 self.first.insert((at, destination));
             }
         }
+        self.passed_on.placed(&outgoing);
         self.came.insert(number, letter);
         self.letters.insert(letter, (number, outgoing));
     }
@@ -419,7 +433,8 @@ mod tests {
             any::<bool>().prop_map(|delivered| State::Done { delivered }),
         ];
         let addresses = prop::sample::select(vec![vec!["a@a"], vec!["a@a", "b@b"], vec!["a@a", "c@a", "b@b"]]);
-        let outgoing = (addresses, 0i64..9).prop_map(|(addresses, due)| to(&addresses, due));
+        let outgoing = (addresses, 0i64..9, any::<bool>())
+            .prop_map(|(addresses, due, passed_on)| Box::new(Outgoing { passed_on, ..*to(&addresses, due) }));
         let id = (0u8..4).prop_map(letter);
         prop_oneof![
             3 => (id.clone(), outgoing).prop_map(|(letter, outgoing)| Record::Queued { letter, outgoing }),

@@ -23,6 +23,7 @@ use super::house::{House, now};
 use super::hub::Hub;
 use super::intake::{self, NotIn};
 use super::line::{Asked, Breach};
+use super::passing;
 use super::posting::{self, Leaving};
 use super::reserve::{self, Open, Rooms};
 
@@ -94,6 +95,29 @@ impl Delivering {
             reserve::Asked::Reserved => found,
             reserve::Asked::Separately => Recipient::Separately,
             reserve::Asked::TooMuch => Recipient::NotNow,
+        }
+    }
+
+    /// What `mx` is told of a recipient, unless too much waits already that is passed on. Where it may turn out to be too
+    /// much, it goes alone, so that nobody else's letter waits for that.
+    pub fn with_passing_room(
+        &mut self,
+        (transaction, address, size): (TransactionId, &str, Size),
+        found: Recipient,
+    ) -> Recipient {
+        let mailboxes: Vec<_> = match &found {
+            Recipient::Remote { .. } => Vec::new(),
+            Recipient::Forwarded { targets, .. } => targets.iter().map(|target| target.mailbox).collect(),
+            _ => return found,
+        };
+        match passing::room(&self.house, address, size) {
+            passing::Room::Ample => found,
+            passing::Room::None => Recipient::Waiting,
+            passing::Room::Tight => match self.open.reserve(transaction, &mailboxes, 0, false) {
+                reserve::Asked::Reserved => found,
+                reserve::Asked::Separately => Recipient::Separately,
+                reserve::Asked::TooMuch => Recipient::NotNow,
+            },
         }
     }
 
@@ -295,6 +319,10 @@ fn run(house: &House, leading: &Leading<'_, Hub>, work: Work) -> (Delivered, u64
     let _counted = match leaving.as_ref().map(|(leaving, _)| posting::allowed(house, leaving, at)).transpose() {
         Ok(counted) => counted.flatten(),
         Err(spent) => return (spent, 0),
+    };
+    let _passing = match leaving.as_ref().map(|(leaving, _)| passing::begin(house, leaving)).transpose() {
+        Ok(passing) => passing.flatten(),
+        Err(waiting) => return (waiting, 0),
     };
     let mut arrivals = Vec::with_capacity(letters.len());
     let mut placed = Vec::with_capacity(letters.len());

@@ -36,6 +36,7 @@ impl Service for Deposit {
             Request::Recipient { transaction, address, size } if with.is_empty() => {
                 let found = self.0.recipient(transaction, &address, size)?;
                 let found = posting::way_back(self.0.house(), &address, found);
+                let found = self.0.with_passing_room((transaction, &address, size), found);
                 asked.reply(0, Reply::Recipient(self.0.counted(transaction, &address, found)));
             }
             Request::Deliver { transaction, begun, letters } => {

@@ -61,6 +61,8 @@ pub struct House {
     pub under_way: super::under_way::UnderWay,
     /// What each mailbox is sending, and whose owners know that it is too much.
     pub allowance: Mutex<crate::allowance::Allowance>,
+    /// What is on its way in that is passed on.
+    pub passing: Mutex<crate::index::passed_on::PassedOn>,
     /// For the fields of names nobody has.
     pub fake_secret: zeroize::Zeroizing<[u8; 32]>,
     /// Room reserved.
@@ -117,6 +119,7 @@ impl House {
             hurried: AtomicU64::new(0),
             under_way: super::under_way::UnderWay::default(),
             allowance: Mutex::new(crate::allowance::Allowance::new(start.allowance)),
+            passing: Mutex::default(),
             fake_secret,
             reserved: Arc::default(),
             hands: Hands {

@@ -21,6 +21,7 @@ pub mod mailbox;
 mod memory_file;
 pub mod notices;
 pub mod outbox;
+pub mod passing;
 pub mod posting;
 pub mod queue;
 pub mod removal;

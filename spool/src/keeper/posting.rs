@@ -9,6 +9,7 @@ use crate::allowance::{Allowance, Amount};
 use crate::edges::outbox::{self, Outgoing, OutgoingRecipient, State};
 use crate::edges::queue::{Posted, PostedTo};
 use crate::edges::{Delivered, Into, NewLetter, Recipient, Size, Target, limits};
+use crate::index::passed_on::Load;
 use crate::index::{Index, normal_address};
 use crate::names::{LetterId, MailboxId};
 use crate::srs::Rewriter;
@@ -28,6 +29,14 @@ pub struct Leaving {
 }
 
 impl Leaving {
+    /// What it adds to what strangers have waiting; nothing, where a login has sent it.
+    #[must_use]
+    pub fn load(&self) -> Option<Load> {
+        let Posted { size, sender, recipients, .. } = &self.posted;
+        let to = recipients.iter().map(|one| one.address.as_str());
+        self.passed_on.then(|| Load::new((*size).into(), sender.is_some(), to))
+    }
+
     fn outgoing(self, queued: i64, digest: [u8; 32]) -> Outgoing {
         let posted = self.posted;
         let recipients = posted.recipients.into_iter().map(|one| OutgoingRecipient {
@@ -145,6 +154,15 @@ fn sender_behind(house: &House, address: &str) -> Option<String> {
     let rewriter = Rewriter::new(&house.outgoing.as_ref()?.srs_key, own);
     let today = u32::try_from(super::house::now() / 86_400).unwrap_or(0);
     rewriter.back(local, today).ok()
+}
+
+/// What a letter of that size to that address would add to what strangers have waiting.
+pub fn load_of(house: &House, index: &Index, address: &str, size: u64) -> Load {
+    let forwards = normal_address(address).map(|alias| index.forwards(&alias)).unwrap_or_default();
+    match sender_behind(house, address).filter(|_| forwards.is_empty()) {
+        Some(sender) => Load::new(size, false, [sender.as_str()].into_iter()),
+        None => Load::new(size, true, forwards.iter().map(String::as_str)),
+    }
 }
 
 /// An address that nobody here has may be the way back to a sender.

@@ -174,7 +174,8 @@ impl Open {
             return Asked::Separately;
         }
         open.alone |= !ample;
-        if !known {
+        // What only leaves needs none of them.
+        if !known && !mailboxes.is_empty() {
             open.addresses.push(mailboxes.to_vec());
         }
         mailboxes.iter().for_each(|mailbox| open.add(*mailbox, bytes));
@@ -246,6 +247,10 @@ mod tests {
                 assert_eq!(open.reserve(transaction(n), mailboxes, 1, ample), answer, "{n}: {mailboxes:?}");
             }
         }
+        // What leaves, and may not fit.
+        assert_eq!(open.reserve(transaction(4), &[], 0, false), Asked::Reserved);
+        assert_eq!(open.reserve(transaction(4), &one, 1, true), Asked::Separately);
+        assert!(open.end(transaction(4)).can_do_without(&HashSet::new()));
         let rooms = open.end(transaction(2));
         assert!(rooms.can_do_without(&HashSet::from(one)));
         assert!(!rooms.can_do_without(&HashSet::from(two)));

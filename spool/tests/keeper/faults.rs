@@ -45,7 +45,9 @@ async fn one(faults: Arc<Faults>, what: &str, step: u64) -> bool {
         for message in [b"one", b"two", b"six"] {
             match deliver(&house, message).await {
                 Some(Delivered::Durable) => acknowledged.push(message.to_vec()),
-                Some(Delivered::Full | Delivered::MailboxFull | Delivered::Failed) => refused = true,
+                Some(Delivered::Full | Delivered::MailboxFull | Delivered::Failed | Delivered::Waiting) => {
+                    refused = true
+                }
                 Some(Delivered::Already) => panic!("{what}: never sent before"),
                 Some(Delivered::Spent { .. }) => panic!("nothing was to leave"),
                 None => assert!(refused, "{what}: the edge closed without an answer"),

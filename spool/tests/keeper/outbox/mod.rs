@@ -3,6 +3,7 @@
 mod bounds;
 mod leases;
 mod notices;
+mod passing;
 mod posting;
 mod under_way;
 
