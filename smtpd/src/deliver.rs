@@ -243,9 +243,16 @@ impl Delivery<'_> {
         }
     }
 
+    /// The own address of the mailbox whose login sends.
+    fn login(&self) -> Option<&str> {
+        self.origin.owner.as_ref()?.addresses.first().map(String::as_str)
+    }
+
     /// RFC 3461 §4.1: who asked for it is told of success, by a letter into their own mailbox.
     async fn tell_sender(&self, made: &FinalBytes) {
-        let Some(notice) = Notice::of(&self.envelope, &self.desk.rules, made, wire::date::now()) else { return };
+        let Some(to) = self.login() else { return };
+        let notice = Notice::of(to, &self.envelope, &self.desk.rules, made, wire::date::now());
+        let Some(notice) = notice else { return };
         let Some(transaction) = new_transaction() else { return };
         if let Err((why, _)) = self.deposit_notice(notice, transaction).await {
             warn!(session = format_args!("{:08x}", self.origin.id), %why, "no notice of success");
@@ -254,7 +261,7 @@ impl Delivery<'_> {
 
     /// A stolen password sends until it is stopped; its owner must hear.
     async fn warn_owner(&self) {
-        let Some(to) = self.origin.owner.as_ref().and_then(|owner| owner.addresses.first()) else { return };
+        let Some(to) = self.login() else { return };
         let rules = &self.desk.rules;
         let now = wire::date::now();
         let notice = spent::notice(to, &rules.host, &rules.domain, &self.envelope.id(), now);

@@ -10,7 +10,7 @@ use crate::session::{Accepted, Envelope, Rules, Service};
 /// A notice, ready to be sealed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// The sender's own address.
+    /// The own address of the mailbox that gets it: an alias is others', too.
     pub to: String,
     /// The whole message.
     pub text: String,
@@ -20,15 +20,14 @@ pub struct Notice {
 const RETURNED: usize = 32 * 1024;
 
 impl Notice {
-    /// The notice for those recipients for whom it was asked; `None` when it was for none, or there is nobody to
-    /// tell (RFC 5321 §4.5.5: never to the null sender).
+    /// The notice to the mailbox `to`, whose login sent it, for those recipients for whom it was asked; `None` when it was
+    /// for none, or there is nobody to tell (RFC 5321 §4.5.5: never to the null sender).
     #[must_use]
-    pub fn of(envelope: &Envelope, rules: &Rules, made: &FinalBytes, now: i64) -> Option<Self> {
+    pub fn of(to: &str, envelope: &Envelope, rules: &Rules, made: &FinalBytes, now: i64) -> Option<Self> {
         let wanted: Vec<&Accepted> =
             envelope.recipients.iter().filter(|one| one.notify.success() && !one.targets.is_empty()).collect();
-        let sender =
-            envelope.sender.0.as_ref().filter(|_| !wanted.is_empty() && rules.service == Service::Submission)?;
-        Some(Self { to: sender.to_string(), text: text(envelope, rules, &wanted, &original_header(made), now) })
+        let is_told = envelope.sender.0.is_some() && !wanted.is_empty() && rules.service == Service::Submission;
+        is_told.then(|| Self { to: to.to_owned(), text: text(envelope, rules, &wanted, &original_header(made), now) })
     }
 }
 

@@ -108,21 +108,39 @@ pub fn from_stranger(mut original: Vec<u8>, envelope: &Envelope, trace: &Trace<'
 pub fn from_owner(mut original: Vec<u8>, envelope: &Envelope, trace: &Trace<'_>) -> FinalBytes {
     end_header(&mut original);
     let mut front = trace_fields(envelope, trace);
-    let has = |name: &str| header::fields(&original).any(|field| field.is(name));
-    if !has("Date") {
+    let only = ONCE.map(|name| only(&original, name));
+    let [date, message_id, mime_version] = only;
+    if date.is_none() {
         front.push_str(&format!("Date: {}\r\n", wire::date::rfc5322(trace.now)));
     }
-    if !has("Message-ID") {
+    if message_id.is_none() {
         front.push_str(&format!("Message-ID: <{}@{}>\r\n", envelope.id(), trace.host));
     }
     // Whether or not it says anything of MIME: the courier may have to encode its body (RFC 2045 §4).
-    if !has("MIME-Version") {
+    if mime_version.is_none() {
         front.push_str("MIME-Version: 1.0\r\n");
     }
+    let stays = |field: &Field<'_>| {
+        let once = ONCE.iter().zip(only).find(|(name, _)| field.is(name));
+        once.is_none_or(|(_, only)| only == Some(field.at.start))
+    };
     let kept = keep(&original, |field| {
-        !field.is("Bcc") && !field.is("Resent-Bcc") && !field.is("Return-Path") && !is_forged_result(field, trace.host)
+        stays(field)
+            && !field.is("Bcc")
+            && !field.is("Resent-Bcc")
+            && !field.is("Return-Path")
+            && !is_forged_result(field, trace.host)
     });
     FinalBytes { front: front.into_bytes(), original, kept }
+}
+
+/// What every message is to have once (RFC 5322 §3.6, RFC 2045 §4): large houses refuse one that has it twice, or empty.
+const ONCE: [&str; 3] = ["Date", "Message-ID", "MIME-Version"];
+
+/// Where the first field of that name begins that says anything.
+fn only(message: &[u8], name: &str) -> Option<usize> {
+    let mut says = header::fields(message).filter(|field| field.is(name) && !field.value.trim_ascii().is_empty());
+    says.next().map(|field| field.at.start)
 }
 
 /// A message without an empty line is all header (RFC 5322 §3.5 allows that), and mail apps that look for its end find
@@ -272,6 +290,24 @@ mod tests {
             assert!(text.contains(added), "{added}: {text}");
         }
         assert!(text.ends_with("From: you@home.test\r\nContent-Type: text/plain\r\n\r\nhi\r\n"));
+    }
+
+    #[test]
+    fn what_an_owners_letter_has_once_it_has_once() {
+        let original = "Date:\r\nMessage-ID: \r\n\t\r\nmime-version:\r\nFrom: you@home.test\r\n\r\nDate:\r\n";
+        let made = from_owner(original.into(), &envelope(&[]), &trace(Service::Submission));
+        for added in ["\r\nDate: Thu, 1 Jan 1970", "\r\nMessage-ID: <0707", "\r\nMIME-Version: 1.0\r\n"] {
+            assert!(text(&made).contains(added), "{added}: {}", text(&made));
+        }
+        assert!(text(&made).ends_with("MIME-Version: 1.0\r\nFrom: you@home.test\r\n\r\nDate:\r\n"), "{}", text(&made));
+        let original =
+            "Message-ID:\r\nMessage-ID: <a@b>\r\nDate: x\r\nMessage-Id: <c@d>\r\nMIME-Version: 1.0\r\nDate: y\r\n\r\n";
+        let made = from_owner(original.into(), &envelope(&[]), &trace(Service::Submission));
+        assert!(
+            text(&made).ends_with("+0000\r\nMessage-ID: <a@b>\r\nDate: x\r\nMIME-Version: 1.0\r\n\r\n"),
+            "{}",
+            text(&made)
+        );
     }
 
     #[test]

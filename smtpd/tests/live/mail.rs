@@ -168,11 +168,7 @@ pub fn submission_with_scram_plus() {
 pub fn success_is_reported() {
     let house = House::new(&[]);
     let mut client = Client::connect(house.submissions());
-    client.start_tls(&house.tls()).unwrap();
-    client.hello();
-    let password = house.people[0].password.as_str().to_owned();
-    let plain = base64::encode(format!("\0you@home.test\0{password}").as_bytes());
-    client.expect(&format!("AUTH PLAIN {plain}"), 235);
+    log_in(&mut client, &house);
     client.expect("MAIL FROM:<you@home.test> ENVID=id+2B1 RET=HDRS", 250);
     client.expect("RCPT TO:<other@home.test> NOTIFY=SUCCESS ORCPT=rfc822;other@home.test", 250);
     client.expect("RCPT TO:<family@home.test>", 250);
@@ -194,4 +190,25 @@ pub fn success_is_reported() {
         assert!(report.contains(part), "{part} not in {report}");
     }
     assert!(!report.contains("family@") && !report.contains("secret text"));
+}
+
+pub fn success_is_told_to_the_login_alone() {
+    let house = House::new(&[]);
+    let mut client = Client::connect(house.submissions());
+    log_in(&mut client, &house);
+    client.expect("MAIL FROM:<family@home.test>", 250);
+    client.expect("RCPT TO:<other@home.test> NOTIFY=SUCCESS", 250);
+    client.expect("DATA", 354);
+    client.raw(b"From: family@home.test\r\nSubject: for one of us\r\n\r\ntext\r\n");
+    client.expect(".", 250);
+    assert!(house.letter(0, "multipart/report").contains("Subject: for one of us"));
+    assert!(!house.letters(1).iter().any(|letter| letter.contains("multipart/report")), "it was not theirs");
+}
+
+fn log_in(client: &mut Client, house: &House) {
+    client.start_tls(&house.tls()).unwrap();
+    client.hello();
+    let password = house.people[0].password.as_str().to_owned();
+    let plain = base64::encode(format!("\0you@home.test\0{password}").as_bytes());
+    client.expect(&format!("AUTH PLAIN {plain}"), 235);
 }

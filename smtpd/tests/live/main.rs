@@ -30,6 +30,7 @@ const TESTS: &[Test] = &[
     ("mail::submission", mail::submission),
     ("mail::submission_with_scram_plus", mail::submission_with_scram_plus),
     ("mail::success_is_reported", mail::success_is_reported),
+    ("mail::success_is_told_to_the_login_alone", mail::success_is_told_to_the_login_alone),
     ("authenticity::everything_passes", authenticity::everything_passes),
     ("authenticity::policies", authenticity::policies),
     ("authenticity::dns_in_trouble", authenticity::dns_in_trouble),
