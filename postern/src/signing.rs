@@ -32,6 +32,8 @@ pub enum Stage {
     SignsFrom(i64),
 }
 
+/// Seconds within which a running house has taken up what a command has changed: it looks every two.
+pub const TAKEN_UP: u64 = 5;
 /// Seconds that a late key waits for its record: whoever asks `postern dns` for what is missing has them.
 pub const LATE: i64 = 86_400;
 

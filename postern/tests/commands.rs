@@ -251,7 +251,7 @@ fn what_leaves() {
         list.as_array().unwrap().iter().map(|key| key["stage"].as_str().unwrap().to_owned()).collect()
     };
     assert!(stages(&house).iter().all(|stage| stage.contains("waits")));
-    assert_eq!(house.json(&["dkim", "rotate", "--force"], ""), json!({"rotated": true}));
+    assert_eq!(house.json(&["dkim", "rotate", "--force"], ""), json!({"rotated": true, "seconds": 5}));
     assert_eq!(stages(&house), ["signs", "signs"]);
     let dns = house.json(&["dns"], "");
     let kinds: Vec<&str> =

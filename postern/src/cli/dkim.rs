@@ -101,7 +101,7 @@ fn next(keys: &[Key]) -> Result<Vec<Record>, Failure> {
     waiting.map(record).collect()
 }
 
-/// They sign from now on, if DNS has them.
+/// They sign, if DNS has them, as soon as the running house has seen it.
 fn switch(house: &House, keys: &Keys, force: bool) -> Result<(), Failure> {
     if !force {
         let records = next(&keys.read()?)?;
@@ -124,8 +124,11 @@ fn switch(house: &House, keys: &Keys, force: bool) -> Result<(), Failure> {
         signing::end_rotation(all, wire::date::now());
         Ok(())
     })?;
-    house.print(&json!({"rotated": true}), || {
-        "The new keys sign from now on. Leave the old records in DNS until `postern dns` no longer prints them."
-            .to_owned()
+    house.print(&json!({"rotated": true, "seconds": signing::TAKEN_UP}), || {
+        format!(
+            "The new keys sign what leaves from {} seconds on. Leave the old records in DNS until `postern dns` no longer \
+             prints them.",
+            signing::TAKEN_UP
+        )
     })
 }

@@ -26,15 +26,15 @@ fn every_letter_verifies_while_keys_change() {
     assert_eq!(selectors.len(), 2, "{made}");
     assert!(!rotate().status.success(), "DNS does not have them yet");
     publish();
-    assert!(rotate().status.success(), "{:?}", rotate());
-    let (mut number, of_new) = (0, |mail: &str| selectors.iter().all(|one| mail.contains(&format!("s={one};"))));
-    place.eventually("the new ones sign", || {
+    let done = place.house.admin_json(&["dkim", "rotate"], "");
+    std::thread::sleep(std::time::Duration::from_secs(done["seconds"].as_u64().expect("when they sign")));
+    let of_new = |mail: &str| selectors.iter().all(|one| mail.contains(&format!("s={one};")));
+    for number in 0..2 {
         let text = LETTER.replace("NUMBER", &format!("after {number}"));
         place.submit(1, &["ben@far.test"], &text);
         place.eventually("delivered", || far.letters("ben").len() > number);
-        number += 1;
-        of_new(&far.mail("ben"))
-    });
+        assert!(of_new(&far.mail("ben")), "the first letter after the words is signed as they say");
+    }
     for letter in far.letters("ben") {
         verified::verify(&place, &letter, "you@home.test");
     }
