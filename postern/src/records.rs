@@ -65,8 +65,8 @@ pub struct Record {
 pub enum Kind {
     /// A or AAAA.
     Address(IpAddr),
-    /// MX with preference 10.
-    Mx(String),
+    /// MX with its preference.
+    Mx(u16, String),
     /// TXT.
     Txt(String),
     /// TLSA 3 1 1.
@@ -82,7 +82,7 @@ impl Kind {
         match self {
             Self::Address(IpAddr::V4(_)) => "A",
             Self::Address(IpAddr::V6(_)) => "AAAA",
-            Self::Mx(_) => "MX",
+            Self::Mx(..) => "MX",
             Self::Txt(_) => "TXT",
             Self::Tlsa(_) => "TLSA",
             Self::Srv(..) => "SRV",
@@ -94,15 +94,20 @@ impl Kind {
     pub fn content(&self) -> String {
         match self {
             Self::Address(address) => address.to_string(),
-            Self::Mx(host) => format!("10 {host}."),
+            Self::Mx(preference, host) => format!("{preference} {}.", bare(host)),
             Self::Txt(text) => quoted(text),
             Self::Tlsa(digest) => {
                 let hexadecimal: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
                 format!("3 1 1 {hexadecimal}")
             }
-            Self::Srv(port, host) => format!("0 1 {port} {host}."),
+            Self::Srv(port, host) => format!("0 1 {port} {}.", bare(host)),
         }
     }
+}
+
+/// Without the last dot.
+fn bare(host: &str) -> &str {
+    host.strip_suffix('.').unwrap_or(host)
 }
 
 /// RFC 1035 §3.3.14, §5.1: strings of at most 255 bytes, quoted.
@@ -156,7 +161,7 @@ fn of_domain(domain: &Domain, host: &str, facts: &Facts) -> Vec<Record> {
     let name = domain.name.to_lowercase();
     let text = |at: String, text: &str, purpose| Record { name: at, kind: Kind::Txt(text.to_owned()), purpose };
     let mut records = vec![
-        Record { name: name.clone(), kind: Kind::Mx(host.to_owned()), purpose: "mail comes here" },
+        Record { name: name.clone(), kind: Kind::Mx(10, host.to_owned()), purpose: "mail comes here" },
         text(name.clone(), &facts.spf("mx"), "mail comes only from here (SPF)"),
     ];
     for (selector, record) in &domain.keys {

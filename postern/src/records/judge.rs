@@ -13,6 +13,10 @@ pub enum Found {
     Records(Vec<Kind>),
     /// The same, and what the one about who may send comes to.
     Spf(Vec<Kind>, Sending),
+    /// The same, in a zone that DNSSEC does not prove.
+    Unsigned(Vec<Kind>),
+    /// The same, and our host is an alias of that name.
+    Aliased(Vec<Kind>, String),
     /// No answer.
     NoAnswer,
 }
@@ -43,13 +47,60 @@ pub enum Verdict {
 #[must_use]
 pub fn judge(record: &Record, found: &Found) -> Verdict {
     let (name, kind) = (&record.name, record.kind.name());
-    let (found, sending) = match found {
-        Found::Records(found) => (found, None),
-        Found::Spf(found, sending) => (found, Some(sending)),
-        Found::NoAnswer => return Verdict::Unknown(format!("DNS gave no answer about {name} ({kind}); try again")),
-    };
+    match found {
+        Found::Records(found) => compare(record, found, None),
+        Found::Spf(found, sending) => compare(record, found, Some(sending)),
+        Found::Unsigned(found) => unsigned(record, found),
+        Found::Aliased(found, to) => aliased(record, found, to),
+        Found::NoAnswer => Verdict::Unknown(format!("DNS gave no answer about {name} ({kind}); try again")),
+    }
+}
+
+/// RFC 7672 §2.2: a TLSA record that DNSSEC does not prove is none.
+fn unsigned(record: &Record, found: &[Kind]) -> Verdict {
+    let name = &record.name;
+    match compare(record, found, None) {
+        Verdict::Wrong(_) if found.is_empty() => Verdict::But(format!(
+            "{name} has no TLSA record, and none is of use while its zone is not signed (DNSSEC): then add {}",
+            record.kind.content()
+        )),
+        Verdict::Fine | Verdict::But(_) => Verdict::But(format!(
+            "{name} has its TLSA record, but no sender looks at it (DANE): the zone is not signed (DNSSEC)"
+        )),
+        other => other,
+    }
+}
+
+/// RFC 2181 §10.3.
+fn aliased(record: &Record, found: &[Kind], to: &str) -> Verdict {
+    let (name, Kind::Mx(_, host)) = (&record.name, &record.kind) else { return compare(record, found, None) };
+    let words = format!(
+        "{name} MX: {} is an alias (CNAME) of {to}, which some senders do not follow: give it A and AAAA records of its own",
+        bare(host)
+    );
+    match compare(record, found, None) {
+        Verdict::Fine => Verdict::But(words),
+        Verdict::But(more) => Verdict::But(format!("{words}; and {more}")),
+        other => other,
+    }
+}
+
+/// RFC 7505 §3: who reads this sends no mail, whatever stands beside it.
+fn takes_none(record: &Record, related: &[&Kind]) -> Option<Verdict> {
+    let null = related.iter().find(|one| matches!(one, Kind::Mx(_, host) if bare(host).is_empty()))?;
+    let is_there = related.iter().any(|one| same(&record.kind, one));
+    let then = if is_there { String::new() } else { format!(", and add {}", record.kind.content()) };
+    let (name, has) = (&record.name, null.content());
+    Some(Verdict::Wrong(format!("{name} has MX {has}, which says that nobody here takes mail: remove it{then}")))
+}
+
+fn compare(record: &Record, found: &[Kind], sending: Option<&Sending>) -> Verdict {
+    let (name, kind) = (&record.name, record.kind.name());
     let related: Vec<&Kind> = found.iter().filter(|other| related(&record.kind, other)).collect();
     let wanted = record.kind.content();
+    if let Some(none) = takes_none(record, &related) {
+        return none;
+    }
     match (related.as_slice(), sending) {
         ([], _) => Verdict::Wrong(format!("{name} has no {kind} record for this: add {wanted}")),
         ([one], Some(sending)) => sends(record, one, sending),
@@ -58,7 +109,7 @@ pub fn judge(record: &Record, found: &Found) -> Verdict {
             Verdict::Wrong(format!("{name} has more than one such TXT record: keep only {wanted}"))
         }
         (all, _) if all.iter().any(|one| same(&record.kind, one)) => match record.kind {
-            Kind::Mx(_) | Kind::Address(_) => elsewhere(record, found),
+            Kind::Mx(..) | Kind::Address(_) => elsewhere(record, found),
             _ => Verdict::Fine,
         },
         ([other, ..], _) => Verdict::Wrong(format!("{name} has {kind} {}: it should be {wanted}", other.content())),
@@ -70,7 +121,7 @@ fn elsewhere(record: &Record, all: &[Kind]) -> Verdict {
     let others = all.iter().filter(|one| !same(&record.kind, one));
     let mut places: Vec<String> = others
         .filter_map(|one| match one {
-            Kind::Mx(host) => Some(bare(host)),
+            Kind::Mx(_, host) => Some(bare(host)),
             Kind::Address(address) => Some(address.to_string()),
             _ => None,
         })
@@ -89,7 +140,15 @@ fn elsewhere(record: &Record, all: &[Kind]) -> Verdict {
 /// RFC 7208 §8: what receivers make of the record, for each address of ours.
 fn sends(record: &Record, found: &Kind, sending: &Sending) -> Verdict {
     let (name, has, wanted) = (&record.name, found.content(), record.kind.content());
-    let wrong = |why: String| Verdict::Wrong(format!("{name} has TXT {has}: {why}; it should be {wanted}"));
+    let wrong = |why: String| {
+        Verdict::Wrong(match same(&record.kind, found) {
+            // Then what it names is to be mended.
+            true => {
+                format!("{name} has TXT {has} as it should be, but {why}: see where its MX, A and AAAA records lead")
+            }
+            false => format!("{name} has TXT {has}: {why}; it should be {wanted}"),
+        })
+    };
     let unknown = |why: &str| Verdict::Unknown(format!("{name} has TXT {has}: {why}"));
     for (address, says) in &sending.ours {
         match says {
@@ -139,7 +198,7 @@ fn is_key(wanted: &str) -> bool {
 
 fn same(wanted: &Kind, found: &Kind) -> bool {
     match (wanted, found) {
-        (Kind::Mx(wanted), Kind::Mx(found)) => bare(wanted) == bare(found),
+        (Kind::Mx(_, wanted), Kind::Mx(_, found)) => bare(wanted) == bare(found),
         (Kind::Srv(port, wanted), Kind::Srv(its, found)) => port == its && bare(wanted) == bare(found),
         (Kind::Txt(wanted), Kind::Txt(found)) if is_key(wanted) => is_same_key(wanted, found),
         // Spaces between and around fields say nothing.
@@ -235,18 +294,54 @@ mod tests {
         assert!(wrong(verdict(spf(), vec![text("v=spf1 -all")])).contains("has TXT \"v=spf1 -all\": it should be"));
         assert!(wrong(verdict(spf(), vec![spf(), text("V=SPF1 a")])).contains("more than one"));
         assert_eq!(verdict(text("v=DMARC1; p=none"), vec![text("v=DMARC1;p=none;")]), Verdict::Fine);
-        let mx = |host: &str| Kind::Mx(host.to_owned());
+        let mx = |host: &str| Kind::Mx(20, host.to_owned());
         assert_eq!(verdict(mx("mx.home.test"), vec![mx("MX.home.test."), mx("mx.home.test")]), Verdict::Fine);
         let Verdict::But(words) = verdict(mx("mx.home.test"), vec![mx("Backup.test."), mx("MX.home.test.")]) else {
             panic!("mail goes elsewhere, and nobody says so")
         };
         assert!(words.starts_with("home.test MX: some mail may go to backup.test in place of this box"), "{words}");
-        assert!(wrong(verdict(mx("mx.home.test"), vec![mx("other.test")])).contains("10 other.test."));
+        assert!(wrong(verdict(mx("mx.home.test"), vec![mx("other.test.")])).contains("MX 20 other.test.: it"));
         let srv = Kind::Srv(465, "mx.home.test".into());
         assert!(matches!(verdict(srv.clone(), vec![Kind::Srv(25, "mx.home.test".into())]), Verdict::Wrong(_)));
         assert_eq!(verdict(srv.clone(), vec![srv]), Verdict::Fine);
         let record = Record { name: "home.test".into(), kind: spf(), purpose: "" };
         assert!(matches!(judge(&record, &Found::NoAnswer), Verdict::Unknown(_)));
+    }
+
+    #[test]
+    fn an_mx_that_takes_no_mail() {
+        let mx = |preference, host: &str| Kind::Mx(preference, host.to_owned());
+        let (ours, none) = (|| mx(10, "mx.home.test"), || mx(0, "."));
+        for (found, then) in
+            [(vec![none()], ": remove it, and add 10 mx.home.test."), (vec![ours(), none()], ": remove it")]
+        {
+            let Verdict::Wrong(words) = verdict(ours(), found) else { panic!("it is wrong") };
+            assert!(words.starts_with("home.test has MX 0 ., which says") && words.ends_with(then), "{words}");
+        }
+    }
+
+    #[test]
+    fn an_mx_that_is_an_alias_is_told() {
+        let mx = |host: &str| Kind::Mx(10, host.to_owned());
+        let record = Record { name: "home.test".into(), kind: mx("mx.home.test"), purpose: "" };
+        let judged = |found: Vec<Kind>| judge(&record, &Found::Aliased(found, "box.home.test".into()));
+        let Verdict::But(words) = judged(vec![mx("mx.home.test.")]) else { panic!("nobody says so") };
+        assert!(words.starts_with("home.test MX: mx.home.test is an alias (CNAME) of box.home.test"), "{words}");
+        let both = judged(vec![mx("mx.home.test."), mx("other.test.")]);
+        assert!(
+            matches!(both, Verdict::But(words) if words.contains("alias") && words.contains("other.test in place"))
+        );
+        assert!(matches!(judged(vec![mx("other.test")]), Verdict::Wrong(words) if words.contains("should be")));
+    }
+
+    #[test]
+    fn a_certificate_s_record_needs_a_signed_zone() {
+        let (ours, other) = (Kind::Tlsa([1; 32]), Kind::Tlsa([2; 32]));
+        let record = Record { name: "_25._tcp.mx.home.test".into(), kind: ours.clone(), purpose: "" };
+        let judged = |found| judge(&record, &Found::Unsigned(found));
+        assert!(matches!(judged(vec![ours]), Verdict::But(words) if words.contains("not signed (DNSSEC)")));
+        assert!(matches!(judged(vec![]), Verdict::But(words) if words.contains("none is of use")));
+        assert!(matches!(judged(vec![other]), Verdict::Wrong(_)), "once it is signed, mail would wait");
     }
 
     #[test]
@@ -298,6 +393,12 @@ mod tests {
             };
             assert!(words.ends_with("it should be \"v=spf1 mx -all\""), "{words}");
         }
+        let Verdict::Wrong(words) = judged("v=spf1 mx  -all", &[Ok(Says::Fail)], Ok(Says::Fail)) else {
+            panic!("its MX leads elsewhere")
+        };
+        assert!(
+            words.contains("as it should be, but it forbids mail from 44.0.0.1") && !words.contains("it should be \"v")
+        );
         let unknown = [Err(Stop::Unknown("macros".into()))];
         assert!(matches!(judged(other, &unknown, Ok(Says::Fail)), Verdict::Unknown(_)));
         assert!(matches!(judged(other, &[Ok(Says::Pass)], Ok(Says::Pass)), Verdict::Wrong(_)), "anybody may");

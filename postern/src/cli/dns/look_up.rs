@@ -17,11 +17,11 @@ use crate::up::upstreams;
 /// # Errors
 /// In words for the admin: nobody can be asked.
 pub fn look_up(house: &House, records: &[Record]) -> Result<Vec<Found>, Failure> {
-    let (resolver, chain) = (resolver(house)?, chain(house));
+    let (resolver, chain, validates) = (resolver(house)?, chain(house), house.config.dns_validates);
     Ok(runtime()?.block_on(async {
         let mut all = Vec::with_capacity(records.len());
         for record in records {
-            all.push(without_others(ask(&resolver, record, &chain).await, record, records));
+            all.push(without_others(ask(&resolver, record, (&chain, validates)).await, record, records));
         }
         all
     }))
@@ -39,7 +39,7 @@ pub fn resolver(house: &House) -> Result<Resolver, Failure> {
     Ok(Resolver::new(servers, house.config.dns_validates))
 }
 
-async fn ask(resolver: &Resolver, record: &Record, chain: &[CertificateDer<'_>]) -> Found {
+async fn ask(resolver: &Resolver, record: &Record, (chain, validates): (&[CertificateDer<'_>], bool)) -> Found {
     let name = &record.name;
     match &record.kind {
         Kind::Address(address) => {
@@ -47,10 +47,23 @@ async fn ask(resolver: &Resolver, record: &Record, chain: &[CertificateDer<'_>])
             let six = found(resolver.six(name).await, |address| Kind::Address(address.into()));
             if address.is_ipv4() { and(four, six) } else { and(six, four) }
         }
-        Kind::Mx(_) => found(resolver.mx(name).await, |mx| Kind::Mx(mx.host)),
+        Kind::Mx(_, host) => {
+            let all = found(resolver.mx(name).await, |mx| Kind::Mx(mx.preference, mx.host));
+            with_alias(all, resolver.alias(host).await)
+        }
         Kind::Txt(_) => found(resolver.txt(name).await, Kind::Txt),
-        Kind::Tlsa(ours) => tlsa(resolver, name, *ours, chain).await,
+        Kind::Tlsa(ours) => tlsa(resolver, name, *ours, (chain, validates)).await,
         Kind::Srv(..) => found(resolver.srv(name).await, |(port, host)| Kind::Srv(port, host)),
+    }
+}
+
+/// What an MX record must not name is told where it is named.
+fn with_alias(all: Found, alias: Answer<String>) -> Found {
+    match (all, alias) {
+        (Found::Records(all), Answer::Found { mut records, .. }) if !records.is_empty() => {
+            Found::Aliased(all, records.swap_remove(0))
+        }
+        (all, _) => all,
     }
 }
 
@@ -78,10 +91,18 @@ fn without_others(found: Found, record: &Record, records: &[Record]) -> Found {
 
 /// What proves this box's certificate in another way is as good as ours. Of the rest only what names a public key's SHA-256
 /// is like it.
-async fn tlsa(resolver: &Resolver, name: &str, ours: [u8; 32], chain: &[CertificateDer<'_>]) -> Found {
+async fn tlsa(
+    resolver: &Resolver,
+    name: &str,
+    ours: [u8; 32],
+    (chain, validates): (&[CertificateDer<'_>], bool),
+) -> Found {
     let host = name.strip_prefix("_25._tcp.").unwrap_or(name);
     let like = |record: &Tlsa| (record.usage, record.selector, record.matching) == (3, 1, 1);
-    match resolver.tlsa(host).await {
+    let answer = resolver.tlsa(host).await;
+    // Only a resolver that validates says whether the zone is signed.
+    let unsigned = validates && !answer.is_secure();
+    let found = match answer {
         Answer::Found { records, .. } => {
             let digest = |one: &Tlsa| match proves(one, chain, host) {
                 true => Some(ours),
@@ -93,6 +114,10 @@ async fn tlsa(resolver: &Resolver, name: &str, ours: [u8; 32], chain: &[Certific
             Found::Records(digests.into_iter().map(Kind::Tlsa).collect())
         }
         other => found(other, |_| Kind::Tlsa([0; 32])),
+    };
+    match found {
+        Found::Records(all) if unsigned => Found::Unsigned(all),
+        found => found,
     }
 }
 
@@ -173,6 +198,15 @@ mod tests {
         let mut authority = CertificateParams::new(Vec::new()).unwrap();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         authority.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
+    }
+
+    #[test]
+    fn an_alias_is_told_where_there_is_an_mx() {
+        let (mx, to) = (|| vec![Kind::Mx(10, "mail.home.test".into())], || vec!["box.home.test".to_owned()]);
+        let alias = Answer::Found { records: to(), secure: false };
+        assert_eq!(with_alias(Found::Records(mx()), alias), Found::Aliased(mx(), to().remove(0)));
+        assert_eq!(with_alias(Found::Records(mx()), Answer::Failed), Found::Records(mx()));
+        assert_eq!(with_alias(Found::NoAnswer, Answer::Found { records: to(), secure: true }), Found::NoAnswer);
     }
 
     #[test]
