@@ -98,10 +98,15 @@ fn same6(address: Ipv6Addr, prefix: [u16; 3], bits: u32) -> bool {
     u128::from(address) >> (128 - bits) == u128::from(prefix) >> (128 - bits)
 }
 
-/// Whether an address is this machine's own, on any of its interfaces, just now: what the kernel would send there leaves
-/// from the address itself. Nothing is sent.
+/// Whether an address is this machine's own, on any of its interfaces, just now. Nothing is sent.
 #[must_use]
 pub fn is_own(address: IpAddr) -> bool {
+    // Neither tells alone: to a second address of an interface packets leave from its first, and where `ip_nonlocal_bind` is set
+    // anything may be bound (of IPv6; but there what is one's own leaves from itself, RFC 6724 §5, rule 1).
+    leaves_from_itself(address) || (may_leave_from(address) && !may_leave_from(nobodys(address)))
+}
+
+fn leaves_from_itself(address: IpAddr) -> bool {
     let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let source = UdpSocket::bind((any, 0)).and_then(|socket| {
         socket.connect((address, limits::PORT))?;
@@ -110,6 +115,19 @@ pub fn is_own(address: IpAddr) -> bool {
     // Without a way there it cannot be its own; connecting says why it is of no use. What leaves from the loopback does
     // not leave.
     source.is_ok_and(|source| source.ip() == address || source.ip().is_loopback())
+}
+
+/// Whether the kernel takes it for a source of what is sent to itself.
+fn may_leave_from(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).and_then(|socket| socket.connect((address, limits::PORT))).is_ok()
+}
+
+/// One that no machine has: RFC 5737, RFC 3849.
+const fn nobodys(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+    }
 }
 
 /// How far two far servers are one: a /24 or a /48. What an hour's spread is counted in.

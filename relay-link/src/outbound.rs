@@ -138,7 +138,7 @@ impl fmt::Display for Refusal {
                 write!(f, "too many different networks this hour; the next in {seconds} seconds")
             }
             Self::Concurrent => f.write_str("too many sessions through the outbound proxy at once"),
-            Self::NotPublic => f.write_str("the host has no public address"),
+            Self::NotPublic => f.write_str("the host has no public address, or one of the proxy's own machine"),
             Self::NoSuchHost => f.write_str("there is no such host"),
             Self::Unresolved => f.write_str("the outbound proxy could not resolve the host"),
             Self::Unreachable => f.write_str("port 25 of the host does not answer the outbound proxy"),

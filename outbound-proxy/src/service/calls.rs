@@ -76,6 +76,8 @@ impl Service {
                 continue;
             }
             match timeout(limits::CONNECT, TcpStream::connect(SocketAddr::new(address, limits::PORT))).await {
+                // It may have become this machine's while it was dialled.
+                Ok(Ok(_)) if address::is_own(address) => return Err(Refusal::NotPublic),
                 Ok(Ok(server)) if server.set_nodelay(true).is_ok() => return Ok((server, address)),
                 failed => debug!(?failed, "no connection"),
             }

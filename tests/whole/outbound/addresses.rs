@@ -8,6 +8,9 @@ use tests::outbound::Stranger;
 
 use crate::place::{PROXY, Place};
 
+/// Further addresses of the proxy's machine, beside its first in the same network and in another.
+const SECONDS: [&str; 3] = ["44.0.0.130", "44.0.9.30", "44.0.9.31"];
+
 const LISTENS: &str = "
 import socket, sys
 listener = socket.create_server(('0.0.0.0', 25))
@@ -31,6 +34,10 @@ pub fn nobody_but_the_public_internet() {
     let said = place.scratch.path().join("said");
     let file = std::fs::File::create(&said).unwrap();
     place.proxy.host().run("ip address add 10.1.2.3/24 dev wan");
+    // To a second address of a network packets leave from the first.
+    for own in SECONDS {
+        place.proxy.host().run(&format!("ip address add {own}/24 dev wan"));
+    }
     let mut command = place.proxy.host().command("python3");
     let child = command.args(["-c", LISTENS]).stdout(file).stdin(Stdio::null()).spawn().unwrap();
     let _listening = Listening(child);
@@ -40,7 +47,7 @@ pub fn nobody_but_the_public_internet() {
     }
     let mut home = Stranger::pair(&place.proxy.invite("alice", &[]));
     let inner = ["127.0.0.1", "127.9.9.9", "10.1.2.3", "192.168.7.2", "169.254.169.254", "0.0.0.0", PROXY, "224.0.0.1"];
-    for (number, address) in inner.into_iter().enumerate() {
+    for (number, address) in inner.into_iter().chain(SECONDS).enumerate() {
         let name = format!("inner{number}.test");
         place.names.a(&name, address);
         for host in [address, &name] {
