@@ -84,6 +84,12 @@ impl Default for Clear {
 }
 
 impl Clear {
+    /// Whether the far server owes a reply, or the rest of one.
+    #[must_use]
+    pub const fn owes(&self) -> bool {
+        self.asked.is_some()
+    }
+
     /// Something has come.
     ///
     /// # Errors

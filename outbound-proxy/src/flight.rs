@@ -160,6 +160,19 @@ impl Flight {
         self.reserved
     }
 
+    /// Whether the far server may owe a reply.
+    #[must_use]
+    pub const fn owes(&self) -> bool {
+        self.unanswered > 0
+    }
+
+    /// Octets that may have reached it and that it has not answered. On a kernel that does not say what has, all.
+    #[must_use]
+    pub const fn owed(&self) -> u64 {
+        let on_the_way = if self.arrived > 0 { self.sent - self.arrived } else { 0 };
+        self.unanswered.saturating_sub(on_the_way)
+    }
+
     /// Whether the far server may have something unread.
     #[must_use]
     pub const fn is_unread(&self) -> bool {
@@ -292,6 +305,25 @@ mod tests {
         assert!(waited - began < ROUND_TRIP, "a few milliseconds");
         assert_eq!(sent, limits::PROBE);
         assert!(session.sends(1_000_000) > 25_000);
+    }
+
+    /// A line that broke, or a home that broke it.
+    #[test]
+    fn what_has_arrived_is_owed_for() {
+        let mut session = Session::new(30_000);
+        session.sends(20_000);
+        let standing = Standing { acknowledged: 12_000, window: WINDOW - 12_000, round_trip: ROUND_TRIP };
+        let mut flight = session.flight.clone();
+        assert!(flight.owes() && flight.owed() == 20_000, "nothing of it was read");
+        flight.sent(8_000);
+        assert_eq!(flight.owed(), 20_000, "what is on the way may still be lost");
+        flight.heard(28_000);
+        assert_eq!((flight.owes(), flight.owed()), (false, 0));
+        let mut unknown = Flight::default();
+        unknown.sent(5_000);
+        assert_eq!(unknown.owed(), 5_000);
+        unknown.stands(&standing, session.now);
+        assert_eq!(unknown.owed(), 5_000);
     }
 
     /// A machine that is short of memory grants less than it did, and reads all the same.

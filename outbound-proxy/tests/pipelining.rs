@@ -314,3 +314,77 @@ fn a_home_that_goes_is_not_waited_for() {
     running.join().unwrap();
     serving.join().unwrap();
 }
+
+/// It has heard the reply to the first of what it sent in one flight: it waits for the others.
+#[test]
+fn who_waits_for_the_rest_is_not_cut_off() {
+    let proxy = Proxy::new("rest", BUCKET);
+    let (mut home, server, running) = proxy.session();
+    let serving = thread::spawn(move || {
+        far(server, |mut reading, mut stream| {
+            for thinks in [Duration::ZERO, limits::SILENT + Duration::from_secs(10)] {
+                next(&mut reading).unwrap();
+                thread::sleep(thinks);
+                stream.write_all(&record(23, REPLY)).unwrap();
+            }
+        });
+    });
+    begin(&mut home);
+    home.write_all(&[record(23, 30), record(23, 300)].concat()).unwrap();
+    assert_eq!(next(&mut home), Some(REPLY));
+    assert_eq!(next(&mut home), Some(REPLY), "however late");
+    drop(home);
+    serving.join().unwrap();
+    running.join().unwrap();
+}
+
+/// What a home can do while replies are on their way that it does not want to hear.
+const ENDS: [fn(TcpStream); 4] = [
+    |home| {
+        rustix::net::sockopt::set_socket_linger(&home, Some(Duration::ZERO)).unwrap();
+    },
+    drop,
+    |home| home.shutdown(std::net::Shutdown::Write).unwrap(),
+    // With what is no TLS, and with its line open.
+    |mut home| {
+        home.write_all(b"RSET\r\n").unwrap();
+        let _ = home.read_to_end(&mut Vec::new());
+    },
+];
+
+/// A far server answers when it has taken all of it: who is gone by then has paid nothing yet.
+#[test]
+fn whoever_breaks_off_pays_for_what_is_taken() {
+    let proxy = Proxy::new("breaks-off", BUCKET);
+    let tab = || proxy.books.tab(&proxy.homes, "home").unwrap();
+    let budget = || tab().budget();
+    let (mut taken, mut before) = (0, budget().today.0);
+    for end in ENDS.iter().cycle().take(40) {
+        if !tab().pace().is_zero() {
+            break;
+        }
+        let (mut home, server, running) = proxy.session();
+        let serving = thread::spawn(move || {
+            let mut recipients = 0;
+            far(server, |mut reading, mut stream| {
+                while let Some(plain) = next(&mut reading) {
+                    recipients += plain / RCPT;
+                    thread::sleep(Duration::from_millis(200));
+                }
+                let _ = stream.write_all(&record(23, REPLY * recipients));
+            });
+            recipients as u64
+        });
+        begin(&mut home);
+        home.write_all(&[record(23, RCPT * 100), record(23, RCPT * 100)].concat()).unwrap();
+        thread::sleep(Duration::from_millis(50));
+        end(home);
+        let took = serving.join().unwrap();
+        running.join().unwrap();
+        let after = budget().today.0;
+        assert_eq!((took, after - before), (200, 200));
+        (taken, before) = (taken + took, after);
+    }
+    assert!((u64::from(BUCKET)..=u64::from(BUCKET) + 200).contains(&taken), "{taken} within one bucket");
+    assert_eq!(tab().reserve(1 << 30), 3 * u64::from(BUCKET) / 2 * limits::COMMAND, "nothing of it is out any more");
+}

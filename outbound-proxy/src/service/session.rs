@@ -5,12 +5,15 @@
 //!
 //! What is slowed is the home alone. The far server's replies are passed on at once, whatever has been spent: a 250 that
 //! waited would make a letter twice.
+//!
+//! A session is over when the far server says so. A home that goes before, or says what is no TLS, pays for the replies all the same.
 
 use std::fmt;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use filter_sandbox::standing::standing;
 use tokio::io::Interest;
@@ -38,6 +41,8 @@ pub enum Cut {
     NotTls,
     /// The far server has spoken last, and the home has been silent for too long since.
     Silent,
+    /// The far server owes a reply, and nobody has spoken for longer than anybody waits for one.
+    Unanswered,
     /// A connection failed.
     Failed(io::Error),
 }
@@ -48,6 +53,7 @@ impl fmt::Display for Cut {
             Self::Broken(broken) => broken.fmt(f),
             Self::NotTls => NotTls.fmt(f),
             Self::Silent => f.write_str("the home was silent"),
+            Self::Unanswered => f.write_str("the far server did not answer"),
             Self::Failed(error) => write!(f, "{}", error.kind()),
         }
     }
@@ -81,8 +87,11 @@ pub struct Session<'a> {
     flight: Mutex<Flight>,
     /// The far server has spoken.
     answered: Notify,
-    /// Since when the far server waits for the home; `None`: it is the home that waits.
-    idle: Mutex<Option<Instant>>,
+    /// Who has spoken last, and when.
+    last: Mutex<(Side, Instant)>,
+    /// The home is gone; the far server has ended.
+    gone: AtomicBool,
+    over: AtomicBool,
     /// The home sends more than commands.
     bulk: AtomicBool,
     units: AtomicU64,
@@ -102,7 +111,9 @@ impl<'a> Session<'a> {
             meter: Mutex::default(),
             flight: Mutex::default(),
             answered: Notify::new(),
-            idle: Mutex::new(None),
+            last: Mutex::new((Side::Home, Instant::now())),
+            gone: AtomicBool::new(false),
+            over: AtomicBool::new(false),
             bulk: AtomicBool::new(false),
             units: AtomicU64::new(limits::SESSION_UNITS),
             out: AtomicU64::new(0),
@@ -120,12 +131,35 @@ impl<'a> Session<'a> {
         }
         // How much it grants to begin with.
         self.look();
+        let ended = self.relay().await;
+        self.collect().await;
+        ended
+    }
+
+    async fn relay(&self) -> Result<(), Cut> {
         let (mut out, mut back) = (pin!(self.out()), pin!(self.back()));
         tokio::select! {
             // What the far server has said costs before more follows.
             biased;
-            ended = &mut back => { ended?; last(out, &self.out).await }
-            ended = &mut out => { ended?; last(back, &self.back).await }
+            ended = &mut back => { ended?; last(out, &self.out, relay_link::limits::HALF_OPEN).await }
+            // It may wait for the reply to its last word.
+            ended = &mut out => { ended?; last(back, &self.back, limits::UNANSWERED).await }
+        }
+    }
+
+    /// Whatever the home did, what it has sent is paid for: by the far server's replies, which it hears no more, or by what may be
+    /// unanswered when no reply can be expected any longer. Until then that counts as out.
+    async fn collect(&self) {
+        if self.over.load(Ordering::Relaxed) {
+            return;
+        }
+        self.gone.store(true, Ordering::Relaxed);
+        let _ = rustix::net::shutdown(self.home, rustix::net::Shutdown::Both);
+        // It learns that nothing more comes when it has answered everything.
+        let _ = shut(self.server);
+        if timeout(limits::UNANSWERED, self.back()).await.is_err() {
+            self.look();
+            self.charge(lock(&self.flight).owed().div_ceil(limits::COMMAND));
         }
     }
 
@@ -140,7 +174,7 @@ impl<'a> Session<'a> {
     async fn clear(&self) -> Result<bool, Cut> {
         let (mut clear, mut bell) = (Clear::default(), pin!(sleep(limits::SILENT)));
         loop {
-            let side = self.first_to_speak(bell.as_mut()).await?;
+            let side = self.first_to_speak(bell.as_mut(), clear.owes()).await?;
             let (from, to) = match side {
                 Side::Home => (self.home, self.server),
                 Side::Server => (self.server, self.home),
@@ -168,38 +202,48 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn first_to_speak(&self, bell: Pin<&mut Sleep>) -> Result<Side, Cut> {
+    async fn first_to_speak(&self, bell: Pin<&mut Sleep>, owes: bool) -> Result<Side, Cut> {
         tokio::select! {
-            ready = self.home_speaks(bell) => ready.map(|()| Side::Home),
+            ready = self.home_speaks(bell, || owes) => ready.map(|()| Side::Home),
             ready = self.server.readable() => Ok(ready.map(|()| Side::Server)?),
         }
     }
 
-    /// Waits for the home, while the far server waits for it: not for ever. `bell` rings when that is to be looked at, and
-    /// stays as it is from one wait to the next: to set a timer for each of a million waits costs more than the meter.
-    async fn home_speaks(&self, mut bell: Pin<&mut Sleep>) -> Result<(), Cut> {
+    /// Waits for the home: not for ever. `bell` rings when that is to be looked at, and stays as it is from one wait to the next: to
+    /// set a timer for each of a million waits costs more than the meter. `owes`: whether the far server may owe a reply then.
+    async fn home_speaks(&self, mut bell: Pin<&mut Sleep>, owes: impl Fn() -> bool) -> Result<(), Cut> {
         loop {
             tokio::select! {
                 biased;
                 ready = self.home.readable() => return Ok(ready?),
                 () = &mut bell => {
-                    let (since, now) = (*lock(&self.idle), Instant::now());
-                    let until = since.unwrap_or(now) + limits::SILENT;
-                    if until <= now {
-                        return Err(Cut::Silent);
+                    let ((side, since), now) = (*lock(&self.last), Instant::now());
+                    let (patience, cut) = match side {
+                        Side::Server if !owes() => (limits::SILENT, Cut::Silent),
+                        _ => (limits::UNANSWERED, Cut::Unanswered),
+                    };
+                    if since + patience <= now {
+                        return Err(cut);
                     }
-                    bell.as_mut().reset(until);
+                    // It may owe nothing any more by then.
+                    bell.as_mut().reset((since + patience).min(now + limits::SILENT));
                 }
             }
         }
     }
 
+    /// Whether it may owe a reply to something that has gone by.
+    fn owes(&self) -> bool {
+        self.settle();
+        lock(&self.flight).owes()
+    }
+
     fn spoke(&self, side: Side, count: usize) {
-        let (idle, moved) = match side {
-            Side::Home => (None, &self.out),
-            Side::Server => (Some(Instant::now()), &self.back),
+        let moved = match side {
+            Side::Home => &self.out,
+            Side::Server => &self.back,
         };
-        *lock(&self.idle) = idle;
+        *lock(&self.last) = (side, Instant::now());
         moved.fetch_add(count as u64, Ordering::Relaxed);
     }
 
@@ -215,7 +259,7 @@ impl<'a> Session<'a> {
                 None => {
                     self.settle();
                     tokio::select! {
-                        spoke = self.home_speaks(bell.as_mut()) => spoke?,
+                        spoke = self.home_speaks(bell.as_mut(), || self.owes()) => spoke?,
                         never = self.settles() => match never {},
                     }
                 }
@@ -234,6 +278,13 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// The far server says no more, or nothing that can be a reply. What it has not answered by then it has not taken.
+    fn ends(&self, side: Side) {
+        if side == Side::Server {
+            self.over.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Moves what is there, so much at the most; `None` when nothing is, 0 at the end.
     async fn move_on(&self, side: Side, most: usize) -> Result<Option<usize>, Cut> {
         let (from, to) = match side {
@@ -245,20 +296,24 @@ impl<'a> Session<'a> {
         let room = piece.bytes().len().min(most);
         let count = match from.try_read(&mut piece.bytes()[..room]) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            other => other?,
+            other => other.inspect_err(|_| self.ends(side))?,
         };
         if side == Side::Home {
             self.bulk.store(count >= limits::BULK, Ordering::Relaxed);
         }
         let bytes = &piece.bytes()[..count];
-        if count > 0 {
+        if count == 0 {
+            self.ends(side);
+        } else {
             match side {
                 Side::Home => self.sent(bytes),
-                Side::Server => self.heard(bytes),
+                Side::Server => self.heard(bytes).inspect_err(|_| self.ends(side)),
             }
             .map_err(|NotTls| Cut::NotTls)?;
             self.spoke(side, count);
-            write_all(to, bytes).await?;
+            if !self.gone.load(Ordering::Relaxed) {
+                write_all(to, bytes).await?;
+            }
             // Bulk never waits for itself: the others have their turn.
             consume_budget().await;
         }
@@ -283,14 +338,18 @@ impl<'a> Session<'a> {
             let before = meter.heard();
             (meter.server(bytes)?, meter.heard() - before)
         };
-        self.tab.charge(due, 0);
-        self.units.fetch_add(due, Ordering::Relaxed);
+        self.charge(due);
         if said > 0 {
             lock(&self.flight).heard(said);
             self.settle();
             self.answered.notify_one();
         }
         Ok(())
+    }
+
+    fn charge(&self, units: Units) {
+        self.tab.charge(units, 0);
+        self.units.fetch_add(units, Ordering::Relaxed);
     }
 
     /// Asks the far side's TCP how far it is.
@@ -358,7 +417,7 @@ impl<'a> Session<'a> {
     }
 
     async fn has_gone(&self) -> bool {
-        let ready = timeout(std::time::Duration::ZERO, self.home.ready(Interest::READABLE)).await;
+        let ready = timeout(Duration::ZERO, self.home.ready(Interest::READABLE)).await;
         matches!(ready, Ok(Ok(ready)) if ready.is_read_closed()) || matches!(ready, Ok(Err(_)))
     }
 }
@@ -378,10 +437,14 @@ fn shut(to: &TcpStream) -> Result<(), Cut> {
 }
 
 /// The direction that is left may go on for as long as something comes.
-async fn last(mut direction: impl Future<Output = Result<(), Cut>> + Unpin, moved: &AtomicU64) -> Result<(), Cut> {
+async fn last(
+    mut direction: impl Future<Output = Result<(), Cut>> + Unpin,
+    moved: &AtomicU64,
+    patience: Duration,
+) -> Result<(), Cut> {
     loop {
         let before = moved.load(Ordering::Relaxed);
-        match timeout(relay_link::limits::HALF_OPEN, &mut direction).await {
+        match timeout(patience, &mut direction).await {
             Ok(ended) => return ended,
             Err(_) if moved.load(Ordering::Relaxed) == before => {
                 return Err(io::Error::from(io::ErrorKind::TimedOut).into());

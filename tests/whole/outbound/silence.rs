@@ -10,12 +10,14 @@ use tests::outbound::Stranger;
 
 use crate::place::{FAR, Place};
 
-/// Greets at once, and thinks about every command for 75 seconds.
+/// Greets at once, and thinks about every command for 75 seconds; with the first line of its reply to one to EHLO it does not wait.
 const SLOW: &str = "
 import socket, threading, time
 def serve(peer):
     peer.sendall(b'220 slow.test\\r\\n')
-    while peer.recv(1000):
+    while said := peer.recv(1000):
+        if b'begun' in said:
+            peer.sendall(b'250-slow.test\\r\\n')
         time.sleep(75)
         peer.sendall(b'250 slow.test\\r\\n')
 listener = socket.create_server(('0.0.0.0', 25))
@@ -32,19 +34,23 @@ pub fn who_is_silent_is_closed_and_who_waits_is_not() {
     child.stdout.as_mut().unwrap().read_exact(&mut [0; 3]).unwrap();
     let mut home = Stranger::pair(&place.proxy.invite("alice", &[]));
     let connecting = Instant::now();
-    let [mut silent, mut waiting] = [(), ()].map(|()| home.connect("mx.slow.test").unwrap());
+    let [mut silent, mut waiting, mut begun] = [(), (), ()].map(|()| home.connect("mx.slow.test").unwrap());
     let mut greeting = [0; 15];
-    for stream in [&mut silent, &mut waiting] {
+    for stream in [&mut silent, &mut waiting, &mut begun] {
         stream.set_read_timeout(Some(Duration::from_secs(150))).unwrap();
         stream.read_exact(&mut greeting).unwrap();
     }
     waiting.write_all(b"EHLO home.test\r\n").unwrap();
+    begun.write_all(b"EHLO begun.test\r\n").unwrap();
     let began = Instant::now();
     assert_eq!(silent.read(&mut greeting).unwrap_or(0), 0, "closed");
     let (least, most) = (began.elapsed().as_secs(), connecting.elapsed().as_secs());
     assert!(most >= 60 && least < 75, "after {least} to {most} s");
     waiting.read_exact(&mut greeting).unwrap();
     assert_eq!(&greeting, b"250 slow.test\r\n", "the answer came, however late");
+    let mut reply = [0; 30];
+    begun.read_exact(&mut reply).unwrap();
+    assert_eq!(&reply, b"250-slow.test\r\n250 slow.test\r\n", "the rest of it, too");
     child.kill().unwrap();
     child.wait().unwrap();
 }
