@@ -88,6 +88,8 @@ pub const BODY_UNITS: u64 = (1 << 20) / UNIT_OF_BODY;
 pub const LETTER_TO_END: u64 = 64;
 /// Units of a session, whatever it does: handshake, tickets and the EHLO reply are not counted.
 pub const SESSION_UNITS: u64 = 20;
+/// Octets of the record that a home's EHLO can have: its name has 255 at the most (RFC 5321 §4.5.3.1.2), and TLS adds up to 24.
+pub const EHLO: u64 = 5 + 255 + 2 + 24;
 /// Octets of reply plaintext after the home's EHLO that are taken to be tickets and the reply to EHLO. The longest
 /// measured are 510 and 215; recipients hidden in them are paid for by [`SESSION_UNITS`].
 pub const UNCOUNTED: u64 = 725;

@@ -21,8 +21,9 @@ pub struct Meter {
     home: Records,
     server: Records,
     suite: Suite,
-    /// Application records of the home.
+    /// Application records of the home, and octets of those that may be its EHLO.
     spoken: u32,
+    greeting: u64,
     /// Octets of reply plaintext that were passed over since its EHLO.
     passed_over: u64,
     /// Octets of the far server's that were taken to be its handshake.
@@ -47,9 +48,13 @@ impl Meter {
     /// # Errors
     /// [`NotTls`]: close, and pass nothing of it on.
     pub fn home(&mut self, bytes: &[u8]) -> Result<Units, NotTls> {
-        let (spoken, longest) = (&mut self.spoken, &mut self.longest);
+        let (spoken, longest, greeting) = (&mut self.spoken, &mut self.longest, &mut self.greeting);
+        let first = self.suite.first_command();
         self.home.pass(bytes, |record| {
             *spoken = spoken.saturating_add(u32::from(record.kind == Kind::Application));
+            if *spoken == first && record.kind == Kind::Application {
+                *greeting += record.length;
+            }
             *longest = record.length.max(*longest);
         })?;
         let before = self.body / limits::UNIT_OF_BODY;
@@ -96,7 +101,8 @@ impl Meter {
             return;
         }
         let plaintext = record.length.saturating_sub(self.suite.overhead());
-        let to_ehlo = self.spoken == self.suite.first_command();
+        // Longer, it has more in it.
+        let to_ehlo = self.spoken == self.suite.first_command() && self.greeting <= limits::EHLO;
         let room = limits::UNCOUNTED - self.passed_over;
         let free = if to_ehlo { plaintext.min(room) } else { 0 };
         self.passed_over += free;

@@ -44,6 +44,11 @@ struct Session {
 impl Session {
     /// Up to the reply to EHLO.
     fn begin(version: Version, tickets: &[usize], ehlo: usize) -> Self {
+        Self::begin_with(version, 25, tickets, ehlo)
+    }
+
+    /// The same, with so much in the record of EHLO.
+    fn begin_with(version: Version, said: usize, tickets: &[usize], ehlo: usize) -> Self {
         let (suite, overhead) = version.facts();
         let mut session = Self { meter: Meter::default(), overhead, units: 0 };
         session.units += session.meter.home(&record(22, 300)).unwrap();
@@ -56,7 +61,7 @@ impl Session {
             session.meter.home(&[record(22, 70), record(20, 1), record(22, 40)].concat()).unwrap();
             session.units += session.meter.server(&[record(20, 1), record(22, 40)].concat()).unwrap();
         }
-        session.say(25);
+        session.say(said);
         tickets.iter().for_each(|ticket| session.hear(*ticket));
         session.hear(ehlo);
         session
@@ -110,6 +115,17 @@ fn what_is_passed_over_is_bounded() {
     assert_eq!(session.units, 100);
     // And the session's minimum pays for most of it.
     const { assert!(limits::UNCOUNTED / limits::UNIT < 3 * limits::SESSION_UNITS) };
+}
+
+/// EHLO, MAIL and 37 RCPT in the record of the first.
+#[test]
+fn what_is_hidden_behind_ehlo_is_counted() {
+    for version in Version::ALL {
+        let hidden = Session::begin_with(version, 25 + 31 + 37 * 27, &[238, 238], 155 + 38 * 14);
+        assert_eq!(hidden.meter.replies(), 238 * 2 + 155 + 38 * 14);
+        let longest = Session::begin_with(version, 5 + 255 + 2, &[238, 238], 155);
+        assert_eq!((longest.meter.replies(), longest.units), (0, 0), "a name may be long");
+    }
 }
 
 #[test]
