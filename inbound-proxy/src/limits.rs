@@ -6,14 +6,18 @@ use std::time::Duration;
 pub const CONNECTIONS: usize = 16_000;
 /// Of them from one network (an IPv4 address, an IPv6 /64). Large senders come from few addresses, to many homes.
 pub const CONNECTIONS_OF_ONE: usize = 512;
+/// Of them from one IPv6 /48 or IPv4 /24, which one tenant may have; large senders have some hundred in one.
+pub const CONNECTIONS_OF_NEIGHBOURS: usize = 2_048;
+/// The last of them are for such neighbourhoods that have none: else eight of them fill all.
+pub const CONNECTIONS_KEPT: usize = 4_000;
 /// Places for senders between STARTTLS and the home that takes them; those that learn, or whose home is away, shake hands under
 /// TLS here (some 40 KiB each).
 pub const SEATS: usize = 1_024;
 /// Of them from one network: who opens many and says nothing must not keep other senders from being asked.
 pub const SEATS_OF_ONE: usize = 128;
-/// Of them from one IPv6 /48, which one host may have.
-pub const SEATS_OF_A_SITE: usize = 256;
-/// The last of them are for networks that have none.
+/// Of them from one IPv6 /48 or IPv4 /24.
+pub const SEATS_OF_NEIGHBOURS: usize = 256;
+/// The last of them are for such neighbourhoods that have none.
 pub const SEATS_KEPT: usize = 256;
 /// How long STARTTLS waits for a place: most are given back in a round trip.
 pub const SEATED: Duration = Duration::from_secs(10);

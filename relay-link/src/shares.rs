@@ -1,7 +1,7 @@
 //! How much each network has of something, so that one stranger cannot shut the others out.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
@@ -18,7 +18,16 @@ pub fn site(address: IpAddr) -> IpAddr {
     }
 }
 
-/// By network: an IPv4 address, an IPv6 /64 or /48.
+/// What one tenant may have at the most: an IPv6 /48, an IPv4 /24.
+#[must_use]
+pub fn neighbourhood(address: IpAddr) -> IpAddr {
+    match site(address) {
+        IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() >> 8 << 8).into(),
+        v6 => v6,
+    }
+}
+
+/// By network: an IPv4 address, an IPv6 /64; or by [`neighbourhood`].
 #[derive(Debug, Clone)]
 pub struct Shares {
     most: usize,
@@ -40,10 +49,10 @@ impl Shares {
         Self { most, key: network, by: Arc::default() }
     }
 
-    /// So many for each [`site`].
+    /// So many for each [`neighbourhood`].
     #[must_use]
-    pub fn of_sites(most: usize) -> Self {
-        Self { most, key: site, by: Arc::default() }
+    pub fn of_neighbourhoods(most: usize) -> Self {
+        Self { most, key: neighbourhood, by: Arc::default() }
     }
 
     /// How many this client's network has.
@@ -181,6 +190,23 @@ mod tests {
         drop(held);
         assert!(shares.is_empty());
         assert!(shares.take(here).is_some());
+    }
+
+    #[test]
+    fn what_one_tenant_may_have_is_one() {
+        let shares = Shares::of_neighbourhoods(2);
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        for [one, other, third, beyond] in [
+            ["192.0.2.1", "192.0.2.255", "::ffff:192.0.2.7", "192.0.3.1"],
+            ["2001:db8:1::1", "2001:db8:1:ffff::", "2001:db8:1:8000::5", "2001:db8:2::1"],
+        ] {
+            let held = [one, other].map(|it| shares.take(address(it)).unwrap());
+            assert!(shares.take(address(third)).is_none());
+            assert_eq!((shares.held(address(third)), shares.held(address(beyond))), (2, 0));
+            assert!(shares.take(address(beyond)).is_some());
+            drop(held);
+        }
+        assert!(shares.is_empty());
     }
 
     /// Who dials a proxy's port and says nothing keeps no home out, from however many addresses of however many networks.

@@ -16,9 +16,10 @@ pub(super) struct Doors {
     all: Arc<Semaphore>,
     strangers: Strangers,
     of_one: Shares,
+    of_neighbours: Shares,
     seats: Arc<Semaphore>,
     seats_of_one: Shares,
-    seats_of_a_site: Shares,
+    seats_of_neighbours: Shares,
     given_back: Arc<Notify>,
 }
 
@@ -26,7 +27,7 @@ pub(super) struct Doors {
 #[derive(Debug)]
 pub(super) struct Place {
     _one_of_all: OwnedSemaphorePermit,
-    _share: Share,
+    _shares: [Share; 2],
     seat: Option<Seat>,
 }
 
@@ -71,14 +72,17 @@ impl Place {
 impl Default for Doors {
     fn default() -> Self {
         let [of_one, seats_of_one] = [limits::CONNECTIONS_OF_ONE, limits::SEATS_OF_ONE].map(Shares::new);
+        let [of_neighbours, seats_of_neighbours] =
+            [limits::CONNECTIONS_OF_NEIGHBOURS, limits::SEATS_OF_NEIGHBOURS].map(Shares::of_neighbourhoods);
         let [all, seats] = [limits::CONNECTIONS, limits::SEATS].map(|most| Arc::new(Semaphore::new(most)));
         Self {
             all,
             strangers: Strangers::default(),
             of_one,
+            of_neighbours,
             seats,
             seats_of_one,
-            seats_of_a_site: Shares::of_sites(limits::SEATS_OF_A_SITE),
+            seats_of_neighbours,
             given_back: Arc::default(),
         }
     }
@@ -87,8 +91,12 @@ impl Default for Doors {
 impl Doors {
     /// A place for a client from this address, if there is one.
     pub(super) fn enter(&self, client: IpAddr) -> Option<Place> {
+        if self.all.available_permits() <= limits::CONNECTIONS_KEPT && self.of_neighbours.held(client) > 0 {
+            return None;
+        }
         let one = self.all.clone().try_acquire_owned().ok()?;
-        Some(Place { _one_of_all: one, _share: self.of_one.take(client)?, seat: None })
+        let shares = [self.of_one.take(client)?, self.of_neighbours.take(client)?];
+        Some(Place { _one_of_all: one, _shares: shares, seat: None })
     }
 
     /// The place of who dials the link and has not said yet which home it is.
@@ -97,11 +105,11 @@ impl Doors {
     }
 
     fn seat(&self, client: IpAddr) -> Option<Seat> {
-        if self.seats.available_permits() <= limits::SEATS_KEPT && self.seats_of_a_site.held(client) > 0 {
+        if self.seats.available_permits() <= limits::SEATS_KEPT && self.seats_of_neighbours.held(client) > 0 {
             return None;
         }
         let one = self.seats.clone().try_acquire_owned().ok()?;
-        let shares = [self.seats_of_one.take(client)?, self.seats_of_a_site.take(client)?];
+        let shares = [self.seats_of_one.take(client)?, self.seats_of_neighbours.take(client)?];
         Some(Seat { _one_of_all: one, _shares: shares, given_back: self.given_back.clone() })
     }
 }
@@ -122,7 +130,33 @@ mod tests {
         assert!(doors.enter(here).is_some());
     }
 
-    /// Whoever takes all seats that can be had, from every /64 of a /48 and from many addresses, leaves some for others.
+    /// A machine with a whole /48, or a /24, that says nothing shuts nobody out; nor do many such.
+    #[test]
+    fn connections_are_kept_for_who_has_none() {
+        let doors = Doors::default();
+        let v6 = |subnet: u16| IpAddr::from([0x2001, 0xdb8, 1, subnet, 0, 0, 0, 1]);
+        let v4 = |it: u16| IpAddr::from([192, 0, (it >> 8) as u8, it as u8]);
+        let from = |of: fn(u16) -> IpAddr, networks: u16| -> Vec<Place> {
+            (0..networks)
+                .flat_map(|it| std::iter::from_fn(move || Some(of(it))).take(70))
+                .filter_map(|it| doors.enter(it))
+                .collect()
+        };
+        let site = from(v6, 1_000);
+        let of_one = from(v4, 256);
+        assert_eq!((site.len(), of_one.len()), (limits::CONNECTIONS_OF_NEIGHBOURS, limits::CONNECTIONS_OF_NEIGHBOURS));
+        drop(of_one);
+        let (networks, most) = (50, limits::CONNECTIONS - limits::CONNECTIONS_KEPT);
+        let many = from(v4, networks * 256);
+        let before = (most - site.len()).div_ceil(limits::CONNECTIONS_OF_NEIGHBOURS);
+        assert_eq!(site.len() + many.len(), most + usize::from(networks) - before, "of what is kept, one each");
+        assert!(doors.enter(v4(1)).is_none() && doors.enter(v6(1)).is_none(), "who has some waits for his own");
+        assert!(doors.enter([198, 51, 100, 1].into()).is_some());
+        drop((site, many));
+        assert!(doors.of_one.is_empty() && doors.of_neighbours.is_empty());
+    }
+
+    /// Whoever takes all seats that can be had, from every /64 of a /48 and from many networks, leaves some for others.
     #[tokio::test]
     async fn seats_are_kept_for_who_has_none() {
         let doors = Doors::default();
@@ -131,10 +165,10 @@ mod tests {
             .flat_map(|subnet| std::iter::repeat_n(subnet, 40))
             .map_while(|it| doors.seat(site(it)))
             .collect();
-        assert_eq!(of_a_site.len(), limits::SEATS_OF_A_SITE);
-        let here = |last| IpAddr::from([192, 0, 2, last]);
+        assert_eq!(of_a_site.len(), limits::SEATS_OF_NEIGHBOURS);
+        let here = |network| IpAddr::from([192, 0, network, 1]);
         let many: Vec<Seat> = (0..100)
-            .flat_map(|last| std::iter::from_fn(move || Some(last)).take(200))
+            .flat_map(|network| std::iter::from_fn(move || Some(network)).take(200))
             .filter_map(|it| doors.seat(here(it)))
             .collect();
         let left = limits::SEATS - of_a_site.len() - many.len();
