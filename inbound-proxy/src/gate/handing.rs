@@ -51,7 +51,10 @@ pub(super) async fn hand_on(
         return Err(parcel);
     };
     gate.metrics.handed[how as usize].count();
-    info!(sender = %parcel.passing.group, home, ?how, service = ?parcel.service, sni = parcel.sni.is_some(), "handed on");
+    if gate.log_connections {
+        let (sender, sni) = (&parcel.passing.group, parcel.sni.is_some());
+        info!(%sender, home, ?how, service = ?parcel.service, sni, "handed on");
+    }
     let Parcel { client: Client { stream: client, mut place, .. }, sent, passing, .. } = parcel;
     place.stands_up();
     gate.passing().insert(number, passing);

@@ -109,7 +109,9 @@ impl<'a> Lessons<'a> {
         // Of the group something is learnt only where all homes at that address are of one street.
         let street = self.sender.street.as_deref().filter(|street| its.as_deref() == Some(*street));
         let tickets = if self.unclear { Vec::new() } else { self.postmarks.issued() };
-        info!(sender = %self.sender.group, home, "learnt");
+        if gate.log_connections {
+            info!(sender = %self.sender.group, home, "learnt");
+        }
         gate.memory().learn(street, &self.sender.group, &tickets, &home, now());
     }
 

@@ -88,6 +88,8 @@ pub struct Start {
     pub upstreams: Vec<SocketAddr>,
     /// Addresses that one street has for itself.
     pub streets: BTreeMap<IpAddr, String>,
+    /// Whether the log says which sender came for which home.
+    pub log_connections: bool,
     /// What each listener is for.
     pub entrances: Vec<Entrance>,
 }
@@ -106,6 +108,7 @@ type Awaited = oneshot::Sender<Option<(TcpStream, [u8; PROOF])>>;
 #[derive(Debug)]
 struct Gate {
     name: String,
+    log_connections: bool,
     maps: Maps,
     homes: Homes<HomeGrant>,
     hall: Hall<HomeGrant, FromHome, ToHome>,
@@ -178,6 +181,7 @@ impl Gate {
         let gate = Self {
             hall: Hall::new(&start.name, tell),
             name: start.name,
+            log_connections: start.log_connections,
             maps: Maps::new(start.streets),
             homes: Homes::open(&state.join(HOMES))?,
             acceptor: Acceptor::new(&key).map_err(io::Error::other)?,

@@ -67,7 +67,9 @@ fn reported(gate: &Gate, number: u64, home: &str) -> Option<Passing> {
 /// Erases what led there. Where it was to go instead, a street's homes may say: the next connection goes there.
 fn wrong_home(gate: &Arc<Gate>, passing: &Passing, domain: Option<ClientName>) {
     gate.metrics.wrong_home.count();
-    info!(sender = %passing.group, home = passing.home, "came to the wrong home");
+    if gate.log_connections {
+        info!(sender = %passing.group, home = passing.home, "came to the wrong home");
+    }
     {
         let mut memory = gate.memory();
         passing.tickets.iter().for_each(|ticket| memory.wrong_ticket(ticket));

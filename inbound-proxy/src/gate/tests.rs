@@ -67,6 +67,7 @@ impl Stage {
             certificate,
             upstreams: Vec::new(),
             streets: BTreeMap::new(),
+            log_connections: true,
             entrances: Vec::new(),
         };
         let (gate, events) = Gate::new(start, &folder).unwrap();

@@ -30,6 +30,9 @@ pub struct Config {
     pub streets: BTreeMap<IpAddr, String>,
     /// Where Prometheus may fetch metrics, as address:port; best one of the loopback. Default: nowhere.
     pub metrics: Option<SocketAddr>,
+    /// Whether each connection has a line in the log: the sender's group, the home, how it was found. Such a log says who writes to
+    /// whom, for as long as it is kept: for an hour in which something is looked for. Default: no.
+    pub log_connections: bool,
 }
 
 impl Config {
@@ -81,7 +84,8 @@ mod tests {
             .filter_map(|line| line.strip_prefix("# ").filter(|line| line.contains(" = ")))
             .map(|line| format!("{line}\n"))
             .collect();
-        assert!(Config::parse(&whole).unwrap().metrics.is_some(), "and every line of it can be used");
+        let whole = Config::parse(&whole).unwrap();
+        assert!(whole.metrics.is_some() && whole.log_connections, "and every line of it can be used");
         for bad in [
             "nane = 'x'",
             "name = 'nodots'",
@@ -91,6 +95,7 @@ mod tests {
             "bind = ['x']",
             "streets = { x = 'lane' }",
             "metrics = 9125",
+            "log-connections = 'sometimes'",
         ] {
             assert!(Config::parse(bad).is_err(), "{bad}");
         }
