@@ -13,6 +13,10 @@ use clap::Parser;
 use inbound_proxy::operator::Cli;
 use inbound_proxy::{gate, log_to_stderr};
 
+/// What is given back is cleared: the envelope that a session which learns has read is gone with it.
+#[global_allocator]
+static ALLOCATOR: filter_sandbox::arena::Arena = filter_sandbox::arena::Arena;
+
 fn main() -> ExitCode {
     log_to_stderr();
     let mut words = std::env::args().skip(1);

@@ -13,6 +13,10 @@ use clap::Parser;
 use outbound_proxy::operator::Cli;
 use outbound_proxy::{log_to_stderr, service};
 
+/// What is given back is cleared: which far server a session was with is gone with it.
+#[global_allocator]
+static ALLOCATOR: filter_sandbox::arena::Arena = filter_sandbox::arena::Arena;
+
 fn main() -> ExitCode {
     log_to_stderr();
     let mut words = std::env::args().skip(1);

@@ -50,10 +50,47 @@ pub fn nothing_to_read() {
         assert!(!contains(&memory, phrase), "{phrase} is in its memory");
         assert!(!contains(&files, phrase), "{phrase} is on its disk");
     }
-    // The envelope goes by in a session that learns (ARCHITECTURE says so), and is nowhere afterwards but in freed memory.
+    assert!(place.proxy.metric("learning_sessions_total") >= 1, "its sender was asked");
+    let log = place.proxy.log();
+    assert!(!log.contains("handed on") && !log.contains("learnt"), "nobody asked for who writes to whom: {log}");
+    // The envelope goes by in a session that learns (ARCHITECTURE says so), and is nowhere afterwards.
     for phrase in ["aunt@sender", "quagmire"] {
         assert!(!contains(&files, phrase), "{phrase} is on its disk");
+        eventually("the session is over", || !contains(&place.proxy.memory(), phrase));
     }
+    pipelines(&place);
+    for phrase in ["quicksand", "walrus"] {
+        eventually("what came unasked, too", || !contains(&place.proxy.memory(), phrase));
+    }
+}
+
+/// Sends a letter in one flight into the session that would only ask whom it wants.
+const PIPELINES: &str = r#"
+import socket, ssl, sys
+def reply():
+    line = b''
+    while line[3:4] != b' ': line = lines.readline()
+    return line
+s = socket.create_connection((sys.argv[1], 25)); s.settimeout(60); lines = s.makefile('rb')
+reply()
+for said in [b'EHLO tester.test', b'STARTTLS']:
+    s.sendall(said + b'\r\n'); reply()
+context = ssl.create_default_context(); context.check_hostname = False; context.verify_mode = ssl.CERT_NONE
+s = context.wrap_socket(s); lines = s.makefile('rb')
+s.sendall(b'EHLO tester.test\r\nMAIL FROM:<quicksand@tester.test>\r\nRCPT TO:<quicksand@alice.test>\r\n'
+          b'DATA\r\nSubject: walrus\r\n\r\n' + b'The walrus.\r\n' * 200 + b'.\r\n')
+try: print(lines.read())
+except OSError as error: print(error)
+"#;
+
+fn pipelines(place: &Place) {
+    let output = place.sender.command("python3").args(["-c", PIPELINES, PROXY]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success() && said.contains("451 4.7.1"),
+        "{said} {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// Two boxes with one key: a card was copied, or a backup of a house that goes on was given back.
