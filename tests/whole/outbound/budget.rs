@@ -62,6 +62,42 @@ pub fn a_spam_run_stops_within_its_budget() {
     assert!(!place.proxy.log().contains("far.test"), "with whom is nobody's business: {}", place.proxy.log());
 }
 
+/// The same in one write, and the connection is reset before anything of it is answered.
+pub fn nor_is_a_run_cheaper_that_hears_no_reply() {
+    let place = Place::new();
+    let far = place.far("postfix", 0, "far.test");
+    let mut home =
+        Stranger::pair(&place.proxy.invite("alice", &["--bucket", "400", "--hourly", "1", "--burst", "100"]));
+    let bucket = home.budget().bucket;
+    let recipients: String = (0..100).map(|number| format!("RCPT TO:<ben+{number}@far.test>\r\n")).collect();
+    let text = "Subject: hear-nothing\r\n\r\nbuy\r\n";
+    let run = format!("MAIL FROM:<you@home.test>\r\n{recipients}BDAT {} LAST\r\n{text}", text.len());
+    for round in 0.. {
+        let stream = match home.connect("mx.far.test") {
+            Ok(stream) => stream,
+            Err(Refusal::Concurrent) => continue,
+            Err(why) => {
+                assert!(matches!(why, Refusal::Spent(_)), "{why}");
+                break;
+            }
+        };
+        assert!(round < 10, "no end");
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let socket = stream.try_clone().unwrap();
+        if let Ok(mut session) = Session::open(stream, "mx.far.test", &place.certificate) {
+            session.say(&run).unwrap();
+            rustix::net::sockopt::set_socket_linger(&socket, Some(Duration::ZERO)).unwrap();
+        }
+        drop(socket);
+        eventually("it is over", || place.proxy.metric("sessions_running") == 0);
+    }
+    let spent = home.budget().today.0;
+    let arrived = || far.mail("ben").matches("Subject: hear-nothing").count() as u64;
+    eventually("they arrive", || arrived() >= 100);
+    std::thread::sleep(Duration::from_secs(5));
+    assert!(arrived() <= spent && spent <= bucket + 150, "{} recipients for {spent} units", arrived());
+}
+
 /// Every server is silent while it reads a body; what follows at once has gone before its reply comes.
 pub fn a_body_first_is_of_no_use() {
     let place = Place::new();

@@ -17,6 +17,7 @@ fn main() -> std::process::ExitCode {
         house::mail_leaves_through_a_paired_proxy,
         metered::recipients_are_counted_at_real_servers,
         budget::a_spam_run_stops_within_its_budget,
+        budget::nor_is_a_run_cheaper_that_hears_no_reply,
         budget::a_body_first_is_of_no_use,
         budget::a_session_is_slowed_and_not_cut,
         cheats::nothing_but_tls_goes_through,
