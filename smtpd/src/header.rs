@@ -154,6 +154,15 @@ pub fn without_comments(value: &str) -> Option<String> {
     (depth == 0 && !quoted).then_some(out)
 }
 
+/// The message without the blanks and empty lines at its end: what a body means that is hashed in the relaxed way (RFC 6376 §3.4.4).
+/// The library writes the end of the line before a last one that is made of blanks; so it must not see such.
+#[must_use]
+pub fn without_blank_end(message: &[u8]) -> &[u8] {
+    let body = message.windows(4).position(|end| end == b"\r\n\r\n").map_or(message.len(), |at| at + 4);
+    let blank = message[body..].iter().rev().take_while(|byte| b" \t\r\n".contains(byte)).count();
+    &message[..message.len() - blank]
+}
+
 /// A text without its quoted strings (RFC 5322 §3.2.4); `None` when one is not closed.
 #[must_use]
 pub fn without_quoted(text: &str) -> Option<String> {
@@ -173,6 +182,15 @@ pub fn without_quoted(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blank_ends() {
+        let without = |text: &'static str| std::str::from_utf8(without_blank_end(text.as_bytes())).unwrap();
+        assert_eq!(without("A: b\r\n\r\nabc \r\n \r\n\t\r\n\r\n"), "A: b\r\n\r\nabc");
+        assert_eq!(without("A: b\r\n\r\n \r\nabc"), "A: b\r\n\r\n \r\nabc");
+        assert_eq!(without("A: b\r\n\r\n \r\n"), "A: b\r\n\r\n");
+        assert_eq!(without("A: b\r\n"), "A: b\r\n");
+    }
 
     #[test]
     fn a_line_that_is_no_field_is_found() {

@@ -2,7 +2,7 @@
 //! the others.
 
 use mail_auth::common::crypto::Algorithm;
-use mail_auth::dkim::Signature;
+use mail_auth::dkim::{Canonicalization, Signature};
 use mail_auth::hickory_resolver::proto::rr::RData;
 use mail_auth::{ArcOutput, AuthenticatedMessage, DkimOutput, DkimResult};
 use tokio::time::timeout;
@@ -95,11 +95,22 @@ impl Verifier {
 /// and the runtime's other sessions must not wait.
 pub(super) fn parse(message: &[u8]) -> Option<AuthenticatedMessage<'_>> {
     const LARGE: usize = 256 * 1024;
-    if message.len() < LARGE {
-        AuthenticatedMessage::parse(message)
-    } else {
-        tokio::task::block_in_place(|| AuthenticatedMessage::parse(message))
+    if message.len() < LARGE { hashed(message) } else { tokio::task::block_in_place(|| hashed(message)) }
+}
+
+fn hashed(message: &[u8]) -> Option<AuthenticatedMessage<'_>> {
+    let mut parsed = AuthenticatedMessage::parse(message)?;
+    let meant = header::without_blank_end(message);
+    let end = &message[meant.len()..];
+    let body = usize::try_from(parsed.body_offset).ok().and_then(|at| meant.get(at..)).unwrap_or_default();
+    let blanks = end.iter().any(|byte| b" \t".contains(byte));
+    // Signatures of a part of the body (`l=`) do not count here.
+    for (canonicalization, algorithm, _, hash) in &mut parsed.body_hashes {
+        if blanks && *canonicalization == Canonicalization::Relaxed {
+            *hash = algorithm.hash(canonicalization.canonical_body(body, 0)).as_ref().to_vec();
+        }
     }
+    Some(parsed)
 }
 
 fn is_signature(field: &header::Field<'_>) -> bool {
@@ -127,6 +138,31 @@ pub(super) fn without_signatures(message: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What the signatures' bodies hash to: relaxed, simple.
+    fn hashes(body: &str) -> Vec<Vec<u8>> {
+        let signature = |canonicalization: &str| {
+            format!(
+                "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/{canonicalization}; d=b.example; s=s; h=from; bh=AAAA; b=AAAA\r\n"
+            )
+        };
+        let fields = [signature("relaxed"), signature("simple")].concat();
+        let message = format!("{fields}From: a@b.example\r\n\r\n{body}");
+        parse(message.as_bytes()).unwrap().body_hashes.into_iter().map(|(.., hash)| hash).collect()
+    }
+
+    #[test]
+    fn a_last_line_of_blanks_means_nothing_where_blanks_do_not_count() {
+        let plain = hashes("abc\r\n");
+        assert_eq!(plain.len(), 2);
+        for end in [" \r\n", "\t\r\n\r\n", "\r\n \r\n  \r\n"] {
+            let blank = hashes(&format!("abc\r\n{end}"));
+            assert_eq!(blank[0], plain[0], "{end:?}");
+            assert_ne!(blank[1], plain[1], "{end:?}");
+        }
+        assert_ne!(hashes(" \r\nabc\r\n")[0], plain[0]);
+        assert_eq!(hashes(" \r\n")[0], hashes("")[0], "nothing at all");
+    }
 
     #[test]
     fn who_leaves_from_open_or_uses_sha_1_says_nothing() {

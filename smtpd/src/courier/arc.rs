@@ -5,7 +5,6 @@
 //! put there). A chain that did not hold when the letter came is not made longer.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use mail_auth::common::crypto::{DkimKey, SigningKey};
 use mail_auth::dkim::Canonicalization;
@@ -92,8 +91,8 @@ fn result(found: &str, method: &str) -> Option<String> {
 
 /// The fields of the sets before ours, canonical, in the order in which a seal covers them; `None` when the chain is
 /// broken, or full.
-fn chain(letter: &[u8], found: &str) -> Option<Vec<String>> {
-    let mut sets: BTreeMap<(u32, usize), String> = BTreeMap::new();
+fn chain(letter: &[u8], found: &str) -> Option<Vec<Vec<u8>>> {
+    let mut sets: BTreeMap<(u32, usize), Vec<u8>> = BTreeMap::new();
     for field in header::fields(letter) {
         if let Some(kind) = SET.iter().position(|name| field.is(name))
             && sets.insert((instance(&field)?, kind), relaxed(&field)).is_some()
@@ -113,38 +112,37 @@ fn instance(field: &Field<'_>) -> Option<u32> {
     value.split(';').find_map(|tag| tag.trim().strip_prefix("i")?.trim_start().strip_prefix('=')?.trim().parse().ok())
 }
 
-/// RFC 6376 §3.4.2, with its end of line.
-fn relaxed(field: &Field<'_>) -> String {
-    let name = String::from_utf8_lossy(field.name).to_lowercase();
-    format!("{name}:{}\r\n", spaces(&String::from_utf8_lossy(field.value)))
+/// RFC 6376 §3.4.2, with its end of line. Of bytes, since old senders write what is no UTF-8.
+fn relaxed(field: &Field<'_>) -> Vec<u8> {
+    [&field.name.to_ascii_lowercase(), b":".as_slice(), &spaces(field.value), b"\r\n"].concat()
 }
 
-fn spaces(value: &str) -> String {
-    let words = value.split([' ', '\t', '\r', '\n']).filter(|word| !word.is_empty());
-    words.collect::<Vec<_>>().join(" ")
+fn spaces(value: &[u8]) -> Vec<u8> {
+    let words = value.split(|byte| b" \t\r\n".contains(byte)).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(b" ".as_slice())
 }
 
 impl Sealer {
-    fn set(&self, letter: &[u8], found: &str, before: &[String], now: i64) -> Result<String, String> {
+    fn set(&self, letter: &[u8], found: &str, before: &[Vec<u8>], now: i64) -> Result<String, String> {
         let number = before.len() / SET.len() + 1;
         let (signed, covered) = signed(letter);
         let results = format!("i={number}; {found}");
         let (algorithm, by) = (self.algorithm(), format!("d={}; s={}", self.domain, self.selector));
+        let letter = header::without_blank_end(letter);
         let body = letter.windows(4).position(|end| end == b"\r\n\r\n").map_or(&[][..], |at| &letter[at + 4..]);
         let body = self.key.hash(Canonicalization::Relaxed.canonical_body(body, u64::MAX));
         let message = format!(
             "i={number}; a={algorithm}; c=relaxed/relaxed; {by}; t={now}; h={signed}; bh={}; b=",
             base64::encode(body.as_ref())
         );
-        let message = format!("{message}{}", self.sign(&format!("{covered}arc-message-signature:{message}"))?);
+        let signature = self.sign(&[&covered, b"arc-message-signature:".as_slice(), message.as_bytes()])?;
+        let message = format!("{message}{signature}");
         let validity = if before.is_empty() { "none" } else { "pass" };
         let seal = format!("i={number}; a={algorithm}; t={now}; cv={validity}; {by}; b=");
-        let chain = format!(
-            "{}arc-authentication-results:{}\r\narc-message-signature:{message}\r\narc-seal:{seal}",
-            before.concat(),
-            spaces(&results)
-        );
-        let seal = format!("{seal}{}", self.sign(&chain)?);
+        let before = before.concat();
+        let results_line = [b"arc-authentication-results:".as_slice(), &spaces(results.as_bytes())].concat();
+        let own = format!("\r\narc-message-signature:{message}\r\narc-seal:{seal}");
+        let seal = format!("{seal}{}", self.sign(&[&before, &results_line, own.as_bytes()])?);
         let fold = |value: &str| value.replace("; ", ";\r\n\t");
         Ok(format!(
             "ARC-Seal: {}\r\nARC-Message-Signature: {}\r\nARC-Authentication-Results: {results}\r\n",
@@ -157,21 +155,21 @@ impl Sealer {
         if self.rsa { "rsa-sha256" } else { "ed25519-sha256" }
     }
 
-    fn sign(&self, text: &str) -> Result<String, String> {
-        let signature = self.key.sign(text.as_bytes()).map_err(|error| error.to_string())?;
+    fn sign(&self, text: &[&[u8]]) -> Result<String, String> {
+        let signature = self.key.sign(text.concat().as_slice()).map_err(|error| error.to_string())?;
         Ok(base64::encode(&signature))
     }
 }
 
 /// The names of what is signed, and it, canonical: of a name that comes again the last first (RFC 6376 §5.4.2).
-fn signed(letter: &[u8]) -> (String, String) {
+fn signed(letter: &[u8]) -> (String, Vec<u8>) {
     let fields: Vec<Field<'_>> = header::fields(letter).collect();
     let of =
         |name: &'static str| fields.iter().rev().filter(move |field| field.is(name)).map(move |field| (name, field));
-    let (mut names, mut covered) = (Vec::new(), String::new());
+    let (mut names, mut covered) = (Vec::new(), Vec::new());
     for (name, field) in SIGNED.into_iter().flat_map(of).take(FIELDS) {
         names.push(name);
-        let _ = write!(covered, "{}", relaxed(field));
+        covered.extend(relaxed(field));
     }
     (names.join(":"), covered)
 }
@@ -194,12 +192,12 @@ mod tests {
         )
     }
 
-    fn verify(zone: &Zone, letter: &str) -> (DkimResult, usize) {
+    fn verify(zone: &Zone, letter: impl AsRef<[u8]>) -> (DkimResult, usize) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let nobody = ResolverConfig::from_parts(None, Vec::new(), Vec::new());
             let authenticator = MessageAuthenticator::new(nobody, ResolverOpts::default()).unwrap();
-            let message = AuthenticatedMessage::parse(letter.as_bytes()).unwrap();
+            let message = AuthenticatedMessage::parse(letter.as_ref()).unwrap();
             let output = authenticator.verify_arc(Parameters::new(&message).with_txt_cache(zone)).await;
             (output.result().clone(), output.sets().len())
         })
@@ -223,8 +221,17 @@ mod tests {
         for (word, other) in
             [("Dear", "Bad"), ("cake", "tax"), ("d=other.test", "d=evil.test"), ("spf=pass", "spf=fail")]
         {
-            assert_ne!(verify(&zone, &second.replace(word, other)).0, DkimResult::Pass, "{word}");
+            assert_ne!(verify(&zone, second.replace(word, other)).0, DkimResult::Pass, "{word}");
         }
+    }
+
+    #[test]
+    fn what_is_no_utf8_and_blank_lines_at_the_end() {
+        let (signers, zone) = keys();
+        let letter = came("", &TEXT.replace("cake", "caf\u{e9}"));
+        let latin = |text: &str| text.chars().map(|c| c as u8).collect::<Vec<u8>>();
+        let sealed = seal(&latin(&format!("{letter}\t\r\n")), HOST, &signers, 1_700_000_000).unwrap();
+        assert_eq!(verify(&zone, latin(&format!("{sealed}{letter}"))), (DkimResult::Pass, 1));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use rustls::pki_types::PrivateKeyDer;
 use wire::base64;
 
 use super::arc::Sealer;
+use crate::header;
 
 /// What is signed when it is there, and cannot be added afterwards when it is not (RFC 6376 §5.4, §8.15). Received and
 /// Return-Path change on the way, Bcc has been dropped.
@@ -94,7 +95,7 @@ impl Signers {
     /// # Errors
     /// A letter without any header to sign, or the library's word.
     pub fn sign(&self, letter: &[u8]) -> Result<String, String> {
-        let mut fields = String::new();
+        let (mut fields, letter) = (String::new(), header::without_blank_end(letter));
         for signer in &self.0 {
             let signature = signer.sign(letter).map_err(|error| error.to_string())?;
             fields.push_str(&signature.to_header());
@@ -259,6 +260,15 @@ pub(super) mod tests {
         assert_eq!(verify(&zone, &format!("{fields}{trimmed}")), [true, true]);
         assert_eq!(verify(&zone, &format!("{fields}{}", LETTER.replace("Dear", "Bad"))), [false, false]);
         assert_eq!(verify(&zone, &format!("{fields}{}", LETTER.replace("cake", "tax"))), [false, false]);
+    }
+
+    #[test]
+    fn lines_of_blanks_at_the_end_do_not_count() {
+        let (signers, zone) = keys();
+        for end in [" \r\n", "\t\r\n \r\n\r\n"] {
+            let fields = signers.sign(format!("{LETTER}{end}").as_bytes()).unwrap();
+            assert_eq!(verify(&zone, &format!("{fields}{LETTER}")), [true, true], "{end:?}");
+        }
     }
 
     #[test]

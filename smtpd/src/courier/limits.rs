@@ -47,6 +47,9 @@ pub const SLOWEST: u64 = 1_000;
 pub const REACH: Duration = Duration::from_secs(600);
 /// Hosts of one destination that are tried in one attempt.
 pub const HOSTS: usize = 10;
+/// Of those, the ones that are asked for a letter when the first says "not now" (RFC 5321 §5.1: at least two). All of them would
+/// annoy a domain that has everybody wait once.
+pub const HOSTS_NOT_NOW: usize = 2;
 /// Addresses of one host that are tried in one attempt.
 pub const ADDRESSES: usize = 8;
 /// MX records of a domain that are looked at.

@@ -98,6 +98,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         self.session.hello()
     }
 
+    /// The far host, by the name in its domain's MX.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.session.far()
+    }
+
     /// Whether it takes another letter.
     #[must_use]
     pub fn is_ready(&self) -> bool {

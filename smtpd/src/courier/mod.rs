@@ -23,6 +23,7 @@ pub mod destination;
 pub mod dkim;
 pub mod dns;
 pub mod dsn;
+pub mod elsewhere;
 pub mod engine;
 pub mod envelope;
 pub mod fate;

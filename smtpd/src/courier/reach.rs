@@ -78,11 +78,16 @@ pub struct Wish {
     pub seed: u64,
 }
 
-/// A ready connection to a host of that domain.
+/// A ready connection to a host of that domain, other than those that have been asked already.
 ///
 /// # Errors
-/// The fate of all recipients there.
-pub async fn reach<W: World>(world: &W, house: &House, domain: &str, wish: Wish) -> Result<Link<W::Stream>, Fate> {
+/// The fate of all recipients there; for good where no other host is.
+pub async fn reach<W: World>(
+    world: &W,
+    house: &House,
+    domain: &str,
+    (wish, asked): (Wish, &[String]),
+) -> Result<Link<W::Stream>, Fate> {
     destination::is_name(domain)?;
     let (mx, policy) = tokio::join!(world.mx(domain), world.policy(domain));
     let hosts = destination::hosts(domain, &mx, &house.own, wish.seed)?;
@@ -96,12 +101,12 @@ pub async fn reach<W: World>(world: &W, house: &House, domain: &str, wish: Wish)
         }
         // RFC 5321 §5.1: what is not better than we are is left out, all of our own preference too.
         if places.iter().any(|place| place.reach == Reach::Us) {
-            if whys.is_empty() {
+            if whys.is_empty() && asked.is_empty() {
                 return Err(Fate::Failed(destination::back_to_us(domain)));
             }
             break;
         }
-        for (host, place) in equals.iter().zip(places) {
+        for (host, place) in equals.iter().zip(places).filter(|(host, _)| !asked.contains(&host.name)) {
             match attempt.host(host, place).await {
                 Ok(link) => return Ok(link),
                 Err(missed) => whys.push(missed),
@@ -120,7 +125,7 @@ fn summed_up(whys: Vec<Missed>) -> Fate {
     match telling(whys) {
         Some(missed) if missed.why.status.class == 5 => Fate::Failed(missed.why),
         Some(missed) => Fate::Deferred(missed.why),
-        None => Fate::Deferred(Why::ours(Status::new(4, 4, 0), "no host was tried")),
+        None => Fate::Failed(Why::ours(Status::new(5, 4, 4), "there is no other host")),
     }
 }
 

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use super::arc;
 use super::around::{AroundLease, InTurn, Seat};
 use super::convert;
+use super::elsewhere::{self, Fates};
 use super::engine::Courier;
 use super::envelope;
 use super::fate::{Fate, Status, Why};
@@ -93,6 +94,16 @@ struct Prepared {
     /// Its bytes, where they are in memory; else they come from its file.
     text: Option<Vec<u8>>,
     _room: Room,
+}
+
+/// What one host made of a letter.
+enum Came {
+    /// It stays here, and nothing is said of it.
+    Back,
+    /// There was no connection.
+    Nowhere(Fate),
+    /// So much.
+    Answered(Fates),
 }
 
 /// A connection, and what it is good for.
@@ -220,7 +231,58 @@ impl<W: World + Send + 'static> Trip<W> {
         open: &mut Open,
         ready: &mut Option<Ready<W::Stream>>,
         went: &mut Went,
-    ) -> (Vec<(u16, Fate)>, bool, Option<Fate>) {
+    ) -> (Fates, bool, Option<Fate>) {
+        let recipients = open.leased.recipients.clone();
+        let came = self.at_hosts(open, ready, went).await;
+        open.leased.recipients = recipients;
+        came
+    }
+
+    /// At one host, and at others for whom it has not now, or lacks, what the letter needs.
+    async fn at_hosts(
+        &self,
+        open: &mut Open,
+        ready: &mut Option<Ready<W::Stream>>,
+        went: &mut Went,
+    ) -> (Fates, bool, Option<Fate>) {
+        let (mut asked, mut fates) = (Vec::new(), Fates::new());
+        loop {
+            match self.at_host(open, ready, &asked).await {
+                Came::Back => return (Vec::new(), false, None),
+                Came::Nowhere(fate) if asked.is_empty() => return self.nowhere(&open.leased, fate, went),
+                Came::Nowhere(fate) => elsewhere::unreached(&mut fates, &fate),
+                Came::Answered(answered) => {
+                    elsewhere::merge(&mut fates, answered);
+                    asked.extend(ready.as_ref().map(|ready| ready.link.host().to_owned()));
+                    let left = elsewhere::left(&fates, asked.len());
+                    if !left.is_empty() {
+                        open.leased.recipients = left;
+                        if let Some(ready) = ready.take() {
+                            ready.close().await;
+                        }
+                        continue;
+                    }
+                }
+            }
+            let notifies = ready.as_ref().is_some_and(|ready| ready.link.extensions().notifications);
+            let lost = fates.iter().any(|(_, fate)| matches!(fate, Fate::Deferred(why) if why.status.subject == 4));
+            *went = if lost { Went::Badly } else { Went::Well };
+            self.courier.lanes().answered(&open.leased.destination, is_slowed(&fates), wire::date::now());
+            return (fates, notifies, None);
+        }
+    }
+
+    fn nowhere(&self, leased: &Leased, fate: Fate, went: &mut Went) -> (Fates, bool, Option<Fate>) {
+        let fates = all(leased, &fate);
+        let later = matches!(fate, Fate::Deferred(_));
+        if later {
+            *went = Went::Badly;
+        }
+        // Of a letter that asks for more than others it says nothing about them.
+        (fates, false, (later && !leased.outgoing.require_tls).then_some(fate))
+    }
+
+    async fn at_host(&self, open: &mut Open, ready: &mut Option<Ready<W::Stream>>, asked: &[String]) -> Came {
         let leased = open.leased.clone();
         let require_tls = leased.outgoing.require_tls;
         if let Some(other) = ready.take_if(|ready| require_tls && !ready.require_tls) {
@@ -230,44 +292,37 @@ impl<W: World + Send + 'static> Trip<W> {
             let reused = ready.is_some();
             let mut drain = self.drain.clone();
             let connected = tokio::select! {
-                connected = self.connect(&leased, ready) => connected,
+                connected = self.connect(&leased, ready, asked) => connected,
                 // Nothing is lost with a connection that brought nothing yet.
-                _ = drain.wait_for(|drain| *drain) => return (Vec::new(), false, None),
+                _ = drain.wait_for(|drain| *drain) => return Came::Back,
             };
             if let Err(fate) = connected {
-                let fates = all(&leased, &fate);
-                let later = matches!(fate, Fate::Deferred(_));
-                if later {
-                    *went = Went::Badly;
-                }
-                // Of a letter that asks for more than others it says nothing about them.
-                return (fates, false, (later && !require_tls).then_some(fate));
+                return Came::Nowhere(fate);
             }
-            let Some(current) = ready.as_mut().filter(|_| !*self.drain.borrow()) else {
-                return (Vec::new(), false, None);
-            };
-            let notifies = current.link.extensions().notifications;
+            let Some(current) = ready.as_mut().filter(|_| !*self.drain.borrow()) else { return Came::Back };
             let fates = self.send(current, open).await;
             if current.link.is_called_back() {
                 if let Some(ready) = ready.take() {
                     ready.close().await;
                 }
-                return (Vec::new(), false, None);
+                return Came::Back;
             }
             // A far server ends a connection that was idle or much used when it likes: no failure of this letter's.
             if reused && current.link.is_lost_unbegun() {
                 *ready = None;
                 continue;
             }
-            let lost = fates.iter().any(|(_, fate)| matches!(fate, Fate::Deferred(why) if why.status.subject == 4));
-            *went = if lost { Went::Badly } else { Went::Well };
-            self.courier.lanes().answered(&leased.destination, is_slowed(&fates), wire::date::now());
-            return (fates, notifies, None);
+            return Came::Answered(fates);
         }
     }
 
     /// Unless there is one.
-    async fn connect(&self, leased: &Leased, ready: &mut Option<Ready<W::Stream>>) -> Result<(), Fate> {
+    async fn connect(
+        &self,
+        leased: &Leased,
+        ready: &mut Option<Ready<W::Stream>>,
+        asked: &[String],
+    ) -> Result<(), Fate> {
         if ready.is_some() {
             return Ok(());
         }
@@ -275,7 +330,7 @@ impl<W: World + Send + 'static> Trip<W> {
         let clear_text = self.courier.allows_clear_text(destination);
         let wish = Wish { require_tls, clear_text, seed: random() };
         let link = tokio::select! {
-            link = reach::reach(&self.courier.world, &self.courier.house, destination, wish) => link?,
+            link = reach::reach(&self.courier.world, &self.courier.house, destination, (wish, asked)) => link?,
             () = self.courier.others_wait(limits::OPENING_WHEN_BUSY, leased.turn()) => {
                 let words = format!("{destination} was silent for too long while other mail waited");
                 return Err(Fate::Deferred(Why::ours(Status::new(4, 4, 2), words)));

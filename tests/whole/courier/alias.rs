@@ -22,7 +22,7 @@ fn an_alias_passes_mail_on() {
     let far = Far::start("postfix", FAR, "far.test", &place.certificate);
     let output = admin(place.house.data(), false, &["alias", "add", "grandma", "ben@far.test"], "");
     assert!(output.status.success(), "{output:?}");
-    let text = "From: aunt@example.org\nTo: grandma@home.test\nSubject: Cake\n\nThere is cake.\n";
+    let text = "From: aunt@example.org\nTo: grandma@home.test\nSubject: Cake\n\nThere is cake.\n \n";
     assert_eq!(place.stranger(&["aunt@example.org", "grandma@home.test", text]), "250\n250\n");
     place.eventually("passed on", || far.mail("ben").contains("There is cake."));
     let mail = far.mail("ben");

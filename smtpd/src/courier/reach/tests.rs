@@ -148,16 +148,22 @@ const CLEAR: Wish = Wish { require_tls: false, clear_text: true, seed: 0 };
 
 /// `ready` or a fate's status, and who was tried.
 fn tried(zone: Zone, wish: Wish) -> (String, Vec<u8>) {
-    let (outcome, tried) = went(zone, wish);
+    tried_but(zone, wish, &[])
+}
+
+/// The same when those hosts have been asked.
+fn tried_but(zone: Zone, wish: Wish, asked: &[&str]) -> (String, Vec<u8>) {
+    let (outcome, tried) = went(zone, wish, asked);
     (outcome.map_or_else(|why| why.status.to_string(), |()| "ready".to_owned()), tried)
 }
 
-fn went(zone: Zone, wish: Wish) -> (Result<(), Why>, Vec<u8>) {
+fn went(zone: Zone, wish: Wish, asked: &[&str]) -> (Result<(), Why>, Vec<u8>) {
+    let asked: Vec<String> = asked.iter().map(|name| (*name).to_owned()).collect();
     let own = Own { names: vec!["mx.home.test".into()], addresses: vec![address(99).into()], inner: false };
     let house = House { hello: "mx.home.test".into(), own, roots: Arc::new(RootCertStore::empty()), port: 25 };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let outcome = runtime.block_on(async {
-        match reach(&zone, &house, "far.test", wish).await {
+        match reach(&zone, &house, "far.test", (wish, &asked)).await {
             Ok(link) => {
                 assert!(link.is_ready());
                 Ok(())
@@ -177,6 +183,14 @@ fn the_first_that_is_ready() {
     assert_eq!(tried(zone(&[Server::Tls, Server::Tls]), PLAIN), ("ready".into(), vec![1]));
     assert_eq!(tried(zone(&[Server::Down, Server::Clear, Server::Tls]), PLAIN), ("ready".into(), vec![1, 2, 3]));
     assert_eq!(tried(zone(&[Server::Down, Server::Down]), PLAIN), ("4.4.1".into(), vec![1, 2]));
+}
+
+#[test]
+fn who_was_asked_is_not_asked_again() {
+    let two = || zone(&[Server::Tls, Server::Tls]);
+    assert_eq!(tried_but(two(), PLAIN, &["1.far.test"]), ("ready".into(), vec![2]));
+    assert_eq!(tried_but(two(), PLAIN, &["1.far.test", "2.far.test"]), ("5.4.4".into(), vec![]));
+    assert_eq!(tried_but(zone(&[Server::Tls, Server::Down]), PLAIN, &["1.far.test"]), ("4.4.1".into(), vec![2]));
 }
 
 #[test]
@@ -258,10 +272,10 @@ fn the_words_are_those_of_what_came_furthest() {
     let mut both = zone(&[Server::Clear]);
     both.six =
         Some(Answer::Found { records: vec!["2a00::1".parse().unwrap(), "2a00::2".parse().unwrap()], secure: false });
-    let (outcome, tried) = went(both, PLAIN);
+    let (outcome, tried) = went(both, PLAIN, &[]);
     assert!(outcome.unwrap_err().words.contains("STARTTLS"), "not that this house has no IPv6");
     assert_eq!(tried, [0, 1], "nor is IPv6 tried twice");
-    let (outcome, _) = went(zone(&[Server::Down, Server::BrokenTls, Server::Down]), PLAIN);
+    let (outcome, _) = went(zone(&[Server::Down, Server::BrokenTls, Server::Down]), PLAIN, &[]);
     assert_eq!(outcome.unwrap_err().status, Status::new(4, 7, 5));
 }
 
@@ -269,7 +283,7 @@ fn the_words_are_those_of_what_came_furthest() {
 fn for_good_only_when_every_host_says_so() {
     use Server::{Closed, Down, NoTlsToday, Stern, Tls};
     let all = zone(&[Closed, Stern]);
-    let (outcome, both) = went(all, PLAIN);
+    let (outcome, both) = went(all, PLAIN, &[]);
     assert_eq!((outcome.unwrap_err().to_string().as_str(), both), ("1.far.test says: 554 go away", vec![1, 2]));
     assert_eq!(tried(zone(&[Stern, Closed]), PLAIN).0, "5.5.0");
     assert_eq!(tried(zone(&[Closed, Tls]), PLAIN), ("ready".into(), vec![1, 2]));

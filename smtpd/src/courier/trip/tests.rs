@@ -37,12 +37,20 @@ struct Far {
     connections: Mutex<usize>,
     texts: Arc<Mutex<Vec<Vec<u8>>>>,
     goodbyes: Arc<Mutex<usize>>,
+    /// The domain's hosts, the best first; none: itself.
+    hosts: Mutex<Vec<&'static str>>,
+    /// What the first of them says to a command.
+    says: Mutex<Option<(&'static str, &'static str)>>,
+    names: Mutex<Vec<String>>,
 }
 
 impl World for Far {
     type Stream = DuplexStream;
     async fn mx(&self, _: &str) -> Answer<Mx> {
-        Answer::Nothing { secure: false }
+        let hosts = self.hosts.lock().unwrap();
+        let records = (1..).zip(hosts.iter()).map(|(preference, host)| Mx { preference, host: (*host).to_owned() });
+        let records: Vec<Mx> = records.collect();
+        if records.is_empty() { Answer::Nothing { secure: false } } else { Answer::Found { records, secure: false } }
     }
     async fn six(&self, _: &str) -> Answer<Ipv6Addr> {
         Answer::Nothing { secure: false }
@@ -59,25 +67,36 @@ impl World for Far {
     async fn policy(&self, _: &str) -> Option<Policy> {
         None
     }
-    async fn connect(&self, _: &str, _: SocketAddr) -> io::Result<Connected<DuplexStream>> {
+    async fn connect(&self, host: &str, _: SocketAddr) -> io::Result<Connected<DuplexStream>> {
+        self.names.lock().unwrap().push(host.to_owned());
+        let first = self.hosts.lock().unwrap().first().is_some_and(|first| *first == host);
+        let says = self.says.lock().unwrap().filter(|_| first);
         let letters = self.patience.lock().unwrap().pop_front().ok_or(io::ErrorKind::ConnectionRefused)?;
         *self.connections.lock().unwrap() += 1;
         let (ours, theirs) = tokio::io::duplex(50_000);
-        tokio::spawn(serve(theirs, letters, self.texts.clone(), self.goodbyes.clone()));
+        tokio::spawn(serve(theirs, letters, (self.texts.clone(), self.goodbyes.clone()), says));
         Ok(Connected { stream: ours, hello: None })
     }
 }
 
-async fn serve(stream: DuplexStream, letters: usize, texts: Arc<Mutex<Vec<Vec<u8>>>>, goodbyes: Arc<Mutex<usize>>) {
+type Heard = (Arc<Mutex<Vec<Vec<u8>>>>, Arc<Mutex<usize>>);
+
+async fn serve(
+    stream: DuplexStream,
+    letters: usize,
+    (texts, goodbyes): Heard,
+    says: Option<(&'static str, &'static str)>,
+) {
     let mut lines = Lines::new(stream);
     lines.stream_mut().write_all(b"220 hi\r\n").await.unwrap();
     let mut taken = 0;
     while taken < letters {
         let Ok(Line::Whole(line)) = lines.next(1_000).await else { return };
         *goodbyes.lock().unwrap() += usize::from(line == b"QUIT");
-        let answer = if line == b"DATA" { "354 go\r\n" } else { "250 ok\r\n" };
+        let other = says.filter(|(command, _)| line.starts_with(command.as_bytes())).map(|(_, answer)| answer);
+        let answer = other.unwrap_or(if line == b"DATA" { "354 go\r\n" } else { "250 ok\r\n" });
         lines.stream_mut().write_all(answer.as_bytes()).await.unwrap();
-        if line == b"DATA" {
+        if answer.starts_with("354") {
             let mut text = Vec::new();
             while let Ok(Line::Whole(line)) = lines.next(1_000_000).await {
                 if line == b"." {
@@ -223,6 +242,31 @@ async fn a_connection_that_was_closed_is_no_failure_of_the_next_letter() {
     }
     set.trip(set.letter(1, SMALL)).await;
     assert_eq!(set.came(), (4, 3), "each that was closed was made anew, once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_says_not_now_is_not_the_last() {
+    for says in [("MAIL", "452 no room\r\n"), ("RCPT", "451 later\r\n"), ("DATA", "451 later\r\n")] {
+        let set = Set::new(&[9, 9]);
+        *set.courier.world.hosts.lock().unwrap() = vec!["1.far.test", "2.far.test"];
+        *set.courier.world.says.lock().unwrap() = Some(says);
+        set.trip(set.letter(1, SMALL)).await;
+        assert_eq!(set.came(), (1, 2), "{says:?}");
+        assert_eq!(*set.courier.world.names.lock().unwrap(), ["1.far.test", "2.far.test"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_no_other_host_it_waits() {
+    let set = Set::new(&[9, 9]);
+    *set.courier.world.hosts.lock().unwrap() = vec!["1.far.test"];
+    *set.courier.world.says.lock().unwrap() = Some(("RCPT", "451 later\r\n"));
+    let (mut leased, file) = set.letter(1, SMALL);
+    leased.outgoing.queued = wire::date::now();
+    set.trip((leased, file)).await;
+    let reports = set.reports.lock().unwrap();
+    assert!(matches!(reports.as_slice(), [(0, State::Waiting { .. })]), "{reports:?}");
+    assert_eq!(*set.courier.world.names.lock().unwrap(), ["1.far.test"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
