@@ -85,5 +85,6 @@ mod tests {
         assert_eq!(decode_xtext("a+2Bb+20c"), "a+b c");
         assert_eq!(decode_xtext("a+0D+0Ab"), "a??b");
         assert_eq!(decode_xtext("a+2"), "a?");
+        assert_eq!(decode_xtext("a+C3+BC+7F~"), "a???~", "a notice is ASCII");
     }
 }

@@ -301,13 +301,13 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// RFC 3461 §4; what would not stand on one line becomes `?`.
+/// RFC 3461 §4; what would not stand on one line of ASCII (§5.2) becomes `?`.
 pub(crate) fn decode_xtext(text: &str) -> String {
     let (mut out, mut rest) = (Vec::new(), text);
     while let Some((before, after)) = rest.split_once('+') {
         out.extend_from_slice(before.as_bytes());
         let coded = after.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        out.push(coded.unwrap_or(b'?'));
+        out.push(coded.filter(|octet| matches!(octet, b' '..=b'~')).unwrap_or(b'?'));
         rest = after.get(2..).unwrap_or_default();
     }
     out.extend_from_slice(rest.as_bytes());
