@@ -17,4 +17,5 @@ pub mod resolver;
 pub mod sasl;
 pub mod scram;
 pub mod tls;
+pub mod unseen;
 pub mod verb;

@@ -11,6 +11,7 @@ use filter_sandbox::role::Role;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
+use wire::unseen::is_harmless;
 
 /// Bytes of one line; what is longer is cut.
 const LINE: usize = 1_000;
@@ -171,11 +172,7 @@ fn time() -> String {
 /// A line without anything that could move a cursor, hide text or write right to left.
 #[must_use]
 pub fn harmless(line: &[u8]) -> String {
-    let bad = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
-    String::from_utf8_lossy(line).chars().map(|c| if bad(c) { '?' } else { c }).collect()
+    String::from_utf8_lossy(line).chars().map(|c| if is_harmless(c) { c } else { '?' }).collect()
 }
 
 #[cfg(test)]
@@ -211,6 +208,7 @@ mod tests {
         assert!(out.len() <= "up: ".len() + LINE + 1 && out.ends_with('\n'));
         assert_eq!(heard(&"\u{20ac}".repeat(LINE)).len(), LINE / 3 * 3, "cut between letters");
         assert_eq!(harmless_lines("one\ntwo\x1b[2J\n"), "one\ntwo?[2J\n");
+        assert_eq!(harmless("you\u{ad}\u{2800}\u{34f}\u{e0041}@x".as_bytes()), "you????@x");
     }
 
     #[test]

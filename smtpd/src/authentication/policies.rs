@@ -11,6 +11,7 @@ use mail_auth::dmarc::verify::DmarcParameters;
 use mail_auth::hickory_resolver::proto::rr::Name;
 use mail_auth::{AuthenticatedMessage, DkimOutput, DmarcOutput, DmarcResult, SpfOutput};
 use tokio::time::timeout;
+use wire::unseen::is_unseen;
 
 use super::Verifier;
 use super::outcomes::no_answer;
@@ -159,16 +160,6 @@ const fn is_dot(c: char) -> bool {
 
 const fn in_label(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_') || !c.is_ascii()
-}
-
-/// What no screen shows (Unicode's Default_Ignorable_Code_Point, interlinear marks, ends of lines that are none in mail, blanks that
-/// count as letters), and control characters but blanks.
-const fn is_unseen(c: char) -> bool {
-    matches!(c,
-        '\0'..='\u{8}' | '\u{e}'..='\u{1f}' | '\u{7f}' | '\u{85}' | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}'
-        | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2800}' | '\u{16fe4}' | '\u{1d159}' | '\u{2060}'..='\u{206f}'
-        | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
-        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// The part of a domain that DNS can be asked about (RFC 1035 §2.3.4): a label that cannot exist in front of a name must

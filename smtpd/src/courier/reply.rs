@@ -1,5 +1,7 @@
 //! What a far server says. Hostile: bounded in lines and bytes, and clean before anybody sees it.
 
+use wire::unseen::is_harmless;
+
 use super::fate::{Fate, Status, Why};
 use super::limits;
 
@@ -161,12 +163,6 @@ fn clean(bytes: &[u8]) -> String {
             }
         })
         .collect()
-}
-
-// Beside controls: what turns the direction of writing, or hides.
-fn is_harmless(c: char) -> bool {
-    !c.is_control()
-        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 fn floor(text: &str, at: usize) -> usize {
