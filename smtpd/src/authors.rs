@@ -37,7 +37,26 @@ pub fn is_list(value: &str) -> bool {
 }
 
 fn list_for_all(value: &str) -> Option<Vec<Address>> {
-    list(value).filter(|_| !hides_in_encoded_words(value))
+    list(value).filter(|_| !hides_in_encoded_words(value) && !ends_elsewhere(value))
+}
+
+/// Whether a comment or a quoted string is one whose end some readers see earlier: those that know no comment in a comment, and no
+/// backslash before another.
+fn ends_elsewhere(value: &str) -> bool {
+    let (mut quoted, mut comment, mut escaped) = (false, false, false);
+    for c in value.chars() {
+        match c {
+            '\\' if escaped => return true,
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '\\' | '(' if comment => return true,
+            '"' if !comment => quoted = !quoted,
+            '(' if !quoted => comment = true,
+            ')' if !quoted => comment = false,
+            _ => {}
+        }
+    }
+    false
 }
 
 /// What some take for an encoded word, and what is one with signs that belong in none (RFC 2047 §2, §5): for some readers an
@@ -105,13 +124,16 @@ impl<'a> Enclosures<'a> {
     }
 }
 
-/// The length of the encoded word that a text begins with, of whatever neither ends nor opens what it lies in.
+/// The length of the encoded word that a text begins with, of whatever neither ends nor opens what it lies in, decoded (in Q) or not.
 fn name_in_one(inside: &str) -> Option<usize> {
     let mut parts = inside.strip_prefix("=?")?.splitn(3, '?');
     let (charset, encoding, behind) = (parts.next()?, parts.next()?, parts.next()?);
     let encoded = &behind[..behind.find("?=")?];
     let plain = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:+*".contains(c));
-    let whole = plain(charset) && matches!(encoding, "b" | "B" | "q" | "Q") && !encoded.contains(['"', '\\', '(', ')']);
+    let whole = plain(charset) && matches!(encoding, "b" | "B" | "q" | "Q");
+    let ends = encoded.contains(['"', '\\', '(', ')'])
+        || ["=22", "=5c", "=5C", "=28", "=29"].iter().any(|sign| encoded.contains(sign));
+    let whole = whole && !ends && !encoded.is_empty();
     whole.then_some("=??".len() + charset.len() + encoding.len() + "?".len() + encoded.len() + "?=".len())
 }
 
@@ -121,7 +143,7 @@ fn encoded_word(text: &str) -> Option<usize> {
     let (charset, encoding, behind) = (parts.next()?, parts.next()?, parts.next()?);
     let encoded = &behind[..behind.find("?=")?];
     let plain = |text: &str| text.chars().all(|c| c.is_ascii_graphic() && !"\"<>@(),;:\\[]?".contains(c));
-    let whole = plain(charset) && plain(encoded) && matches!(encoding, "b" | "B" | "q" | "Q");
+    let whole = plain(charset) && plain(encoded) && !encoded.is_empty() && matches!(encoding, "b" | "B" | "q" | "Q");
     whole.then_some("=??".len() + charset.len() + encoding.len() + "?".len() + encoded.len() + "?=".len())
 }
 
@@ -147,7 +169,8 @@ fn mailbox(text: &str) -> Option<Address> {
         }
         None => text,
     };
-    Address::parse(address.as_bytes()).ok()
+    // RFC 2047 §5: never in an address. Some decode it all the same, and see another.
+    Address::parse(address.as_bytes()).ok().filter(|_| !address.contains("=?"))
 }
 
 /// `None` too where nothing is between two quotes: some readers take what stands behind them, a comment even, for the address.
@@ -233,6 +256,13 @@ mod tests {
             "(=?utf-8?q?) <c@d.test> (?=) <a@b.test>",
             "(\"=?utf-8?q?)x?= <a@b.test>",
             "C =? <a@b.test>",
+            "(x () <c@d.test>) <a@b.test>",
+            "(\\) <c@d.test>) <a@b.test>",
+            "\"c@d.test\\\\\" <a@b.test>",
+            "<a+=?utf-8?q?=40d.test=3E?=@b.test>",
+            "a+=?utf-8?q?=40d.test=3E?=@b.test",
+            "\"=?utf-8?q?=22_<c@d.test>,?=\" <a@b.test>",
+            "=?utf-8?q??= \"?= <c@d.test>\" <a@b.test>",
         ] {
             assert_eq!(from(value), None, "{value}");
         }

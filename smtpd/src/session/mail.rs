@@ -63,6 +63,10 @@ fn accept(context: &Context, ready: &ExpectMail, argument: &[u8]) -> Result<(Sen
     })?;
     let given = parameters::split(rest).ok_or_else(|| bad_arguments("parameters of MAIL not understood"))?;
     let parameters = given.iter().try_fold(MailParameters::default(), |read, one| parameter(context, read, one))?;
+    if !inner.is_ascii() && !parameters.international {
+        // RFC 6531 §3.5.
+        return Err(Reply::new(550, "5.6.7", "an address beyond ASCII needs SMTPUTF8"));
+    }
     allowed(context, ready, &sender, &parameters)?;
     Ok((sender, parameters))
 }
@@ -105,10 +109,6 @@ fn allowed(context: &Context, ready: &ExpectMail, sender: &Sender, parameters: &
         return Err(Reply::new(552, "5.3.4", format!("larger than the {} bytes taken here", context.rules.largest)));
     }
     let Some(address) = &sender.0 else { return Ok(()) };
-    if address.is_international() && !parameters.international {
-        // RFC 6531 §3.5.
-        return Err(Reply::new(550, "5.6.7", "an address beyond ASCII needs SMTPUTF8"));
-    }
     match &context.login {
         Some(owner) if !owner.owns(address) => Err(Reply::new(553, "5.7.1", "this login does not own that address")),
         _ => Ok(()),

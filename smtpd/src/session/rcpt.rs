@@ -110,7 +110,7 @@ fn accept(context: &Context, envelope: &Envelope, argument: &[u8]) -> Result<(Ad
     })?;
     let given = parameters::split(rest).ok_or_else(|| bad_arguments("parameters of RCPT not understood"))?;
     let notify = given.iter().try_fold(Notify::default(), |read, one| parameter(context, read, one))?;
-    if address.is_international() && !envelope.parameters.international {
+    if !inner.is_ascii() && !envelope.parameters.international {
         return Err(Reply::new(553, "5.6.7", "an address beyond ASCII needs SMTPUTF8"));
     }
     let known: usize = envelope.recipients.iter().map(|one| bytes(&one.address, &one.notify)).sum();

@@ -196,7 +196,7 @@ impl Index {
     }
 }
 
-/// `local@domain` in lower case, without a `+tag`; `None` for what is no address.
+/// `local@domain` in lower case, without a `+tag`, the domain as DNS has it; `None` for what is no address.
 #[must_use]
 pub fn normal_address(address: &str) -> Option<String> {
     if address.len() > crate::edges::limits::ADDRESS {
@@ -208,6 +208,8 @@ pub fn normal_address(address: &str) -> Option<String> {
         _ => local,
     };
     let sound = |part: &str| !part.is_empty() && part.chars().all(|c| !c.is_control() && !c.is_whitespace());
-    (sound(local) && sound(domain) && !domain.contains('@'))
-        .then(|| format!("{}@{}", local.to_lowercase(), domain.to_lowercase()))
+    if !(sound(local) && sound(domain)) || domain.contains('@') {
+        return None;
+    }
+    Some(format!("{}@{}", local.to_lowercase(), wire::dns::in_ascii(domain)?.to_lowercase()))
 }
