@@ -27,6 +27,28 @@ for number in imap.search(None, 'ALL')[1][0].split():
 imap.logout()
 "#;
 
+/// Ctrl-C where a secret is asked for: the command ends, and the terminal shows again what is typed.
+const CTRL_C: &str = r#"
+import os, pty, sys, termios, time
+child, terminal = pty.fork()
+if child == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+shown = lambda: bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
+end = time.time() + 20
+while shown():
+    assert time.time() < end, 'nothing is hidden'
+    time.sleep(0.05)
+os.write(terminal, b'abc\x03')
+while not shown():
+    assert time.time() < end, 'nothing is shown again'
+    time.sleep(0.05)
+try:
+    while os.read(terminal, 1000): pass
+except OSError:
+    pass
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"#;
+
 fn send(house: &House, to: &str, text: &str) {
     let (port, ca) = (house.port("smtp").to_string(), house.authority().authority());
     python_ok(SEND, &["localhost", &port, ca.to_str().unwrap(), "aunt@example.org", to, text]);
@@ -75,4 +97,12 @@ fn as_root() {
 #[test]
 fn as_anybody() {
     a_letters_whole_way(true);
+}
+
+#[test]
+fn ctrl_c_at_a_question() {
+    let house = House::start(Setup::default());
+    let (binary, data) = (tests::house::binary(), house.data());
+    let words = [binary.to_str().unwrap(), "--data", data.to_str().unwrap(), "device", "add", "you", "phone"];
+    assert_ne!(python_ok(CTRL_C, &words).trim(), "0");
 }

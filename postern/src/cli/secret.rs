@@ -3,7 +3,7 @@
 
 use std::io::{self, BufRead, Write};
 
-use rustix::termios::{LocalModes, OptionalActions, Termios};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 use spool::keys::Words;
 use zeroize::Zeroizing;
 
@@ -82,7 +82,7 @@ impl Secrets {
             return next("The twelve recovery words (or another secret of the mailbox): ").map(|line| vec![line]);
         }
         let mut all = Vec::new();
-        while let Some(line) = line()? {
+        while let Some(line) = line(None)? {
             if !line.trim().is_empty() {
                 all.push(line);
             }
@@ -133,25 +133,30 @@ fn next(question: &str) -> Result<Zeroizing<String>, Failure> {
         eprint!("{question}");
         let _ = io::stderr().flush();
         let mut hidden: Termios = shown.clone();
-        hidden.local_modes.remove(LocalModes::ECHO);
+        // Ctrl-C would leave a terminal that shows nothing any more: here it ends the line instead, and then the command.
+        hidden.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
+        hidden.special_codes[SpecialCodeIndex::VEOL] = shown.special_codes[SpecialCodeIndex::VINTR];
         hidden.local_modes.insert(LocalModes::ECHONL);
         let _ = rustix::termios::tcsetattr(&stdin, OptionalActions::Now, &hidden);
     }
-    let read = line();
+    let read = line(shown.as_ref().map(|shown| shown.special_codes[SpecialCodeIndex::VINTR]));
     if let Some(shown) = &shown {
         let _ = rustix::termios::tcsetattr(&stdin, OptionalActions::Now, shown);
     }
     read?.ok_or_else(|| Failure::new("standard input ended before the secret came"))
 }
 
-/// One line without its end; `None` at the end of input.
-fn line() -> Result<Option<Zeroizing<String>>, Failure> {
+/// One line without its end; `None` at the end of input. At a terminal a key ends all.
+fn line(interrupts: Option<u8>) -> Result<Option<Zeroizing<String>>, Failure> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(LINE));
     let mut input = io::stdin().lock();
     loop {
         let available = input.fill_buf().doing(|| "cannot read standard input".to_owned())?;
         if available.is_empty() && bytes.is_empty() {
             return Ok(None);
+        }
+        if available.iter().any(|byte| Some(*byte) == interrupts) {
+            return Err(Failure::new("interrupted"));
         }
         let end = available.iter().position(|byte| *byte == b'\n');
         let taken = end.unwrap_or(available.len());

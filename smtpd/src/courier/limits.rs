@@ -24,6 +24,8 @@ pub const CONNECT_THROUGH: Duration = Duration::from_secs(60);
 pub const RECORD_THROUGH: usize = 4 * 1024;
 /// Time for the greeting (RFC 5321 §4.5.3.2.1).
 pub const GREETING: Duration = Duration::from_secs(300);
+/// Time for the TLS handshake: a far house behind a relay may have to wake first, for which the relay gives it a minute.
+pub const HANDSHAKE: Duration = Duration::from_secs(90);
 /// Time for the answer to EHLO, STARTTLS, MAIL, RCPT and RSET (§4.5.3.2.2, 4.5.3.2.3).
 pub const COMMAND: Duration = Duration::from_secs(300);
 /// Time for the 354 (§4.5.3.2.4).

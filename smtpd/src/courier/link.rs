@@ -285,7 +285,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 
     /// What came ahead in clear is thrown away (RFC 3207 §4.2).
     async fn start_tls(&mut self) -> Event<'static> {
-        let until = Instant::now() + wire::limits::HANDSHAKE;
+        let until = Instant::now() + limits::HANDSHAKE;
         if let Err(error) = self.flush(until, &Alone).await {
             return Event::Lost(error.kind().to_string());
         }
