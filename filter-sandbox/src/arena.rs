@@ -1,4 +1,4 @@
-//! The allocator of the box's binary: the system's, until a worker enters its one arena.
+//! The allocator of the binaries: the system's, until a worker enters its one arena.
 //!
 //! A worker may not ask the kernel for memory while it reads a stranger's letter, and its memory has one bound. So
 //! it maps one region before its list is in force, and from then on every allocation comes from there: small blocks
