@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use filter_sandbox::edge::{Edge, EdgeError};
@@ -15,17 +16,24 @@ use spool::names::MailboxId;
 
 use crate::box_key::BoxKey;
 use crate::config::Config;
-use crate::data::{DataFolder, Lock};
+use crate::data::{self, DataFolder, Lock};
 use crate::failure::{Doing, Failure};
 use crate::up::heard;
 
 /// How long a command waits for a box that is starting, stopping or used by another command.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a box that runs may say nothing: its keeper shows every few seconds that it is at work, however long that
+/// takes.
+pub const ANSWER: Duration = Duration::from_secs(30);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Of a keeper that ended with [`REFUSED`].
 pub const NOT_FOR_US: &str = "the keeper may not open this mail; its own words stand above";
+
+/// What to do about a file system that was made read-only.
+pub const WRITABLE_AGAIN: &str = "Check that disk (`fsck`, while it is not mounted) and mount it writable; until then no \
+    mail is taken, senders keep it and come again, and what is there stays as it is";
 
 /// A connection to a keeper.
 #[derive(Debug)]
@@ -33,6 +41,7 @@ pub struct Session {
     admin: Admin,
     // Ends with the session: the keeper sees its only edge close. Kept for its descriptors.
     own: Option<(Running, Lock)>,
+    spool: PathBuf,
 }
 
 impl Session {
@@ -71,29 +80,43 @@ impl Session {
         })
     }
 
-    /// The running box; `None` when there is none.
+    /// The running box; `None` when there is none, or its keeper ends at this moment.
+    ///
+    /// Nothing is asked of one that does not answer: what lay in its socket would be done once it does, long after its
+    /// admin has given up.
     ///
     /// # Errors
     /// In words for the admin.
-    pub fn live(data: &DataFolder) -> Result<Option<Self>, Failure> {
-        Ok(connect(data)?.map(|edge| Self { admin: Admin::new(edge), own: None }))
+    pub fn live(data: &DataFolder, patience: Duration) -> Result<Option<Self>, Failure> {
+        let Some(edge) = connect(data, patience)? else { return Ok(None) };
+        let mut admin = Admin::new(edge);
+        match admin.ask(Request::Told) {
+            Ok(_) => Ok(Some(Self { admin, own: None, spool: data.entry("spool") })),
+            Err(EdgeError::Closed) => Ok(None),
+            Err(error) if is_silence(&error) => Err(unheard(&data.entry("spool"), "nothing was asked of it")),
+            Err(error) => Err(Failure::new(format!("the keeper: {error}"))),
+        }
     }
 
     fn reach(data: &DataFolder, prepare: impl Fn() -> Result<(BoxKey, Start), Failure>) -> Result<Self, Failure> {
         let until = Instant::now() + PATIENCE;
         loop {
-            if let Some(edge) = connect(data)? {
-                return Ok(Self { admin: Admin::new(edge), own: None });
+            if let Some(session) = Self::live(data, ANSWER)? {
+                return Ok(session);
             }
             if let Some(lock) = data.lock(Duration::ZERO)? {
                 let (key, mut start) = prepare()?;
                 start.index_key = *key.index_key()?;
+                if data.is_read_only() {
+                    start.manner = Manner::Look;
+                }
                 return Self::with_own_keeper(data, &start, lock);
             }
             if Instant::now() >= until {
                 let holder = data.holder().map_or_else(String::new, |pid| format!(" (process {pid})"));
+                let advice = advice(&data.entry("spool"));
                 return Err(Failure::new(format!(
-                    "another postern{holder} uses {} and answers not",
+                    "another postern{holder} uses {} and answers not. {advice}",
                     data.path().display()
                 )));
             }
@@ -118,7 +141,7 @@ impl Session {
         };
         let running = launch.start().doing(what)?;
         running.control.send(start, &[theirs.as_fd()]).doing(what)?;
-        Ok(Self { admin: Admin::new(own), own: Some((running, lock)) })
+        Ok(Self { admin: Admin::new(own), own: Some((running, lock)), spool: data.entry("spool") })
     }
 
     /// Whether the box itself answers, not a keeper of this command's own.
@@ -155,6 +178,9 @@ impl Session {
         let ended = own.and_then(|(running, _)| waitid(WaitId::PidFd(running.pidfd.as_fd()), look).ok().flatten());
         match ended.and_then(|status| status.exit_status()) {
             Some(code) if code == i32::from(REFUSED) => Failure::configuration(NOT_FOR_US),
+            _ if is_silence(error) => {
+                unheard(&self.spool, "whether this was done is not known: look before you try again")
+            }
             _ => Failure::new(format!("the keeper: {error}")),
         }
     }
@@ -250,21 +276,48 @@ fn start(config: &Config, new_journal: bool) -> Start {
     }
 }
 
-/// Connects to a running box; `None`: nobody listens.
+/// Connects to a running box; `None`: nobody listens. On the edge nothing is waited for any longer than `patience`: `up`
+/// listens also while no keeper does.
 ///
 /// # Errors
 /// In words for the admin.
-pub fn connect(data: &DataFolder) -> Result<Option<Edge>, Failure> {
+pub fn connect(data: &DataFolder, patience: Duration) -> Result<Option<Edge>, Failure> {
     use rustix::io::Errno;
+    use rustix::net::sockopt::{Timeout, set_socket_timeout};
     let what = || format!("the admin socket {}", data.entry("admin.sock").display());
     let socket =
         rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).doing(what)?;
+    for direction in [Timeout::Send, Timeout::Recv] {
+        set_socket_timeout(&socket, direction, Some(patience)).doing(what)?;
+    }
     let address = SocketAddrUnix::new(data.admin_socket()).doing(what)?;
     match rustix::net::connect(&socket, &address) {
         Ok(()) => Ok(Some(Edge::from(socket))),
         Err(Errno::NOENT | Errno::CONNREFUSED) => Ok(None),
+        // As many commands wait there as may.
+        Err(Errno::AGAIN) => Err(unheard(&data.entry("spool"), "nothing was asked of it")),
         Err(error) => Err(Failure::new(format!("{}: {error} (are you the user that runs the box?)", what()))),
     }
+}
+
+/// Whether the time for an answer is over.
+fn is_silence(error: &EdgeError) -> bool {
+    matches!(error, EdgeError::Io(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
+fn unheard(spool: &Path, after: &str) -> Failure {
+    Failure::new(format!("the box runs, but its keeper does not answer ({after}). {}", advice(spool)))
+}
+
+/// What to do about a keeper that cannot work.
+fn advice(spool: &Path) -> String {
+    let spool_is = spool.display();
+    let disk = if data::is_read_only(spool) {
+        format!("{spool_is} lies on a file system that is read-only now: `dmesg` says why. {WRITABLE_AGAIN}")
+    } else {
+        format!("Make room if the disk of {spool_is} is full (`df`); `mount` and `dmesg` show whether it fails")
+    };
+    format!("The log of `postern up` says what the keeper lacks. {disk}")
 }
 
 /// Listens for admin commands; `up` hands the socket to the keeper.

@@ -121,14 +121,20 @@ impl DataFolder {
     /// # Errors
     /// In words for the admin.
     pub fn lock(&self, patience: Duration) -> Result<Option<Lock>, Failure> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = rustix::fs::openat(&self.dir, "lock", flags, Mode::RUSR | Mode::WUSR)
-            .doing(|| format!("cannot open {}", self.entry("lock").display()))?;
+        let (file, writes) = self.lock_file()?;
         let until = Instant::now() + patience;
         loop {
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {
-                    write_pid(file.as_fd()).doing(|| format!("cannot write {}", self.entry("lock").display()))?;
+                    match write_pid(file.as_fd()) {
+                        Err(error) if writes && error != Errno::ROFS => {
+                            return Err(Failure::new(format!(
+                                "cannot write {}: {error}",
+                                self.entry("lock").display()
+                            )));
+                        }
+                        _ => {}
+                    }
                     return Ok(Some(Lock(file)));
                 }
                 Err(Errno::WOULDBLOCK) if Instant::now() < until => std::thread::sleep(Duration::from_millis(20)),
@@ -136,6 +142,29 @@ impl DataFolder {
                 Err(error) => return Err(Failure::new(format!("cannot lock {}: {error}", self.path.display()))),
             }
         }
+    }
+
+    /// What is locked, and whether its holder can be written down. Where nothing can be written the lock is taken all the
+    /// same; the folder's own, before the first start, since nobody can make a file there.
+    fn lock_file(&self) -> Result<(OwnedFd, bool), Failure> {
+        let what = || format!("cannot open {}", self.entry("lock").display());
+        let open = |name: &str, flags| {
+            let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            rustix::fs::openat(&self.dir, name, flags, Mode::RUSR | Mode::WUSR)
+        };
+        match open("lock", OFlags::RDWR | OFlags::CREATE) {
+            Err(Errno::ROFS) => {
+                let file = open("lock", OFlags::RDONLY).or_else(|_| open(".", OFlags::RDONLY | OFlags::DIRECTORY));
+                Ok((file.doing(what)?, false))
+            }
+            file => Ok((file.doing(what)?, true)),
+        }
+    }
+
+    /// Whether nothing can be written to its file system.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        is_read_only(&self.entry("spool"))
     }
 
     /// The process that last took the lock, when it is held now.
@@ -172,6 +201,15 @@ impl DataFolder {
     pub fn spool_has(&self, name: &str) -> bool {
         fs::read_dir(self.entry("spool").join(name)).is_ok_and(|mut entries| entries.next().is_some())
     }
+}
+
+/// Whether the file system of that folder is mounted read-only, or was made so by the kernel after an error: ext4 says that
+/// one no longer among its flags, but makes no file, not even one without a name.
+pub fn is_read_only(folder: &Path) -> bool {
+    use rustix::fs::StatVfsMountFlags;
+    let flagged = rustix::fs::statvfs(folder).is_ok_and(|disk| disk.f_flag.contains(StatVfsMountFlags::RDONLY));
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    flagged || rustix::fs::open(folder, flags, Mode::RUSR | Mode::WUSR).is_err_and(|error| error == Errno::ROFS)
 }
 
 fn write_pid(file: BorrowedFd<'_>) -> rustix::io::Result<()> {

@@ -6,7 +6,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rustix::net::sockopt::Timeout;
 use serde::{Deserialize, Serialize};
 use spool::edges::admin::{Admin, Reply, Request};
 
@@ -85,9 +84,8 @@ impl Told {
     /// Asks the running box; `None`: there is none, or it does not answer.
     #[must_use]
     pub fn ask(data: &DataFolder) -> Option<Self> {
-        let edge = admin::connect(data).ok()??;
         // A keeper that dies again and again is what `doctor` is asked about.
-        rustix::net::sockopt::set_socket_timeout(&edge, Timeout::Recv, Some(PATIENCE)).ok()?;
+        let edge = admin::connect(data, PATIENCE).ok()??;
         match Admin::new(edge).ask(Request::Told).ok()? {
             Reply::Told(text) => serde_json::from_str(&text).ok(),
             _ => None,

@@ -306,6 +306,7 @@ fn all(house: &House, repair: bool, mut progress: impl FnMut(u64, u64)) -> io::R
         check.slots(id);
         check.letters(id, &mut || {
             done += 1;
+            house.gets_on();
             if done % 200 == 0 {
                 progress(done, of);
             }

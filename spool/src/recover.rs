@@ -150,6 +150,7 @@ fn file(house: &House, id: MailboxId, letters: &[RecoveredLetter]) -> io::Result
         let folder = recovered_folder(house, id)?;
         let mut placed = Vec::with_capacity(some.len());
         for known in some {
+            house.gets_on();
             match facts(house, id, known) {
                 Ok(Some(letter)) => placed.push(Placed { mailbox: id, folder, letter }),
                 Ok(None) => set_aside(house, id, known.letter),

@@ -116,7 +116,7 @@ pub async fn serve(shared: &Shared, data: &DataFolder, domain: &str) -> Result<F
 
 async fn look(data: &DataFolder) -> Result<Found, Failure> {
     let what = || "the keeper does not answer".to_owned();
-    let edge = admin::connect(data)?.ok_or_else(|| Failure::new("the keeper does not listen"))?;
+    let edge = admin::connect(data, admin::ANSWER)?.ok_or_else(|| Failure::new("the keeper does not listen"))?;
     let edge = AsyncEdge::new(edge).doing(what)?;
     let mut found = Found { first: None, mailboxes: 0, lost: 0 };
     ask(&edge, Request::MailboxList, |reply| match reply {
@@ -146,13 +146,13 @@ async fn ask(edge: &AsyncEdge, request: Request, mut take: impl FnMut(Reply) -> 
     edge.send(&Numbered { number: 1, body: request }, &[]).await.map_err(gone)?;
     loop {
         match edge.recv::<Answer<Reply, Event>>().await.map_err(gone)?.0 {
+            Answer::Reply(_, Reply::Working) | Answer::Event(_) => {}
             Answer::Reply(_, Reply::Refused(words)) => return Err(Failure::new(heard(&words))),
             Answer::Reply(_, reply) => {
                 if !take(reply) {
                     return Ok(());
                 }
             }
-            Answer::Event(_) => {}
         }
     }
 }

@@ -155,7 +155,7 @@ fn take(data: &DataFolder) -> Result<Lock, Failure> {
     let holder = data.holder().map_or_else(String::new, |pid| format!(" (process {pid})"));
     let other = || Failure::new(format!("another postern{holder} runs on {}", data.path().display()));
     // The first thing that goes when a box ends.
-    if data.entry("admin.sock").exists() && admin::connect(data)?.is_some() {
+    if data.entry("admin.sock").exists() && admin::connect(data, PATIENCE)?.is_some() {
         return Err(other());
     }
     say(&format!("waiting for another postern{holder} to end"));

@@ -6,6 +6,7 @@ mod certificates;
 mod changes;
 mod house;
 mod restarts;
+mod silent;
 mod start_and_end;
 mod told;
 mod walls;
@@ -34,5 +35,6 @@ as_both! {
     the_doctor_knows_what_up_was_told: super::told::the_doctor_knows_what_up_was_told;
     what_is_printed_to_type_is_what_is_served: super::told::what_is_printed_to_type_is_what_is_served;
     a_second_one_is_told_at_once: super::start_and_end::a_second_one_is_told_at_once;
+    commands_give_a_silent_keeper_up: super::silent::commands_give_a_silent_keeper_up;
     roles_die_with_up: super::start_and_end::roles_die_with_up;
 }

@@ -216,6 +216,9 @@ pub enum Reply {
     UnderWay(Vec<String>),
     /// Not done, in words for the admin.
     Refused(String),
+    /// Before the answer, now and then: it is at work on this, or on another command before it. [`Admin::reply`] keeps it
+    /// to itself.
+    Working,
 }
 
 /// The right to administer. Blocking: admin commands are short-lived and do one thing.
@@ -241,7 +244,8 @@ impl Admin {
         self.edge.send(&Numbered { number: self.next, body: request }, &[])
     }
 
-    /// Waits for the next reply to the last request.
+    /// Waits for the next reply to the last request. A time limit of the socket's begins anew with each sign that the
+    /// keeper is at work.
     ///
     /// # Errors
     /// The edge's.
@@ -250,6 +254,7 @@ impl Admin {
             let (answer, _) = self.edge.recv::<Answer<Reply, Event>>()?;
             if let Answer::Reply(number, reply) = answer
                 && number == self.next
+                && !matches!(reply, Reply::Working)
             {
                 return Ok(reply);
             }

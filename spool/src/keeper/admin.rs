@@ -9,7 +9,8 @@ mod queue;
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use filter_sandbox::edge::{AsyncEdge, EdgeListener};
 use tokio::sync::mpsc;
@@ -28,8 +29,15 @@ use super::line::{self, Breach, Service};
 
 pub use devices::{audit_digest, last_audit, reconcile};
 
+/// To what a keeper is asked that may write nothing.
+const ONLY_LOOKS: &str = "nothing was changed: the spool can only be read now. Where its file system is mounted read-only \
+    (`mount` shows it, `dmesg` why), check it and mount it writable again; then try once more";
 /// Admin connections at once; more wait in the listener.
 const CONNECTIONS: usize = 16;
+/// Between two signs that a command is at work: several in the time after which who asked gives up.
+const SIGNS: Duration = Duration::from_secs(5);
+/// How long the command whose turn it is may take for one step, as one large letter of a slow card.
+const STANDS_STILL: Duration = Duration::from_secs(120);
 /// Letters one `Recover` may name in all its packets.
 const RECOVERED: usize = 5_000_000;
 
@@ -106,6 +114,12 @@ impl Service for Admin {
             return Err(Breach("descriptors where none belong"));
         }
         let asked = Asked { house: self.house.clone(), asked };
+        // Asked before every command, also of a keeper that is at work on another for long.
+        if matches!(request, Request::Told) {
+            let told = self.house.told.clone();
+            asked.answer(Reply::Told(told));
+            return Ok(());
+        }
         if matches!(request, Request::Recover { .. }) && self.house.manner != Manner::Look {
             match self.gather(request)? {
                 None => asked.answer(Reply::Done),
@@ -124,21 +138,44 @@ impl Service for Admin {
     }
 }
 
-/// Runs a command in a thread, alone.
+/// Runs a command in a thread, alone; who asked hears meanwhile that the keeper is at work.
 fn run(asked: Asked, command: impl FnOnce(&Asked) -> Outcome + Send + 'static) {
-    tokio::task::spawn_blocking(move || {
-        let alone = asked.house.admin.clone();
-        let _alone = alone.lock().unwrap_or_else(PoisonError::into_inner);
-        let reply = command(&asked).unwrap_or_else(Reply::Refused);
-        asked.answer(reply);
+    let asked = Arc::new(asked);
+    tokio::spawn(async move {
+        let reply = told_meanwhile(&asked, in_turn(asked.clone(), command)).await;
+        match (reply, Arc::into_inner(asked)) {
+            (Some(reply), Some(asked)) => asked.answer(reply),
+            // It panicked: nobody is to wait for it.
+            (_, asked) => asked.iter().for_each(|asked| asked.asked.line().end()),
+        }
     });
+}
+
+async fn in_turn(asked: Arc<Asked>, command: impl FnOnce(&Asked) -> Outcome + Send + 'static) -> Option<Reply> {
+    let _alone = asked.house.admin.clone().lock_owned().await;
+    asked.house.gets_on();
+    let done = tokio::task::spawn_blocking(move || command(&asked).unwrap_or_else(Reply::Refused));
+    done.await.ok()
+}
+
+/// Who asked gives up once it hears nothing for long: of a command that stands still, as on a disk that hangs, nothing
+/// is said.
+async fn told_meanwhile<T>(asked: &Asked, done: impl Future<Output = T>) -> T {
+    let mut done = std::pin::pin!(done);
+    loop {
+        match tokio::time::timeout(SIGNS, &mut done).await {
+            Ok(done) => return done,
+            Err(_) if asked.house.stands_still() < STANDS_STILL => asked.asked.part(0, Reply::Working),
+            Err(_) => {}
+        }
+    }
 }
 
 /// The table: every command, what does it.
 fn command(asked: &Asked, request: Request) -> Outcome {
     let house = asked.house.as_ref();
-    if house.manner == Manner::Look && !matches!(request, Request::Check { repair: false }) {
-        return Err("this keeper only looks".to_owned());
+    if house.manner == Manner::Look && changes(&request) {
+        return Err(ONLY_LOOKS.to_owned());
     }
     match request {
         Request::Domains => Ok(lists::domains(house)),
@@ -164,13 +201,42 @@ fn command(asked: &Asked, request: Request) -> Outcome {
             let (findings, letters) = found.map_err(|error| format!("the check could not be finished: {error}"))?;
             Ok(lists::findings(asked, findings, letters))
         }
-        Request::Told => Ok(Reply::Told(house.told.clone())),
         Request::QueueList => Ok(queue::list(asked)),
         Request::QueueRetry { letter } => queue::retry(house, letter),
         Request::QueueHold { letter, on } => queue::hold(house, letter, on),
         Request::QueueDrop { letter } => queue::give_up(house, letter),
         Request::Unknown => Ok(lists::unknown(asked, recover::unknown(house))),
-        Request::Recover { .. } => Err("handled before".to_owned()),
+        Request::Recover { .. } | Request::Told => Err("handled before".to_owned()),
+    }
+}
+
+/// Whether it would write. All are named, so that a new one is thought of.
+const fn changes(request: &Request) -> bool {
+    match request {
+        Request::Domains
+        | Request::MailboxList
+        | Request::Slots { .. }
+        | Request::DeviceList { .. }
+        | Request::AliasList
+        | Request::Quota { bytes: None, .. }
+        | Request::Audit { .. }
+        | Request::Check { repair: false }
+        | Request::QueueList
+        | Request::Unknown
+        | Request::Told => false,
+        Request::MailboxAdd { .. }
+        | Request::MailboxRemove { .. }
+        | Request::MailboxSuspend { .. }
+        | Request::SlotsReplace { .. }
+        | Request::DeviceRevoke { .. }
+        | Request::AliasAdd { .. }
+        | Request::AliasRemove { .. }
+        | Request::Quota { bytes: Some(_), .. }
+        | Request::Check { repair: true }
+        | Request::QueueRetry { .. }
+        | Request::QueueHold { .. }
+        | Request::QueueDrop { .. }
+        | Request::Recover { .. } => true,
     }
 }
 

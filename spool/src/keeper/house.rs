@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ring::rand::SecureRandom;
 use tokio::sync::Semaphore;
@@ -73,8 +73,10 @@ pub struct House {
     pub shares: super::share::Shares,
     /// Open caches.
     pub caches: super::seat::Caches,
-    /// Admin commands that change something go one after another.
-    pub admin: Arc<Mutex<()>>,
+    /// Admin commands go one after another.
+    pub admin: Arc<tokio::sync::Mutex<()>>,
+    /// When the one whose turn it is last showed that it gets on.
+    at_work: Mutex<Instant>,
     /// How it goes about what it finds.
     pub manner: super::Manner,
     /// Whether the start found entries lost from the middle of the journal.
@@ -130,6 +132,7 @@ impl House {
             shares: super::share::Shares::default(),
             caches: super::seat::Caches::default(),
             admin: Arc::default(),
+            at_work: Mutex::new(Instant::now()),
             manner: start.manner,
             damaged,
             misses_some: AtomicBool::new(false),
@@ -190,6 +193,17 @@ impl House {
             findings.clear();
         }
         Ok(())
+    }
+
+    /// The admin command whose turn it is gets on: a letter further, a folder further.
+    pub fn gets_on(&self) {
+        *lock(&self.at_work) = Instant::now();
+    }
+
+    /// How long it has shown nothing of that.
+    #[must_use]
+    pub fn stands_still(&self) -> Duration {
+        lock(&self.at_work).elapsed()
     }
 
     /// The slots file of a mailbox.

@@ -106,6 +106,11 @@ impl StartError {
 impl std::fmt::Display for StartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Io(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => write!(
+                f,
+                "the spool's file system is read-only: no mail can be taken or read until it is writable again. `dmesg` \
+                 says why it is; check that disk (`fsck`) and mount it writable"
+            ),
             Self::Io(error) => write!(f, "spool: {error}"),
             Self::Journal(error) => error.fmt(f),
             Self::Format(error) => error.fmt(f),
@@ -174,6 +179,7 @@ impl Keeper {
         let opened = journal::open::look(&root.join("journal"), &start.index_key).map_err(StartError::Journal)?;
         let keeper = Self::of(root, disk, start, opened, (lock, format))?;
         keeper.house.committer.hold_checkpoints();
+        show_slots(&keeper.house);
         Ok(keeper)
     }
 
@@ -393,6 +399,16 @@ fn load_slots(house: &House) {
                     Fate::Known,
                 );
             }
+        }
+    }
+}
+
+/// As [`load_slots`] for a keeper that only looks: what cannot be read is a finding of `spool check`.
+fn show_slots(house: &House) {
+    let ids = house.committer.lock().index.ids();
+    for id in ids {
+        if let Ok(loaded) = crate::slots::load(&store::mailbox_path(&house.root, id), id) {
+            house.set_slots(id, Some(loaded.slots));
         }
     }
 }

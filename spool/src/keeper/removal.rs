@@ -54,12 +54,24 @@ pub fn finish(house: &House, id: MailboxId) -> io::Result<()> {
     }
     house.caches.discard(house, id)?;
     for rest in [store::letters_path(&house.root, id), house.root.join(store::SET_ASIDE).join(id.to_string())] {
-        match std::fs::remove_dir_all(rest) {
+        match remove_all(house, &rest) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
     std::fs::remove_dir(mark)
+}
+
+/// A folder at a time, so that who waits for it sees that it gets on.
+fn remove_all(house: &House, folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        house.gets_on();
+        if entry.file_type()?.is_dir() {
+            std::fs::remove_dir_all(entry.path())?;
+        }
+    }
+    std::fs::remove_dir_all(folder)
 }
 
 /// At the start: what was begun is finished.

@@ -47,7 +47,7 @@ pub enum Manner {
     Serve,
     /// The same for an offline `spool check --repair`, which tells it itself.
     Repair,
-    /// For an offline `spool check`: changes nothing on the disk.
+    /// For an offline `spool check`, and for any offline command on a disk that takes nothing: changes nothing there.
     Look,
 }
 

@@ -130,6 +130,11 @@ impl Running {
         tokio::task::block_in_place(|| self.house.as_ref().unwrap().committer.checkpoint(false).unwrap());
     }
 
+    /// What all its edges share.
+    pub fn shared(&self) -> Arc<House> {
+        self.house.clone().unwrap()
+    }
+
     /// Syncs so far: letters, folders, journal.
     pub fn syncs(&self) -> [u64; 3] {
         let syncs = &self.house.as_ref().unwrap().committer.syncs;

@@ -22,3 +22,4 @@ mod remembered;
 mod rooms;
 mod sharing;
 mod torn;
+mod working;

@@ -1,6 +1,8 @@
 //! Room on the disk of the data folder.
 
 use super::{Finding, Patient};
+use crate::admin::WRITABLE_AGAIN;
+use crate::data::is_read_only;
 use crate::size::Bytes;
 
 const ABOUT: &str = "disk";
@@ -14,6 +16,10 @@ pub fn look(patient: &Patient) -> Option<Finding> {
     let data = patient.data.as_ref()?;
     let spool = data.entry("spool");
     let place = if spool.exists() { spool } else { data.path().to_owned() };
+    if is_read_only(&place) {
+        let words = format!("the file system where {} lies is read-only: mail can be read at most", place.display());
+        return Some(Finding::bad(ABOUT, words, format!("`dmesg` says why. {WRITABLE_AGAIN}")));
+    }
     Some(match rustix::fs::statvfs(&place) {
         Ok(disk) => judge(&Room::of(&disk), patient.config.largest_message(), &place.display().to_string()),
         Err(error) => Finding::bad(ABOUT, format!("{}: {error}", place.display()), "can this user read it?"),

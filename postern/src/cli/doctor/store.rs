@@ -1,5 +1,7 @@
 //! What is stored: a box key that is gone, damage that a start has found and nobody has acknowledged, and mailboxes without room.
 
+use std::time::Duration;
+
 use spool::edges::admin::MailboxInfo;
 use spool::edges::limits::LEAST_ROOM;
 
@@ -10,6 +12,8 @@ use crate::cli::mailbox;
 use crate::size::Bytes;
 
 const ABOUT: &str = "stored mail";
+/// How long a running box may say nothing: there is more to look at.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Nothing before the first start.
 pub fn look(patient: &Patient) -> Vec<Finding> {
@@ -17,20 +21,26 @@ pub fn look(patient: &Patient) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(BoxKey::is_lost(data).map(|(words, advice)| Finding::bad(ABOUT, words, advice)));
     findings.extend(damage(spool::found::read(&data.entry("spool"))));
-    if let Ok(Some(mut session)) = Session::live(data) {
-        match session.lost() {
-            Ok(lost) if !lost.is_empty() => {
-                let advice = "run `postern recover` with their words, before new mailboxes are made in their place";
-                findings.push(Finding::bad(ABOUT, mailbox::lost_words(lost.len()), advice));
-            }
-            _ => {}
-        }
-        match session.mailboxes() {
-            Ok(all) => findings.extend(all.iter().filter_map(full)),
-            Err(error) => findings.push(Finding::bad(ABOUT, error.to_string(), "look at the log of `postern up`")),
+    match Session::live(data, PATIENCE) {
+        Ok(Some(mut session)) => findings.extend(mailboxes(&mut session)),
+        Ok(None) => {}
+        Err(silent) => {
+            findings.push(Finding::bad(ABOUT, silent.words, "logins and mail have to wait until it answers"))
         }
     }
     findings
+}
+
+fn mailboxes(session: &mut Session) -> Vec<Finding> {
+    let asked = session.lost().and_then(|lost| Ok((lost, session.mailboxes()?)));
+    match asked {
+        Ok((lost, all)) => {
+            let advice = "run `postern recover` with their words, before new mailboxes are made in their place";
+            let lost = (!lost.is_empty()).then(|| Finding::bad(ABOUT, mailbox::lost_words(lost.len()), advice));
+            lost.into_iter().chain(all.iter().filter_map(full)).collect()
+        }
+        Err(error) => vec![Finding::bad(ABOUT, error.words, "look at the log of `postern up`")],
+    }
 }
 
 fn damage(told: std::io::Result<Vec<spool::edges::admin::Finding>>) -> Option<Finding> {
