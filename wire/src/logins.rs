@@ -108,7 +108,7 @@ impl Logins {
     }
 
     fn pair(&self, address: IpAddr, account: &str) -> (IpAddr, u64) {
-        (network(address), self.print(account.to_lowercase().as_bytes()))
+        (network(address), self.print(spelled(account).as_bytes()))
     }
 
     fn print(&self, text: &[u8]) -> u64 {
@@ -155,9 +155,26 @@ pub fn network(address: IpAddr) -> IpAddr {
     }
 }
 
+/// One spelling of all that log in to the same mailbox, as the keeper reads a name: in lower case, without a `+tag`, the domain as DNS
+/// has it. Else each tag were an account of its own to guess at.
+fn spelled(account: &str) -> String {
+    let Some((local, domain)) = account.rsplit_once('@') else { return account.to_lowercase() };
+    let local = local.split_once('+').map(|(before, _)| before).filter(|before| !before.is_empty()).unwrap_or(local);
+    let domain = crate::dns::in_ascii(domain).unwrap_or_else(|| domain.to_owned());
+    format!("{local}@{domain}").to_lowercase()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_spellings_of_an_account_are_one() {
+        for spelling in ["you@m\u{fc}ller.test", "YOU+1@M\u{dc}LLER.test", "you+x+y@xn--mller-kva.test"] {
+            assert_eq!(spelled(spelling), "you@xn--mller-kva.test");
+        }
+        assert_eq!((spelled("You"), spelled("+a@B.test")), ("you".to_owned(), "+a@b.test".to_owned()));
+    }
 
     const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 

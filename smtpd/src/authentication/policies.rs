@@ -80,10 +80,13 @@ fn naming(from: &str) -> Vec<String> {
 /// Whether what stands before an `@` is an encoded word, which no address has (RFC 2047 §5): who decodes it all the same may see
 /// another address in it.
 fn is_encoded(text: &str) -> bool {
-    let ends = |c: char| c.is_whitespace() || "<>,;:\"()".contains(c);
+    let ends = |c: char| c.is_whitespace() || ",;:\"()".contains(c);
     let mut before = text.split('@');
     before.next_back();
-    before.any(|local| local.rsplit(ends).next().is_some_and(|word| word.contains("?=")))
+    before.any(|local| match local.rsplit_once('<') {
+        Some((_, local)) => local.contains("=?") || local.contains("?="),
+        None => local.trim_end().rsplit(ends).next().is_some_and(|word| word.contains("?=")),
+    })
 }
 
 /// Whether what stands there looks like a domain and cannot be one (`a@[x].b.example`, `a@=?utf-8?q?b.example?=`, signs that no
@@ -350,6 +353,11 @@ mod tests {
             "<=?utf-8?q?a@b.ex?=ample>",
             "<=?utf-8?q?a=40b.example=00?=@c.example>",
             "<x+=?utf-8?b?QGIuZXhhbXBsZT4=?=@c.example>",
+            "<=?utf-8?q?a=40b.example=00?= @c.example>",
+            "<=?utf-8?q?a=40b.example=00?=(c)@c.example>",
+            "<=?utf-8?q?a=40b.example=00?\r\n =@c.example>",
+            "<=?utf-8?q?a=40b.example @c.example>",
+            "=?utf-8?q?a=40b.example=00?= @c.example",
             "=?utf-8?q?a=40b.example?= =?utf-8?q?x?=y@c.example",
             "\"Pay @\" (=?ab?q?) <a@b.example> (\"?=@\")",
             "Pay \"=?utf-8?q?@\" <a@b.example> (\"?=@\")",

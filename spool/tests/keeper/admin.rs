@@ -1,6 +1,7 @@
 //! The family admin's commands.
 
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use spool::audit::{Entry, Line, What};
 use spool::edges::Delivered;
@@ -75,6 +76,22 @@ fn a_letter_under_way_during_a_rekey_comes_again() {
         let outcome = house.deposit.deliver(name, vec![new_letter(&before, b"hello")], &[end.as_fd()]).await;
         assert!(matches!(outcome, Ok(Delivered::Failed)), "{outcome:?}");
         assert_eq!(house.deliver("anna@home.test", b"hello").await, Delivered::Durable);
+    });
+}
+
+/// What a session may write as it was told at its beginning.
+#[test]
+fn who_loses_an_alias_logs_in_anew() {
+    run(async {
+        let folder = Folder::new();
+        let house = Running::start(&folder.0);
+        let (anna, ben) = (house.add("anna@home.test"), house.add("ben@home.test"));
+        house.done(Request::AliasAdd { alias: "chef@home.test".into(), target: "anna@home.test".into() });
+        let (annas, _) = house.login(&anna).await.unwrap();
+        let (bens, _) = house.login(&ben).await.unwrap();
+        house.done(Request::AliasRemove { alias: "chef@home.test".into(), target: None });
+        tokio::time::timeout(Duration::from_secs(20), annas.closed()).await.expect("its sessions end");
+        assert!(bens.ask(spool::edges::mailbox::Request::Quota, &[]).await.is_ok());
     });
 }
 

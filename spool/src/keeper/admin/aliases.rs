@@ -104,9 +104,14 @@ pub(super) fn remove(house: &House, alias: &str, target: Option<&str>) -> Outcom
     }
     // A mailbox whose slots cannot be read must not keep an alias for ever.
     let changed = targets.into_iter().filter(|known| target.is_none_or(|target| target == *known));
-    let changed = changed.filter(|id| house.slots(*id).is_some());
+    let changed: Vec<_> = changed.collect();
+    let ended = changed.clone();
+    let changed = changed.into_iter().filter(|id| house.slots(*id).is_some());
     let resealed = |id| devices::resealed(house, id, |facts| facts.addresses.retain(|address| *address != alias));
     let changed = changed.map(resealed).collect::<Result<Vec<_>, _>>()?;
     devices::store(house, changed, vec![Record::AliasRemoved { alias, target }])?;
+    // A session knows the addresses it may write as from its beginning; the next one does not know this any more.
+    let core = house.committer.lock();
+    ended.into_iter().for_each(|id| core.hub.hang_up(id, |_| true));
     Ok(Reply::Done)
 }
