@@ -18,6 +18,7 @@ pub mod intake;
 pub mod line;
 pub mod login;
 pub mod mailbox;
+mod making;
 mod memory_file;
 pub mod notices;
 pub mod outbox;
@@ -164,6 +165,7 @@ impl Keeper {
         let keeper = Self::of(root, disk, start, opened, (lock, format))?;
         let house = &keeper.house;
         removal::after_start(house)?;
+        making::after_start(house)?;
         load_slots(house);
         crate::recover::after_start(house);
         house.look_for_missing();

@@ -10,7 +10,7 @@ use spool::names::MailboxId;
 use spool::slots::SlotsFile;
 
 use crate::check::check;
-use crate::house::{Folder, Person, Running, files_below, open, prove, run};
+use crate::house::{Folder, Person, Running, files_below, new_mailbox, open, prove, run};
 
 /// What a keeper leaves that is told `command` and whose disk fails at step `step` from then on. `None` when the
 /// command needs fewer steps.
@@ -80,6 +80,36 @@ fn a_removal_is_done_or_not_and_nothing_is_lost_for_recover_to_find() {
                     let files = files_below(&left.folder.0);
                     let rest: Vec<_> = files.iter().filter(|path| path.display().to_string().contains(&id)).collect();
                     assert!(rest.is_empty(), "step {step}: {rest:?}");
+                }
+            }
+        }
+        assert!(steps > 8, "only {steps} steps");
+    });
+}
+
+#[test]
+fn a_mailbox_is_made_or_there_is_nothing_of_it() {
+    run(async {
+        let mut steps = 0;
+        for faults in [crash as fn(u64) -> Arc<Faults>, once] {
+            for step in 1.. {
+                let (command, carl) = new_mailbox("carl@home.test", None);
+                let Some(left) = interrupt(step, faults, command).await else { break };
+                steps += 1;
+                let house = Running::start(&left.folder.0);
+                let Reply::Unknown { some, .. } = house.ask(Request::Unknown) else { panic!() };
+                assert!(some.is_empty(), "step {step}: it looks like a lost one");
+                let damage: Vec<_> = check(&house, false).0.into_iter().filter(|found| !found.settled()).collect();
+                assert_eq!(damage, [], "step {step}");
+                let id = carl.id.to_string();
+                if mailboxes(&house).contains(&carl.id) {
+                    assert!(house.login(&carl).await.is_some(), "step {step}");
+                } else {
+                    assert!(!matches!(left.reply, Some(Reply::Done)), "step {step}");
+                    let entries = std::fs::read_dir(left.folder.0.join("mailboxes")).unwrap();
+                    let names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+                    assert!(names.iter().all(|name| !name.to_str().unwrap().contains(&id)), "step {step}: {names:?}");
+                    house.add("carl@home.test");
                 }
             }
         }

@@ -7,7 +7,7 @@ use crate::edges::admin::Reply;
 use crate::index::normal_address;
 use crate::journal::record::{Device, Profile, Record};
 use crate::keeper::house::{House, now};
-use crate::keeper::{posting, removal};
+use crate::keeper::{making, posting, removal};
 use crate::names::{MailboxId, SlotId};
 use crate::slots::{self, SlotsFile};
 use crate::store;
@@ -62,6 +62,7 @@ pub(super) fn add(
         }
         return Err(why.into());
     }
+    making::done(house, id);
     made = slots::load(&folder(house, id), id).map_err(|error| error.to_string())?.slots;
     house.set_slots(id, Some(made));
     Ok(Reply::Done)
@@ -69,6 +70,7 @@ pub(super) fn add(
 
 fn write(house: &House, id: MailboxId, made: &mut SlotsFile) -> Result<(), String> {
     let words = |error: io::Error| format!("the mailbox could not be written: {error}");
+    making::begin(house, id).map_err(words)?;
     house.disk.make_folder(&folder(house, id)).map_err(words)?;
     house.disk.make_folder(&store::letters_path(&house.root, id)).map_err(words)?;
     slots::store(&house.disk, &folder(house, id), made).map_err(|error| error.to_string())?;
@@ -78,8 +80,8 @@ fn write(house: &House, id: MailboxId, made: &mut SlotsFile) -> Result<(), Strin
 
 /// A folder without an entry would look like a lost mailbox.
 fn take_back(house: &House, id: MailboxId) {
-    for made in [folder(house, id), store::letters_path(&house.root, id)] {
-        let _ = std::fs::remove_dir_all(made);
+    if let Err(error) = making::undo(house, id) {
+        tracing::error!(mailbox = %id, %error, "a mailbox that could not be made is left until the next start");
     }
 }
 
