@@ -59,6 +59,14 @@ impl Check<'_> {
                 for (copy, what) in faults {
                     self.tell(format!("mailboxes/{id}/{copy}"), what, mended_or_open(mended));
                 }
+                let core = self.house.committer.lock();
+                let newest = core.index.mailbox(id).map(|mailbox| mailbox.profile().revision);
+                drop(core);
+                if newest.is_some_and(|newest| loaded.slots.revision() < newest) {
+                    let what = "older than the journal knows, as from a backup: devices may be missing, and letters of keys made since cannot \
+                        be opened; put the newest copy back, and make no new key before";
+                    self.tell(format!("mailboxes/{id}/slots"), what, Fate::Open);
+                }
                 self.house.set_slots(id, Some(loaded.slots));
             }
             Err(error) => self.tell(format!("mailboxes/{id}/slots"), error.to_string(), Fate::Open),

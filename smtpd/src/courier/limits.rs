@@ -85,7 +85,7 @@ pub const CHAIN: usize = 10;
 pub const GIVE_UP: i64 = 5 * 86_400;
 /// And failed attempts it must have had: a clock that was wrong when it was queued must not bring it back at once.
 pub const ATTEMPTS: u32 = 20;
-/// And the most, about twice what five days bring: the clock may have been far ahead when it was queued.
+/// And the most of one that by the clock was queued in the future, about twice what five days bring.
 pub const MOST_ATTEMPTS: u32 = 100;
 /// Seconds after which its sender hears that it still waits.
 pub const DELAYED: i64 = 4 * 3_600;

@@ -46,6 +46,26 @@ fn a_sound_spool_has_no_findings() {
 }
 
 #[test]
+fn slots_that_are_older_than_the_journal_are_told() {
+    run(async {
+        let folder = Folder::new();
+        let house = Running::start(&folder.0);
+        house.add("anna@home.test");
+        let old: Vec<_> = files_below(&folder.0.join("mailboxes"))
+            .into_iter()
+            .map(|path| (std::fs::read(&path).unwrap(), path))
+            .collect();
+        house.done(Request::AliasAdd { alias: "us@home.test".into(), target: "anna@home.test".into() });
+        assert!(house.stop());
+        let slots = |path: &std::path::Path| path.file_name().unwrap().to_str().unwrap().starts_with("slots");
+        old.iter().filter(|(_, path)| slots(path)).for_each(|(bytes, path)| std::fs::write(path, bytes).unwrap());
+        let (findings, _) = check(&Running::start(&folder.0), false);
+        let told = |found: &Finding| found.fate == Fate::Open && found.what.starts_with("older than the journal");
+        assert!(findings.iter().any(told), "{findings:?}");
+    });
+}
+
+#[test]
 fn a_pipe_in_place_of_a_letter_is_told_and_waited_for_by_nobody() {
     run(async {
         let folder = Folder::new();
