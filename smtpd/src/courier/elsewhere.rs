@@ -7,45 +7,20 @@ use super::limits;
 /// Recipients by their numbers.
 pub type Fates = Vec<(u16, Fate)>;
 
-/// For whom another host is to be asked, after so many were, and so many of them said "not now".
+/// For whom another host is to be asked, after so many were.
 ///
 /// Nobody once one recipient has the letter: that must be written down before anything else takes time; the others have
 /// another attempt soon. Nor when a connection was lost: the letter may have been taken.
 #[must_use]
-pub fn left(fates: &Fates, asked: usize, not_now: usize) -> Vec<u16> {
-    if has_it(fates) {
+pub fn left(fates: &Fates, asked: usize) -> Vec<u16> {
+    if fates.iter().any(|(_, fate)| matches!(fate, Fate::Delivered(_))) {
         return Vec::new();
     }
     let may = |fate: &Fate| match fate {
-        Fate::Deferred(why) => not_now < limits::HOSTS_NOT_NOW && why.said.is_some(),
-        fate => is_misfit(fate),
+        Fate::Deferred(why) => asked < limits::HOSTS_NOT_NOW && why.said.is_some() && !why.is_too_many_recipients(),
+        fate => asked < limits::HOSTS && is_misfit(fate),
     };
-    if asked >= limits::HOSTS {
-        return Vec::new();
-    }
     fates.iter().filter(|(_, fate)| may(fate)).map(|(number, _)| *number).collect()
-}
-
-/// Whether somebody has the letter.
-fn has_it(fates: &Fates) -> bool {
-    fates.iter().any(|(_, fate)| matches!(fate, Fate::Delivered(_)))
-}
-
-/// Whether a host has said to somebody that it has nothing for the letter now.
-#[must_use]
-pub fn is_not_now(fates: &Fates) -> bool {
-    fates.iter().any(|(_, fate)| matches!(fate, Fate::Deferred(why) if why.said.is_some()))
-}
-
-/// Of a letter that some have, the others are asked for elsewhere in another attempt: none of them has failed for what this host lacks.
-pub fn postpone(fates: &mut Fates) {
-    if !has_it(fates) {
-        return;
-    }
-    for (_, fate) in fates.iter_mut().filter(|(_, fate)| is_misfit(fate)) {
-        let why = fate.why();
-        *fate = Fate::Deferred(Why { status: why.status.of_class(4), ..why.clone() });
-    }
 }
 
 /// Whether that host only lacks what the letter needs.
@@ -100,32 +75,15 @@ mod tests {
 
     #[test]
     fn for_whom_another_is_asked() {
-        let nobody = Vec::<u16>::new();
-        assert_eq!(left(&vec![(0, not_now()), (1, never()), (2, lacks())], 1, 1), [0, 2]);
-        assert_eq!(left(&vec![(0, not_now()), (2, lacks())], 5, limits::HOSTS_NOT_NOW), [2]);
-        assert_eq!(left(&vec![(0, not_now())], 5, 1), [0], "those that lack something do not count");
-        assert_eq!(left(&vec![(2, lacks())], limits::HOSTS, 0), nobody);
-        let too_many = Fate::Deferred(Why { status: Status::new(4, 5, 3), ..said(4, 452) });
-        assert_eq!(left(&vec![(0, too_many)], 1, 1), [0], "it took nobody");
+        assert_eq!(left(&vec![(0, not_now()), (1, never()), (2, lacks())], 1), [0, 2]);
+        assert_eq!(left(&vec![(0, not_now()), (2, lacks())], limits::HOSTS_NOT_NOW), [2]);
+        assert_eq!(left(&vec![(2, lacks())], limits::HOSTS), Vec::<u16>::new());
         let lost = Fate::Deferred(Why::ours(Status::new(4, 4, 2), "the connection was closed"));
-        for fates in [vec![(0, lost)], vec![(0, taken()), (1, not_now())], vec![(0, never())]] {
-            assert_eq!(left(&fates, 1, 1), nobody, "{fates:?}");
+        let taken = Fate::Delivered(said(2, 250));
+        let too_many = Fate::Deferred(Why { status: Status::new(4, 5, 3), ..said(4, 452) });
+        for fates in [vec![(0, lost)], vec![(0, taken), (1, not_now())], vec![(0, too_many)], vec![(0, never())]] {
+            assert_eq!(left(&fates, 1), Vec::<u16>::new(), "{fates:?}");
         }
-    }
-
-    fn taken() -> Fate {
-        Fate::Delivered(said(2, 250))
-    }
-
-    #[test]
-    fn who_is_left_behind_has_another_attempt() {
-        let mut fates = vec![(0, taken()), (1, lacks()), (2, never())];
-        postpone(&mut fates);
-        assert!(matches!(&fates[1].1, Fate::Deferred(why) if why.status.class == 4), "{fates:?}");
-        assert_eq!((&fates[0].1, &fates[2].1), (&taken(), &never()));
-        let mut alone = vec![(1, lacks())];
-        postpone(&mut alone);
-        assert_eq!(alone, [(1, lacks())]);
     }
 
     #[test]

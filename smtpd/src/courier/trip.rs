@@ -245,17 +245,16 @@ impl<W: World + Send + 'static> Trip<W> {
         ready: &mut Option<Ready<W::Stream>>,
         went: &mut Went,
     ) -> (Fates, bool, Option<Fate>) {
-        let (mut asked, mut not_now, mut fates) = (Vec::new(), 0, Fates::new());
+        let (mut asked, mut fates) = (Vec::new(), Fates::new());
         loop {
             match self.at_host(open, ready, &asked).await {
                 Came::Back => return (Vec::new(), false, None),
                 Came::Nowhere(fate) if asked.is_empty() => return self.nowhere(&open.leased, fate, went),
                 Came::Nowhere(fate) => elsewhere::unreached(&mut fates, &fate),
                 Came::Answered(answered) => {
-                    not_now += usize::from(elsewhere::is_not_now(&answered));
                     elsewhere::merge(&mut fates, answered);
                     asked.extend(ready.as_ref().map(|ready| ready.link.host().to_owned()));
-                    let left = elsewhere::left(&fates, asked.len(), not_now);
+                    let left = elsewhere::left(&fates, asked.len());
                     if !left.is_empty() {
                         open.leased.recipients = left;
                         if let Some(ready) = ready.take() {
@@ -265,7 +264,6 @@ impl<W: World + Send + 'static> Trip<W> {
                     }
                 }
             }
-            elsewhere::postpone(&mut fates);
             let notifies = ready.as_ref().is_some_and(|ready| ready.link.extensions().notifications);
             let lost = fates.iter().any(|(_, fate)| matches!(fate, Fate::Deferred(why) if why.status.subject == 4));
             *went = if lost { Went::Badly } else { Went::Well };
