@@ -32,6 +32,8 @@ pub struct Setup {
     pub host: Option<String>,
     /// The host of the test's network that it runs on: see [`crate::hosts`].
     pub on: Option<Host>,
+    /// Another server than the one that was built: see [`crate::clock`].
+    pub binary: Option<PathBuf>,
 }
 
 /// What `mailbox add --json` and the first start print.
@@ -158,9 +160,10 @@ impl House {
     }
 
     fn command(setup: &Setup, authority: &Authority) -> Command {
-        let mut command = match &setup.on {
-            Some(host) => host.command(binary()),
-            None => as_user(setup.unprivileged),
+        let mut command = match (&setup.on, &setup.binary) {
+            (Some(host), _) => host.command(binary()),
+            (None, Some(binary)) => Command::new(binary),
+            (None, None) => as_user(setup.unprivileged),
         };
         command.args(["up", "--json", "--data"]).arg(setup.data.as_ref().unwrap());
         if setup.config.is_none() {

@@ -7,6 +7,7 @@ pub mod alone;
 pub mod apart;
 pub mod authority;
 pub mod board;
+pub mod clock;
 pub mod far;
 pub mod faulty;
 pub mod hosts;

@@ -1,6 +1,6 @@
 //! A house that sends mail, in a network of the test's own ([`crate::alone`]).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -56,6 +56,12 @@ impl Place {
     /// A house that asks [`DNS`]; `secure`: and believes that it validates. `config`: more lines of `postern.toml`.
     #[must_use]
     pub fn new(secure: bool, config: &str) -> Self {
+        Self::with(secure, config, None)
+    }
+
+    /// The same, of another server than the one that was built.
+    #[must_use]
+    pub fn with(secure: bool, config: &str, binary: Option<PathBuf>) -> Self {
         let scratch = Scratch::new("courier");
         let certificate = Authority::make(scratch.path(), "mx.far.test");
         let bundle = scratch.path().join("authorities.pem");
@@ -64,7 +70,7 @@ impl Place {
             "bind = [\"127.0.0.1\", \"{HOME}\"]\nport-offset = 0\nhostname = \"mail.home.test\"\ndns = [\"{DNS}\"]\n\
              dns-validates = {secure}\nauthorities = {bundle:?}\n{config}"
         );
-        let house = House::start(Setup { config: Some(text), ..Setup::default() });
+        let house = House::start(Setup { config: Some(text), binary, ..Setup::default() });
         Self { house, certificate, scratch }
     }
 

@@ -1,10 +1,11 @@
 //! To servers as they are in the world: Postfix, Exim, OpenSMTPD, and one without TLS.
 
 use tests::alone::{self, FAR, OTHER, SIX};
+use tests::clock::Clock;
 use tests::far::Far;
 use tests::names::Names;
 use tests::place::{LETTER, digest};
-use tests::{Authority, Place};
+use tests::{Authority, Place, Scratch};
 
 use crate::verified;
 
@@ -86,8 +87,10 @@ fn to_a_host_that_has_no_old_address() {
     place.eventually("nothing waits", || place.is_all_gone());
 }
 
-/// Failed attempts after which a letter comes back, whatever the clock says.
-const MOST_ATTEMPTS: usize = 100;
+/// Failed attempts by a clock that is right: more than a letter needs to come back once its days are over.
+const ATTEMPTS: usize = 25;
+const HOURS: i64 = 3_600;
+const DAYS: i64 = 24 * HOURS;
 
 #[test]
 fn without_tls_only_where_that_is_allowed() {
@@ -95,7 +98,9 @@ fn without_tls_only_where_that_is_allowed() {
         return;
     }
     let names = Names::serve(false);
-    let place = Place::new(false, "clear-text = [\"sink.test\"]\n");
+    let scratch = Scratch::new("clock");
+    let clock = Clock::make(scratch.path());
+    let mut place = Place::with(false, "clear-text = [\"sink.test\"]\n", Some(clock.binary()));
     for domain in ["sink.test", "dark.test"] {
         names.host(domain, OTHER);
     }
@@ -103,20 +108,35 @@ fn without_tls_only_where_that_is_allowed() {
     place.submit(1, &["ben@sink.test", "ben@dark.test"], LETTER);
     place.eventually("delivered in clear", || sink.mail("everybody").contains("Good day"));
     place.eventually("deferred", || place.waits("ben@dark.test", "4.7.4", "TLS"));
-    assert!(!sink.mail("everybody").contains("dark.test"), "{}", sink.mail("everybody"));
-    let mut asked = 0;
-    place.retried_until("given up", || {
-        asked += 1;
-        place.is_all_gone()
-    });
-    assert!(asked >= MOST_ATTEMPTS / 2, "given up after {asked} looks");
+    let deferred = |place: &Place| place.house.log().matches("status=4.7.4").count();
+    place.retried_until("tried again and again", || deferred(&place) >= ATTEMPTS);
+    assert!(place.waits("ben@dark.test", "4.7.4", "TLS"), "days count, not attempts: {:?}", place.queue());
+    assert!(!place.inbox().contains("dark.test"), "nobody is told yet: {}", place.inbox());
+
+    later(&mut place, &clock, 5 * HOURS);
+    place.retried_until("told that it waits", || place.inbox().contains("Action: delayed"));
+    later(&mut place, &clock, 4 * DAYS + 23 * HOURS);
+    let before = deferred(&place);
+    place.retried_until("tried on the fifth day", || deferred(&place) > before);
+    assert!(!place.inbox().contains("Action: failed"), "{}", place.inbox());
+
+    later(&mut place, &clock, 5 * DAYS + HOURS);
+    place.eventually("given up", || place.is_all_gone());
     let inbox = place.inbox();
+    assert_eq!(inbox.matches("Action: delayed").count(), 1, "told once: {inbox}");
     assert!(inbox.contains("Action: failed") && inbox.contains("ben@dark.test"), "{inbox}");
-    for words in ["Given up after many attempts", "offers no encryption (STARTTLS), and mail never goes in clear"] {
+    for words in ["Given up after 5 days", "offers no encryption (STARTTLS), and mail never goes in clear"] {
         // Lines of a notice are folded.
         assert!(inbox.split_whitespace().collect::<Vec<_>>().join(" ").contains(words), "{words}: {inbox}");
     }
     assert!(!sink.mail("everybody").contains("dark.test"), "{}", sink.mail("everybody"));
+}
+
+/// The house starts again with its clock that far ahead.
+fn later(place: &mut Place, clock: &Clock, ahead: i64) {
+    clock.set(ahead);
+    place.house.stop();
+    place.house.start_again();
 }
 
 #[test]
