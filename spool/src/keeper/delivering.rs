@@ -99,7 +99,7 @@ impl Delivering {
     }
 
     /// What `mx` is told of a recipient, unless too much waits already that is passed on. Where it may turn out to be too
-    /// much, it goes alone, so that nobody else's letter waits for that.
+    /// much, it goes alone, so that nobody else's letter waits for that. Those here who share the address get it all the same.
     pub fn with_passing_room(
         &mut self,
         (transaction, address, size): (TransactionId, &str, Size),
@@ -112,7 +112,10 @@ impl Delivering {
         };
         match passing::room(&self.house, address, size) {
             passing::Room::Ample => found,
-            passing::Room::None => Recipient::Waiting,
+            passing::Room::None => match found {
+                Recipient::Forwarded { targets, .. } if !targets.is_empty() => Recipient::Known(targets),
+                _ => Recipient::Waiting,
+            },
             passing::Room::Tight => match self.open.reserve(transaction, &mailboxes, 0, false) {
                 reserve::Asked::Reserved => found,
                 reserve::Asked::Separately => Recipient::Separately,
@@ -320,15 +323,19 @@ fn run(house: &House, leading: &Leading<'_, Hub>, work: Work) -> (Delivered, u64
         Ok(counted) => counted.flatten(),
         Err(spent) => return (spent, 0),
     };
-    let _passing = match leaving.as_ref().map(|(leaving, _)| passing::begin(house, leaving)).transpose() {
-        Ok(passing) => passing.flatten(),
-        Err(waiting) => return (waiting, 0),
+    let passing = leaving.as_ref().map(|(leaving, _)| passing::begin(house, leaving)).transpose();
+    let stays_only = passing.is_err();
+    let _passing = match (passing, &leaving) {
+        (Ok(passing), _) => passing.flatten(),
+        // Those here need not wait for a house that may be gone: they have their copies.
+        (Err(_), Some((leaving, _))) if leaving.is_shared && left_out.is_empty() => None,
+        (Err(waiting), _) => return (waiting, 0),
     };
     let mut arrivals = Vec::with_capacity(letters.len());
     let mut placed = Vec::with_capacity(letters.len());
     for (letter, pipe) in letters {
         if left_out.contains(&letter.mailbox) {
-            intake::pass_by(&letter, pipe, until);
+            intake::pass_by(letter.size, pipe, until);
             continue;
         }
         match intake::take(house, &letter, pipe, at, until) {
@@ -342,7 +349,14 @@ fn run(house: &House, leading: &Leading<'_, Hub>, work: Work) -> (Delivered, u64
             }
         }
     }
-    let queued = match leaving.map(|(leaving, pipe)| posting::take(house, leaving, pipe, (at, until))) {
+    let leaves = |(leaving, pipe): (Leaving, OwnedFd)| match stays_only {
+        true => {
+            intake::pass_by(leaving.size(), pipe, until);
+            None
+        }
+        false => Some(posting::take(house, leaving, pipe, (at, until))),
+    };
+    let queued = match leaving.and_then(leaves) {
         None => None,
         Some(Ok(queued)) => Some(queued),
         Some(Err(why)) => {

@@ -47,7 +47,8 @@ impl Service for Deposit {
                 asked.reply(0, Reply::Abandoned);
             }
             Request::PassOn { transaction, begun, letters, posted } => {
-                let leaving = posting::passed_on(self.0.house(), *posted)?;
+                let here: Vec<_> = letters.iter().map(|letter| letter.mailbox).collect();
+                let leaving = posting::passed_on(self.0.house(), *posted, &here)?;
                 self.0.deliver_and_post(
                     asked,
                     (transaction, begun),

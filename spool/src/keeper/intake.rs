@@ -207,8 +207,8 @@ fn write(
 }
 
 /// Reads a letter that is not kept, so that its sender comes to the next; one that breaks off shows there.
-pub fn pass_by(new: &NewLetter, pipe: OwnedFd, until: Instant) {
-    let most = largest_sealed(limits::SUMMARY as u64, new.size.into());
+pub fn pass_by(size: u32, pipe: OwnedFd, until: Instant) {
+    let most = largest_sealed(limits::SUMMARY as u64, size.into());
     let Ok(mut incoming) = Incoming::new(pipe, most, until) else { return };
     let mut piece = Vec::with_capacity(PIECE);
     while matches!(incoming.next(&mut piece), Ok(true)) {

@@ -26,6 +26,8 @@ pub struct Leaving {
     mailbox: MailboxId,
     posted: Posted,
     passed_on: bool,
+    /// Each alias that it came for has somebody here who gets the same letter.
+    pub is_shared: bool,
 }
 
 impl Leaving {
@@ -35,6 +37,12 @@ impl Leaving {
         let Posted { size, sender, recipients, .. } = &self.posted;
         let to = recipients.iter().map(|one| one.address.as_str());
         self.passed_on.then(|| Load::new((*size).into(), sender.is_some(), to))
+    }
+
+    /// Its octets.
+    #[must_use]
+    pub const fn size(&self) -> u32 {
+        self.posted.size
     }
 
     fn outgoing(self, queued: i64, digest: [u8; 32]) -> Outgoing {
@@ -81,14 +89,14 @@ pub fn posted(house: &House, index: &Index, mailbox: MailboxId, mut posted: Post
     if !is_bounded(&posted) {
         return Err(Breach("beyond its bounds"));
     }
-    Ok(Leaving { mailbox, posted, passed_on: false })
+    Ok(Leaving { mailbox, posted, passed_on: false, is_shared: false })
 }
 
-/// What `mx` passes on. An alias may have gone since RCPT: then nobody is left, and the letter is not taken.
+/// What `mx` passes on, beside letters for these mailboxes. An alias may have gone since RCPT: then nobody is left, and the letter is not taken.
 ///
 /// # Errors
 /// What no `mx` would hand in.
-pub fn passed_on(house: &House, mut posted: Posted) -> Result<Leaving, Breach> {
+pub fn passed_on(house: &House, mut posted: Posted, here: &[MailboxId]) -> Result<Leaving, Breach> {
     if !is_bounded(&posted) {
         return Err(Breach("beyond its bounds"));
     }
@@ -100,6 +108,11 @@ pub fn passed_on(house: &House, mut posted: Posted) -> Result<Leaving, Breach> {
         back.into_iter().filter_map(|one| Some(PostedTo { address: sender_behind(house, &one.address)?, ..one }));
     let back: Vec<PostedTo> = back.collect();
     // Nothing else: whoever took over `mx` could send anything to anybody.
+    let has_somebody = |one: &PostedTo| {
+        let address = normal_address(&one.address).unwrap_or_default();
+        core.index.targets(&address).iter().any(|target| here.contains(target))
+    };
+    let is_shared = back.is_empty() && aliases.iter().all(has_somebody);
     let all_forward = aliases.iter().all(|one| forwards(&core.index, &one.address) > 0);
     let expanded = with_aliases(&core.index, aliases);
     posted.recipients = back.into_iter().chain(expanded).collect();
@@ -110,7 +123,7 @@ pub fn passed_on(house: &House, mut posted: Posted) -> Result<Leaving, Breach> {
         tracing::warn!("an alias that passes mail on has changed meanwhile, or leads to too many; try again");
         posted.recipients.clear();
     }
-    Ok(Leaving { mailbox: MailboxId(0), posted, passed_on: true })
+    Ok(Leaving { mailbox: MailboxId(0), posted, passed_on: true, is_shared })
 }
 
 fn is_bounded(posted: &Posted) -> bool {

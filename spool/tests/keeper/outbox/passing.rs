@@ -11,7 +11,7 @@ use spool::edges::{Delivered, Recipient, Size, admin};
 use spool::keeper::start::Outgoing;
 
 use super::{DONE, MESSAGE, courier, lease, posted};
-use crate::house::{Folder, Running, run, sealing, transaction};
+use crate::house::{Folder, Running, new_letter, run, sealing, transaction};
 
 fn start(folder: &Folder) -> Running {
     let mut start = crate::house::start(crate::house::EDGES.to_vec());
@@ -139,6 +139,58 @@ fn what_may_be_too_large_goes_alone() {
         let name = transaction();
         assert!(matches!(house.deposit.recipient(name, "anna@home.test", unsaid).await, Ok(Recipient::Known(_))));
         assert_eq!(house.deposit.recipient(name, "club@home.test", unsaid).await.unwrap(), Recipient::Separately);
+        assert!(house.stop());
+    });
+}
+
+#[test]
+fn who_shares_an_address_with_a_dead_house_has_mail() {
+    run(async {
+        let folder = Folder::new();
+        let house = start(&folder);
+        house.add("anna@home.test");
+        alias(&house, "club@home.test", "x@gone.test");
+        alias(&house, "family@home.test", "anna@home.test");
+        alias(&house, "family@home.test", "x@gone.test");
+        let of = |to: &str, size| Posted { size, ..posted("stranger@third.test", &[to]) };
+        let all = u32::try_from(room(&folder)).unwrap();
+        let a_part = all / 32;
+        // Both ask while there is room, and one of the others has it before them.
+        let (early, earlier) = (transaction(), transaction());
+        let mut found = Vec::new();
+        for name in [early, earlier] {
+            found.push(house.deposit.recipient(name, "family@home.test", u64::from(a_part)).await.unwrap());
+        }
+        let [Recipient::Forwarded { targets, .. }, Recipient::Forwarded { .. }] = found.as_slice() else {
+            panic!("{found:?}")
+        };
+        let anna = &targets[0];
+        let (end, pipe) = LetterPipe::new().unwrap();
+        let ends = [end.as_fd()];
+        let first = house.deposit.pass_on(transaction(), Vec::new(), of("club@home.test", all / 2 - 1_000), &ends);
+        let others = async {
+            while ask(&house, "club@home.test", u64::from(a_part)).await != Recipient::Waiting {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+            let known = ask(&house, "family@home.test", u64::from(a_part)).await;
+            assert!(matches!(&known, Recipient::Known(targets) if targets.len() == 1), "she alone: {known:?}");
+
+            let ((here, writing), (far, passing)) = (sealing(anna, MESSAGE), sealing(anna, MESSAGE));
+            let letters = vec![new_letter(anna, MESSAGE)];
+            let (letter, ends) = (of("family@home.test", a_part), [here.as_fd(), far.as_fd()]);
+            assert_eq!(house.deposit.pass_on(early, letters, letter, &ends).await.unwrap(), Delivered::Durable);
+            assert!(writing.await.unwrap().is_ok() && passing.await.unwrap().is_ok(), "both are read to their ends");
+
+            // With another that leads to nobody here it is not for her alone to take it.
+            let ((here, _), (far, _)) = (sealing(anna, MESSAGE), sealing(anna, MESSAGE));
+            let letter = posted("stranger@third.test", &["family@home.test", "club@home.test"]);
+            let (letter, ends) = (Posted { size: a_part, ..letter }, [here.as_fd(), far.as_fd()]);
+            let letters = vec![new_letter(anna, MESSAGE)];
+            assert_eq!(house.deposit.pass_on(earlier, letters, letter, &ends).await.unwrap(), Delivered::Waiting);
+            drop(pipe);
+        };
+        let (first, ()) = tokio::join!(first, others);
+        assert_eq!(first.unwrap(), Delivered::Failed, "it was cut off");
         assert!(house.stop());
     });
 }
