@@ -297,6 +297,8 @@ pub enum Request {
     Lease { only: Option<String>, per_destination: u16 },
     /// May the text of that lease's letter begin to go out? Not when the admin has kept it back meanwhile.
     Begin { lease: u64 },
+    /// What had begun has ended and nobody has it: before it begins elsewhere the admin may keep it back.
+    Over { lease: u64 },
     /// Its whole text is out, and the answer is long in coming: for so long it is nobody's turn.
     Aside { lease: u64 },
     /// What became of some of a lease's recipients; those not named stay as they were. The lease `ends` with it, or more
@@ -317,6 +319,8 @@ pub enum Reply {
     Leased(Option<Box<Leased>>),
     /// To `Begin`.
     Begun(bool),
+    /// To `Over`.
+    Over,
     /// To `Aside`.
     Aside,
     /// To `Report`: it is durable.
@@ -376,6 +380,15 @@ impl Outbox {
             Reply::Begun(may) => Ok(may),
             _ => Err(Down),
         }
+    }
+
+    /// The text of that lease's letter does not go out any more, and nobody has it: it is asked for again before it begins
+    /// elsewhere.
+    ///
+    /// # Errors
+    /// [`Down`].
+    pub async fn over(&self, lease: u64) -> Result<(), Down> {
+        self.0.call(Request::Over { lease }, NONE).await.map(drop)
     }
 
     /// That lease's letter only waits for the answer to its whole text: others may have its turn.

@@ -303,6 +303,12 @@ impl Outbox {
         Ok(may)
     }
 
+    fn over(&self, lease: u64) -> Result<(), Breach> {
+        let lease = self.leases.get(&lease).ok_or(Breach("an end of nothing leased"))?;
+        self.house.under_way.is_at(lease.letter, &lease.destination, Stage::Leased);
+        Ok(())
+    }
+
     fn record(&self, lease: u64, states: Vec<(u16, State)>) -> Result<(u64, Reply), Breach> {
         let lease = self.leases.get(&lease).ok_or(Breach("a report about nothing leased"))?;
         let committer = &self.house.committer;
@@ -431,6 +437,11 @@ impl Service for Outbox {
             Request::Lease { only, per_destination } => self.lease(only.as_deref(), per_destination, asked),
             Request::Begin { lease } => {
                 asked.reply(0, Reply::Begun(self.begin(lease)?));
+                Ok(())
+            }
+            Request::Over { lease } => {
+                self.over(lease)?;
+                asked.reply(0, Reply::Over);
                 Ok(())
             }
             Request::Aside { lease } => {

@@ -50,6 +50,22 @@ fn what_has_not_begun_is_kept_back_and_what_has_is_named() {
 }
 
 #[test]
+fn what_begins_anew_elsewhere_is_kept_back_until_then() {
+    run(async {
+        let Annas { folder: _folder, house, outbox, news: _news, anna: _anna, queue } = annas().await;
+        post(&house, &queue, transaction(), posted("anna@home.test", &["ben@far.test"])).await.unwrap();
+        let leased = lease(&outbox).await.unwrap();
+        let letter = leased.letter;
+        assert!(outbox.begin(leased.lease).await.unwrap());
+        outbox.over(leased.lease).await.unwrap();
+        house.done(admin::Request::QueueHold { letter, on: true });
+        assert!(!outbox.begin(leased.lease).await.unwrap(), "nor does it begin");
+        assert!(listed(&house, letter).under_way.is_empty());
+        assert!(house.stop());
+    });
+}
+
+#[test]
 fn what_a_suspended_mailbox_has_written_does_not_begin() {
     run(async {
         let Annas { folder: _folder, house, outbox, news: _news, anna, queue } = annas().await;
