@@ -45,7 +45,7 @@ fn entity(bytes: &[u8], level: usize, in_signed: bool, out: &mut Vec<u8>) -> Res
     }
     let kind = Kind::of(head);
     match &kind {
-        // Its parts cannot be found, so nothing of it may be touched.
+        // Its parts cannot be found, or are in other letters, so nothing of it may be touched.
         Kind::Formless => Err(Unconvertible::Form),
         Kind::Multipart { boundary, signed } => {
             relabelled(head, "7bit", out);
@@ -73,7 +73,8 @@ enum Kind {
         signed: bool,
     },
     Message,
-    /// Of several parts, without a boundary that could be read.
+    /// Of several parts, without a boundary that could be read; or one that may have no other encoding (RFC 2046 §5.2.2.1,
+    /// 5.2.3).
     Formless,
     Leaf,
 }
@@ -87,6 +88,9 @@ impl Kind {
         let media = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         if media == "message/rfc822" || media == "message/global" {
             return Self::Message;
+        }
+        if media == "message/partial" || media == "message/external-body" {
+            return Self::Formless;
         }
         match (media.strip_prefix("multipart/"), boundary(&value)) {
             (Some(kind), Some(boundary)) => Self::Multipart { boundary, signed: kind == "signed" },
@@ -321,6 +325,9 @@ mod tests {
         let signed = "Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\nä\r\n--b\r\n\r\nsig\r\n--b--\r\n";
         assert_eq!(convert(signed), Err(Unconvertible::Signed));
         assert_eq!(convert("Content-Transfer-Encoding: base64\r\n\r\nä\r\n"), Err(Unconvertible::Form));
+        for part_of_one in ["message/partial; id=x; number=1; total=2", "Message/External-Body; access-type=x"] {
+            assert_eq!(convert(&format!("Content-Type: {part_of_one}\r\n\r\nä\r\n")), Err(Unconvertible::Form));
+        }
         let deep = "Content-Type: message/rfc822\r\n\r\n".repeat(limits::LEVELS + 2) + "\r\nä";
         assert_eq!(convert(&deep), Err(Unconvertible::Form));
     }

@@ -126,7 +126,10 @@ fn head(kind: Kind, facts: &Facts<'_>, sender: &str, boundary: &str) -> String {
 
 /// The letter's own subject helps its sender to know which one it is.
 fn original_subject(letter: &[u8]) -> Option<String> {
-    let subject = header::fields(letter).find(|field| field.is("Subject"))?.unfolded();
+    let field = header::fields(letter).find(|field| field.is("Subject"))?;
+    // In another charset, which nothing names, it would be shown with holes.
+    std::str::from_utf8(&letter[field.at.clone()]).ok()?;
+    let subject = field.unfolded();
     // An encoded word cut in half would be shown as it is.
     let fits = !subject.is_empty() && subject.len() <= 200 && !subject.chars().any(char::is_control);
     fits.then_some(subject)
@@ -381,6 +384,14 @@ mod tests {
         }
         assert!(!text.contains("the body"));
         assert!(text.contains("Nobody will try again. The beginning (the header) of what was sent is below.\r\n"));
+    }
+
+    #[test]
+    fn a_subject_that_cannot_be_read_is_left_out() {
+        let why = refused();
+        let latin = b"From: anna@home.test\r\nSubject: Gr\xfc\xdfe\r\n\r\nthe body\r\n";
+        let text = text(Kind::Failure, &facts(latin), &[about(&why, None)]).unwrap();
+        assert!(text.contains("\r\nSubject: Could not be delivered\r\n"), "{text}");
     }
 
     #[test]
