@@ -65,6 +65,8 @@ pub enum Went {
     Well,
     /// It could not be reached, broke off, or has no time.
     Badly,
+    /// There was none: this house's own proxy has no room for it now.
+    Not,
 }
 
 impl Lane {
@@ -170,6 +172,7 @@ impl Lanes {
             Went::Well => {
                 lane.failures = 0;
             }
+            Went::Not => {}
             Went::Badly => {
                 lane.failures = lane.failures.saturating_add(1);
                 lane.most = AT_FIRST;
@@ -237,6 +240,17 @@ mod tests {
             lanes.ended("a", Went::Badly, 1_000);
         }
         assert_eq!(lanes.begin("a", 1_000), Go::NotBefore(1_000 + LONGEST_REST));
+    }
+
+    #[test]
+    fn without_a_connection_nothing_is_learnt_of_a_destination() {
+        let mut lanes = Lanes::default();
+        lanes.begin("a", 0);
+        lanes.ended("a", Went::Not, 0);
+        assert_eq!([lanes.begin("a", 0), lanes.begin("a", 0)], [Go::Now, Go::Now], "it does not rest");
+        lanes.ended("a", Went::Badly, 100);
+        lanes.ended("a", Went::Not, 160);
+        assert_eq!([lanes.begin("a", 160), lanes.begin("a", 160)], [Go::Now, Go::Busy], "nor is it well again");
     }
 
     #[test]

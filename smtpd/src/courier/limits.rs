@@ -45,12 +45,13 @@ pub const TRANSACTION: Duration = Duration::from_secs(900);
 /// Bytes a second that a far server takes at least.
 pub const SLOWEST: u64 = 1_000;
 
-/// Time after which no further host or address of a destination is tried in one attempt.
+/// Time after which no further host or address of a destination is tried in one attempt; [`HOSTS_NOT_NOW`] are asked however
+/// long the first takes.
 pub const REACH: Duration = Duration::from_secs(600);
 /// Hosts of one destination that are tried in one attempt.
 pub const HOSTS: usize = 10;
 /// Of those, the ones that are asked for a letter when the first says "not now" (RFC 5321 §5.1: at least two). All of them would
-/// annoy a domain that has everybody wait once.
+/// annoy a domain that has everybody wait once; after each attempt that failed one more is asked.
 pub const HOSTS_NOT_NOW: usize = 2;
 /// Addresses of one host that are tried in one attempt.
 pub const ADDRESSES: usize = 8;

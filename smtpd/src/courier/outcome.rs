@@ -6,6 +6,7 @@ use spool::edges::outbox::{Outgoing, OutgoingRecipient, Said, State};
 use spool::names::{LetterId, TransactionId};
 
 use super::dsn::{self, Kind};
+use super::elsewhere;
 use super::fate::{Fate, Status, Why};
 use super::limits;
 use super::schedule::{self, Next};
@@ -25,7 +26,7 @@ pub struct Attempt {
 /// The states after an attempt, of the recipients it was about, by number.
 #[must_use]
 pub fn states(outgoing: &Outgoing, fates: &[(u16, Fate)], attempt: Attempt) -> Vec<(u16, State)> {
-    let some_taken = fates.iter().any(|(_, fate)| matches!(fate, Fate::Delivered(_)));
+    let some_taken = elsewhere::is_taken(fates);
     let after = fates.iter().filter_map(|(number, fate)| {
         let one = outgoing.recipients.get(usize::from(*number))?;
         Some((*number, state(outgoing, one, fate, some_taken, attempt)?))
@@ -48,12 +49,14 @@ fn state(
             decided(true, last, tell)
         }
         Fate::Failed(_) => decided(false, last, hears(outgoing, one, Kind::Failure)),
-        // It had enough of the others: the rest at once, and that is no failure.
-        Fate::Deferred(why) if some_taken && why.is_too_many_recipients() => {
+        Fate::Deferred(why) if is_left_over(why, some_taken) => {
             State::Waiting { failures: *failures, due: attempt.now, delay_told: *delay_told, last: Some(last) }
         }
         Fate::Deferred(why) => {
-            let failures = failures.saturating_add(1);
+            // What this house's own proxy has no room for was no attempt, unless it has none for days.
+            let end = outgoing.queued.saturating_add(limits::GIVE_UP);
+            let only_waits = why.wait.is_some() && (outgoing.queued..end).contains(&attempt.now);
+            let failures = failures.saturating_add(u32::from(!only_waits));
             match schedule::next(outgoing.queued, failures, attempt.now, attempt.jitter) {
                 Next::At(due) => {
                     let due = why.wait.map_or(due, |wait| told(wait, attempt));
@@ -63,6 +66,15 @@ fn state(
             }
         }
     })
+}
+
+/// Whether it is that one's turn at once, and what was is no failure: the host was not asked, since it takes fewer in one
+/// transaction; or it had enough of the others, or lacked something that another may have.
+fn is_left_over(why: &Why, some_taken: bool) -> bool {
+    match why.is_too_many_recipients() {
+        true => some_taken || why.said.is_none(),
+        false => some_taken && elsewhere::is_postponed(why),
+    }
 }
 
 /// The time that was told; not all letters at the same second, and none so late that the keeper takes it for a wrong clock.
@@ -265,19 +277,49 @@ mod tests {
     fn who_is_told_when_asks_then() {
         let told = |wait| Fate::Deferred(Why { wait: Some(wait), ..because(4, 4, 1) });
         for (wait, least, most) in [(5, 6, 36), (7_000, 7_001, 7_031), (86_400, FARTHEST - 1, FARTHEST - 1)] {
-            let State::Waiting { failures: 1, due, .. } = one(ANNA, None, told(wait), at(1_000)) else { panic!() };
+            let State::Waiting { failures: 0, due, .. } = one(ANNA, None, told(wait), at(1_000)) else { panic!() };
             assert!((1_000 + least..=1_000 + most).contains(&due), "{wait}: {due}");
         }
     }
 
     #[test]
+    fn a_wait_for_the_own_proxy_is_no_failure_until_the_days_are_over() {
+        let wait = || Fate::Deferred(Why { wait: Some(360), ..because(4, 4, 1) });
+        let mut often = outgoing(ANNA, &[None]);
+        let before = limits::ATTEMPTS - 1;
+        often.recipients[0].state = State::Waiting { failures: before, due: 0, delay_told: true, last: None };
+        let after = |now| states(&often, &[(0, wait())], at(now)).remove(0).1;
+        assert!(matches!(after(limits::GIVE_UP - 1), State::Waiting { failures, .. } if failures == before));
+        assert!(matches!(after(limits::GIVE_UP), State::Untold { delivered: false, .. }), "it does not wait for ever");
+        often.queued = 2_000;
+        let after = |now| states(&often, &[(0, wait())], at(now)).remove(0).1;
+        assert!(
+            matches!(after(1_000), State::Waiting { failures, .. } if failures == before + 1),
+            "a clock that was ahead"
+        );
+    }
+
+    #[test]
     fn the_rest_at_once_when_it_was_only_too_many() {
-        let fates = [(0, Fate::Delivered(because(2, 0, 0))), (1, Fate::Deferred(because(4, 5, 3)))];
-        let after = states(&outgoing(ANNA, &[None, None]), &fates, at(50));
+        let too_many = [(0, Fate::Delivered(because(2, 0, 0))), (1, Fate::Deferred(because(4, 5, 3)))];
+        let after = states(&outgoing(ANNA, &[None, None]), &too_many, at(50));
         assert!(matches!(after[1].1, State::Waiting { failures: 0, due: 50, .. }));
+        // Those who were refused are out of the way: the others have not been asked.
+        let not_asked = Why { said: None, ..because(4, 5, 3) };
+        let fates = [(0, Fate::Deferred(because(4, 2, 2))), (1, Fate::Deferred(not_asked))];
+        let later = states(&outgoing(ANNA, &[None, None]), &fates, at(50));
+        assert!(matches!(later[0].1, State::Waiting { failures: 1, due: 51.., .. }));
+        assert!(matches!(later[1].1, State::Waiting { failures: 0, due: 50, .. }));
+        // So it is for whom that host lacks something, and another may have it.
+        let lacks = Why { said: None, ..because(4, 6, 7) };
+        let fates = [(0, Fate::Delivered(because(2, 0, 0))), (1, Fate::Deferred(lacks))];
+        let later = states(&outgoing(ANNA, &[None, None]), &fates, at(50));
+        assert!(matches!(later[1].1, State::Waiting { failures: 0, due: 50, .. }));
         // Nobody taken: then it is a failure like any other.
-        let after = states(&outgoing(ANNA, &[None, None]), &fates[1..], at(50));
-        assert!(matches!(after[0].1, State::Waiting { failures: 1, due: 51.., .. }));
+        for fates in [&fates[1..], &too_many[1..]] {
+            let after = states(&outgoing(ANNA, &[None, None]), fates, at(50));
+            assert!(matches!(after[0].1, State::Waiting { failures: 1, due: 51.., .. }));
+        }
     }
 
     #[test]

@@ -78,7 +78,7 @@ pub struct Wish {
     pub seed: u64,
 }
 
-/// A ready connection to a host of that domain, other than those that have been asked already.
+/// A ready connection to a host of that domain, other than those that have been asked already; and the names of all its hosts.
 ///
 /// # Errors
 /// The fate of all recipients there; for good where no other host is.
@@ -87,7 +87,7 @@ pub async fn reach<W: World>(
     house: &House,
     domain: &str,
     (wish, asked): (Wish, &[String]),
-) -> Result<Link<W::Stream>, Fate> {
+) -> Result<(Link<W::Stream>, Vec<String>), Fate> {
     destination::is_name(domain)?;
     let (mx, policy) = tokio::join!(world.mx(domain), world.policy(domain));
     let hosts = destination::hosts(domain, &mx, &house.own, wish.seed)?;
@@ -108,7 +108,7 @@ pub async fn reach<W: World>(
         }
         for (host, place) in equals.iter().zip(places).filter(|(host, _)| !asked.contains(&host.name)) {
             match attempt.host(host, place).await {
-                Ok(link) => return Ok(link),
+                Ok(link) => return Ok((link, hosts.into_iter().map(|host| host.name).collect())),
                 Err(missed) => whys.push(missed),
             }
             if Instant::now() >= until {

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use super::arc;
 use super::around::{AroundLease, InTurn, Seat};
 use super::convert;
-use super::elsewhere::{self, Fates};
+use super::elsewhere::{self, Asked, Fates};
 use super::engine::Courier;
 use super::envelope;
 use super::fate::{Fate, Status, Why};
@@ -110,6 +110,8 @@ enum Came {
 #[derive(Debug)]
 pub struct Ready<S> {
     link: Link<S>,
+    /// All of its destination, by name.
+    hosts: Vec<String>,
     require_tls: bool,
     sent: usize,
 }
@@ -245,22 +247,25 @@ impl<W: World + Send + 'static> Trip<W> {
         ready: &mut Option<Ready<W::Stream>>,
         went: &mut Went,
     ) -> (Fates, bool, Option<Fate>) {
-        let (mut asked, mut fates) = (Vec::new(), Fates::new());
+        let (mut asked, mut fates) = (Asked::none(failures(&open.leased)), Fates::new());
         loop {
-            match self.at_host(open, ready, &asked).await {
+            match self.at_host(open, ready, asked.names()).await {
                 Came::Back => return (Vec::new(), false, None),
-                Came::Nowhere(fate) if asked.is_empty() => return self.nowhere(&open.leased, fate, went),
+                Came::Nowhere(fate) if asked.names().is_empty() => return self.nowhere(&open.leased, fate, went),
                 Came::Nowhere(fate) => elsewhere::unreached(&mut fates, &fate),
                 Came::Answered(answered) => {
+                    if let Some(ready) = ready {
+                        asked.answered(ready.link.host(), &answered);
+                    }
                     elsewhere::merge(&mut fates, answered);
-                    asked.extend(ready.as_ref().map(|ready| ready.link.host().to_owned()));
-                    let left = elsewhere::left(&fates, asked.len());
+                    let left = asked.left(&fates);
                     if !left.is_empty() {
                         open.leased.recipients = left;
-                        if let Some(ready) = ready.take() {
-                            ready.close().await;
-                        }
+                        self.go_on(open.leased.lease, ready.take()).await;
                         continue;
+                    }
+                    if ready.as_ref().is_some_and(|ready| ready.has_other(asked.names())) {
+                        elsewhere::postpone(&mut fates);
                     }
                 }
             }
@@ -272,11 +277,20 @@ impl<W: World + Send + 'static> Trip<W> {
         }
     }
 
+    /// To another host, or over another connection: nobody has the letter, and the admin may still keep it back.
+    async fn go_on(&self, lease: u64, ready: Option<Ready<W::Stream>>) {
+        // A keeper that is gone has ended all of this.
+        let _ = self.outbox.over(lease).await;
+        if let Some(ready) = ready {
+            ready.close().await;
+        }
+    }
+
     fn nowhere(&self, leased: &Leased, fate: Fate, went: &mut Went) -> (Fates, bool, Option<Fate>) {
         let fates = all(leased, &fate);
         let later = matches!(fate, Fate::Deferred(_));
         if later {
-            *went = Went::Badly;
+            *went = if fate.why().wait.is_some() { Went::Not } else { Went::Badly };
         }
         // Of a letter that asks for more than others it says nothing about them.
         (fates, false, (later && !leased.outgoing.require_tls).then_some(fate))
@@ -310,6 +324,7 @@ impl<W: World + Send + 'static> Trip<W> {
             // A far server ends a connection that was idle or much used when it likes: no failure of this letter's.
             if reused && current.link.is_lost_unbegun() {
                 *ready = None;
+                self.go_on(leased.lease, None).await;
                 continue;
             }
             return Came::Answered(fates);
@@ -329,14 +344,14 @@ impl<W: World + Send + 'static> Trip<W> {
         let (destination, require_tls) = (&leased.destination, leased.outgoing.require_tls);
         let clear_text = self.courier.allows_clear_text(destination);
         let wish = Wish { require_tls, clear_text, seed: random() };
-        let link = tokio::select! {
-            link = reach::reach(&self.courier.world, &self.courier.house, destination, (wish, asked)) => link?,
+        let (link, hosts) = tokio::select! {
+            reached = reach::reach(&self.courier.world, &self.courier.house, destination, (wish, asked)) => reached?,
             () = self.courier.others_wait(limits::OPENING_WHEN_BUSY, leased.turn()) => {
                 let words = format!("{destination} was silent for too long while other mail waited");
                 return Err(Fate::Deferred(Why::ours(Status::new(4, 4, 2), words)));
             }
         };
-        *ready = Some(Ready { link, require_tls, sent: 0 });
+        *ready = Some(Ready { link, hosts, require_tls, sent: 0 });
         Ok(())
     }
 
@@ -475,6 +490,11 @@ where
         self.link.is_ready() && self.sent < most
     }
 
+    /// Whether its destination has a host that is not among these.
+    fn has_other(&self, asked: &[String]) -> bool {
+        self.hosts.iter().any(|host| !asked.contains(host))
+    }
+
     /// Holds no more memory than it must.
     pub fn shrink(&mut self) {
         self.link.shrink();
@@ -499,6 +519,13 @@ fn all(leased: &Leased, fate: &Fate) -> Vec<(u16, Fate)> {
     leased.recipients.iter().map(|number| (*number, fate.clone())).collect()
 }
 
+/// The attempts that failed, of who has had the most.
+fn failures(leased: &Leased) -> u32 {
+    let all = leased.recipients.iter().filter_map(|number| leased.outgoing.recipients.get(usize::from(*number)));
+    let failures = all.map(|one| if let State::Waiting { failures, .. } = one.state { failures } else { 0 });
+    failures.max().unwrap_or(0)
+}
+
 /// Whether a far server has taken it for everybody it was leased for.
 fn is_all_done(leased: &Leased, fates: &[(u16, Fate)]) -> bool {
     fates.len() == leased.recipients.len() && fates.iter().all(|(_, fate)| matches!(fate, Fate::Delivered(_)))
@@ -517,7 +544,8 @@ fn seven_bit(bytes: &[u8]) -> Result<Vec<u8>, Why> {
 
 /// Whether a far server has said "not now".
 fn is_slowed(fates: &[(u16, Fate)]) -> bool {
-    let slowed = |why: &Why| why.said.is_some() && !why.is_too_many_recipients();
+    let had_enough = |why: &Why| why.is_too_many_recipients() && elsewhere::is_taken(fates);
+    let slowed = |why: &Why| why.said.is_some() && !had_enough(why);
     fates.iter().any(|(_, fate)| matches!(fate, Fate::Deferred(why) if slowed(why)))
 }
 

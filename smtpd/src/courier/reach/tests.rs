@@ -164,8 +164,8 @@ fn went(zone: Zone, wish: Wish, asked: &[&str]) -> (Result<(), Why>, Vec<u8>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let outcome = runtime.block_on(async {
         match reach(&zone, &house, "far.test", (wish, &asked)).await {
-            Ok(link) => {
-                assert!(link.is_ready());
+            Ok((link, hosts)) => {
+                assert!(link.is_ready() && hosts.iter().any(|host| host == link.host()));
                 Ok(())
             }
             Err(fate) => Err(fate.why().clone()),

@@ -30,6 +30,9 @@ use crate::courier::mta_sts::Policy;
 use crate::courier::reach::{Connected, House};
 use crate::courier::samples;
 
+/// A command, and the answer.
+type Says = (&'static str, &'static str);
+
 /// Servers that take so many letters, one a connection, and then close without a word.
 #[derive(Debug, Default)]
 struct Far {
@@ -39,8 +42,8 @@ struct Far {
     goodbyes: Arc<Mutex<usize>>,
     /// The domain's hosts, the best first; none: itself.
     hosts: Mutex<Vec<&'static str>>,
-    /// What the first of them says to a command.
-    says: Mutex<Option<(&'static str, &'static str)>>,
+    /// What one of them says to a command.
+    says: Mutex<Vec<(&'static str, Says)>>,
     names: Mutex<Vec<String>>,
 }
 
@@ -69,8 +72,7 @@ impl World for Far {
     }
     async fn connect(&self, host: &str, _: SocketAddr) -> io::Result<Connected<DuplexStream>> {
         self.names.lock().unwrap().push(host.to_owned());
-        let first = self.hosts.lock().unwrap().first().is_some_and(|first| *first == host);
-        let says = self.says.lock().unwrap().filter(|_| first);
+        let says = self.says.lock().unwrap().iter().find(|(name, _)| *name == host).map(|(_, says)| *says);
         let letters = self.patience.lock().unwrap().pop_front().ok_or(io::ErrorKind::ConnectionRefused)?;
         *self.connections.lock().unwrap() += 1;
         let (ours, theirs) = tokio::io::duplex(50_000);
@@ -81,12 +83,7 @@ impl World for Far {
 
 type Heard = (Arc<Mutex<Vec<Vec<u8>>>>, Arc<Mutex<usize>>);
 
-async fn serve(
-    stream: DuplexStream,
-    letters: usize,
-    (texts, goodbyes): Heard,
-    says: Option<(&'static str, &'static str)>,
-) {
+async fn serve(stream: DuplexStream, letters: usize, (texts, goodbyes): Heard, says: Option<Says>) {
     let mut lines = Lines::new(stream);
     lines.stream_mut().write_all(b"220 hi\r\n").await.unwrap();
     let mut taken = 0;
@@ -120,6 +117,7 @@ struct Set {
     leases: Arc<Mutex<VecDeque<(Leased, OwnedFd)>>>,
     reports: Arc<Mutex<Vec<(u16, State)>>>,
     may_begin: Arc<Mutex<bool>>,
+    overs: Arc<Mutex<Vec<u64>>>,
     _other_ends: [Edge; 2],
     keeper: Keeper,
 }
@@ -146,10 +144,11 @@ impl Set {
         let leases: Arc<Mutex<VecDeque<(Leased, OwnedFd)>>> = Arc::default();
         let reports: Arc<Mutex<Vec<(u16, State)>>> = Arc::default();
         let may_begin = Arc::new(Mutex::new(true));
-        tokio::spawn(keep(theirs, leases.clone(), reports.clone(), may_begin.clone()));
+        let overs: Arc<Mutex<Vec<u64>>> = Arc::default();
+        tokio::spawn(keep(theirs, leases.clone(), reports.clone(), (may_begin.clone(), overs.clone())));
         let outbox = Arc::new(Outbox::new(ours, tokio::sync::mpsc::channel(1).0).unwrap());
         let keeper = Keeper::courier(notices.into()).unwrap();
-        Self { courier, identity, outbox, leases, reports, may_begin, _other_ends: [zygotes, keepers], keeper }
+        Self { courier, identity, outbox, leases, reports, may_begin, overs, _other_ends: [zygotes, keepers], keeper }
     }
 
     fn letter(&self, number: u8, text: &[u8]) -> (Leased, OwnedFd) {
@@ -201,7 +200,7 @@ async fn keep(
     edge: Edge,
     leases: Arc<Mutex<VecDeque<(Leased, OwnedFd)>>>,
     reports: Arc<Mutex<Vec<(u16, State)>>>,
-    may_begin: Arc<Mutex<bool>>,
+    (may_begin, overs): (Arc<Mutex<bool>>, Arc<Mutex<Vec<u64>>>),
 ) {
     use std::os::fd::AsFd;
     let edge = AsyncEdge::new(edge).unwrap();
@@ -211,6 +210,10 @@ async fn keep(
             match asked.body {
                 Request::Lease { .. } => Reply::Leased(None),
                 Request::Begin { .. } => Reply::Begun(*may_begin.lock().unwrap()),
+                Request::Over { lease } => {
+                    overs.lock().unwrap().push(lease);
+                    Reply::Over
+                }
                 Request::Report { states, .. } => {
                     reports.lock().unwrap().extend(states);
                     Reply::Recorded
@@ -246,10 +249,15 @@ async fn a_connection_that_was_closed_is_no_failure_of_the_next_letter() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_says_not_now_is_not_the_last() {
-    for says in [("MAIL", "452 no room\r\n"), ("RCPT", "451 later\r\n"), ("DATA", "451 later\r\n")] {
+    for says in [
+        ("MAIL", "452 no room\r\n"),
+        ("RCPT", "451 later\r\n"),
+        ("DATA", "451 later\r\n"),
+        ("RCPT", "452 4.5.3 too many\r\n"),
+    ] {
         let set = Set::new(&[9, 9]);
         *set.courier.world.hosts.lock().unwrap() = vec!["1.far.test", "2.far.test"];
-        *set.courier.world.says.lock().unwrap() = Some(says);
+        *set.courier.world.says.lock().unwrap() = vec![("1.far.test", says)];
         set.trip(set.letter(1, SMALL)).await;
         assert_eq!(set.came(), (1, 2), "{says:?}");
         assert_eq!(*set.courier.world.names.lock().unwrap(), ["1.far.test", "2.far.test"]);
@@ -260,13 +268,86 @@ async fn a_host_that_says_not_now_is_not_the_last() {
 async fn with_no_other_host_it_waits() {
     let set = Set::new(&[9, 9]);
     *set.courier.world.hosts.lock().unwrap() = vec!["1.far.test"];
-    *set.courier.world.says.lock().unwrap() = Some(("RCPT", "451 later\r\n"));
+    *set.courier.world.says.lock().unwrap() = vec![("1.far.test", ("RCPT", "451 later\r\n"))];
     let (mut leased, file) = set.letter(1, SMALL);
     leased.outgoing.queued = wire::date::now();
     set.trip((leased, file)).await;
     let reports = set.reports.lock().unwrap();
     assert!(matches!(reports.as_slice(), [(0, State::Waiting { .. })]), "{reports:?}");
     assert_eq!(*set.courier.world.names.lock().unwrap(), ["1.far.test"]);
+}
+
+/// One for Ben and one for Jörg, now for those of them with these numbers.
+fn for_two(set: &Set, number: u8, recipients: &[u16]) -> (Leased, OwnedFd) {
+    let (mut leased, file) = set.letter(number, SMALL);
+    let mut other = leased.outgoing.recipients[0].clone();
+    other.address = "jörg@far.test".into();
+    leased.outgoing.recipients.push(other);
+    leased.recipients = recipients.to_vec();
+    // Else its sender would hear that it is late.
+    leased.outgoing.queued = wire::date::now();
+    (leased, file)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_a_host_cannot_name_another_is_asked_for_when_the_others_have_it() {
+    let set = Set::new(&[9, 9, 9]);
+    *set.courier.world.hosts.lock().unwrap() = vec!["1.far.test", "2.far.test"];
+    *set.courier.world.says.lock().unwrap() = vec![("2.far.test", ("EHLO", "250-ok\r\n250 SMTPUTF8\r\n"))];
+    set.leases.lock().unwrap().push_back(for_two(&set, 2, &[1]));
+    set.trip(for_two(&set, 1, &[0, 1])).await;
+    let mut reports = set.reports.lock().unwrap().clone();
+    reports.sort_by_key(|(number, _)| *number);
+    let done = State::Done { delivered: true };
+    let [(0, first), (1, State::Waiting { failures: 0, .. }), (1, last)] = reports.as_slice() else {
+        panic!("{reports:?}")
+    };
+    assert_eq!((first, last), (&done, &done));
+    assert_eq!(*set.courier.world.names.lock().unwrap(), ["1.far.test", "2.far.test"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_no_other_host_who_cannot_be_named_hears_at_once() {
+    let set = Set::new(&[9]);
+    *set.courier.world.hosts.lock().unwrap() = vec!["1.far.test"];
+    set.trip(for_two(&set, 1, &[0, 1])).await;
+    let reports = set.reports.lock().unwrap();
+    assert!(
+        reports.iter().any(|(one, state)| *one == 1 && matches!(state, State::Untold { delivered: false, .. })),
+        "{reports:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_lacks_something_is_none_of_those_that_have_no_time() {
+    let set = Set::new(&[9, 9, 9]);
+    *set.courier.world.hosts.lock().unwrap() = vec!["1.far.test", "2.far.test", "3.far.test"];
+    *set.courier.world.says.lock().unwrap() =
+        vec![("1.far.test", ("EHLO", "250-ok\r\n250 SIZE 10\r\n")), ("2.far.test", ("RCPT", "451 later\r\n"))];
+    set.trip(set.letter(1, SMALL)).await;
+    assert_eq!(set.came(), (1, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_third_host_is_asked_at_a_later_attempt() {
+    let set = Set::new(&[9; 9]);
+    *set.courier.world.hosts.lock().unwrap() = vec!["1.far.test", "2.far.test", "3.far.test"];
+    let later = ("RCPT", "451 later\r\n");
+    *set.courier.world.says.lock().unwrap() = vec![("1.far.test", later), ("2.far.test", later)];
+    let (mut leased, file) = set.letter(1, SMALL);
+    leased.outgoing.queued = wire::date::now();
+    leased.outgoing.recipients[0].state = State::Waiting { failures: 1, due: 0, delay_told: false, last: None };
+    set.trip((leased, file)).await;
+    assert_eq!(set.came(), (1, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_admin_may_keep_back_what_begins_anew_elsewhere() {
+    let set = Set::new(&[9, 9]);
+    *set.courier.world.hosts.lock().unwrap() = vec!["1.far.test", "2.far.test"];
+    *set.courier.world.says.lock().unwrap() = vec![("1.far.test", ("DATA", "451 later\r\n"))];
+    set.trip(set.letter(1, SMALL)).await;
+    assert_eq!(*set.overs.lock().unwrap(), [1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
