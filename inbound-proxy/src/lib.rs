@@ -17,6 +17,7 @@ pub mod client_hello;
 pub mod fuzz;
 pub mod gate;
 pub mod grant;
+pub mod leads;
 pub mod limits;
 pub mod memory;
 pub mod operator;

@@ -76,5 +76,17 @@ pub const TICKETS: usize = 50_000;
 pub const MEMORY_FILE: u64 = 32 * 1024 * 1024;
 /// Bytes of one record in it.
 pub const RECORD_IN_MEMORY: usize = 1_024;
+/// Before a home's name is looked up again: a family that points it elsewhere waits for its record's time to live, too.
+pub const LEADS_AGAIN: Duration = Duration::from_secs(120);
+/// The same where nobody has answered yet: senders wait for that.
+pub const LEADS_SOON: Duration = Duration::from_secs(15);
+/// Names looked up within a second: ten thousand homes in under three minutes, by few questions at a time.
+pub const LEADS_AT_ONCE: usize = 64;
+/// How long a name counts as leading where it led: resolvers keep an answer for a day at most, as records usually say.
+pub const LED: Duration = Duration::from_secs(86_400);
+/// Addresses of one name that are remembered.
+pub const LEADS_OF_ONE: usize = 32;
+/// Bytes of the file in which they stand: a hundred thousand names with some addresses each.
+pub const LEADS_FILE: u64 = 32 * 1024 * 1024;
 /// Bytes of a ticket of ours.
 pub const TICKET: usize = 32;

@@ -2,10 +2,10 @@
 //!
 //! | what | proves? |
 //! | --- | --- |
-//! | 1. the address it dialled belongs to one home | yes |
+//! | 1. the address it dialled belongs to one home, and it asks for no other by name | yes |
 //! | 2. the name its ClientHello asks for (SNI) | yes |
 //! | 3. a ticket of ours, handed out while that sender told us recipients of this home and of no other | yes |
-//! | 4. one home alone can be meant: there is no other at this address, and no name is asked for | yes |
+//! | 4. one home alone can be meant at this address, and no name is asked for | yes |
 //! | 5. the operator's table of EHLO names | inside one street |
 //! | 6. what was learnt about the sender's group | inside one street |
 //! | 7. nothing: learn, under TLS, and answer 451 | |
@@ -17,6 +17,10 @@
 //! streets it counts only for the group of senders that got it. A sender that keeps tickets by address alone would show
 //! a stranger's: none is known that does so by itself.
 //!
+//! An address is a home's, or a street's, by the operator's word; whoever's name DNS leads there is meant there, too
+//! ([`crate::leads`]). So 1 and 4 prove nothing where the name of another home leads, or may: then it goes on as if all of them
+//! shared that address.
+//!
 //! 5 and 6 are guesses, and a guess between strangers would let a home that answers 250 to everything take another's
 //! mail. So they count only where every home that could be meant is of one street.
 
@@ -26,6 +30,7 @@ use std::net::IpAddr;
 use relay_link::inbound::{ClientName, Service};
 
 use crate::grant::HomeGrant;
+use crate::leads::Strays;
 use crate::memory::Memory;
 use crate::sender::Group;
 
@@ -103,6 +108,8 @@ pub struct Map {
     pub hides_some: bool,
     /// Addresses of the proxy that one street has for itself, from the configuration.
     pub streets: BTreeMap<IpAddr, String>,
+    /// Whose names lead where they do not live.
+    pub strays: Strays,
 }
 
 impl Map {
@@ -132,11 +139,19 @@ impl Map {
         found.map(|(home, _)| home.as_str())
     }
 
+    /// The home that everything at its own address is for: no other can be meant there.
+    #[must_use]
+    pub fn alone(&self, dialled: IpAddr) -> Option<&str> {
+        let owner = self.owner(dialled).filter(|_| !self.hides_some)?;
+        matches!(self.meant(dialled).as_slice(), [(only, _)] if *only == owner).then_some(owner)
+    }
+
     fn proof(&self, facts: &Facts<'_>, memory: &mut Memory, now: u64) -> Option<(String, How)> {
-        if let Some(home) = self.owner(facts.dialled) {
+        let named = facts.sni.and_then(|name| self.by_name(name));
+        if let Some(home) = self.alone(facts.dialled).filter(|home| named.is_none_or(|named| named == *home)) {
             return Some((home.to_owned(), How::OwnAddress));
         }
-        if let Some(home) = facts.sni.and_then(|name| self.by_name(name)) {
+        if let Some(home) = named {
             return Some((home.to_owned(), How::Sni));
         }
         if let Some(home) = self.by_ticket(facts, memory, now) {
@@ -184,10 +199,28 @@ impl Map {
     }
 
     /// Homes that a connection to this address can be for when it does not say.
-    fn meant(&self, dialled: IpAddr) -> Vec<(&str, &HomeGrant)> {
-        let street = self.streets.get(&dialled);
-        let lives_here = |grant: &HomeGrant| street.is_none_or(|street| grant.street.as_ref() == Some(street));
-        self.homes.iter().filter(|(_, grant)| lives_here(grant)).map(|(home, grant)| (home.as_str(), grant)).collect()
+    #[must_use]
+    pub fn meant(&self, dialled: IpAddr) -> Vec<(&str, &HomeGrant)> {
+        let (owner, street) = (self.owner(dialled), self.streets.get(&dialled));
+        let lives_here = |home: &str, grant: &HomeGrant| match (owner, street) {
+            (Some(owner), _) => home == owner,
+            (None, Some(street)) => grant.street.as_ref() == Some(street),
+            (None, None) => true,
+        };
+        let all = self.homes.iter().map(|(home, grant)| (home.as_str(), grant));
+        all.filter(|(home, grant)| lives_here(home, grant) || self.strays.may(dialled, home)).collect()
+    }
+
+    /// Homes of others that can be meant at somebody's own address, or at a street's.
+    #[must_use]
+    pub fn astray(&self, dialled: IpAddr) -> Vec<&str> {
+        let (owner, street) = (self.owner(dialled), self.streets.get(&dialled));
+        let anothers = |home: &str, grant: &HomeGrant| match owner {
+            Some(owner) => home != owner,
+            None => street.is_some() && grant.street.as_ref() != street,
+        };
+        let meant = self.meant(dialled).into_iter().filter(|(home, grant)| anothers(home, grant));
+        meant.map(|(home, _)| home).collect()
     }
 
     fn in_table(&self, facts: &Facts<'_>, street: &str) -> Option<String> {

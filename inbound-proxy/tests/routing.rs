@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use inbound_proxy::grant::HomeGrant;
+use inbound_proxy::leads::Strays;
 use inbound_proxy::memory::Memory;
 use inbound_proxy::route::{Facts, How, Map, Route};
 use inbound_proxy::sender::Group;
@@ -65,7 +66,8 @@ fn in_this_order() {
     let table = Caller { ehlo: Some("mx.bobsbank.example"), ..nothing.clone() };
     let ticket = Caller { tickets: vec![b"another's".to_vec(), b"ticket".to_vec()], ..table.clone() };
     let sni = Caller { sni: Some("mail.bob.example"), ..ticket.clone() };
-    assert_eq!(route(&map, &mut memory, OWN, &sni), home("mallory", How::OwnAddress));
+    assert_eq!(route(&map, &mut memory, OWN, &ticket), home("mallory", How::OwnAddress));
+    assert_eq!(route(&map, &mut memory, OWN, &sni), home("bob", How::Sni), "it asks for another");
     assert_eq!(route(&map, &mut memory, LANE, &sni), home("bob", How::Sni));
     assert_eq!(route(&map, &mut memory, LANE, &ticket), home("alice", How::Ticket));
     assert_eq!(route(&map, &mut memory, LANE, &table), home("bob", How::Table));
@@ -122,6 +124,64 @@ fn alone_in_a_street() {
         let caller = Caller { sni: Some(sni), ..Caller::default() };
         assert_eq!(route(&map, &mut memory, LANE, &caller), Route::Learn, "{sni}");
     }
+}
+
+/// Bob's name leads still, or again, to an address that the operator has given to others: they do not get his letters for it.
+#[test]
+fn an_address_to_which_anothers_name_leads_proves_nothing() {
+    const HILL: &str = "192.0.2.4";
+    let (mut map, mut memory) = (map(), Memory::default());
+    map.homes.get_mut("mallory").unwrap().street = Some("hill".into());
+    map.streets.insert(HILL.parse().unwrap(), "hill".into());
+    // She has the sender's group learnt for herself, and claims it by name.
+    map.homes.get_mut("mallory").unwrap().senders = ["mx.sender.example".to_owned()].into();
+    memory.learn(Some("hill"), &group(), &[], "mallory", 0);
+    let (nothing, sender) = (Caller::default(), Caller { ehlo: Some("mx.sender.example"), ..Caller::default() });
+    assert_eq!(route(&map, &mut memory, HILL, &nothing), home("mallory", How::Only));
+    assert_eq!(route(&map, &mut memory, OWN, &nothing), home("mallory", How::OwnAddress));
+    let known = map.clone();
+    for at in [HILL, OWN] {
+        let address = at.parse().unwrap();
+        for unknown in [false, true] {
+            map = known.clone();
+            match unknown {
+                true => drop(map.strays.anywhere.insert("bob".into())),
+                false => map.strays.lead(address, "bob"),
+            }
+            for caller in [&nothing, &sender] {
+                assert_eq!(route(&map, &mut memory, at, caller), Route::Learn, "{at}, {unknown}");
+            }
+            assert_eq!((map.alone(address), map.street(address)), (None, None), "nothing is learnt there");
+            assert_eq!(map.astray(address), ["bob"]);
+            let asks = Caller { sni: Some("mail.mallory.example"), ..Caller::default() };
+            assert_eq!(route(&map, &mut memory, at, &asks), home("mallory", How::Sni), "that is proof as ever");
+        }
+    }
+    // The ticket of a session for bob alone, or for her, is the same sender's proof there.
+    map = known;
+    map.strays.lead(HILL.parse().unwrap(), "bob");
+    memory.learn(None, &group(), &[digest(b"ticket")], "bob", 0);
+    let ticket = Caller { tickets: vec![b"ticket".to_vec()], ..Caller::default() };
+    assert_eq!(route(&map, &mut memory, HILL, &ticket), home("bob", How::Ticket));
+    // Neighbours share what their names lead to.
+    map.strays = Strays::default();
+    map.strays.lead(LANE.parse().unwrap(), "bob");
+    assert_eq!(map.street(LANE.parse().unwrap()).as_deref(), Some("lane"));
+}
+
+/// Behind a router DNS names the router's address, so nobody can tell whose names lead here.
+#[test]
+fn an_address_of_no_public_network_proves_nothing() {
+    let (mut map, mut memory) = (map(), Memory::default());
+    map.streets.insert("10.0.0.2".parse().unwrap(), "hers".into());
+    map.homes.get_mut("mallory").unwrap().street = Some("hers".into());
+    assert_eq!(route(&map, &mut memory, "10.0.0.2", &Caller::default()), Route::Learn);
+    map.homes.retain(|home, _| home == "mallory");
+    assert_eq!(
+        route(&map, &mut memory, "10.0.0.2", &Caller::default()),
+        home("mallory", How::Only),
+        "there is no other"
+    );
 }
 
 #[test]

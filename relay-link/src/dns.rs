@@ -48,6 +48,16 @@ impl Dns {
         Ok(found)
     }
 
+    /// Every address of a host. Empty: it has none.
+    ///
+    /// # Errors
+    /// No resolver has answered, be it for one kind of address only.
+    pub async fn all_addresses(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+        let (six, four) = tokio::join!(self.six(host), self.four(host));
+        let four = four?.into_iter().map(IpAddr::from);
+        Ok(six?.into_iter().map(IpAddr::from).chain(four).collect())
+    }
+
     /// The hosts that take a domain's mail, best first; without MX records the domain itself (RFC 5321 §5.1).
     ///
     /// # Errors

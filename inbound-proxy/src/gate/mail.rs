@@ -33,7 +33,7 @@ pub(super) async fn serve(gate: &Arc<Gate>, mut client: Client) -> io::Result<()
     let map = gate.maps.now(&gate.homes)?;
     // A home with an address of its own is known before a word is said: where it does not wake, neither is a sender
     // brought to STARTTLS in vain.
-    if let Some(home) = map.owner(dialled)
+    if let Some(home) = map.alone(dialled)
         && client.wait_for(gate, home).await.is_err()
     {
         gate.metrics.home_away.count();
@@ -126,7 +126,7 @@ async fn choose(
 /// Whether it matters who the sender is: only where the choice may rest on it.
 fn is_needed(map: &Map, hello: &ClientHello, dialled: IpAddr) -> bool {
     let named = hello.sni.as_deref().is_some_and(|name| map.by_name(name).is_some());
-    !named && map.owner(dialled).is_none() && map.street(dialled).is_some()
+    !named && map.alone(dialled).is_none() && map.street(dialled).is_some()
 }
 
 /// Time the DNS gets to confirm an EHLO name. Without an answer the sender goes by its network.

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use relay_link::homes::{Home, Homes};
 
+use super::now as seconds;
 use crate::grant::HomeGrant;
+use crate::leads::{Leads, Strays};
 use crate::route::Map;
 
 type Read = Arc<BTreeMap<String, Home<HomeGrant>>>;
@@ -16,10 +18,11 @@ type Read = Arc<BTreeMap<String, Home<HomeGrant>>>;
 /// How long it is not asked whether the folder has changed. Thousands come in a second; operators' commands take one.
 const SAME: Duration = Duration::from_millis(100);
 
-/// Made anew only when the folder was read anew.
+/// Made anew only when the folder was read anew, or more is known of where names lead.
 #[derive(Debug)]
 pub(super) struct Maps {
     streets: BTreeMap<IpAddr, String>,
+    leads: Mutex<Leads>,
     made: Mutex<Option<Made>>,
 }
 
@@ -31,8 +34,23 @@ struct Made {
 }
 
 impl Maps {
-    pub(super) const fn new(streets: BTreeMap<IpAddr, String>) -> Self {
-        Self { streets, made: Mutex::new(None) }
+    pub(super) const fn new(streets: BTreeMap<IpAddr, String>, leads: Leads) -> Self {
+        Self { streets, leads: Mutex::new(leads), made: Mutex::new(None) }
+    }
+
+    /// Whether it matters where names lead: only where an address is somebody's.
+    pub(super) fn has_owners(&self, homes: &BTreeMap<String, Home<HomeGrant>>) -> bool {
+        !self.streets.is_empty() || homes.values().any(|home| !home.grant.addresses.is_empty())
+    }
+
+    /// Where the names lead.
+    pub(super) fn leads(&self) -> MutexGuard<'_, Leads> {
+        self.leads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// More is known of where they lead.
+    pub(super) fn make_anew(&self) {
+        *self.made.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// All homes: one that is only invited, or revoked, is away, and its mail is nobody else's.
@@ -55,8 +73,10 @@ impl Maps {
             return Ok(made.map.clone());
         }
         let hides_some = !homes.are_all_read()?;
+        let strays = self.has_owners(&read);
         let homes = read.iter().map(|(name, home)| (name.clone(), home.grant.clone())).collect();
-        let map = Arc::new(Map { homes, hides_some, streets: self.streets.clone() });
+        let strays = if strays { self.leads().strays(&homes, seconds()) } else { Strays::default() };
+        let map = Arc::new(Map { homes, hides_some, streets: self.streets.clone(), strays });
         *made = Some(Made { from: read, map: map.clone(), looked });
         Ok(map)
     }
@@ -93,6 +113,16 @@ mod tests {
         map.route(&facts, &mut Memory::default(), 0)
     }
 
+    /// Mallory's name leads to these addresses.
+    fn maps(mallorys: &[&str]) -> Maps {
+        let (mut leads, names) = (Leads::default(), [ALICE.to_owned(), MALLORY.to_owned()]);
+        leads.due(names.iter(), seconds());
+        let to: Vec<IpAddr> = mallorys.iter().map(|address| address.parse().unwrap()).collect();
+        leads.heard(ALICE, Some(&[HERS.parse().unwrap()]), seconds());
+        leads.heard(MALLORY, Some(&to), seconds());
+        Maps::new(BTreeMap::new(), leads)
+    }
+
     /// Mallory answers 250 to everything, and Alice is away: invited, revoked, or invited again.
     #[test]
     fn nobody_gets_the_mail_of_a_home_that_is_not_there() {
@@ -120,21 +150,29 @@ mod tests {
         ];
         for (step, act) in steps {
             act();
-            let map = Maps::new(BTreeMap::new()).now(&homes).unwrap();
+            let map = maps(&[SHARED]).now(&homes).unwrap();
             assert_eq!(route(&map, SHARED, Some(ALICE)), Route::Home(ALICE.into(), How::Sni), "{step}");
             assert_eq!(route(&map, SHARED, None), Route::Learn, "{step}");
             assert_eq!(route(&map, SHARED, Some("mail.nobody.example")), Route::Learn, "{step}");
-            for sni in [None, Some(ALICE), Some(MALLORY)] {
+            for sni in [None, Some(ALICE), Some("mail.nobody.example")] {
                 assert_eq!(route(&map, HERS, sni), Route::Home(ALICE.into(), How::OwnAddress), "{step}");
+            }
+            // Her record may be in somebody's memory still.
+            assert_eq!(route(&map, HERS, Some(MALLORY)), Route::Home(MALLORY.into(), How::Sni), "{step}");
+            for maps in [maps(&[SHARED, HERS]), Maps::new(BTreeMap::new(), Leads::default())] {
+                let map = maps.now(&homes).unwrap();
+                assert_eq!(route(&map, HERS, None), Route::Learn, "{step}: mallory's name leads there, or may");
+                assert_eq!(map.alone(HERS.parse().unwrap()), None);
             }
         }
         assert!(homes.revoke(ALICE).unwrap());
-        let map = Maps::new(BTreeMap::new()).now(&homes).unwrap();
+        let map = maps(&[SHARED]).now(&homes).unwrap();
         assert_eq!(route(&map, SHARED, None), Route::Home(MALLORY.into(), How::Only), "forgotten by the operator");
         assert_eq!(route(&map, SHARED, Some(ALICE)), Route::Learn);
         std::fs::write(folder.join("mail.bob.example.toml"), "damaged").unwrap();
-        let map = Maps::new(BTreeMap::new()).now(&homes).unwrap();
+        let map = maps(&[SHARED]).now(&homes).unwrap();
         assert_eq!(route(&map, SHARED, None), Route::Learn, "there is another, whoever it is");
+        assert_eq!(route(&map, HERS, None), Route::Learn, "and wherever its name leads");
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -33,6 +33,7 @@ use wire::control::{Control, Controls};
 use wire::tls::CertificatePem;
 
 use crate::grant::HomeGrant;
+use crate::leads::Leads;
 use crate::limits;
 use crate::memory::Memory;
 
@@ -40,6 +41,7 @@ mod arriving;
 mod direct;
 mod doors;
 mod handing;
+mod leading;
 mod learning;
 mod link;
 mod mail;
@@ -153,10 +155,13 @@ async fn serve(start: Start, listeners: Vec<OwnedFd>, state: &Path, controls: Co
     if entrances.len() != listeners.len() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the start packet lacks listeners"));
     }
+    // Apart from what sessions ask: neither waits for the other's questions.
+    let upstreams = start.upstreams.clone();
     let (gate, events) = Gate::new(start, state)?;
     let gate = Arc::new(gate);
     tokio::spawn(reports::hear(gate.clone(), events));
     tokio::spawn(tend(gate.clone()));
+    tokio::spawn(leading::follow(gate.clone(), Dns::new(upstreams)));
     for (entrance, listener) in entrances.into_iter().zip(listeners) {
         let listener = std::net::TcpListener::from(listener);
         listener.set_nonblocking(true)?;
@@ -182,7 +187,7 @@ impl Gate {
             hall: Hall::new(&start.name, tell),
             name: start.name,
             log_connections: start.log_connections,
-            maps: Maps::new(start.streets),
+            maps: Maps::new(start.streets, Leads::open(&state.join("leads"))?),
             homes: Homes::open(&state.join(HOMES))?,
             acceptor: Acceptor::new(&key).map_err(io::Error::other)?,
             dns: Dns::new(start.upstreams),

@@ -26,7 +26,8 @@ pub struct Config {
     pub tls_key: Option<PathBuf>,
     /// DNS servers to ask, as address:port. Default: those of `/etc/resolv.conf`.
     pub dns: Vec<SocketAddr>,
-    /// Addresses that one street has for itself: `{ "192.0.2.7" = "lane" }`. Default: none.
+    /// Addresses that one street has for itself: `{ "192.0.2.7" = "lane" }`. The names of its homes, and of no others, must lead
+    /// there. Default: none.
     pub streets: BTreeMap<IpAddr, String>,
     /// Where Prometheus may fetch metrics, as address:port; best one of the loopback. Default: nowhere.
     pub metrics: Option<SocketAddr>,

@@ -1,6 +1,5 @@
 //! `inbound-proxy doctor`: what works, what does not, and what to do about it.
 
-use std::net::IpAddr;
 use std::process::ExitCode;
 
 use relay_link::dns::Dns;
@@ -11,6 +10,7 @@ use relay_link::operator::folder::Folder;
 
 use super::certificate::certificate;
 use super::config::Config;
+use super::whither::Whither;
 use super::{Doing, Failure};
 use crate::grant::HomeGrant;
 use crate::route::Map;
@@ -35,10 +35,18 @@ pub(super) fn doctor(folder: &Folder, config: &Config) -> Result<ExitCode, Failu
             "say `tls-cert` and `tls-key` in the configuration",
         ));
     }
-    let all = folder.homes::<HomeGrant>()?.all().doing(|| "the homes".to_owned())?;
+    let homes = folder.homes::<HomeGrant>()?;
+    let all = homes.all().doing(|| "the homes".to_owned())?;
     findings.extend(all.iter().filter_map(|(home, facts)| absent(home, facts)));
-    findings.extend(all.iter().flat_map(|(home, facts)| homes_names(home, facts, &here, &lookup)));
-    findings.extend(streets(all.iter().map(|(home, facts)| (home.as_str(), facts)), config));
+    let names = all.values().flat_map(|facts| &facts.grant.names);
+    let found = names.map(|name| (name.clone(), runtime.block_on(dns.all_addresses(name)).ok())).collect();
+    let map = Map {
+        homes: all.iter().map(|(home, facts)| (home.clone(), facts.grant.clone())).collect(),
+        hides_some: !homes.are_all_read().doing(|| "the homes".to_owned())?,
+        streets: config.streets.clone(),
+        ..Map::default()
+    };
+    findings.extend(Whither::new(map, found, here.iter().chain(&config.bind).copied()).findings());
     Ok(print(&findings))
 }
 
@@ -48,37 +56,6 @@ fn absent(home: &str, facts: &Home<HomeGrant>) -> Option<Finding> {
         Finding::weak(
             format!("{home} is not paired: mail for its names waits at its senders"),
             "`postern pair CODE` in its house (`invite` gives a new code), or `inbound-proxy forget` once its names lead elsewhere",
-        )
-    })
-}
-
-/// A home's names must lead here.
-fn homes_names(
-    home: &str,
-    facts: &Home<HomeGrant>,
-    here: &[IpAddr],
-    lookup: &impl Fn(&str) -> Vec<IpAddr>,
-) -> Vec<Finding> {
-    let grant = &facts.grant;
-    let leads_here = |address: &IpAddr| here.contains(address) || grant.addresses.contains(address);
-    let name = |name: &String| match lookup(name).as_slice() {
-        [] => Finding::bad(format!("{home}: {name} has no address in DNS"), "its family must point it at this proxy"),
-        found if found.iter().all(leads_here) => Finding::good(format!("{home}: {name} leads here")),
-        found => Finding::bad(format!("{home}: {name} leads to {found:?}"), "its family must point it at this proxy"),
-    };
-    grant.names.iter().map(name).collect()
-}
-
-/// Senders without SNI are served inside one street only (DESIGN section 7): the operator is told where that fails.
-fn streets<'a>(homes: impl Iterator<Item = (&'a str, &'a Home<HomeGrant>)>, config: &Config) -> Option<Finding> {
-    let shared = homes.filter(|(_, home)| home.grant.addresses.is_empty());
-    let homes = shared.map(|(name, home)| (name.to_owned(), home.grant.clone())).collect();
-    let map = Map { homes, streets: config.streets.clone(), hides_some: false };
-    let elsewhere = IpAddr::from([0, 0, 0, 0]);
-    (map.homes.len() > 1 && map.street(elsewhere).is_none()).then(|| {
-        Finding::weak(
-            "homes of several streets share an address: a sender that sends no SNI and no ticket is never served",
-            "give each street its own address (`streets`), or each home (`invite --address`)",
         )
     })
 }

@@ -13,6 +13,7 @@ mod doctor;
 mod invite;
 mod list;
 mod run;
+mod whither;
 
 use config::Config;
 pub use relay_link::operator::{Doing, Failure};

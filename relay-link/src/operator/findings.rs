@@ -1,5 +1,6 @@
 //! What `doctor` finds, and what to do about it.
 
+use std::fmt;
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
@@ -36,15 +37,18 @@ impl Finding {
     }
 }
 
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { state, words, advice } = self;
+        write!(f, "{state:4}  {words}")?;
+        if advice.is_empty() { Ok(()) } else { write!(f, "\n      -> {advice}") }
+    }
+}
+
 /// Prints them all; fails when something does not work.
 #[must_use]
 pub fn print(findings: &[Finding]) -> ExitCode {
-    for Finding { state, words, advice } in findings {
-        println!("{state:4}  {words}");
-        if !advice.is_empty() {
-            println!("      -> {advice}");
-        }
-    }
+    findings.iter().for_each(|finding| println!("{finding}"));
     ExitCode::from(u8::from(findings.iter().any(|finding| finding.state == "BAD")))
 }
 

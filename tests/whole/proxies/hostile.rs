@@ -8,7 +8,7 @@ use tests::mallory::Mallory;
 use tests::operated::contains;
 use tests::proxies::{Home, eventually};
 
-use crate::place::{PROXY, Place, count};
+use crate::place::{OWN, PROXY, Place, count};
 
 /// Between streets only proof routes: what a home says or takes never brings it another's mail.
 pub fn a_home_that_agrees_to_everything() {
@@ -31,6 +31,38 @@ pub fn a_home_that_agrees_to_everything() {
     assert!(!heard.iter().any(|line| line == "for-alice-alone"), "another's letter: {heard:?}");
     let mail = alice.mail_of(&anna, PROXY);
     assert_eq!((count(&mail, "for-both"), count(&mail, "for-alice-alone")), (1, 1), "{log}");
+}
+
+/// She lives alone in a street that has an address, and to which a family of another street points its name still.
+pub fn the_only_home_of_a_street() {
+    let place = Place::with(&format!("streets = {{ \"{PROXY}\" = \"hill\", \"{}\" = \"lane\" }}\n", OWN[0]));
+    place.proxy.host().run(&format!("ip address add {}/24 dev wan", OWN[0]));
+    place.names.a("mail.mallory.test", PROXY);
+    place.names.mx("mallory.test", 10, "mail.mallory.test");
+    let certificate = Authority::make(place.scratch.path(), "mail.mallory.test");
+    let invite = place.proxy.operator(&["invite", "--name", "mail.mallory.test", "--street", "hill"]);
+    let mallory = Mallory::start(invite.trim(), HERE, &certificate);
+    eventually("she is there", || place.proxy.metric("homes_connected") == 1);
+    let street = ["--street", "lane"];
+    let alice = place.home("alice", "44.0.0.71", &street);
+    place.names.forget(&alice.name);
+    place.names.a(&alice.name, OWN[0]);
+    let bob = place.home("bob", "44.0.0.72", &street);
+    let (anna, ben) = (alice.house.add_mailbox("anna"), bob.house.add_mailbox("ben"));
+    eventually("the operator is told", || place.proxy.log().contains("44.0.0.25 home=\"mail.bob.test\""));
+    let doctor = place.proxy.try_operator(&["doctor"]);
+    let said = String::from_utf8_lossy(&doctor.stdout);
+    let astray = "BAD   mail.bob.test: mail.bob.test leads to 44.0.0.25, which is the street hill's";
+    assert!(said.contains(astray) && said.contains("must point it at 44.0.0.26"), "{said}");
+    for home in ["alice", "mallory"] {
+        assert!(said.contains(&format!("good  mail.{home}.test: mail.{home}.test leads here")), "{said}");
+    }
+    let log = place.send("postfix", &[&alice, &bob], &["ben@bob.test", "anna@alice.test"], "of-the-lane").log();
+    let heard = mallory.heard();
+    assert!(!heard.iter().any(|line| line.contains("bob.test") || line == "of-the-lane"), "{heard:?}: {log}");
+    for (home, mailbox, at) in [(&alice, &anna, OWN[0]), (&bob, &ben, PROXY)] {
+        assert_eq!(count(&home.mail_of(mailbox, at), "of-the-lane"), 1, "{}: {log}", home.name);
+    }
 }
 
 /// Whoever reads all of the proxy: its memory, what it wrote, what it logged.

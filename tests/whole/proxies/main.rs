@@ -24,6 +24,7 @@ fn main() -> std::process::ExitCode {
         change::a_proxy_that_is_killed,
         both::a_letter_and_its_answer,
         hostile::a_home_that_agrees_to_everything,
+        hostile::the_only_home_of_a_street,
         hostile::a_box_that_pretends_to_be_another,
         hostile::nothing_to_read,
         first::from_a_code_to_a_letter,

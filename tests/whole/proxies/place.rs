@@ -26,10 +26,15 @@ pub struct Place {
 
 impl Place {
     pub fn new() -> Self {
+        Self::with("")
+    }
+
+    /// With so much more in the proxy's configuration.
+    pub fn with(config: &str) -> Self {
         let names = Names::serve_at(HERE);
         names.a(CLEAN, PROXY);
         names.a("sender.example.org", SENDER);
-        let proxy = Inbound::start(Host::public("proxy", &[PROXY]), "");
+        let proxy = Inbound::start(Host::public("proxy", &[PROXY]), config);
         let (sender, scratch) = (Host::public("sender", &[SENDER]), Scratch::new("proxies"));
         Self { names, proxy, sender, scratch }
     }

@@ -1,0 +1,93 @@
+//! Asks where the homes' names lead, for as long as the gate lives, so that no session waits for the answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use relay_link::dns::Dns;
+use relay_link::homes::Home;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use super::{Gate, now};
+use crate::grant::HomeGrant;
+use crate::leads::is_public;
+
+/// Between two looks for names that it is time to ask for.
+const ROUND: Duration = Duration::from_secs(1);
+/// Rounds without a look once there was nothing to ask for.
+const QUIET: u32 = 5;
+/// For one name.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An address of a home or a street, and the name of a home that is another's and leads there.
+type Astray = BTreeSet<(IpAddr, String)>;
+
+/// Asks, in rounds.
+pub(super) async fn follow(gate: Arc<Gate>, dns: Dns) {
+    let (dns, mut rounds, mut told) = (Arc::new(dns), tokio::time::interval(ROUND), Astray::new());
+    let (mut seen, mut quiet) = (None, 0);
+    loop {
+        rounds.tick().await;
+        let Ok(all) = gate.homes.all() else { continue };
+        // With thousands of homes and nothing new it is not worth a look each second.
+        let same = seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &all));
+        if same && (1..QUIET).contains(&quiet) {
+            quiet += 1;
+            continue;
+        }
+        seen = Some(all.clone());
+        quiet = if round(&gate, &dns, &all).await { 0 } else { 1 };
+        if quiet == 0 || !same {
+            told = tell(&gate, told);
+        }
+    }
+}
+
+/// Whether anything was asked for.
+async fn round(gate: &Gate, dns: &Arc<Dns>, all: &BTreeMap<String, Home<HomeGrant>>) -> bool {
+    if !gate.maps.has_owners(all) {
+        return false;
+    }
+    let due = gate.maps.leads().due(all.values().flat_map(|home| &home.grant.names), now());
+    if due.is_empty() {
+        return false;
+    }
+    let mut asking = JoinSet::new();
+    for name in due {
+        let dns = dns.clone();
+        asking.spawn(async move {
+            let found = timeout(PATIENCE, dns.all_addresses(&name)).await;
+            (name, found.ok().and_then(Result::ok))
+        });
+    }
+    while let Some(asked) = asking.join_next().await {
+        let Ok((name, found)) = asked else { continue };
+        gate.maps.leads().heard(&name, found.as_deref(), now());
+    }
+    if let Err(error) = gate.maps.leads().save() {
+        warn!(%error, "where the homes' names lead cannot be written down");
+    }
+    gate.maps.make_anew();
+    true
+}
+
+/// Says what has changed: whose letters wait for it only the operator can see.
+fn tell(gate: &Gate, told: Astray) -> Astray {
+    let Ok(map) = gate.maps.now(&gate.homes) else { return told };
+    let owned = map.homes.values().flat_map(|grant| &grant.addresses).chain(map.streets.keys());
+    let mut astray = Astray::new();
+    for address in owned.copied().collect::<BTreeSet<_>>().into_iter().filter(|address| is_public(*address)) {
+        let strays = map.astray(address).into_iter().map(|home| (address, home.to_owned()));
+        astray.extend(strays);
+    }
+    for (address, home) in astray.difference(&told) {
+        warn!(%address, home, "its name leads to an address that is others', or may: senders that give no proof wait there");
+    }
+    for (address, home) in told.difference(&astray) {
+        info!(%address, home, "its names lead there no more");
+    }
+    astray
+}

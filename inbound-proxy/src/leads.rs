@@ -1,0 +1,263 @@
+//! Where the homes' names lead, as DNS says: a family may point its name at an address that the operator has given to others, or
+//! have it there still. What comes to such an address without a word is then not surely its owners'.
+//!
+//! The letters that a wrong answer here could mislead are those of the home whose name was asked for, so its own DNS speaks
+//! for nobody else: a name that cannot be looked up keeps its last answer, and one that has never had any counts as leading
+//! anywhere for a day.
+//!
+//! Pure but for [`Leads::open`] and [`Leads::save`]: times are seconds since 1970, given by the caller.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use relay_link::durable;
+use serde::{Deserialize, Serialize};
+
+use crate::grant::HomeGrant;
+use crate::limits;
+
+/// All names that were asked for.
+#[derive(Debug, Default)]
+pub struct Leads {
+    names: BTreeMap<String, Name>,
+    path: Option<PathBuf>,
+    /// Something is known that the file lacks.
+    unsaved: bool,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Name {
+    /// Since when it is a home's.
+    since: u64,
+    /// When it was last asked for.
+    #[serde(skip)]
+    asked: u64,
+    /// When there was last an answer.
+    answered: Option<u64>,
+    /// Its addresses, and when an answer last had them.
+    seen: BTreeMap<IpAddr, u64>,
+}
+
+/// Homes that a connection may be meant for at an address that is not theirs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Strays {
+    /// By address: homes whose names lead there.
+    pub at: BTreeMap<IpAddr, BTreeSet<String>>,
+    /// Homes of which it is not known yet.
+    pub anywhere: BTreeSet<String>,
+}
+
+impl Leads {
+    /// Reads what was known; a file that cannot be understood is as none.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let read = match durable::read(path, limits::LEADS_FILE) {
+            Err(error) if error.kind() != io::ErrorKind::InvalidData => return Err(error),
+            read => read.ok().flatten(),
+        };
+        let known = read.map(|bytes| postcard::from_bytes(&bytes));
+        if let Some(Err(error)) = &known {
+            tracing::warn!(%error, "where the homes' names led cannot be read: they are asked for anew");
+        }
+        let names = known.and_then(Result::ok).unwrap_or_default();
+        Ok(Self { names, path: Some(path.to_owned()), unsaved: false })
+    }
+
+    /// Writes it down, if there is something new.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn save(&mut self) -> io::Result<()> {
+        let Some(path) = self.path.as_ref().filter(|_| self.unsaved) else { return Ok(()) };
+        let bytes = postcard::to_stdvec(&self.names).map_err(io::Error::other)?;
+        durable::replace(path, &bytes)?;
+        self.unsaved = false;
+        Ok(())
+    }
+
+    /// From now on these are the homes' names: those of whom it is time to ask, the new ones first.
+    pub fn due<'a>(&mut self, names: impl Iterator<Item = &'a String>, now: u64) -> Vec<String> {
+        let names: BTreeSet<&String> = names.collect();
+        self.names.retain(|name, _| names.contains(name));
+        for name in names {
+            self.names.entry(name.clone()).or_insert_with(|| Name { since: now, ..Name::default() });
+        }
+        let again = |name: &Name| name.answered.map_or(limits::LEADS_SOON, |_| limits::LEADS_AGAIN).as_secs();
+        let old = |name: &Name| now.abs_diff(name.asked) >= again(name);
+        let mut due: Vec<_> = self.names.iter().filter(|(_, name)| old(name)).collect();
+        due.sort_by_key(|(_, name)| (name.answered.is_some(), name.asked));
+        due.into_iter().map(|(name, _)| name.clone()).take(limits::LEADS_AT_ONCE).collect()
+    }
+
+    /// What came of it; `None`: nobody has answered.
+    pub fn heard(&mut self, name: &str, answer: Option<&[IpAddr]>, now: u64) {
+        let Some(name) = self.names.get_mut(name) else { return };
+        name.asked = now;
+        let Some(found) = answer else { return };
+        let before = name.clone();
+        name.answered = Some(now);
+        name.seen.retain(|_, seen| now.abs_diff(*seen) < limits::LED.as_secs());
+        name.seen.extend(found.iter().take(limits::LEADS_OF_ONE).map(|address| (address.to_canonical(), now)));
+        while name.seen.len() > limits::LEADS_OF_ONE {
+            let oldest = name.seen.iter().min_by_key(|(_, seen)| **seen).map(|(address, _)| *address);
+            oldest.map(|oldest| name.seen.remove(&oldest));
+        }
+        // Times alone are worth a write now and then only.
+        let hour = |name: &Name| name.answered.map(|at| at / 3_600);
+        self.unsaved |= !name.seen.keys().eq(before.seen.keys()) || hour(name) != hour(&before);
+    }
+
+    /// What follows for these homes.
+    #[must_use]
+    pub fn strays(&self, homes: &BTreeMap<String, HomeGrant>, now: u64) -> Strays {
+        let mut strays = Strays::default();
+        for (home, grant) in homes {
+            for name in &grant.names {
+                match self.names.get(name).filter(|name| name.is_known(now)) {
+                    None => drop(strays.anywhere.insert(home.clone())),
+                    Some(name) => name.leads(now).for_each(|to| strays.lead(to, home)),
+                }
+            }
+        }
+        strays
+    }
+}
+
+impl Strays {
+    /// A home's name leads to this address.
+    pub fn lead(&mut self, to: IpAddr, home: &str) {
+        self.at.entry(to).or_default().insert(home.to_owned());
+    }
+
+    /// Whether this home's name leads there, or may.
+    #[must_use]
+    pub fn may(&self, to: IpAddr, home: &str) -> bool {
+        // Behind an address that is not the Internet's own there is another, of which DNS speaks, and nobody here knows it.
+        !is_public(to) || self.anywhere.contains(home) || self.at.get(&to).is_some_and(|homes| homes.contains(home))
+    }
+}
+
+impl Name {
+    const fn is_known(&self, now: u64) -> bool {
+        self.answered.is_some() || now.abs_diff(self.since) >= limits::LED.as_secs()
+    }
+
+    /// Also where it led within the last day: other resolvers keep what they were told for about as long.
+    fn leads(&self, now: u64) -> impl Iterator<Item = IpAddr> {
+        let last = self.answered;
+        let recent = move |seen: u64| Some(seen) == last || now.abs_diff(seen) < limits::LED.as_secs();
+        self.seen.iter().filter(move |(_, seen)| recent(**seen)).map(|(address, _)| *address)
+    }
+}
+
+/// Whether DNS names the same address as the kernel does: no router translates it.
+#[must_use]
+pub const fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(four) => {
+            let [a, b, ..] = four.octets();
+            // RFC 6598's as well.
+            !(four.is_private() || four.is_loopback() || four.is_link_local() || a == 100 && b & 0xc0 == 64)
+        }
+        IpAddr::V6(six) => !(six.is_loopback() || six.is_unique_local() || six.is_unicast_link_local()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: u64 = 86_400;
+    const BOB: &str = "mail.bob.example";
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn homes() -> BTreeMap<String, HomeGrant> {
+        [("bob".to_owned(), HomeGrant { names: [BOB.to_owned()].into(), ..HomeGrant::default() })].into()
+    }
+
+    fn names() -> Vec<String> {
+        vec![BOB.to_owned()]
+    }
+
+    fn strays(leads: &Leads, to: &str, now: u64) -> bool {
+        leads.strays(&homes(), now).may(address(to), "bob")
+    }
+
+    #[test]
+    fn a_name_nobody_has_asked_for_leads_anywhere() {
+        let mut leads = Leads::default();
+        assert!(strays(&leads, "192.0.2.1", 0));
+        assert_eq!(leads.due(names().iter(), 1_000), [BOB]);
+        assert!(strays(&leads, "192.0.2.1", 1_000), "asked, and not answered");
+        leads.heard(BOB, None, 1_000);
+        assert!(strays(&leads, "192.0.2.1", 1_000 + DAY - 1), "nobody answers");
+        assert!(!strays(&leads, "192.0.2.1", 1_000 + DAY), "who finds it, if nobody does for a day?");
+        leads.heard(BOB, Some(&[]), 1_000);
+        assert!(!strays(&leads, "192.0.2.1", 1_000), "there is no such name: that is an answer");
+    }
+
+    #[test]
+    fn an_answer_lasts_while_there_is_no_other_and_a_day_longer() {
+        let mut leads = Leads::default();
+        leads.due(names().iter(), 0);
+        leads.heard(BOB, Some(&[address("::ffff:192.0.2.1")]), 0);
+        leads.heard(BOB, None, 30 * DAY);
+        assert!(strays(&leads, "192.0.2.1", 30 * DAY) && !strays(&leads, "192.0.2.2", 30 * DAY));
+        leads.heard(BOB, Some(&[address("192.0.2.1")]), 30 * DAY);
+        leads.heard(BOB, Some(&[address("192.0.2.2")]), 30 * DAY + 600);
+        assert!(strays(&leads, "192.0.2.1", 31 * DAY - 1) && strays(&leads, "192.0.2.2", 30 * DAY + 600));
+        assert!(!strays(&leads, "192.0.2.1", 31 * DAY), "what others were told is old, too");
+        assert!(strays(&leads, "10.0.0.5", 31 * DAY), "a router's: DNS speaks of another address");
+    }
+
+    #[test]
+    fn names_are_asked_for_in_turn() {
+        let mut leads = Leads::default();
+        let names: Vec<String> =
+            (0..limits::LEADS_AT_ONCE + 5).map(|number| format!("mail.{number}.example")).collect();
+        let first = leads.due(names.iter(), 1_000);
+        assert_eq!(first.len(), limits::LEADS_AT_ONCE);
+        first.iter().for_each(|name| leads.heard(name, Some(&[]), 1_000));
+        let second = leads.due(names.iter(), 1_001);
+        assert!(second.len() == 5 && second.iter().all(|name| !first.contains(name)), "{second:?}");
+        second.iter().for_each(|name| leads.heard(name, None, 1_001));
+        assert!(leads.due(names.iter(), 1_002).is_empty());
+        assert_eq!(leads.due(names.iter(), 1_001 + limits::LEADS_SOON.as_secs()), second, "nobody has answered");
+        let again = leads.due(names.iter(), 1_002 + limits::LEADS_AGAIN.as_secs());
+        assert_eq!(again[..5], second, "those without an answer first");
+        assert!(leads.due([].iter(), 1_003).is_empty() && leads.names.is_empty(), "homes that are no more");
+    }
+
+    #[test]
+    fn a_name_has_so_many_addresses() {
+        let mut leads = Leads::default();
+        leads.due(names().iter(), 0);
+        for turn in 0..100u8 {
+            leads.heard(BOB, Some(&[[198, 51, 100, turn].into()]), turn.into());
+        }
+        assert_eq!(leads.names[BOB].seen.len(), limits::LEADS_OF_ONE);
+        assert!(strays(&leads, "198.51.100.99", 100), "the newest are kept");
+    }
+
+    #[test]
+    fn what_is_known_survives_a_restart() {
+        let path = std::env::temp_dir().join(format!("inbound-leads-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let mut leads = Leads::open(&path).unwrap();
+        leads.due(names().iter(), 0);
+        leads.heard(BOB, Some(&[address("192.0.2.1")]), 0);
+        leads.save().unwrap();
+        let again = Leads::open(&path).unwrap();
+        assert!(strays(&again, "192.0.2.1", 9 * DAY) && !strays(&again, "192.0.2.2", 9 * DAY));
+        std::fs::write(&path, b"\xff\xff\xff damaged").unwrap();
+        assert!(strays(&Leads::open(&path).unwrap(), "192.0.2.2", 0), "unknown again");
+        std::fs::remove_file(&path).unwrap();
+    }
+}

@@ -1,0 +1,217 @@
+//! Where the homes' names lead, beside where the operator lets them live: what `doctor` says of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use relay_link::operator::findings::Finding;
+
+use crate::grant::HomeGrant;
+use crate::leads::is_public;
+use crate::route::Map;
+
+/// What DNS says of each name; `None`: nobody has answered.
+type Found = BTreeMap<String, Option<Vec<IpAddr>>>;
+
+/// What is to be judged.
+#[derive(Debug)]
+pub(super) struct Whither {
+    map: Map,
+    found: Found,
+    /// Every address of the proxy that is known.
+    ours: BTreeSet<IpAddr>,
+}
+
+impl Whither {
+    /// `here`: addresses of the proxy by its name, and those it listens on.
+    pub(super) fn new(mut map: Map, found: Found, here: impl Iterator<Item = IpAddr>) -> Self {
+        let owned = map.homes.values().flat_map(|grant| &grant.addresses).chain(map.streets.keys()).copied();
+        let ours = owned.chain(here).map(|address| address.to_canonical()).filter(|address| !address.is_unspecified());
+        let ours = ours.collect();
+        for (home, grant) in &map.homes {
+            for name in &grant.names {
+                match found.get(name).and_then(Option::as_ref) {
+                    None => drop(map.strays.anywhere.insert(home.clone())),
+                    Some(to) => to.iter().for_each(|to| map.strays.lead(to.to_canonical(), home)),
+                }
+            }
+        }
+        Self { map, found, ours }
+    }
+
+    /// All of it.
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        let hidden = self.map.hides_some.then(|| {
+            Finding::bad(
+                "a home's file cannot be read: senders that give no proof are asked whom they want, and wait",
+                "the log of `run` names it: put it right, or invite that home again",
+            )
+        });
+        let names = self
+            .map
+            .homes
+            .iter()
+            .flat_map(|(home, grant)| grant.names.iter().map(move |name| self.name(home, grant, name)));
+        let addresses = self.ours.iter().filter_map(|address| self.address(*address));
+        hidden.into_iter().chain(names).chain(addresses).collect()
+    }
+
+    /// A home's name must lead to where it lives.
+    fn name(&self, home: &str, grant: &HomeGrant, name: &str) -> Finding {
+        let point = format!("its family must point it at {}", self.places(grant));
+        let Some(found) = self.found.get(name).and_then(Option::as_ref) else {
+            let words = format!("{home}: {name} cannot be looked up: its DNS servers do not answer");
+            return Finding::bad(words, "until they do, no address of a home or a street proves anything");
+        };
+        let found: BTreeSet<IpAddr> = found.iter().map(IpAddr::to_canonical).collect();
+        if found.is_empty() {
+            return Finding::bad(format!("{home}: {name} has no address in DNS"), point);
+        }
+        if let Some((address, whose)) = found.iter().find_map(|at| Some((at, self.anothers(home, grant, *at)?))) {
+            let words = format!("{home}: {name} leads to {address}, which is {whose}");
+            return Finding::bad(words, format!("{point}; until then senders that give no proof wait, at {address}"));
+        }
+        match found.is_subset(&self.ours) {
+            true => Finding::good(format!("{home}: {name} leads here")),
+            false => Finding::bad(format!("{home}: {name} leads to {}", list(&found)), point),
+        }
+    }
+
+    /// Whose an address is, if it is not this home's.
+    fn anothers(&self, home: &str, grant: &HomeGrant, address: IpAddr) -> Option<String> {
+        match (self.map.owner(address), self.map.streets.get(&address)) {
+            (Some(owner), _) => (owner != home).then(|| format!("{owner}'s alone")),
+            (None, Some(street)) => (grant.street.as_ref() != Some(street)).then(|| format!("the street {street}'s")),
+            (None, None) => None,
+        }
+    }
+
+    /// Where a home's names are to lead.
+    fn places(&self, grant: &HomeGrant) -> String {
+        let streets = self.map.streets.iter().filter(|(_, street)| grant.street.as_ref() == Some(*street));
+        let streets: BTreeSet<IpAddr> = streets.map(|(address, _)| *address).collect();
+        let shared = |address: &&IpAddr| {
+            self.map.owner(**address).is_none() && !self.map.streets.contains_key(address) && is_public(**address)
+        };
+        let shared: BTreeSet<IpAddr> = self.ours.iter().filter(shared).copied().collect();
+        let places = [&grant.addresses, &streets, &shared].into_iter().find(|places| !places.is_empty());
+        places.map_or_else(|| "an address of this proxy".to_owned(), list)
+    }
+
+    /// Senders without SNI are served where proof or one street is (DESIGN section 7): the operator is told where neither is.
+    fn address(&self, address: IpAddr) -> Option<Finding> {
+        let (meant, astray) = (self.map.meant(address), self.map.astray(address));
+        let served = meant.len() < 2 || self.map.street(address).is_some();
+        let owned = self.map.owner(address).is_some() || self.map.streets.contains_key(&address);
+        if served || self.map.hides_some || !owned && !self.map.strays.at.contains_key(&address) {
+            return None;
+        }
+        let never = "a sender that sends no SNI and no ticket is never served there";
+        Some(if owned && !is_public(address) {
+            let words = format!(
+                "{address} is behind a router: whose names lead there cannot be seen, so it is no proof, and {never}"
+            );
+            Finding::weak(words, "give this machine the public address itself")
+        } else if astray.is_empty() {
+            Finding::weak(
+                format!("homes of several streets share {address}: {never}"),
+                "give each street its own address (`streets`), or each home (`invite --address`)",
+            )
+        } else {
+            let words = format!("names of {} lead to {address}, or may, which is others': {never}", astray.join(", "));
+            Finding::weak(words, "see what is said of them; a day after they led there last it is well")
+        })
+    }
+}
+
+fn list(addresses: &BTreeSet<IpAddr>) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLEAN: &str = "44.0.0.20";
+    const LANE: &str = "44.0.0.21";
+
+    /// A home, its street, its own addresses, and where DNS leads its name.
+    type Living<'a> = (&'a str, Option<&'a str>, &'a [&'a str], &'a [&'a str]);
+
+    fn said(homes: &[Living<'_>], streets: &[(&str, &str)]) -> String {
+        let address = |text: &&str| text.parse::<IpAddr>().unwrap();
+        let (mut map, mut found) = (Map::default(), Found::new());
+        for (name, street, own, to) in homes {
+            let host = format!("mail.{name}.test");
+            let grant = HomeGrant {
+                names: [host.clone()].into(),
+                street: street.map(str::to_owned),
+                addresses: own.iter().map(address).collect(),
+                ..HomeGrant::default()
+            };
+            map.homes.insert((*name).to_owned(), grant);
+            found.insert(host, Some(to.iter().map(address).collect()));
+        }
+        map.streets = streets.iter().map(|(at, street)| (address(at), (*street).to_owned())).collect();
+        let findings = Whither::new(map, found, [address(&CLEAN)].into_iter()).findings();
+        findings.iter().map(|finding| format!("{finding}\n")).collect()
+    }
+
+    #[test]
+    fn each_street_has_its_address_and_its_names_lead_there() {
+        let streets = [(LANE, "lane"), (CLEAN, "hill")];
+        let homes: [(_, _, &[&str], _); 3] = [
+            ("alice", Some("lane"), &[], &[LANE][..]),
+            ("bob", Some("lane"), &[], &[LANE]),
+            ("mallory", Some("hill"), &[], &[CLEAN]),
+        ];
+        let text = said(&homes, &streets);
+        assert!(!text.contains("BAD") && !text.contains("weak"), "{text}");
+        assert_eq!(text.matches("good").count(), 3);
+    }
+
+    #[test]
+    fn a_name_that_leads_to_another_street_is_bad() {
+        let streets = [(LANE, "lane"), (CLEAN, "hill")];
+        let text = said(
+            &[
+                ("alice", Some("lane"), &[], &[LANE]),
+                ("bob", Some("lane"), &[], &[CLEAN]),
+                ("mallory", Some("hill"), &[], &[CLEAN]),
+            ],
+            &streets,
+        );
+        assert!(text.contains("BAD   bob: mail.bob.test leads to 44.0.0.20, which is the street hill's\n      -> its family must point it at 44.0.0.21;"), "{text}");
+        assert!(text.contains("good  alice") && text.contains("good  mallory"), "{text}");
+        assert!(text.contains("weak  names of bob lead to 44.0.0.20"), "{text}");
+    }
+
+    #[test]
+    fn homes_that_share_an_address_or_have_their_own() {
+        let text = said(&[("carol", None, &[], &[CLEAN]), ("dave", None, &[], &[CLEAN])], &[]);
+        assert!(text.contains("weak  homes of several streets share 44.0.0.20"), "{text}");
+        let text = said(
+            &[("carol", None, &["44.0.0.31"], &["44.0.0.31"]), ("dave", None, &["44.0.0.32"], &["44.0.0.32"])],
+            &[],
+        );
+        assert!(!text.contains("weak") && !text.contains("BAD"), "nobody shares: {text}");
+        let text = said(
+            &[("carol", None, &["44.0.0.31"], &["44.0.0.31"]), ("dave", None, &["44.0.0.32"], &["44.0.0.31"])],
+            &[],
+        );
+        assert!(text.contains("BAD   dave: mail.dave.test leads to 44.0.0.31, which is carol's alone\n      -> its family must point it at 44.0.0.32"), "{text}");
+        let text = said(&[("alice", Some("lane"), &[], &[CLEAN]), ("bob", Some("lane"), &[], &[CLEAN])], &[]);
+        assert!(!text.contains("weak"), "one street: {text}");
+        let text = said(&[("alice", None, &[], &["44.0.0.99"]), ("bob", None, &[], &[])], &[]);
+        assert!(text.contains("leads to 44.0.0.99\n      -> its family must point it at 44.0.0.20"), "{text}");
+        assert!(text.contains("mail.bob.test has no address in DNS"), "{text}");
+    }
+
+    #[test]
+    fn behind_a_router_nothing_is_seen() {
+        let text = said(
+            &[("alice", Some("lane"), &[], &[CLEAN]), ("bob", Some("hill"), &[], &[CLEAN])],
+            &[("10.0.0.2", "lane")],
+        );
+        assert!(text.contains("weak  10.0.0.2 is behind a router"), "{text}");
+    }
+}
