@@ -66,11 +66,11 @@ pub const REMEMBER: Duration = Duration::from_secs(5 * 86_400);
 /// dials for them one right after the other (Sendmail), and comes back after a minute at the earliest: without this, each
 /// connection would for ever get the home of the one before.
 pub const SETTLED: u64 = 3;
-/// Sender groups that are remembered. The one not used for longest makes room.
+/// Sender groups that are remembered. The network with most of them makes room, with those not used for longest.
 pub const GROUPS: usize = 20_000;
 /// Homes that one group is known to have mail for at one time.
 pub const PENDING: usize = 16;
-/// Tickets that are remembered. The oldest makes room.
+/// Tickets that are remembered. The network with most of them makes room.
 pub const TICKETS: usize = 50_000;
 /// Bytes of the file of what was learnt, above which it is written anew if that makes it shorter by half.
 pub const MEMORY_FILE: u64 = 32 * 1024 * 1024;

@@ -41,6 +41,39 @@ impl Group {
     }
 }
 
+/// Whence somebody comes, as far as addresses are given out: what one has costs the others nothing ([`crate::memory`]).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Network([u8; 7]);
+
+impl Network {
+    /// An address's.
+    #[must_use]
+    pub fn of(client: IpAddr) -> Self {
+        Self::from(&Group::network(client))
+    }
+
+    /// What a large provider has of such: an IPv4 /16, an IPv6 /32.
+    #[must_use]
+    pub const fn provider(self) -> Self {
+        let Self([kind, a, b, c, d, ..]) = self;
+        if kind == 4 { Self([kind, a, b, 0, 0, 0, 0]) } else { Self([kind, a, b, c, d, 0, 0]) }
+    }
+}
+
+/// Of an organisation nobody knows it.
+impl From<&Group> for Network {
+    fn from(group: &Group) -> Self {
+        match group {
+            Group::Organisation(_) => Self::default(),
+            Group::Network4([a, b, c]) => Self([4, *a, *b, *c, 0, 0, 0]),
+            Group::Network6([a, b, c]) => {
+                let ([a, b], [c, d], [e, f]) = (a.to_be_bytes(), b.to_be_bytes(), c.to_be_bytes());
+                Self([6, a, b, c, d, e, f])
+            }
+        }
+    }
+}
+
 impl fmt::Display for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -51,7 +84,15 @@ impl fmt::Display for Group {
     }
 }
 
-/// The name's last two labels, or three under what looks like a public suffix of two (`co.uk`, `com.au`). Without the
+/// What registries of countries call their own parts of the name space (`co.uk`, `com.au`, `or.jp`): below them three labels are one
+/// organisation's. Any other short name may be somebody's (`t.co`), who can have as many names below it as he likes.
+const SECOND_LEVEL: [&str; 36] = [
+    "ac", "ad", "adv", "asn", "biz", "blog", "co", "com", "ed", "edu", "firm", "gen", "go", "gob", "gouv", "gov", "id",
+    "ind", "info", "lg", "ltd", "me", "mil", "my", "ne", "net", "nhs", "nom", "or", "org", "plc", "police", "res",
+    "sch", "school", "web",
+];
+
+/// The name's last two labels, or three under what looks like a public suffix of two. Without the
 /// list of public suffixes that is a guess; a wrong one puts strangers into one group, which costs a deferral.
 fn organisation(name: &str) -> Option<String> {
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
@@ -60,8 +101,10 @@ fn organisation(name: &str) -> Option<String> {
     if labels.len() < 2 || labels.iter().any(|label| label.is_empty()) || !labels.last().is_some_and(letters) {
         return None;
     }
-    let short = |back: usize, most: usize| labels.len() >= back && labels[labels.len() - back].len() <= most;
-    let suffix_of_two = labels.len() >= 3 && short(1, 2) && short(2, 3);
+    let suffix_of_two = match labels.as_slice() {
+        [_, .., second, first] => first.len() == 2 && SECOND_LEVEL.contains(second),
+        _ => false,
+    };
     let kept = if suffix_of_two { 3 } else { 2 };
     Some(labels[labels.len() - kept..].join("."))
 }
@@ -78,12 +121,28 @@ mod tests {
             ("bbc.co.uk", Some("bbc.co.uk")),
             ("mx.posteo.de.", Some("posteo.de")),
             ("posteo.de", Some("posteo.de")),
+            ("x7.abc.de", Some("abc.de")),
+            ("x7.t.co", Some("t.co")),
+            ("x7.x.io", Some("x.io")),
+            ("mail.example.or.jp", Some("example.or.jp")),
+            ("co.uk", Some("co.uk")),
             ("localhost", None),
             ("[192.0.2.1]", None),
             ("a..b", None),
         ] {
             assert_eq!(organisation(name).as_deref(), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn networks_and_their_providers() {
+        let network = |address: &str| Network::of(address.parse().unwrap());
+        assert_eq!(network("192.0.2.1"), network("::ffff:192.0.2.200"));
+        assert_ne!(network("192.0.2.1"), network("192.0.3.1"));
+        assert_eq!(network("192.0.2.1").provider(), network("192.0.3.1").provider());
+        assert_ne!(network("2001:db8:1::1"), network("2001:db8:2::1"));
+        assert_eq!(network("2001:db8:1::1").provider(), network("2001:db8:2::1").provider());
+        assert_ne!(network("2001:db8:1::1").provider(), network("2001:db9:1::1").provider());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::handing::{Parcel, hand_on};
 use super::reports::Passing;
 use super::{Gate, mail, now};
 use crate::route::{Facts, Route};
-use crate::sender::Group;
+use crate::sender::{Group, Network};
 
 /// Hands one client on.
 ///
@@ -36,7 +36,8 @@ pub(super) async fn serve(gate: &Arc<Gate>, mut client: Client, service: Service
         gate.metrics.nowhere.count();
         return Ok(());
     };
-    let passing = Passing { home: home.clone(), street: None, group, tickets: Vec::new(), relaying: None, reports: 0 };
+    let (network, tickets) = (Network::from(&group), Vec::new());
+    let passing = Passing { home: home.clone(), street: None, group, network, tickets, relaying: None, reports: 0 };
     let sni = hello.sni.as_deref().and_then(ClientName::new);
     // An app tries again by itself; there is nothing to say to it.
     hand_on(gate, &home, how, Parcel { client, sent, service, ehlo: None, sni, passing }).await.unwrap_or(Ok(()))

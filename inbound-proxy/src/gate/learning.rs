@@ -20,7 +20,7 @@ use super::arriving::Client;
 use super::talk::{Step, Talk};
 use super::{Gate, now};
 use crate::limits;
-use crate::sender::Group;
+use crate::sender::{Group, Network};
 use crate::session::{Domain, Phase};
 use crate::tickets::Postmarks;
 
@@ -47,6 +47,8 @@ pub(super) fn config(pem: &CertificatePem) -> io::Result<ServerConfig> {
 pub(super) struct Sender {
     /// Its group.
     pub group: Group,
+    /// Whence it comes.
+    pub network: Network,
     /// The street that has the address it dialled.
     pub street: Option<String>,
 }
@@ -112,7 +114,8 @@ impl<'a> Lessons<'a> {
         if gate.log_connections {
             info!(sender = %self.sender.group, home, "learnt");
         }
-        gate.memory().learn(street, &self.sender.group, &tickets, &home, now());
+        let Sender { group, network, .. } = self.sender;
+        gate.memory().learn_from(*network, street, group, &tickets, (&home, now()));
     }
 
     /// The session's tickets prove nothing: the sender would show them for each of those homes.

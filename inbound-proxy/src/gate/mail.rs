@@ -21,7 +21,7 @@ use crate::client_hello::{ClientHello, Progress, examine};
 use crate::limits;
 use crate::reply::Reply;
 use crate::route::{Facts, Map, Route};
-use crate::sender::Group;
+use crate::sender::{Group, Network};
 use crate::session::Phase;
 
 /// Serves one sender until it is handed on, or to its end.
@@ -107,13 +107,15 @@ async fn choose(
     let route = map.route(&facts, &mut gate.memory(), now());
     let street = map.street(dialled);
     drop(map);
-    let sender = Sender { group: group.clone(), street: street.clone() };
+    let network = Network::of(from);
+    let sender = Sender { group: group.clone(), network, street: street.clone() };
     let (home, how) = match route {
         Route::Home(home, how) => (home, how),
         Route::Learn => return learning::serve(gate, client, sent, &sender, Phase::Learning).await,
         Route::Nowhere => return Ok(()),
     };
-    let passing = Passing { home: home.clone(), street, group, tickets: hello.tickets, relaying: None, reports: 0 };
+    let tickets = hello.tickets;
+    let passing = Passing { home: home.clone(), street, group, network, tickets, relaying: None, reports: 0 };
     let sni = hello.sni.as_deref().and_then(ClientName::new);
     let parcel = Parcel { client, sent, service: Service::Mail, ehlo, sni, passing };
     match hand_on(gate, &home, how, parcel).await {

@@ -10,7 +10,7 @@ use tracing::info;
 
 use super::{Gate, learning, now};
 use crate::limits;
-use crate::sender::Group;
+use crate::sender::{Group, Network};
 use crate::session::Domain;
 
 /// What led a stream to its home.
@@ -22,6 +22,8 @@ pub(super) struct Passing {
     pub street: Option<String>,
     /// Who sends.
     pub group: Group,
+    /// Whence.
+    pub network: Network,
     /// The tickets it showed.
     pub tickets: Vec<Vec<u8>>,
     /// Its relaying, once that has begun: it ends with the home's pairing.
@@ -80,10 +82,11 @@ fn wrong_home(gate: &Arc<Gate>, passing: &Passing, domain: Option<ClientName>) {
     let domain = domain.and_then(|domain| Domain::new(domain.as_str()));
     if let (Some(domain), Some(street)) = (domain, passing.street.clone()) {
         let (gate, wrong, group) = (gate.clone(), passing.home.clone(), passing.group.clone());
+        let network = passing.network;
         tokio::spawn(async move {
             match learning::home_of(&gate, &domain).await {
                 Some((home, its)) if home != wrong && its.as_deref() == Some(street.as_str()) => {
-                    gate.memory().learn(Some(&street), &group, &[], &home, now());
+                    gate.memory().learn_from(network, Some(&street), &group, &[], (&home, now()));
                 }
                 _ => {}
             }

@@ -32,7 +32,7 @@ use super::{Entrance, Gate, Start, arriving, tend};
 use crate::grant::HomeGrant;
 use crate::limits;
 use crate::route::How;
-use crate::sender::Group;
+use crate::sender::{Group, Network};
 use crate::tickets::Postmarks;
 
 const HOME: &str = "mail.alice.example";
@@ -132,6 +132,7 @@ impl Stage {
             passing: Passing {
                 home: HOME.to_owned(),
                 street: None,
+                network: Network::from(&group),
                 group,
                 tickets: Vec::new(),
                 relaying: None,
@@ -289,7 +290,8 @@ async fn who_asks_for_metrics_and_says_nothing_leaves_room() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ticket_stands_for_one_home_or_for_none() {
     let stage = Stage::new("lessons").await;
-    let sender = Sender { group: Group::Network4([198, 51, 100]), street: None };
+    let group = Group::Network4([198, 51, 100]);
+    let sender = Sender { network: Network::from(&group), group, street: None };
     let home = |name: &str| Some((name.to_owned(), None));
     let (alice, mallory) = (home(HOME), home("mail.mallory.example"));
     for (named, of) in [

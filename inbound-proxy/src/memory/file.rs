@@ -14,7 +14,7 @@ use ring::digest;
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
-use crate::sender::Group;
+use crate::sender::{Group, Network};
 use crate::tickets::TicketDigest;
 
 /// One thing that happened.
@@ -34,8 +34,14 @@ pub(super) enum Record {
     Void { ticket: TicketDigest },
     /// This home is no more.
     Gone { home: String },
-    /// This ticket stands for this home, and was given to this group.
+    /// This ticket stands for this home, and was given to this group. (Written by older versions.)
     Given { ticket: TicketDigest, home: String, group: Option<Group>, now: u64 },
+    /// The same, and whence it was.
+    GivenTo { ticket: TicketDigest, home: String, group: Option<Group>, now: u64, network: Network },
+    /// This group, on a connection from there, has mail for this home.
+    Told { street: String, group: Group, home: String, now: u64, network: Network },
+    /// What is known of this group was first told on a connection from there.
+    Made { street: String, group: Group, now: u64, network: Network },
 }
 
 const CHECK: usize = 8;

@@ -8,12 +8,14 @@ use std::io;
 use std::path::Path;
 
 use crate::limits;
-use crate::sender::Group;
+use crate::sender::{Group, Network};
 use crate::tickets::TicketDigest;
 
 mod file;
+mod room;
 
 use file::{Log, Record};
+use room::{Lodger, make_room};
 
 /// Of what was learnt: where, and about whom.
 type Key = (String, Group);
@@ -27,6 +29,8 @@ struct Learnt {
     /// It writes to more than one home of the street: the last one says nothing about the next.
     mixed: bool,
     used: u64,
+    /// Whose connection taught it.
+    network: Network,
 }
 
 /// What a ticket stands for.
@@ -37,6 +41,28 @@ pub struct Given {
     /// The group of senders that it was given to.
     pub group: Option<Group>,
     used: u64,
+    /// Whose connection got it.
+    network: Network,
+}
+
+impl Lodger for Learnt {
+    fn network(&self) -> Network {
+        self.network
+    }
+
+    fn used(&self) -> u64 {
+        self.used
+    }
+}
+
+impl Lodger for Given {
+    fn network(&self) -> Network {
+        self.network
+    }
+
+    fn used(&self) -> u64 {
+        self.used
+    }
 }
 
 /// All of it.
@@ -63,17 +89,25 @@ impl Memory {
 
     /// A sender has told us, in a session that learns: its mail is for this home of this street.
     pub fn learn(&mut self, street: Option<&str>, group: &Group, tickets: &[TicketDigest], home: &str, now: u64) {
+        self.learn_from(Network::from(group), street, group, tickets, (home, now));
+    }
+
+    /// The same of one whose network its group does not say.
+    pub fn learn_from(
+        &mut self,
+        network: Network,
+        street: Option<&str>,
+        group: &Group,
+        tickets: &[TicketDigest],
+        (home, now): (&str, u64),
+    ) {
         for ticket in tickets {
-            let (home, group) = (home.to_owned(), Some(group.clone()));
-            self.record(Record::Given { ticket: *ticket, home, group, now });
+            let given = Given { home: home.to_owned(), group: Some(group.clone()), used: now, network };
+            self.record(given.record(*ticket));
         }
         if let Some(street) = street {
-            self.record(Record::Pending {
-                street: street.to_owned(),
-                group: group.clone(),
-                home: home.to_owned(),
-                now,
-            });
+            let (street, home) = (street.to_owned(), home.to_owned());
+            self.record(Record::Told { street, group: group.clone(), home, now, network });
         }
     }
 
@@ -86,8 +120,8 @@ impl Memory {
     /// A ticket has led to its home.
     pub fn ticket_used(&mut self, ticket: &[u8], now: u64) {
         let ticket = crate::tickets::digest(ticket);
-        if let Some(Given { home, group, .. }) = self.tickets.get(&ticket).cloned() {
-            self.record(Record::Given { ticket, home, group, now });
+        if let Some(given) = self.tickets.get(&ticket).cloned() {
+            self.record(Given { used: now, ..given }.record(ticket));
         }
     }
 
@@ -155,15 +189,35 @@ impl Memory {
 
     fn apply(&mut self, record: Record) {
         match record {
-            Record::Ticket { ticket, home, now } => self.given(ticket, Given { home, group: None, used: now }),
-            Record::Given { ticket, home, group, now } => self.given(ticket, Given { home, group, used: now }),
-            Record::Pending { street, group, home, now } => self.group(street, group).told(home, now),
-            Record::Used { street, group, home, now } => self.group(street, group).used(home, now),
+            Record::Ticket { ticket, home, now } => {
+                self.given(ticket, Given { home, group: None, used: now, network: Network::default() });
+            }
+            Record::Given { ticket, home, group, now } => {
+                let network = group.as_ref().map(Network::from).unwrap_or_default();
+                self.given(ticket, Given { home, group, used: now, network });
+            }
+            Record::GivenTo { ticket, home, group, now, network } => {
+                self.given(ticket, Given { home, group, used: now, network });
+            }
+            Record::Pending { street, group, home, now } => {
+                let network = Network::from(&group);
+                self.group(street, group, network).told(home, now);
+            }
+            Record::Told { street, group, home, now, network } => self.group(street, group, network).told(home, now),
+            Record::Used { street, group, home, now } => {
+                let network = Network::from(&group);
+                self.group(street, group, network).used(home, now);
+            }
             Record::Wrong { street, group, home, .. } => self.wrong(&(street, group), &home),
             Record::Mixed { street, group, now } => {
-                let learnt = self.group(street, group);
+                let network = Network::from(&group);
+                let learnt = self.group(street, group, network);
                 learnt.used = now;
                 learnt.mixed = true;
+            }
+            Record::Made { street, group, now, network } => {
+                let learnt = self.group(street, group, network);
+                learnt.used = learnt.used.max(now);
             }
             Record::Void { ticket } => drop(self.tickets.remove(&ticket)),
             Record::Gone { home } => {
@@ -175,7 +229,7 @@ impl Memory {
 
     fn given(&mut self, ticket: TicketDigest, given: Given) {
         if !self.tickets.contains_key(&ticket) {
-            make_room(&mut self.tickets, limits::TICKETS, |given| given.used);
+            make_room(&mut self.tickets, limits::TICKETS);
         }
         self.tickets.insert(ticket, given);
     }
@@ -188,25 +242,28 @@ impl Memory {
         }
     }
 
-    fn group(&mut self, street: String, group: Group) -> &mut Learnt {
+    fn group(&mut self, street: String, group: Group, network: Network) -> &mut Learnt {
         let key = (street, group);
         if !self.groups.contains_key(&key) {
-            make_room(&mut self.groups, limits::GROUPS, |learnt| learnt.used);
+            make_room(&mut self.groups, limits::GROUPS);
         }
-        self.groups.entry(key).or_default()
+        self.groups.entry(key).or_insert_with(|| Learnt { network, ..Learnt::default() })
     }
 
     /// Writes the file anew, as short as it can be.
     fn rewrite(&mut self) -> io::Result<()> {
         let Some(log) = &mut self.log else { return Ok(()) };
-        let tickets = self.tickets.iter().map(|(ticket, given)| Record::Given {
-            ticket: *ticket,
-            home: given.home.clone(),
-            group: given.group.clone(),
-            now: given.used,
-        });
+        let tickets = self.tickets.iter().map(|(ticket, given)| given.clone().record(*ticket));
         let groups = self.groups.iter().flat_map(|((street, group), learnt)| learnt.records(street, group));
         log.rewrite(tickets.chain(groups))
+    }
+}
+
+impl Given {
+    /// What makes it again.
+    fn record(self, ticket: TicketDigest) -> Record {
+        let Self { home, group, used, network } = self;
+        Record::GivenTo { ticket, home, group, now: used, network }
     }
 }
 
@@ -241,9 +298,10 @@ impl Learnt {
         self.mixed |= homes.len() > 1;
     }
 
-    /// What makes it again.
+    /// What makes it again: first whose it is.
     fn records(&self, street: &str, group: &Group) -> Vec<Record> {
-        let (street, group, now) = (street.to_owned(), group.clone(), self.used);
+        let (street, group, now, network) = (street.to_owned(), group.clone(), self.used, self.network);
+        let made = Record::Made { street: street.clone(), group: group.clone(), now, network };
         let used =
             |home: &String| Record::Used { street: street.clone(), group: group.clone(), home: home.clone(), now };
         let told = |(home, at): &(String, u64)| Record::Pending {
@@ -253,27 +311,13 @@ impl Learnt {
             now: *at,
         };
         let mixed = self.mixed.then(|| Record::Mixed { street: street.clone(), group: group.clone(), now });
-        self.steady.iter().map(used).chain(self.pending.iter().map(told)).chain(mixed).collect()
+        let all = self.steady.iter().map(used).chain(self.pending.iter().map(told)).chain(mixed);
+        std::iter::once(made).chain(all).collect()
     }
 }
 
 const fn is_old(used: u64, now: u64) -> bool {
     now.saturating_sub(used) > limits::REMEMBER.as_secs()
-}
-
-/// Drops the least recent tenth when it is full: seldom, so that a flood of strangers costs little each.
-fn make_room<K: Eq + std::hash::Hash, V>(map: &mut HashMap<K, V>, most: usize, used: impl Fn(&V) -> u64) {
-    if map.len() < most {
-        return;
-    }
-    let mut times: Vec<u64> = map.values().map(&used).collect();
-    let (_, bound, _) = times.select_nth_unstable(most / 10);
-    let (bound, mut spare) = (*bound, most / 10 + 1);
-    map.retain(|_, value| {
-        let goes = used(value) <= bound && spare > 0;
-        spare -= usize::from(goes);
-        !goes
-    });
 }
 
 #[cfg(test)]

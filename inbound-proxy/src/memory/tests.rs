@@ -147,13 +147,49 @@ fn it_is_bounded() {
     assert_eq!(known.pending.len(), limits::PENDING);
 }
 
+/// One address asks for tickets all day, and calls itself by as many names as it likes: each is an organisation's, by DNS.
+#[test]
+fn a_flood_from_one_network_erases_nothing_of_others() {
+    let scratch = Scratch::new("flood");
+    let mut memory = Memory::default();
+    let flood = Network::of("203.0.113.9".parse().unwrap());
+    let ticket = crate::tickets::digest(b"alice's");
+    memory.learn(Some(STREET), &group(1), &[ticket], "alice", 0);
+    memory.learn_from(Network::of("198.51.100.1".parse().unwrap()), Some(STREET), &org(0), &[], ("alice", 0));
+    for number in 1..u64::try_from(limits::TICKETS + limits::TICKETS / 5).unwrap() {
+        let now = number / 300;
+        let ticket = crate::tickets::digest(&number.to_be_bytes());
+        memory.learn_from(flood, Some(STREET), &org(number), &[ticket], ("bob", now));
+        if number == 30_000 {
+            // What is written down says whose it is.
+            memory.log = Some(Log::open(&scratch.0, |_| {}).unwrap());
+            memory.rewrite().unwrap();
+            memory = Memory::open(&scratch.0, now).unwrap();
+            memory.log = None;
+        }
+    }
+    let (groups, tickets) = memory.len();
+    assert!(groups <= limits::GROUPS && tickets <= limits::TICKETS);
+    assert_eq!(memory.by_ticket(b"alice's", 1_000).map(|given| given.home.as_str()), Some("alice"));
+    for one in [group(1), org(0)] {
+        assert_eq!(memory.take(STREET, &one, 1_000, anywhere).as_deref(), Some("alice"), "{one:?}");
+    }
+}
+
+fn org(number: u64) -> Group {
+    Group::Organisation(format!("x{number}.example"))
+}
+
 /// What an older version wrote is read, and is proof inside a street as before.
 #[test]
 fn tickets_of_an_older_version() {
     let mut memory = Memory::default();
     let ticket = crate::tickets::digest(&[7; 32]);
     memory.apply(Record::Ticket { ticket, home: "alice".to_owned(), now: 0 });
-    assert_eq!(memory.by_ticket(&[7; 32], 0), Some(&Given { home: "alice".to_owned(), group: None, used: 0 }));
+    assert_eq!(
+        memory.by_ticket(&[7; 32], 0),
+        Some(&Given { home: "alice".to_owned(), group: None, used: 0, network: Network::default() })
+    );
 }
 
 /// What can happen, for the tests of the file.
