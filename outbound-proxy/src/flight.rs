@@ -141,7 +141,8 @@ impl Flight {
         self.unanswered = self.unanswered.min(self.unread + self.record);
     }
 
-    /// The far server has said so much: no less was asked (a RCPT command is longer than the reply to it).
+    /// The far server has said so much: no less was asked (a RCPT command is longer than the reply to it). That is for what is to be
+    /// paid; whether it still owes a reply does not follow from it.
     pub const fn heard(&mut self, octets: u64) {
         self.unanswered = self.unanswered.saturating_sub(octets);
     }
@@ -158,12 +159,6 @@ impl Flight {
     #[must_use]
     pub const fn reserved(&self) -> u64 {
         self.reserved
-    }
-
-    /// Whether the far server may owe a reply.
-    #[must_use]
-    pub const fn owes(&self) -> bool {
-        self.unanswered > 0
     }
 
     /// Octets that may have reached it and that it has not answered. On a kernel that does not say what has, all.
@@ -314,11 +309,11 @@ mod tests {
         session.sends(20_000);
         let standing = Standing { acknowledged: 12_000, window: WINDOW - 12_000, round_trip: ROUND_TRIP };
         let mut flight = session.flight.clone();
-        assert!(flight.owes() && flight.owed() == 20_000, "nothing of it was read");
+        assert_eq!(flight.owed(), 20_000, "nothing of it was read");
         flight.sent(8_000);
         assert_eq!(flight.owed(), 20_000, "what is on the way may still be lost");
         flight.heard(28_000);
-        assert_eq!((flight.owes(), flight.owed()), (false, 0));
+        assert_eq!(flight.owed(), 0);
         let mut unknown = Flight::default();
         unknown.sent(5_000);
         assert_eq!(unknown.owed(), 5_000);

@@ -103,8 +103,9 @@ pub const LETTER: u64 = 1_024;
 /// Most sessions within a minute that an allowance can have, so that they fit the ledger.
 pub const BURST: usize = 100;
 
-/// Silence after which a session is closed when the far server has spoken last and can owe nothing. Never while the home waits for
-/// a reply, or for the rest of several: to cut between the end of data and its 250 makes duplicates.
+/// Silence after which a session is closed when the far server has spoken last and can owe nothing: in clear, and under TLS until the
+/// home's first command. Never while the home may wait for a reply, or for the rest of several: to cut between the end of data
+/// and its 250 makes duplicates.
 pub const SILENT: Duration = Duration::from_secs(60);
 /// Silence after which a session is closed though the far server may owe a reply; and how long its replies are heard when the home
 /// is gone. RFC 5321 §4.5.3.2.6 has ten minutes for the slowest of them: whoever waited has given up before.

@@ -86,6 +86,14 @@ impl Meter {
         self.shaken + self.passed_over + self.replies
     }
 
+    /// Whether the far server may owe a reply. It owes none only to a home that has ended the handshake and said nothing since
+    /// (TLS 1.3: one record): whatever was asked later, nobody can see how many commands that was, or what of the answers
+    /// is tickets, or the length of an earlier one.
+    #[must_use]
+    pub const fn may_owe(&self) -> bool {
+        !(self.suite.is_tls13() && self.spoken == 1)
+    }
+
     /// Octets of the home's longest record.
     #[must_use]
     pub const fn longest(&self) -> u64 {

@@ -62,7 +62,16 @@ fn line(from: &mut impl Read) {
 }
 
 /// The far server up to the reply to EHLO under TLS; what comes then is given to `rest`.
-fn far(mut stream: TcpStream, rest: impl FnOnce(BufReader<TcpStream>, TcpStream)) {
+fn far(stream: TcpStream, rest: impl FnOnce(BufReader<TcpStream>, TcpStream)) {
+    clear(stream, |mut reading, mut stream| {
+        after_the_hello(&mut reading, &mut stream);
+        stream.write_all(&record(23, 155)).unwrap();
+        rest(reading, stream);
+    });
+}
+
+/// The same up to the ClientHello.
+fn clear(mut stream: TcpStream, rest: impl FnOnce(BufReader<TcpStream>, TcpStream)) {
     let mut reading = BufReader::with_capacity(4_096, stream.try_clone().unwrap());
     stream.write_all(b"220 far\r\n").unwrap();
     for answer in ["250 far\r\n", "220 go\r\n"] {
@@ -70,16 +79,18 @@ fn far(mut stream: TcpStream, rest: impl FnOnce(BufReader<TcpStream>, TcpStream)
         stream.write_all(answer.as_bytes()).unwrap();
     }
     next(&mut reading).unwrap();
-    stream.write_all(&server_hello()).unwrap();
-    for _ in 0..2 {
-        next(&mut reading).unwrap();
-    }
-    stream.write_all(&record(23, 155)).unwrap();
     rest(reading, stream);
 }
 
 /// The home up to the same point.
 fn begin(stream: &mut TcpStream) {
+    shakes(stream);
+    stream.write_all(&[record(23, 36), record(23, 25)].concat()).unwrap();
+    next(stream).unwrap();
+}
+
+/// The same up to what the far server says to its ClientHello.
+fn shakes(stream: &mut TcpStream) {
     line(stream);
     for command in ["EHLO home.test\r\n", "STARTTLS\r\n"] {
         stream.write_all(command.as_bytes()).unwrap();
@@ -87,8 +98,6 @@ fn begin(stream: &mut TcpStream) {
     }
     stream.write_all(&record(22, 300)).unwrap();
     next(stream).unwrap();
-    next(stream).unwrap();
-    stream.write_all(&[record(23, 36), record(23, 25)].concat()).unwrap();
     next(stream).unwrap();
 }
 
@@ -315,25 +324,148 @@ fn a_home_that_goes_is_not_waited_for() {
     serving.join().unwrap();
 }
 
-/// It has heard the reply to the first of what it sent in one flight: it waits for the others.
+/// How a far server can take longer than a minute for one reply after it has said more than it was asked: the others' replies in one
+/// flight are long; it thinks about EHLO, and its tickets are there; it thinks about its certificate.
+const SLOW: [fn(BufReader<TcpStream>, TcpStream); 3] = [
+    |mut reading, mut stream| {
+        after_the_hello(&mut reading, &mut stream);
+        stream.write_all(&record(23, 155)).unwrap();
+        next(&mut reading).unwrap();
+        stream.write_all(&record(23, 9 * 51)).unwrap();
+        thinks(&mut stream);
+    },
+    |mut reading, mut stream| {
+        after_the_hello(&mut reading, &mut stream);
+        stream.write_all(&[record(23, 250), record(23, 250)].concat()).unwrap();
+        thinks(&mut stream);
+    },
+    |mut reading, mut stream| {
+        stream.write_all(&server_hello()).unwrap();
+        thinks(&mut stream);
+        let _ = reading.read_to_end(&mut Vec::new());
+    },
+];
+
+fn after_the_hello(reading: &mut BufReader<TcpStream>, stream: &mut TcpStream) {
+    stream.write_all(&server_hello()).unwrap();
+    for _ in 0..2 {
+        next(reading).unwrap();
+    }
+}
+
+fn thinks(stream: &mut TcpStream) {
+    thread::sleep(limits::SILENT + Duration::from_secs(10));
+    stream.write_all(&record(23, REPLY)).unwrap();
+}
+
+/// A home that waits for a reply is not silent, however much it has heard; one that says nothing behind its handshake is.
 #[test]
 fn who_waits_for_the_rest_is_not_cut_off() {
     let proxy = Proxy::new("rest", BUCKET);
-    let (mut home, server, running) = proxy.session();
-    let serving = thread::spawn(move || {
-        far(server, |mut reading, mut stream| {
-            for thinks in [Duration::ZERO, limits::SILENT + Duration::from_secs(10)] {
-                next(&mut reading).unwrap();
-                thread::sleep(thinks);
-                stream.write_all(&record(23, REPLY)).unwrap();
-            }
+    thread::scope(|scope| {
+        for (how, serves) in SLOW.iter().enumerate() {
+            let (proxy, began) = (proxy.clone(), Instant::now());
+            scope.spawn(move || {
+                let (mut home, server, running) = proxy.session();
+                let serving = thread::spawn(move || clear(server, *serves));
+                match how {
+                    0 => {
+                        begin(&mut home);
+                        home.write_all(&record(23, 300)).unwrap();
+                        assert_eq!(next(&mut home), Some(9 * 51));
+                    }
+                    _ => shakes(&mut home),
+                }
+                if how == 1 {
+                    home.write_all(&[record(23, 36), record(23, 25)].concat()).unwrap();
+                    assert_eq!((next(&mut home), next(&mut home)), (Some(250), Some(250)));
+                }
+                assert_eq!(next(&mut home), Some(REPLY), "{how}: however late");
+                assert!(began.elapsed() > limits::SILENT);
+                drop(home);
+                serving.join().unwrap();
+                running.join().unwrap();
+            });
+        }
+        scope.spawn(|| {
+            let (mut home, server, running) = proxy.session();
+            let serving = thread::spawn(move || {
+                clear(server, |mut reading, mut stream| {
+                    stream.write_all(&server_hello()).unwrap();
+                    next(&mut reading).unwrap();
+                    stream.write_all(&record(23, 250)).unwrap();
+                    let _ = reading.read_to_end(&mut Vec::new());
+                });
+            });
+            shakes(&mut home);
+            home.write_all(&record(23, 36)).unwrap();
+            let began = Instant::now();
+            assert_eq!((next(&mut home), next(&mut home)), (Some(250), None), "closed");
+            assert!(began.elapsed() >= limits::SILENT && began.elapsed() < limits::SILENT + Duration::from_secs(15));
+            running.join().unwrap();
+            serving.join().unwrap();
         });
     });
+}
+
+/// Far servers that hang, and a home that has given them up: its other letters go on meanwhile.
+#[test]
+fn who_has_gone_holds_no_place() {
+    let proxy = Proxy::new("left", BUCKET);
+    let tab = || proxy.books.tab(&proxy.homes, "home").unwrap();
+    let concurrent = Allowance::default().at_age(Duration::ZERO).concurrent;
+    let mut left = Vec::new();
+    for _ in 0..concurrent {
+        let gone = tab();
+        gone.leaves();
+        gone.leaves();
+        left.push(gone);
+    }
+    let places: Vec<_> = (0..concurrent).map(|_| tab()).collect();
+    assert!(places.iter().all(|tab| tab.room().is_ok()), "all of its places are free");
+    assert!(tab().room().is_err(), "and no more than those");
+    drop(places);
+    // One more such keeps its place.
+    let gone = tab();
+    gone.leaves();
+    let places: Vec<_> = (1..concurrent).map(|_| tab()).collect();
+    assert!(places.iter().all(|tab| tab.room().is_ok()) && tab().room().is_err());
+    drop((left, gone, places));
+    let places: Vec<_> = (0..concurrent).map(|_| tab()).collect();
+    assert!(places.iter().all(|tab| tab.room().is_ok()) && tab().room().is_err(), "nothing of it is left");
+}
+
+/// The same through a session whose far server never answers.
+#[test]
+fn a_far_server_that_hangs_takes_no_place() {
+    let proxy = Proxy::new("hangs", BUCKET);
+    let (mut home, server, running) = proxy.session();
+    let (hold, held) = std::sync::mpsc::channel::<()>();
+    let serving = thread::spawn(move || {
+        far(server, move |_reading, _stream| {
+            let _ = held.recv();
+        })
+    });
     begin(&mut home);
-    home.write_all(&[record(23, 30), record(23, 300)].concat()).unwrap();
-    assert_eq!(next(&mut home), Some(REPLY));
-    assert_eq!(next(&mut home), Some(REPLY), "however late");
+    home.write_all(&record(23, 300)).unwrap();
+    let tab = || proxy.books.tab(&proxy.homes, "home").unwrap();
+    let free = || {
+        let mut tabs = Vec::new();
+        loop {
+            tabs.push(tab());
+            if tabs.last().is_none_or(|tab| tab.room().is_err()) {
+                return tabs.len() - 1;
+            }
+        }
+    };
+    let before = free();
     drop(home);
+    let until = Instant::now() + Duration::from_secs(20);
+    while free() != before + 1 {
+        assert!(Instant::now() < until, "its place is never given back");
+        thread::sleep(Duration::from_millis(20));
+    }
+    drop(hold);
     serving.join().unwrap();
     running.join().unwrap();
 }

@@ -54,6 +54,8 @@ pub struct Books {
 struct Book {
     kept: Mutex<Kept>,
     running: AtomicU32,
+    /// Sessions whose home has gone from them, and that hold no place of its.
+    left: AtomicU32,
     /// When this minute of questions began, and how many there were in it.
     asked: Mutex<(u64, u32)>,
     /// Octets that its sessions have out, or may have, that may be commands and are not answered.
@@ -152,6 +154,7 @@ impl Books {
         let book = Arc::new(Book {
             kept,
             running: AtomicU32::new(0),
+            left: AtomicU32::new(0),
             asked: Mutex::default(),
             out: AtomicU64::new(0),
             dry: AtomicBool::new(true),
@@ -212,11 +215,14 @@ pub struct Tab {
     /// Whether it was begun, and what the home has sent in it.
     begun: AtomicBool,
     carried: AtomicU64,
+    /// Whether the home has gone from it, and it holds no place.
+    has_left: AtomicBool,
 }
 
 impl Drop for Tab {
     fn drop(&mut self) {
-        self.book.running.fetch_sub(1, Ordering::Relaxed);
+        let counted = if self.has_left.load(Ordering::Relaxed) { &self.book.left } else { &self.book.running };
+        counted.fetch_sub(1, Ordering::Relaxed);
         let mut kept = lock(&self.book.kept);
         let empty = self.begun.load(Ordering::Relaxed) && self.carried.load(Ordering::Relaxed) < limits::LETTER;
         if empty {
@@ -233,7 +239,20 @@ impl Drop for Tab {
 impl Tab {
     fn new(book: Arc<Book>, allowance: Allowance) -> Self {
         let others = book.running.fetch_add(1, Ordering::Relaxed);
-        Self { book, allowance, others, begun: AtomicBool::new(false), carried: AtomicU64::new(0) }
+        let (begun, carried, has_left) = (AtomicBool::new(false), AtomicU64::new(0), AtomicBool::new(false));
+        Self { book, allowance, others, begun, carried, has_left }
+    }
+
+    /// The home has gone from it: only replies are awaited, and its place is for another. A home has as many of those as of others;
+    /// beyond that each keeps its place, so that far servers that never answer cannot hold any number of connections.
+    pub fn leaves(&self) {
+        let one_more = |left: u32| (left < self.allowance.concurrent).then_some(left + 1);
+        if !self.has_left.load(Ordering::Relaxed)
+            && self.book.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+        {
+            self.has_left.store(true, Ordering::Relaxed);
+            self.book.running.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// The home has sent so many octets in it.

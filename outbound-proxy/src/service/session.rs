@@ -142,8 +142,8 @@ impl<'a> Session<'a> {
             // What the far server has said costs before more follows.
             biased;
             ended = &mut back => { ended?; last(out, &self.out, relay_link::limits::HALF_OPEN).await }
-            // It may wait for the reply to its last word.
-            ended = &mut out => { ended?; last(back, &self.back, limits::UNANSWERED).await }
+            // It may wait for the reply to its last word, and says no other.
+            ended = &mut out => { ended?; self.tab.leaves(); last(back, &self.back, limits::UNANSWERED).await }
         }
     }
 
@@ -154,6 +154,7 @@ impl<'a> Session<'a> {
             return;
         }
         self.gone.store(true, Ordering::Relaxed);
+        self.tab.leaves();
         let _ = rustix::net::shutdown(self.home, rustix::net::Shutdown::Both);
         // It learns that nothing more comes when it has answered everything.
         let _ = shut(self.server);
@@ -225,17 +226,11 @@ impl<'a> Session<'a> {
                     if since + patience <= now {
                         return Err(cut);
                     }
-                    // It may owe nothing any more by then.
+                    // The handshake may be over by then.
                     bell.as_mut().reset((since + patience).min(now + limits::SILENT));
                 }
             }
         }
-    }
-
-    /// Whether it may owe a reply to something that has gone by.
-    fn owes(&self) -> bool {
-        self.settle();
-        lock(&self.flight).owes()
     }
 
     fn spoke(&self, side: Side, count: usize) {
@@ -259,7 +254,7 @@ impl<'a> Session<'a> {
                 None => {
                     self.settle();
                     tokio::select! {
-                        spoke = self.home_speaks(bell.as_mut(), || self.owes()) => spoke?,
+                        spoke = self.home_speaks(bell.as_mut(), || lock(&self.meter).may_owe()) => spoke?,
                         never = self.settles() => match never {},
                     }
                 }
