@@ -27,6 +27,7 @@ pub(super) fn doctor(folder: &Folder, config: &Config) -> Result<ExitCode, Failu
     let mut findings =
         vec![port("outbound-proxy", &config.bind, "link", OUTBOUND_PORT, None), public_name(&own, &here)];
     findings.extend(here.iter().map(|address| runtime.block_on(pointer(&dns, &own, *address))));
+    findings.extend(here.iter().filter_map(|at| translated(*at, &config.own, address::is_own(*at))));
     findings.push(runtime.block_on(port_25(&dns)));
     findings.extend(metrics(config.metrics));
     Ok(print(&findings))
@@ -54,6 +55,17 @@ async fn pointer(dns: &Dns, own: &str, address: IpAddr) -> Finding {
     }
 }
 
+/// An address that a router translates (a cloud's 1:1 NAT) is this machine's all the same, and no interface says so.
+fn translated(address: IpAddr, own: &[IpAddr], is_here: bool) -> Option<Finding> {
+    let named = own.iter().any(|own| own.to_canonical() == address);
+    (!named && !is_here && Policy::default().allows(address)).then(|| {
+        Finding::weak(
+            format!("no interface of this machine has {address}: homes may be connected with it by that address"),
+            format!("say `own = [\"{address}\"]` in the configuration"),
+        )
+    })
+}
+
 /// Many providers close port 25 until they are asked.
 async fn port_25(dns: &Dns) -> Finding {
     let mut last = "DNS knows no mail host".to_owned();
@@ -69,4 +81,20 @@ async fn port_25(dns: &Dns) -> Finding {
         }
     }
     Finding::bad(format!("port 25 seems closed from here: {last}"), "ask the provider of this machine to open it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_a_router_translates_must_be_named() {
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let (ours, mapped, inner) = (address("44.0.0.30"), address("::ffff:44.0.0.30"), address("192.168.7.2"));
+        let said = translated(ours, &[], false).unwrap().to_string();
+        assert!(said.contains("weak") && said.contains("own = [\"44.0.0.30\"]"), "{said}");
+        assert!(translated(ours, &[ours], false).is_none() && translated(ours, &[mapped], false).is_none(), "named");
+        assert!(translated(ours, &[], true).is_none(), "an interface has it");
+        assert!(translated(inner, &[], false).is_none(), "nobody is connected with such a one");
+    }
 }
