@@ -288,8 +288,9 @@ impl<G: Grant> Homes<G> {
             return Ok(read.known.clone());
         }
         let known = Known::new(read_folder(&self.folder)?);
-        // What was read so soon is read again.
-        let settled = SystemTime::now().duration_since(changed).is_ok_and(|since| since > TICK);
+        // What was read so soon is read again. (A clock that was set back since is no reason to read it for ever.)
+        let distance = SystemTime::now().duration_since(changed).unwrap_or_else(|ahead| ahead.duration());
+        let settled = distance > TICK;
         *read = settled.then(|| Read { changed, known: known.clone() });
         Ok(known)
     }
@@ -479,6 +480,21 @@ mod tests {
         assert!(command.revoke("alice").unwrap());
         assert!(!command.revoke("alice").unwrap());
         assert_eq!(proxy.find(&alices).unwrap(), None);
+    }
+
+    /// The clock was wrong when somebody was invited, and is set back.
+    #[test]
+    fn a_folder_of_the_future_is_read_once() {
+        let scratch = Scratch::new("future");
+        let homes = Homes::<Names>::open(&scratch.0).unwrap();
+        let now = SystemTime::now();
+        drop(homes.invite("alice", names("a.example"), now, DAY).unwrap());
+        let folder = fs::File::open(&scratch.0).unwrap();
+        folder.set_modified(now + Duration::from_secs(7_200)).unwrap();
+        let read = homes.all().unwrap();
+        assert!(Arc::ptr_eq(&read, &homes.all().unwrap()), "not for each look");
+        drop(homes.invite("bob", names("b.example"), now, DAY).unwrap());
+        assert_eq!(homes.all().unwrap().len(), 2, "what changes is seen");
     }
 
     #[test]
