@@ -40,6 +40,10 @@ impl fmt::Display for Ended {
             Self::Closed => f.write_str("the other end closed the connection"),
             Self::Silent => f.write_str("the other end has gone silent"),
             Self::Done => f.write_str("ended by this side"),
+            // As a process ends that is killed, or a machine that is switched off: TLS has no word for it that people know.
+            Self::Failed(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                f.write_str("the other end closed without a word")
+            }
             Self::Failed(error) => write!(f, "the connection failed: {error}"),
         }
     }

@@ -2,18 +2,18 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_rustls::client::TlsStream;
 use wire::control::PairedProxy;
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, Trouble};
 use crate::code::{PairingCode, Place};
 use crate::control::{self, Ended, Script};
 use crate::dns::Dns;
@@ -21,10 +21,11 @@ use crate::frame::{self, Frames};
 use crate::hello::{Answer, Hello, Refusal, Run, VERSION, Want};
 use crate::keys::{self, LinkKey, Pin, PublicKey};
 use crate::outbound::Budget;
+use crate::way::{Way, moved};
 use crate::{limits, liveness, stream, tls};
 
-/// How often it is looked whether the way to the proxy has another source address.
-const ADDRESS: Duration = Duration::from_secs(2);
+/// Between two lines of the log that say the same.
+const SAID: Duration = Duration::from_secs(60);
 
 /// Why the proxy does not serve this home.
 #[derive(Debug)]
@@ -46,13 +47,17 @@ impl fmt::Display for DialError {
 
 /// For who pays for neither machine and reads no `errno`.
 fn words(error: &io::Error) -> String {
+    // Of TLS that ended so, the library says where to read about it.
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        return "it closed without a word".to_owned();
+    }
     let why = match error.kind() {
         io::ErrorKind::ConnectionRefused => "its machine answers, but nothing listens there: is the proxy running?",
         io::ErrorKind::TimedOut => "nothing answers: is its machine off, or a firewall in between?",
         io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
             "is this house connected to the Internet?"
         }
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => "the connection was cut at once",
+        io::ErrorKind::ConnectionReset => "the connection was cut at once",
         io::ErrorKind::InvalidData => "what answers there is not the proxy that this house was paired with",
         _ => return error.to_string(),
     };
@@ -193,38 +198,54 @@ impl Proxy {
         In: DeserializeOwned,
         Out: Serialize,
     {
-        let mut backoff = Backoff::default();
+        let (mut backoff, mut said) = (Backoff::default(), Said::default());
         let run = Run(keys::random().unwrap_or_default());
         loop {
-            let began = Instant::now();
-            let why = match self.dial(run).await {
-                Ok(dialled) => match self.serve(dialled, &mut script, &heard, &state).await {
-                    Over::Ended(Ended::Done) => return,
-                    Over::Ended(ended) => ended.to_string(),
-                    Over::Moved => {
-                        backoff.afresh();
-                        "this box has another address".to_owned()
-                    }
-                },
-                Err(error) => error.to_string(),
+            let (mut way, began) = (Way::now(self.found()), Instant::now());
+            let over = match self.dial(run).await {
+                Ok(dialled) => {
+                    let over = self.serve(dialled, &mut script, &heard, &state).await;
+                    backoff.ended(began.elapsed());
+                    (way, said) = (Way::now(self.found()), Said::default());
+                    over
+                }
+                Err(error) => Over::Failed(error),
             };
-            backoff.ended(began.elapsed());
-            let wait = backoff.next(u32::from_be_bytes(keys::random().unwrap_or_default()));
-            tracing::info!(proxy = %self.place, why, seconds = wait.as_secs_f32(), "the link is down; dialling again");
+            let random = || u32::from_be_bytes(keys::random().unwrap_or_default());
+            let (why, wait) = match over {
+                Over::Ended(Ended::Done) => return,
+                Over::Ended(ended) => (ended.to_string(), backoff.next(Trouble::Away, random())),
+                Over::Moved => ("this box has another address, or is back".to_owned(), backoff.afresh(random())),
+                Over::Failed((trouble, error)) => (error.to_string(), backoff.next(trouble, random())),
+            };
+            if said.is_news(&why) {
+                tracing::info!(proxy = %self.place, why, seconds = wait.as_secs_f32(), "the link is down; dialling again");
+            }
             let _ = state.send(State::Dialling(why));
-            sleep(wait).await;
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = way.another(self.found()) => sleep(backoff.afresh(random())).await,
+            }
         }
     }
 
-    async fn dial(&self, run: Run) -> Result<Dialled, DialError> {
-        let connection = match (connect(&self.place, &self.dns).await, self.found()) {
-            (Ok(connection), _) => connection,
+    async fn reach(&self) -> io::Result<TcpStream> {
+        match (connect(&self.place, &self.dns).await, self.found()) {
+            (Ok(connection), _) => Ok(connection),
             // A DNS that is silent for a while must not keep the house apart from a proxy that is where it was.
-            (Err(_), Some(address)) => to(address).await?,
-            (Err(error), None) => return Err(error.into()),
-        };
-        let address = connection.peer_addr()?;
-        let dialled = dial(connection, &self.own, Pin::Key(self.key), run, Want::Serve).await?;
+            (Err(_), Some(address)) => to(address).await,
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    async fn dial(&self, run: Run) -> Result<Dialled, (Trouble, DialError)> {
+        let connection = self.reach().await.map_err(|error| (Trouble::Away, error.into()))?;
+        let address = connection.peer_addr().map_err(|error| (Trouble::Away, error.into()))?;
+        let dialled = dial(connection, &self.own, Pin::Key(self.key), run, Want::Serve).await;
+        let dialled = dialled.map_err(|error| match error {
+            DialError::Refused(_) => (Trouble::Refused, error),
+            DialError::Io(_) => (Trouble::Broken, error),
+        })?;
         *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
         Ok(dialled)
     }
@@ -299,25 +320,44 @@ impl Proxy {
 enum Over {
     Ended(Ended),
     Moved,
+    Failed((Trouble, DialError)),
 }
 
-/// Returns once packets to the proxy would leave from another address than the connection's: it is dead then, and
-/// nobody would say so for long. Without a way at all there is nothing to go over to.
-async fn moved(ends: io::Result<(IpAddr, SocketAddr)>) {
-    let Ok((local, proxy)) = ends else { return std::future::pending().await };
-    let mut ticks = interval(ADDRESS);
-    loop {
-        ticks.tick().await;
-        if source(proxy).is_ok_and(|now| now != local) {
-            return;
+/// What was said last, and when: a proxy that is away for days is dialled some ten times a minute.
+#[derive(Default)]
+struct Said(Option<(String, Instant)>);
+
+impl Said {
+    fn is_news(&mut self, why: &str) -> bool {
+        let known = self.0.as_ref().is_some_and(|(last, at)| last == why && at.elapsed() < SAID);
+        if !known {
+            self.0 = Some((why.to_owned(), Instant::now()));
         }
+        !known
     }
 }
 
-/// The kernel's choice; nothing is sent.
-fn source(to: SocketAddr) -> io::Result<IpAddr> {
-    let any: SocketAddr = if to.is_ipv4() { ([0; 4], 0).into() } else { ([0u16; 8], 0).into() };
-    let socket = UdpSocket::bind(any)?;
-    socket.connect(to)?;
-    Ok(socket.local_addr()?.ip())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_family_reads() {
+        let library = "peer closed connection without sending TLS close_notify: https://docs.rs/rustls/latest";
+        let cut = DialError::Io(io::Error::new(io::ErrorKind::UnexpectedEof, library));
+        assert_eq!(cut.to_string(), "the proxy cannot be reached: it closed without a word");
+        let ended = Ended::Failed(io::Error::new(io::ErrorKind::UnexpectedEof, library));
+        assert_eq!(ended.to_string(), "the other end closed without a word");
+    }
+
+    #[test]
+    fn the_same_is_said_once_a_minute() {
+        let mut said = Said::default();
+        assert_eq!(
+            [said.is_news("a"), said.is_news("a"), said.is_news("b"), said.is_news("a")],
+            [true, false, true, true]
+        );
+        said.0 = Some(("a".to_owned(), Instant::now().checked_sub(SAID).unwrap()));
+        assert!(said.is_news("a"));
+    }
 }

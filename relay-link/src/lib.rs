@@ -41,3 +41,4 @@ pub mod seldom;
 pub mod shares;
 pub mod stream;
 pub mod tls;
+mod way;

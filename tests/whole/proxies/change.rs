@@ -1,5 +1,7 @@
 //! Homes that sleep and move, a proxy that is killed.
 
+use std::time::{Duration, Instant};
+
 use tests::proxies::eventually;
 
 use crate::place::{PROXY, Place, count};
@@ -31,6 +33,38 @@ pub fn a_home_that_sleeps_wakes_and_moves() {
     for phrase in ["while-waking", "while-asleep", "after-moving"] {
         assert_eq!(count(&mail, phrase), 1, "{phrase}");
     }
+}
+
+/// A plug that was out for a minute, a line that was dead for as long, a proxy that was: nobody waits for a minute more.
+pub fn a_home_is_back_within_seconds() {
+    let mut place = Place::new();
+    let alice = place.home("alice", "44.0.0.71", &[]);
+    let away = |seconds| std::thread::sleep(Duration::from_secs(seconds));
+    let back = |place: &Place, what: &str| {
+        let since = Instant::now();
+        eventually(what, || place.proxy.metric("homes_connected") == 1);
+        assert!(
+            since.elapsed() < Duration::from_secs(15),
+            "{what}: after {:?}\n{}",
+            since.elapsed(),
+            alice.house.log()
+        );
+    };
+    alice.host.run("ip link set eth0 down");
+    away(70);
+    assert_eq!(place.proxy.metric("homes_connected"), 0);
+    alice.host.run("ip link set eth0 up && ip route add default via 192.168.7.1");
+    back(&place, "the plug is in again");
+    let dead = "chain in { type filter hook prerouting priority 0; iifname eth0 drop; };";
+    alice.host.run(&format!("nft 'table ip dead {{ {dead} }}'"));
+    away(70);
+    assert_eq!(place.proxy.metric("homes_connected"), 0);
+    alice.host.run("nft delete table ip dead");
+    back(&place, "the line is well again");
+    place.proxy.kill();
+    away(40);
+    place.proxy.start_again();
+    back(&place, "the proxy is there again");
 }
 
 /// kill -9 between the lesson and the retry, and in the middle of a letter.

@@ -22,6 +22,7 @@ fn main() -> std::process::ExitCode {
         senders::two_homes_by_chasquid,
         senders::homes_of_different_streets,
         change::a_proxy_that_is_killed,
+        change::a_home_is_back_within_seconds,
         both::a_letter_and_its_answer,
         hostile::a_home_that_agrees_to_everything,
         hostile::the_only_home_of_a_street,
