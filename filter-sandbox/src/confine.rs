@@ -95,6 +95,7 @@ pub fn all_but_seccomp(role: Role) -> Result<Confined, ConfineError> {
     let walls = role.walls();
     alone()?;
     crate::memory::look_at_machine();
+    crate::memory::return_large_blocks();
     let starter = starter().at("/proc of its own")?;
     scanner_is_there(walls).at("the scanner's tree")?;
     let proc = mounts::private_root(walls.root).at(MOUNTS)?;

@@ -55,6 +55,24 @@ pub(crate) fn look_at_machine() {
     MACHINE.store(units.saturating_mul(info.mem_unit.into()), Ordering::Relaxed);
 }
 
+/// A block of that size or more is a mapping of its own, which ends with it. Twice a letter that is kept in memory until it
+/// is sent, so that everyday mail never pays for a mapping; on 32 bits the C library takes no more than 512 KiB.
+#[cfg(target_env = "gnu")]
+const MAPPED: libc::c_int = 256 * 1024;
+/// Free bytes at the end of a thread's memory that it keeps: a few such letters, once a thread.
+#[cfg(target_env = "gnu")]
+const KEPT: libc::c_int = 512 * 1024;
+
+/// Has the allocator return large blocks to the kernel. glibc learns from the first one that is freed: it then takes all up to
+/// that size, 32 MB at the most, from the memory of whichever thread asks, and keeps that, in each thread. musl never does.
+pub(crate) fn return_large_blocks() {
+    #[cfg(target_env = "gnu")]
+    for (what, bytes) in [(libc::M_MMAP_THRESHOLD, MAPPED), (libc::M_TRIM_THRESHOLD, KEPT)] {
+        // SAFETY: numbers only, and the C library locks what it changes.
+        unsafe { libc::mallopt(what, bytes) };
+    }
+}
+
 /// Locks what is mapped now, as it is touched.
 pub(crate) fn lock_present() -> io::Result<()> {
     lock_all(libc::MCL_CURRENT | libc::MCL_ONFAULT)

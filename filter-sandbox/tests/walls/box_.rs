@@ -13,7 +13,7 @@ use filter_sandbox::filter::{Filter, FilterLimits};
 use filter_sandbox::walls::Root;
 use filter_sandbox::{Launch, Role, Running, attacks, zygote};
 
-use crate::hostile;
+use crate::{hostile, large_blocks};
 
 /// What this program does when it was started as a role.
 pub fn role(name: &str, args: &[&str]) -> ExitCode {
@@ -22,6 +22,7 @@ pub fn role(name: &str, args: &[&str]) -> ExitCode {
         [] => zygote::run(role),
         ["scan", program] => zygote::run_scanning(role, program),
         ["hostile"] => zygote::run_with(role, hostile::duty),
+        ["large-blocks"] => large_blocks::take_and_free(role),
         ["survey", how] => attacks::survey(role, *how == "whole"),
         ["attack", list, how, index] => {
             attacks::as_role(role, *how == "whole", attack_list(list), index.parse().unwrap())

@@ -5,6 +5,7 @@
 mod box_;
 mod filtering;
 mod hostile;
+mod large_blocks;
 mod lesser_kernels;
 mod role_attacks;
 mod runner;

@@ -3,7 +3,7 @@
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-use crate::{filtering, hostile, lesser_kernels, role_attacks, scanning, worker_attacks};
+use crate::{filtering, hostile, large_blocks, lesser_kernels, role_attacks, scanning, worker_attacks};
 
 /// One test.
 pub struct Case {
@@ -21,6 +21,7 @@ fn cases() -> Vec<Case> {
         worker_attacks::cases(),
         role_attacks::cases(),
         lesser_kernels::cases(),
+        large_blocks::cases(),
     ];
     all.into_iter().flatten().collect()
 }
