@@ -1,6 +1,7 @@
 //! Who a message says it is from, for submission: the login must own every address in From. Strict, since what
 //! we cannot read for certain a mail reader may read otherwise.
 
+use crate::encoded_words::{self, EncodedWord};
 use crate::header;
 use crate::session::path::Address;
 
@@ -37,7 +38,13 @@ pub fn is_list(value: &str) -> bool {
 }
 
 fn list_for_all(value: &str) -> Option<Vec<Address>> {
-    list(value).filter(|_| !hides_in_encoded_words(value) && !ends_elsewhere(value))
+    list(value).filter(|_| !hides_in_encoded_words(value) && !makes_an_address(value) && !ends_elsewhere(value))
+}
+
+/// Whether encoded words, one or some together, have what makes an address of its own for readers that decode them first.
+fn makes_an_address(value: &str) -> bool {
+    let shown = encoded_words::shown(value);
+    shown.contains('@') && shown.contains(['<', '>', ',', ';', '"'])
 }
 
 /// Whether a comment or a quoted string is one whose end some readers see earlier: those that know no comment in a comment, and no
@@ -124,27 +131,21 @@ impl<'a> Enclosures<'a> {
     }
 }
 
-/// The length of the encoded word that a text begins with, of whatever neither ends nor opens what it lies in, decoded (in Q) or not.
+/// The length of the encoded word that a text begins with, of whatever neither ends nor opens what it lies in, decoded or not.
 fn name_in_one(inside: &str) -> Option<usize> {
-    let mut parts = inside.strip_prefix("=?")?.splitn(3, '?');
-    let (charset, encoding, behind) = (parts.next()?, parts.next()?, parts.next()?);
-    let encoded = &behind[..behind.find("?=")?];
-    let plain = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:+*".contains(c));
-    let whole = plain(charset) && matches!(encoding, "b" | "B" | "q" | "Q");
-    let ends = encoded.contains(['"', '\\', '(', ')'])
-        || ["=22", "=5c", "=5C", "=28", "=29"].iter().any(|sign| encoded.contains(sign));
-    let whole = whole && !ends && !encoded.is_empty();
-    whole.then_some("=??".len() + charset.len() + encoding.len() + "?".len() + encoded.len() + "?=".len())
+    let word = EncodedWord::at_start(inside)?;
+    let plain = word.charset().chars().all(|c| c.is_ascii_alphanumeric() || "-_.:+*".contains(c));
+    let ends = |text: &str| text.contains(['"', '\\', '(', ')']);
+    let whole = word.is_whole() && plain && !ends(word.text) && !ends(&word.decoded()?);
+    whole.then_some(word.length())
 }
 
 /// The length of the plain encoded word that a text begins with.
 fn encoded_word(text: &str) -> Option<usize> {
-    let mut parts = text.strip_prefix("=?")?.splitn(3, '?');
-    let (charset, encoding, behind) = (parts.next()?, parts.next()?, parts.next()?);
-    let encoded = &behind[..behind.find("?=")?];
+    let word = EncodedWord::at_start(text)?;
     let plain = |text: &str| text.chars().all(|c| c.is_ascii_graphic() && !"\"<>@(),;:\\[]?".contains(c));
-    let whole = plain(charset) && plain(encoded) && !encoded.is_empty() && matches!(encoding, "b" | "B" | "q" | "Q");
-    whole.then_some("=??".len() + charset.len() + encoding.len() + "?".len() + encoded.len() + "?=".len())
+    let whole = word.is_whole() && plain(word.charset()) && plain(word.text) && word.decoded().is_some();
+    whole.then_some(word.length())
 }
 
 /// RFC 5322 §3.4 `mailbox-list`.
@@ -223,6 +224,10 @@ mod tests {
             ("\"=?UTF-8?Q?M=C3=BCller,?= =?UTF-8?Q?Anna?=\" <a@b.test>", vec!["a@b.test"]),
             ("\"=?UTF-8?B?TcO8bGxlcg==?= (Anna)\" <a@b.test> (=?utf-8?q?B=C3=BCro, 2?=)", vec!["a@b.test"]),
             ("\"Why =? that\" <a@b.test>", vec!["a@b.test"]),
+            ("=?iso-2022-jp?B?GyRCOzNFRBsoQg==?= <a@b.test>", vec!["a@b.test"]),
+            ("\"=?iso-2022-jp?B?GyRCOzNFRBsoQg==?=\" <a@b.test>", vec!["a@b.test"]),
+            ("=?utf-8?b?TcO8bGxlciwgQW5uYSAoQsO8cm8p?= <a@b.test>", vec!["a@b.test"]),
+            ("=?utf-8?q?a=40b.test?= <a@b.test>", vec!["a@b.test"]),
             ("A <a@b.test> (x =? y)", vec!["a@b.test"]),
         ] {
             assert_eq!(from(value), Some(addresses.into_iter().map(String::from).collect()), "{value}");
@@ -263,6 +268,16 @@ mod tests {
             "a+=?utf-8?q?=40d.test=3E?=@b.test",
             "\"=?utf-8?q?=22_<c@d.test>,?=\" <a@b.test>",
             "=?utf-8?q??= \"?= <c@d.test>\" <a@b.test>",
+            // `" <ceo@bank.test>,`, `) <ceo@bank.test>,` and `<ceo@bank.test>,`.
+            "\"=?utf-8?b?IiA8Y2VvQGJhbmsudGVzdD4s?=\" <a@b.test>",
+            "(=?utf-8?b?KSA8Y2VvQGJhbmsudGVzdD4s?=) <a@b.test>",
+            "=?utf-8?b?PGNlb0BiYW5rLnRlc3Q+LA==?= <a@b.test>",
+            "=?utf-8?q?=3Cceo=40bank.test=3E=2C?= <a@b.test>",
+            "=?utf-8?q?=63eo=40bank.test?= =?utf-8?q?=2C_Boss?= <a@b.test>",
+            "\"=?utf-8?q?=63eo=40bank.test?=\" =?utf-8?q?=3C?= <a@b.test>",
+            "\"=?utf-7?q?+ACI- <c@d.test>,?=\" <a@b.test>",
+            "\"=?utf-16?b?ACIAIA==?=\" <a@b.test>",
+            "\"=?utf-8?b?IiA8!Y2VvQGJh?=\" <a@b.test>",
         ] {
             assert_eq!(from(value), None, "{value}");
         }

@@ -17,6 +17,7 @@ pub mod deliver;
 pub mod delivered;
 pub mod desk;
 pub mod driver;
+pub mod encoded_words;
 pub mod failed_lookups;
 pub mod final_bytes;
 pub mod form;

@@ -15,7 +15,7 @@ use wire::unseen::is_unseen;
 
 use super::Verifier;
 use super::outcomes::no_answer;
-use crate::{authors, header, limits};
+use crate::{authors, encoded_words, header, limits};
 
 /// What speaks for a message.
 #[derive(Clone, Copy)]
@@ -73,6 +73,8 @@ fn naming(from: &str) -> Vec<String> {
     if !authors::is_list(from) {
         texts.extend(bare);
         texts.extend([from.to_owned(), from.replace(['"', '\\'], "")]);
+        // Some decode the names first, and then look for addresses.
+        texts.push(encoded_words::decoded(from));
     }
     texts
 }
@@ -297,6 +299,9 @@ mod tests {
             "=?utf-8?b?(?= <a@b.example> )",
             "\"=?utf-8?q?x\" <l@c.example> (?= <a@b.example>)",
             "a@b.example\u{200e}",
+            "\"=?utf-8?b?IiA8YUBiLmV4YW1wbGU+LA==?=\" <l@c.example>",
+            "(=?utf-8?b?KSA8YUBiLmV4YW1wbGU+LA==?=) <l@c.example>",
+            "=?utf-8?b?PGFAYi5leGFtcGxlPiw=?= <l@c.example>",
             "a@\u{2066}b.example",
             "a@mail\u{200e}.b.example",
             "<a@\u{1f}b.example>",

@@ -1,0 +1,161 @@
+//! What encoded words (RFC 2047) hide: some readers decode them before they look for addresses. Only their ASCII signs matter
+//! here, so whatever lies beyond is not told apart.
+
+/// The parts of one: `=?charset?encoding?text?=`.
+#[derive(Debug, Clone, Copy)]
+pub struct EncodedWord<'a> {
+    charset: &'a str,
+    encoding: &'a str,
+    /// What is encoded.
+    pub text: &'a str,
+}
+
+impl<'a> EncodedWord<'a> {
+    /// The one that a text begins with, if it has an end.
+    #[must_use]
+    pub fn at_start(text: &'a str) -> Option<Self> {
+        let mut parts = text.strip_prefix("=?")?.splitn(3, '?');
+        let (charset, encoding, behind) = (parts.next()?, parts.next()?, parts.next()?);
+        Some(Self { charset, encoding, text: &behind[..behind.find("?=")?] })
+    }
+
+    /// Its character set.
+    #[must_use]
+    pub const fn charset(&self) -> &'a str {
+        self.charset
+    }
+
+    /// Whether its encoding is one of the two there are, and something is encoded.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        matches!(self.encoding, "b" | "B" | "q" | "Q") && !self.text.is_empty()
+    }
+
+    /// Bytes of all of it.
+    #[must_use]
+    pub const fn length(&self) -> usize {
+        "=????=".len() + self.charset.len() + self.encoding.len() + self.text.len()
+    }
+
+    /// What a reader sees who decodes it; `None` where readers may see one thing or another.
+    #[must_use]
+    pub fn decoded(&self) -> Option<String> {
+        let bytes = match self.encoding {
+            "q" | "Q" => quoted(self.text.as_bytes()),
+            "b" | "B" => base64(self.text.as_bytes())?,
+            _ => return None,
+        };
+        let charset = self.charset.split('*').next().unwrap_or_default().to_ascii_lowercase();
+        let bytes = if charset.starts_with("iso-2022-jp") { without_shifted(&bytes)? } else { bytes };
+        has_ascii(&charset).then(|| String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+/// A text with its encoded words decoded, where that can be done.
+#[must_use]
+pub fn decoded(text: &str) -> String {
+    let mut all = String::with_capacity(text.len());
+    walk(text, |plain, shown| all.extend([plain, shown]));
+    all
+}
+
+/// What its encoded words show, all together.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    let mut all = String::new();
+    walk(text, |_, shown| all.push_str(shown));
+    all
+}
+
+/// Every piece of a text, with what the encoded word behind it shows.
+fn walk(text: &str, mut piece: impl FnMut(&str, &str)) {
+    let (mut from, mut at) = (0, 0);
+    while let Some(next) = text[at..].find("=?") {
+        at += next;
+        let word = EncodedWord::at_start(&text[at..]).and_then(|word| Some((word.decoded()?, word.length())));
+        let Some((shown, length)) = word else {
+            at += "=?".len();
+            continue;
+        };
+        piece(&text[from..at], &shown);
+        at += length;
+        from = at;
+    }
+    piece(&text[from..], "");
+}
+
+/// RFC 2047 §4.2; what is no pair of hexadecimal digits stays as it is.
+fn quoted(text: &[u8]) -> Vec<u8> {
+    let (mut bytes, mut at) = (Vec::with_capacity(text.len()), 0);
+    while let Some(byte) = text.get(at) {
+        let pair = text.get(at + 1..at + 3).and_then(|pair| std::str::from_utf8(pair).ok());
+        let hex = pair.filter(|_| *byte == b'=').and_then(|pair| u8::from_str_radix(pair, 16).ok());
+        bytes.push(hex.unwrap_or(if *byte == b'_' { b' ' } else { *byte }));
+        at += if hex.is_some() { 3 } else { 1 };
+    }
+    bytes
+}
+
+/// With or without its padding, but with nothing else in it: what readers make of that differs.
+fn base64(text: &[u8]) -> Option<Vec<u8>> {
+    let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
+    let mut padded = text.get(..text.len() - padding)?.to_vec();
+    padded.resize(padded.len().next_multiple_of(4), b'=');
+    wire::base64::decode(&padded)
+}
+
+/// ISO-2022-JP without its signs of two bytes, which look like ASCII ones.
+fn without_shifted(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut parts = bytes.split(|byte| *byte == 0x1b);
+    let mut plain = parts.next()?.to_vec();
+    for part in parts {
+        match part {
+            [b'(', b'B' | b'J', text @ ..] => plain.extend_from_slice(text),
+            [b'$', b'@' | b'B', ..] => {}
+            _ => return None,
+        }
+    }
+    Some(plain)
+}
+
+/// Whether ASCII means in it what it means in ASCII; not in UTF-7 or UTF-16, nor in what nobody here has heard of.
+fn has_ascii(charset: &str) -> bool {
+    const EXACTLY: [&str; 14] = [
+        "utf-8",
+        "utf8",
+        "us-ascii",
+        "ascii",
+        "gb2312",
+        "gbk",
+        "gb18030",
+        "big5",
+        "euc-jp",
+        "euc-kr",
+        "ks_c_5601-1987",
+        "shift_jis",
+        "tis-620",
+        "macintosh",
+    ];
+    const BEGINNINGS: [&str; 7] = ["iso-8859-", "iso_8859-", "latin", "windows-", "cp", "koi8-", "iso-2022-jp"];
+    EXACTLY.contains(&charset) || BEGINNINGS.iter().any(|beginning| charset.starts_with(beginning))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_readers_see() {
+        for (text, shown) in [
+            ("=?utf-8?q?a_b=40c?= d", "a b@c d"),
+            ("=?UTF-8?B?IiA8Y2VvQGJhbmsudGVzdD4s?=", "\" <ceo@bank.test>,"),
+            ("x =?utf-8*en?b?YQ?= =?us-ascii?q?=ZZ=4?=", "x a =ZZ=4"),
+            ("=?iso-2022-jp?B?GyRCOzNFRBsoQiA8YUBiPg==?=", " <a@b>"),
+            ("=?utf-7?q?+ACI- <c@d>,?=", "=?utf-7?q?+ACI- <c@d>,?="),
+            ("=?utf-8?q?=61?==?utf-8?q?b?=c", "abc"),
+            ("=?utf-8?b?!!!?= =? =?a?b", "=?utf-8?b?!!!?= =? =?a?b"),
+        ] {
+            assert_eq!(decoded(text), shown, "{text}");
+        }
+    }
+}
