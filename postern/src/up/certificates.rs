@@ -20,6 +20,9 @@ const YEARS: i32 = 10;
 /// Bytes of one file; what is longer is not read.
 const FILE: u64 = 256 * 1024;
 
+/// What `ring` signs with.
+const KEYS: &str = "keys are RSA of 2048 to 4096 bits, ECDSA with P-256 or P-384, or Ed25519";
+
 /// Where the certificate comes from.
 #[derive(Debug)]
 pub struct Certificates {
@@ -89,7 +92,7 @@ impl Certificates {
         self.seen = [stamp(&self.chain), stamp(&self.key)];
         let pem = CertificatePem { chain: read(&self.chain)?, key: read(&self.key)? };
         let what = || format!("{} and {}", self.chain.display(), self.key.display());
-        Tls::new(&pem).doing(what)?;
+        Tls::new(&pem).map_err(|error| Failure::new(format!("{}: {error} ({KEYS})", what())))?;
         Ok(pem)
     }
 
@@ -158,7 +161,12 @@ pub fn names(config: &Config) -> Vec<String> {
 
 fn read(path: &Path) -> Result<String, Failure> {
     let what = || format!("cannot read {}", path.display());
-    if fs::metadata(path).doing(what)?.len() > FILE {
+    let about = fs::metadata(path).doing(what)?;
+    // To open a pipe would be to wait for whoever writes into it, and nothing else would go on meanwhile.
+    if !about.is_file() {
+        return Err(Failure::new(format!("{} is no file: name the certificate's own", path.display())));
+    }
+    if about.len() > FILE {
         return Err(Failure::new(format!("{} is too long for a certificate or key", path.display())));
     }
     fs::read_to_string(path).doing(what)
@@ -224,7 +232,11 @@ mod tests {
         assert!(!given.changed());
         fs::write(&own.key, "no key").unwrap();
         assert!(given.changed());
-        assert!(given.read().is_err());
+        assert!(given.read().unwrap_err().words.contains("P-384"));
+        fs::remove_file(&own.key).unwrap();
+        let mode = rustix::fs::Mode::RWXU;
+        rustix::fs::mknodat(rustix::fs::CWD, &own.key, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        assert!(given.read().unwrap_err().words.contains("is no file"));
         fs::remove_dir_all(data.path()).unwrap();
     }
 }
