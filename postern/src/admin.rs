@@ -32,8 +32,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub const NOT_FOR_US: &str = "the keeper may not open this mail; its own words stand above";
 
 /// What to do about a file system that was made read-only.
-pub const WRITABLE_AGAIN: &str = "Check that disk (`fsck`, while it is not mounted) and mount it writable; until then no \
-    mail is taken, senders keep it and come again, and what is there stays as it is";
+pub const WRITABLE_AGAIN: &str = "Mount it writable, and all goes on by itself; where that is refused, stop the box, check \
+    that disk (`fsck`, while it is not mounted), mount it, and start the box. Until then mail can be read, none is taken, senders \
+    keep it and come again, and what is there stays as it is";
 
 /// A connection to a keeper.
 #[derive(Debug)]
@@ -237,6 +238,14 @@ impl Session {
         })
     }
 
+    /// Whether anything can be changed.
+    ///
+    /// # Errors
+    /// Why not, in words for the admin.
+    pub fn writes(&mut self) -> Result<(), Failure> {
+        self.ask(Request::Writes).map(drop)
+    }
+
     /// The mailboxes that the journal does not know, with their slots files: `recover` gives them back.
     ///
     /// # Errors
@@ -273,6 +282,7 @@ fn start(config: &Config, new_journal: bool) -> Start {
         outgoing: None,
         manner: Manner::Serve,
         edges: vec![EdgeKind::Admin],
+        left: None,
     }
 }
 

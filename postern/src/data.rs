@@ -206,10 +206,17 @@ impl DataFolder {
 /// Whether the file system of that folder is mounted read-only, or was made so by the kernel after an error: ext4 says that
 /// one no longer among its flags, but makes no file, not even one without a name.
 pub fn is_read_only(folder: &Path) -> bool {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(folder, flags, Mode::empty()).is_ok_and(|folder| is_read_only_at(folder.as_fd()))
+}
+
+/// The same of an open folder.
+pub fn is_read_only_at(folder: BorrowedFd<'_>) -> bool {
     use rustix::fs::StatVfsMountFlags;
-    let flagged = rustix::fs::statvfs(folder).is_ok_and(|disk| disk.f_flag.contains(StatVfsMountFlags::RDONLY));
+    let flagged = rustix::fs::fstatvfs(folder).is_ok_and(|disk| disk.f_flag.contains(StatVfsMountFlags::RDONLY));
     let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-    flagged || rustix::fs::open(folder, flags, Mode::RUSR | Mode::WUSR).is_err_and(|error| error == Errno::ROFS)
+    let made = rustix::fs::openat(folder, c".", flags, Mode::RUSR | Mode::WUSR);
+    flagged || made.is_err_and(|error| error == Errno::ROFS)
 }
 
 fn write_pid(file: BorrowedFd<'_>) -> rustix::io::Result<()> {

@@ -43,7 +43,7 @@ impl Check<'_> {
 
     /// Whether nothing on the disk may be changed, and the start has changed nothing either.
     fn only_looks(&self) -> bool {
-        self.house.manner == Manner::Look
+        self.house.manner.only_reads()
     }
 
     fn letter_place(id: MailboxId, letter: LetterId) -> String {
@@ -298,7 +298,7 @@ fn named(file: &std::fs::File) -> io::Result<Option<LetterId>> {
 pub fn run(house: &House, repair: bool, progress: impl FnMut(u64, u64)) -> io::Result<(Vec<Finding>, u64)> {
     match house.manner {
         Manner::Serve => all(house, repair, progress),
-        Manner::Repair | Manner::Look => quietly(|| all(house, repair, progress)),
+        Manner::Repair | Manner::Look | Manner::Read => quietly(|| all(house, repair, progress)),
     }
 }
 

@@ -28,6 +28,7 @@ use crate::index::{Index, News};
 use crate::journal::files::{self, Writer};
 use crate::journal::open::Opened;
 use crate::journal::record::{Entry, Record};
+use crate::journal::sure::Sure;
 use crate::journal::{limits, segment};
 use crate::names::{LetterId, MailboxId};
 
@@ -80,6 +81,8 @@ pub enum NotTaken {
     Full,
     /// The disk failed, or the entry is beyond every bound.
     Failed,
+    /// The disk takes nothing: see [`Committer::only_read`].
+    OnlyReads,
 }
 
 /// What an entry needs besides itself.
@@ -120,6 +123,7 @@ pub struct Core<H> {
     rotate: Option<Rotate>,
     stop: bool,
     failed: bool,
+    only_reads: bool,
     /// The segment that is written to, and how far it is durable.
     durable: (u64, u64),
 }
@@ -221,6 +225,9 @@ impl<H: News> Core<H> {
         if entry.is_empty() {
             return Ok(self.sequence);
         }
+        if self.only_reads {
+            return Err(NotTaken::OnlyReads);
+        }
         if self.failed || self.stop {
             return Err(NotTaken::Failed);
         }
@@ -241,6 +248,9 @@ impl<H: News> Core<H> {
 
     /// Whether entries of so many bytes that free room would be taken now, what is kept back for them included.
     pub fn has_room(&mut self, bytes: usize) -> bool {
+        if self.only_reads {
+            return false;
+        }
         let promised = self.promised;
         let fits = self.reserve(bytes as u64, true).is_ok();
         self.promised = promised;
@@ -290,6 +300,7 @@ impl<H: News + Send + 'static> Committer<H> {
             rotate: None,
             stop: false,
             failed: false,
+            only_reads: false,
             durable: (writer.number(), segment::HEADER as u64),
         };
         let committer = Arc::new(Self {
@@ -334,6 +345,12 @@ impl<H: News + Send + 'static> Committer<H> {
         Ok(number)
     }
 
+    /// Takes nothing, and writes nothing, from now on.
+    pub fn only_read(&self) {
+        self.lock().only_reads = true;
+        self.hold_checkpoints();
+    }
+
     /// For a thread that may block: it writes itself what it takes, at the end of what is returned.
     #[must_use]
     pub const fn leading(&self) -> Leading<'_, H> {
@@ -350,6 +367,13 @@ impl<H: News + Send + 'static> Committer<H> {
     #[must_use]
     pub fn durable_bytes(&self) -> (u64, u64) {
         self.lock().durable
+    }
+
+    /// The same, for the next keeper.
+    #[must_use]
+    pub fn sure(&self) -> Sure {
+        let (segment, bytes) = self.durable_bytes();
+        Sure { segment, bytes }
     }
 
     /// Returns once nobody has a [`Progress`] any more.

@@ -18,7 +18,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::io::Errno;
@@ -241,7 +241,7 @@ impl Write for DiskFile {
 #[derive(Debug, Default)]
 pub struct Faults {
     steps: AtomicU64,
-    full: AtomicBool,
+    refuses: Mutex<Option<Errno>>,
     plan: Mutex<Plan>,
 }
 
@@ -274,7 +274,12 @@ impl Faults {
 
     /// Every step fails with "no space left" while on.
     pub fn set_full(&self, on: bool) {
-        self.full.store(on, Ordering::SeqCst);
+        self.refuse(on.then_some(Errno::NOSPC));
+    }
+
+    /// Every step fails so, until told otherwise.
+    pub fn refuse(&self, with: Option<Errno>) {
+        *self.refuses.lock().unwrap_or_else(PoisonError::into_inner) = with;
     }
 
     /// Steps so far.
@@ -286,8 +291,10 @@ impl Faults {
     fn step(&self) -> io::Result<()> {
         let now = self.steps.fetch_add(1, Ordering::SeqCst) + 1;
         let plan = *self.plan.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(errno) = *self.refuses.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Err(errno.into());
+        }
         match plan {
-            _ if self.full.load(Ordering::SeqCst) => Err(Errno::NOSPC.into()),
             Plan::Once(step, errno) if now == step => Err(errno.into()),
             Plan::Crash(step) if now >= step => Err(Errno::IO.into()),
             _ => Ok(()),

@@ -251,7 +251,9 @@ fn take(house: &House, entry: Vec<Record>) -> io::Result<()> {
     drop(core);
     match taken {
         Ok(number) if house.committer.wait(number) => Ok(()),
-        Ok(_) | Err(crate::commit::NotTaken::Failed) => Err(io::Error::other("the journal cannot be written")),
+        Ok(_) | Err(crate::commit::NotTaken::Failed | crate::commit::NotTaken::OnlyReads) => {
+            Err(io::Error::other("the journal cannot be written"))
+        }
         Err(crate::commit::NotTaken::Full) => Err(io::ErrorKind::StorageFull.into()),
     }
 }

@@ -157,6 +157,9 @@ fn refused(refusal: Refusal) -> Answer {
         Refusal::UseTaken => Answer::no("USEATTR", "Another folder has that special use"),
         Refusal::Limit => Answer::no("LIMIT", "Too many folders, keywords or letters at once"),
         Refusal::OverQuota => Answer::no("OVERQUOTA", "No room left"),
+        Refusal::OnlyReads => {
+            Answer::no("UNAVAILABLE", "The server's disk takes no writes now; what is there can be read")
+        }
         Refusal::Unavailable => Answer::no("UNAVAILABLE", "The disk failed; nothing was changed"),
     }
 }

@@ -211,6 +211,7 @@ fn keeper(folder: &PathBuf, admins: Edge, asked: Edge) -> Running {
         outgoing: None,
         manner: spool::keeper::Manner::Serve,
         edges: vec![EdgeKind::Admin, EdgeKind::ImapLogin],
+        left: None,
     };
     let directory: OwnedFd = File::open(folder).unwrap().into();
     self::start(Role::Keeper, Some(directory.as_fd()), &start, &[admins.as_fd(), asked.as_fd()])

@@ -126,6 +126,7 @@ pub fn run(shared: &Shared, options: &UpOptions) -> Result<ExitCode, Failure> {
         told: Told::of(&config, &bound, fingerprint),
         spool: data.spool(as_root.then(|| filter_sandbox::role::Role::Keeper.host_uid()))?,
         admin: admin::listen(&data)?,
+        left: spool::journal::sure::Left::new().doing(|| "cannot start".to_owned())?.into(),
         bound,
         certificate: certificates.read()?,
         index_key: key.index_key()?,
@@ -294,6 +295,7 @@ async fn live(
             }
             _ = watched.tick.tick() => {
                 watched.look(&mut roles);
+                roles.look_at_disk();
                 signing.look(&mut roles);
                 links.look(&mut roles);
                 roles.hear_zygotes();

@@ -31,6 +31,8 @@ pub struct Parts {
     pub spool: OwnedFd,
     /// The listening admin socket.
     pub admin: OwnedFd,
+    /// What one keeper leaves to the next; never read here.
+    pub left: OwnedFd,
     /// The services' listeners.
     pub bound: Vec<Bound>,
     /// For the listeners.
@@ -66,7 +68,7 @@ impl Parts {
         let ends = ends.iter().map(AsFd::as_fd);
         match role {
             Role::Keeper => {
-                let edges = [EdgeKind::AdminListener].into_iter().chain(keepers_edges()).collect();
+                let edges = [EdgeKind::AdminListener, EdgeKind::Left].into_iter().chain(keepers_edges()).collect();
                 let start = spool::keeper::Start {
                     index_key: *self.index_key,
                     domains: self.config.domains.clone(),
@@ -81,8 +83,9 @@ impl Parts {
                     }),
                     manner: spool::keeper::Manner::Serve,
                     edges,
+                    left: None,
                 };
-                send(control, &start, [self.admin.as_fd()].into_iter().chain(ends))
+                send(control, &start, [self.admin.as_fd(), self.left.as_fd()].into_iter().chain(ends))
             }
             Role::Mx => send(control, &self.mx(), self.listeners(Service::Smtp).chain(ends)),
             Role::Submission => {

@@ -18,6 +18,7 @@ use wire::tls::CertificatePem;
 use super::back_off::BackOff;
 use super::parts::Parts;
 use super::{logs, say};
+use crate::data::is_read_only_at;
 use crate::edges::{EdgeRow, ROLES, RoleRow, rows};
 use crate::failure::{Doing, Failure};
 
@@ -38,6 +39,8 @@ pub struct Roles {
     dns: Option<Dns>,
     /// The keeper may not open this spool, and said why.
     refused: bool,
+    /// The disk was read-only when the keeper was started.
+    read_only: bool,
 }
 
 #[derive(Debug)]
@@ -68,6 +71,7 @@ impl Roles {
             held: Vec::new(),
             dns: None,
             refused: false,
+            read_only: false,
         })
     }
 
@@ -86,6 +90,9 @@ impl Roles {
     fn start(&mut self, place: usize) -> io::Result<()> {
         let row = &ROLES[place];
         self.parts.listen_again(row)?;
+        if row.role == Role::Keeper {
+            self.read_only = is_read_only_at(self.parts.spool.as_fd());
+        }
         let log = logs::follow(row.role)?;
         let launch = Launch {
             role: row.role,
@@ -236,6 +243,15 @@ impl Roles {
                     self.running.insert(place, old);
                 }
             }
+        }
+    }
+
+    /// Starts the keeper anew once the disk can be written to again: its own mount of the spool stays read-only for good.
+    pub fn look_at_disk(&mut self) {
+        if self.read_only && !is_read_only_at(self.parts.spool.as_fd()) {
+            self.read_only = false;
+            say("the disk of the spool takes writes again: the keeper is started anew");
+            self.tell(Role::Keeper, &Control::Drain, &[]);
         }
     }
 

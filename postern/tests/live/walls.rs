@@ -99,7 +99,12 @@ fn descriptors(row: &RoleRow, pid: u32, scanner: bool) -> Result<(), String> {
         Role::Mx | Role::MxZygote => expected_workers(),
         _ => 0,
     };
-    let files = if role == Role::Mx { workers } else { 0 };
+    let files = match role {
+        Role::Mx => workers,
+        // What it leaves to the next.
+        Role::Keeper => 1,
+        _ => 0,
+    };
     let runtime = if row.runtime { 3 } else { 0 };
     let rest: Vec<_> = open.iter().filter(|link| link.starts_with('/') && !link.starts_with("/memfd:")).collect();
     let rest: Vec<_> = rest.into_iter().filter(|link| *link != "/dev/null").collect();

@@ -74,7 +74,14 @@ pub async fn deposit<W: World + Send + 'static>(
         Ok(Recipient::Unknown | Recipient::NotLocal | Recipient::Remote { .. } | Recipient::Forwarded { .. }) => {
             return Told::Nobody;
         }
-        Ok(Recipient::OverQuota | Recipient::NotNow | Recipient::Separately | Recipient::Waiting) | Err(Down) => {
+        Ok(
+            Recipient::OverQuota
+            | Recipient::NotNow
+            | Recipient::Separately
+            | Recipient::Waiting
+            | Recipient::OnlyReads,
+        )
+        | Err(Down) => {
             return Told::Later;
         }
     };

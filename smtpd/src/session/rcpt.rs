@@ -94,6 +94,7 @@ pub(super) fn answered(
         Recipient::Waiting => {
             Reply::new(452, "4.3.1", "too much waits here that is passed on from that address, try again later")
         }
+        Recipient::OnlyReads => Reply::new(452, "4.3.1", "the disk here takes no writes, try again later"),
         Recipient::NotNow => Reply::new(451, "4.3.0", "not at the moment, try again later"),
     };
     out.push(Effect::Reply(reply));

@@ -182,6 +182,7 @@ impl House {
             outgoing: None,
             manner: spool::keeper::Manner::Serve,
             edges: vec![EdgeKind::Admin, EdgeKind::Deposit, EdgeKind::SubmissionLogin, EdgeKind::ImapLogin],
+            left: None,
         };
         let keeper = Role_::start(Role::Keeper, Some(&self.folder));
         let (ours, theirs): (Vec<Edge>, Vec<Edge>) = pairs.into_iter().unzip();

@@ -183,6 +183,11 @@ impl<H: News + Send + 'static> Committer<H> {
         self.failed();
     }
 
+    /// The disk is known to have failed: nobody waits for it any more.
+    pub fn give_up(&self) {
+        self.failed();
+    }
+
     fn failed(&self) {
         self.lock().failed = true;
         self.tell(Durable::Failed);

@@ -112,6 +112,8 @@ impl Finding {
 pub enum Request {
     /// Ours from now on; mail for it is accepted or refused by us.
     Domains,
+    /// Whether anything can be changed: done, or why not.
+    Writes,
     /// Adds a mailbox: `slots` is the finished slots file (`spool::slots`), whose id must be new.
     MailboxAdd {
         address: String,

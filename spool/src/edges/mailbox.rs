@@ -159,6 +159,8 @@ pub enum Refusal {
     OverQuota,
     /// `[UNAVAILABLE]`: the disk failed; nothing half-written.
     Unavailable,
+    /// `[UNAVAILABLE]`: the disk takes no writes now.
+    OnlyReads,
     /// `[USEATTR]`: another folder has that special use.
     UseTaken,
 }

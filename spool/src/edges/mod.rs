@@ -185,6 +185,8 @@ pub enum Recipient {
     Separately,
     /// It is passed on, and too much of that waits: 452 4.3.1.
     Waiting,
+    /// The disk takes no writes now: 452 4.3.1.
+    OnlyReads,
     /// Not now (for example no mailbox exists yet for postmaster): 451 4.3.0.
     NotNow,
 }

@@ -18,6 +18,7 @@ pub mod files;
 pub mod open;
 pub mod record;
 pub mod segment;
+pub mod sure;
 
 pub use record::{Entry, Record};
 

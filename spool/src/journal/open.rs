@@ -12,6 +12,7 @@ use super::closed::{self, Closed, Mark};
 use super::files::{self, Listing, Writer, checkpoint_path, segment_path};
 use super::record::{self, Record};
 use super::segment::{BadHeader, Kind, Reader, Step, TAG};
+use super::sure::Sure;
 
 /// What a start finds.
 #[derive(Debug)]
@@ -83,6 +84,8 @@ fn of_version(path: &Path, version: u16) -> OpenError {
 struct Replay<'a> {
     dir: &'a Path,
     key: &'a [u8; 32],
+    /// What lies behind is in no file, whatever the kernel says.
+    sure: Option<Sure>,
     index: Index,
     sequence: u64,
     /// The last tag of the segment read last that holds anything (none, before the very first); `None` where
@@ -106,6 +109,8 @@ struct End {
     good: u64,
     /// Where and how long its unfinished end is.
     torn: Option<(u64, u64)>,
+    /// Whether more of it was read than is known to be on the disk.
+    unsure: bool,
 }
 
 impl Replay<'_> {
@@ -155,12 +160,22 @@ impl Replay<'_> {
         Ok(true)
     }
 
+    /// A segment's bytes, as far as they are known to be on the disk; whether there were more.
+    fn bytes(&self, number: u64) -> io::Result<(Vec<u8>, bool)> {
+        let mut file = std::fs::read(segment_path(self.dir, number))?;
+        let most = self.sure.map_or(u64::MAX, |sure| sure.bytes_of(number));
+        let unsure = file.len() as u64 > most;
+        file.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+        Ok((file, unsure))
+    }
+
     /// Reads a segment; how many of its bytes are good. One that was made but never got its first entry
     /// whole holds nothing: the chain goes past it.
     fn segment(&mut self, number: u64) -> Result<u64, OpenError> {
         let path = segment_path(self.dir, number);
-        let file = std::fs::read(&path)?;
+        let (file, unsure) = self.bytes(number)?;
         if file.iter().all(|byte| *byte == 0) {
+            self.ends.extend(unsure.then_some(End { number, good: 0, torn: None, unsure }));
             return Ok(0);
         }
         let mut reader = match Reader::new(self.key, &file, Kind::Log, number) {
@@ -190,8 +205,8 @@ impl Replay<'_> {
             self.link = Some(Some(reader.link()));
             self.ends.clear();
         }
-        if torn.is_some() || !reader.is_empty() {
-            self.ends.push(End { number, good: reader.good(), torn });
+        if torn.is_some() || unsure || !reader.is_empty() {
+            self.ends.push(End { number, good: reader.good(), torn, unsure });
         }
         Ok(reader.good())
     }
@@ -238,21 +253,21 @@ impl Replay<'_> {
 /// # Errors
 /// [`OpenError`].
 pub fn open(disk: &Disk, dir: &Path, key: &[u8; 32]) -> Result<Opened, OpenError> {
-    open_then(disk, dir, key, || Ok(()))
+    open_then(disk, dir, (key, None), || Ok(()))
 }
 
-/// As [`open`]; `first` is done once all was read and understood, before anything is changed.
+/// As [`open`], believing no more than is `sure`; `first` is done once all was read and understood, before anything is changed.
 ///
 /// # Errors
 /// [`OpenError`].
 pub fn open_then(
     disk: &Disk,
     dir: &Path,
-    key: &[u8; 32],
+    (key, sure): (&[u8; 32], Option<Sure>),
     first: impl FnOnce() -> io::Result<()>,
 ) -> Result<Opened, OpenError> {
     disk.make_folder(dir)?;
-    let mut read = read(dir, key, files::list_only(dir)?)?;
+    let mut read = read(dir, (key, sure), files::list_only(dir)?)?;
     first()?;
     files::remove_unfinished(dir)?;
     // Only now: under another key every entry looks like an unfinished one.
@@ -274,8 +289,8 @@ pub fn open_then(
 ///
 /// # Errors
 /// [`OpenError`].
-pub fn look(dir: &Path, key: &[u8; 32]) -> Result<Opened, OpenError> {
-    let read = read(dir, key, files::list_only(dir)?)?;
+pub fn look(dir: &Path, key: &[u8; 32], sure: Option<Sure>) -> Result<Opened, OpenError> {
+    let read = read(dir, (key, sure), files::list_only(dir)?)?;
     let writer = Writer::in_memory(key, read.newest + 1)?;
     Ok(read.opened(writer))
 }
@@ -305,10 +320,11 @@ impl Read<'_> {
     }
 }
 
-fn read<'a>(dir: &'a Path, key: &'a [u8; 32], listing: Listing) -> Result<Read<'a>, OpenError> {
+fn read<'a>(dir: &'a Path, (key, sure): (&'a [u8; 32], Option<Sure>), listing: Listing) -> Result<Read<'a>, OpenError> {
     let mut replay = Replay {
         dir,
         key,
+        sure,
         index: Index::default(),
         sequence: 0,
         link: None,
@@ -377,7 +393,7 @@ fn whole_run(replay: &mut Replay<'_>, base: Option<u64>, segments: &[u64], listi
 fn never_used(replay: &Replay<'_>, segments: &[u64]) -> io::Result<bool> {
     // A start that died before its first commit leaves a header and at most an unfinished first entry.
     for number in segments {
-        let file = std::fs::read(segment_path(replay.dir, *number))?;
+        let (file, _) = replay.bytes(*number)?;
         let end = super::segment::entry_end(&file, super::segment::HEADER).unwrap_or(file.len());
         if file.iter().skip(end).any(|byte| *byte != 0) {
             return Ok(false);
@@ -388,7 +404,8 @@ fn never_used(replay: &Replay<'_>, segments: &[u64]) -> io::Result<bool> {
 
 /// Makes what was read what will be read: an unfinished end is cut off, and room that nobody wrote to; what was written but perhaps not
 /// synced before a kill is synced (the next segment is chained to it), and a damaged checkpoint makes
-/// room among the last two for a good one.
+/// room among the last two for a good one. What is synced is written once more before it: after a sync that failed the kernel
+/// takes what it could not write for written.
 fn settle(disk: &Disk, replay: &mut Replay<'_>) -> io::Result<()> {
     for number in std::mem::take(&mut replay.bad_checkpoints) {
         let path = checkpoint_path(replay.dir, number);
@@ -398,11 +415,16 @@ fn settle(disk: &Disk, replay: &mut Replay<'_>) -> io::Result<()> {
     }
     for end in std::mem::take(&mut replay.ends) {
         let path = segment_path(replay.dir, end.number);
+        let (bytes, _) = replay.bytes(end.number)?;
         let file = disk.reopen(&path)?;
         if !replay.damaged {
             // The zeros that were written ahead, too: on a full disk the next segment needs their room.
             file.truncate(end.good)?;
+        } else if end.unsure {
+            file.truncate(bytes.len() as u64)?;
         }
+        let good = usize::try_from(end.good).unwrap_or(usize::MAX);
+        file.write_at(bytes.get(..good).unwrap_or_default(), 0)?;
         if let Some((at, bytes)) = end.torn.filter(|_| !replay.damaged) {
             replay.tell(&path, format!("an unfinished end of {bytes} bytes at {at} was cut off"), Fate::Usual);
         }

@@ -23,7 +23,6 @@ use crate::names::MailboxId;
 use crate::recover::{self, Recovered};
 use crate::{check, store};
 
-use super::Manner;
 use super::house::House;
 use super::line::{self, Breach, Service};
 
@@ -120,7 +119,7 @@ impl Service for Admin {
             asked.answer(Reply::Told(told));
             return Ok(());
         }
-        if matches!(request, Request::Recover { .. }) && self.house.manner != Manner::Look {
+        if matches!(request, Request::Recover { .. }) && !self.house.manner.only_reads() {
             match self.gather(request)? {
                 None => asked.answer(Reply::Done),
                 Some(recovered) => {
@@ -174,11 +173,13 @@ async fn told_meanwhile<T>(asked: &Asked, done: impl Future<Output = T>) -> T {
 /// The table: every command, what does it.
 fn command(asked: &Asked, request: Request) -> Outcome {
     let house = asked.house.as_ref();
-    if house.manner == Manner::Look && changes(&request) {
+    if house.manner.only_reads() && changes(&request) {
         return Err(ONLY_LOOKS.to_owned());
     }
     match request {
         Request::Domains => Ok(lists::domains(house)),
+        Request::Writes if house.manner.only_reads() => Err(ONLY_LOOKS.to_owned()),
+        Request::Writes => Ok(Reply::Done),
         Request::MailboxAdd { address, display_name, slots, quota, device_names } => {
             mailboxes::add(house, &address, display_name, &slots, quota, device_names)
         }
@@ -214,6 +215,7 @@ fn command(asked: &Asked, request: Request) -> Outcome {
 const fn changes(request: &Request) -> bool {
     match request {
         Request::Domains
+        | Request::Writes
         | Request::MailboxList
         | Request::Slots { .. }
         | Request::DeviceList { .. }
@@ -274,6 +276,7 @@ impl From<NotDone> for String {
     fn from(why: NotDone) -> Self {
         match why {
             NotDone::NotTaken(NotTaken::Full) => "the disk is full".to_owned(),
+            NotDone::NotTaken(NotTaken::OnlyReads) => ONLY_LOOKS.to_owned(),
             NotDone::NotTaken(NotTaken::Failed) => "the disk failed; nothing was changed".to_owned(),
             NotDone::Unknown => "the disk failed; look whether it was changed, and try again".to_owned(),
         }

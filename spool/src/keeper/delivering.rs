@@ -72,6 +72,10 @@ impl Delivering {
             let core = self.house.committer.lock();
             self.find(&core.index, transaction, address, size)
         };
+        // Who is nobody stays nobody: the journal is whole.
+        if self.house.manner.only_reads() && !matches!(found, Recipient::Unknown | Recipient::NotLocal) {
+            return Ok(Recipient::OnlyReads);
+        }
         Ok(self.with_room(transaction, (found, ample), size))
     }
 
@@ -345,7 +349,7 @@ fn run(house: &House, leading: &Leading<'_, Hub>, work: Work) -> (Delivered, u64
             }
             Err(why) => {
                 intake::discard(house, &arrivals);
-                return (failed(&why), 0);
+                return (failed(house, &why), 0);
             }
         }
     }
@@ -361,7 +365,7 @@ fn run(house: &House, leading: &Leading<'_, Hub>, work: Work) -> (Delivered, u64
         Some(Ok(queued)) => Some(queued),
         Some(Err(why)) => {
             intake::discard(house, &arrivals);
-            return (failed(&why), 0);
+            return (failed(house, &why), 0);
         }
     };
     let file = queued.as_ref().map(|(letter, _)| store::outgoing_path(&house.root, *letter));
@@ -423,11 +427,11 @@ fn commit(
     match leading.take(&mut core, entry, &With { letters: &folders, frees: false }) {
         Ok(after) => (Delivered::Durable, after),
         Err(NotTaken::Full) => (Delivered::Full, core.sequence),
-        Err(NotTaken::Failed) => (Delivered::Failed, core.sequence),
+        Err(NotTaken::Failed | NotTaken::OnlyReads) => (Delivered::Failed, core.sequence),
     }
 }
 
-fn failed(why: &NotIn) -> Delivered {
+fn failed(house: &House, why: &NotIn) -> Delivered {
     match why {
         NotIn::Full => {
             tracing::error!("no room on the disk for a letter");
@@ -435,6 +439,7 @@ fn failed(why: &NotIn) -> Delivered {
         }
         NotIn::Disk(error) => {
             tracing::error!(%error, "a letter could not be written");
+            house.doubts.notify_one();
             Delivered::Failed
         }
         NotIn::Sender(what) => {

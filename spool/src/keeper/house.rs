@@ -81,6 +81,8 @@ pub struct House {
     pub manner: super::Manner,
     /// Whether the start found entries lost from the middle of the journal.
     pub damaged: bool,
+    /// A letter could not be written, and not for want of room: does the disk take any writes?
+    pub doubts: tokio::sync::Notify,
     /// Whether a mailbox lies in the spool that the journal does not know: `recover` has not given it back yet.
     misses_some: AtomicBool,
     /// What starts have found and nobody has looked at with `spool check --repair` since.
@@ -135,6 +137,7 @@ impl House {
             at_work: Mutex::new(Instant::now()),
             manner: start.manner,
             damaged,
+            doubts: tokio::sync::Notify::new(),
             misses_some: AtomicBool::new(false),
             // The cut-off end of an unfinished commit: logged, and nobody's concern.
             findings: Mutex::new(findings.into_iter().filter(|finding| finding.fate != Fate::Usual).collect()),

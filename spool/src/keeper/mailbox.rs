@@ -240,6 +240,7 @@ pub(super) const fn refused(why: NotTaken) -> Refusal {
     match why {
         NotTaken::Full => Refusal::OverQuota,
         NotTaken::Failed => Refusal::Unavailable,
+        NotTaken::OnlyReads => Refusal::OnlyReads,
     }
 }
 

@@ -21,6 +21,7 @@ pub mod mailbox;
 mod making;
 mod memory_file;
 pub mod notices;
+mod only_reads;
 pub mod outbox;
 pub mod passing;
 pub mod posting;
@@ -50,6 +51,7 @@ use crate::disk::Disk;
 use crate::edges::admin::Fate;
 use crate::format::{self, Format, FormatError};
 use crate::journal::open::{OpenError, Opened};
+use crate::journal::sure::Left;
 use crate::slots::Purpose;
 use crate::{journal, migrate, store};
 
@@ -73,6 +75,7 @@ pub struct Keeper {
     thread: std::thread::JoinHandle<()>,
     lock: std::fs::File,
     format: Format,
+    left: Option<Arc<Left>>,
 }
 
 /// Why there is no keeper.
@@ -109,7 +112,7 @@ impl std::fmt::Display for StartError {
         match self {
             Self::Io(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => write!(
                 f,
-                "the spool's file system is read-only: no mail can be taken or read until it is writable again. `dmesg` \
+                "the spool's file system is read-only: no mail can be taken until it is writable again. `dmesg` \
                  says why it is; check that disk (`fsck`) and mount it writable"
             ),
             Self::Io(error) => write!(f, "spool: {error}"),
@@ -145,43 +148,47 @@ impl From<FormatError> for StartError {
 
 impl Keeper {
     /// Opens the spool in `root`: waits for the keeper before to end, reads the journal, puts in order
-    /// what a crash has left.
+    /// what a crash has left. Where the disk takes no writes, it is opened to be read.
     ///
     /// # Errors
     /// [`StartError`].
     pub fn open(root: &Path, disk: Disk, start: &Start) -> Result<Self, StartError> {
         match start.manner {
-            Manner::Serve => Self::open_to_serve(root, disk, start),
+            Manner::Serve => match Self::open_to_serve(root, disk.clone(), start) {
+                Err(error) if only_reads::may_be_read(&error) => only_reads::open(root, disk, start, error),
+                opened => opened,
+            },
             // Whoever asked is told all of it as an answer.
             Manner::Repair => quietly(|| Self::open_to_serve(root, disk, start)),
-            Manner::Look => quietly(|| Self::open_to_look(root, disk, start)),
+            Manner::Look | Manner::Read => quietly(|| Self::open_to_look(root, disk, start)),
         }
     }
 
     fn open_to_serve(root: &Path, disk: Disk, start: &Start) -> Result<Self, StartError> {
         let (lock, format) = begin(root, &disk)?;
         let opened = open_journal(root, &disk, start, format)?;
+        // What was read is on the disk now, and what follows builds on it.
+        only_reads::leave(start.left.as_deref(), None);
         let format = format::look(root)?;
         let keeper = Self::of(root, disk, start, opened, (lock, format))?;
-        let house = &keeper.house;
-        removal::after_start(house)?;
-        making::after_start(house)?;
-        load_slots(house);
-        crate::recover::after_start(house);
-        house.look_for_missing();
-        sweep::outgoing(house)?;
-        house.keep_found();
-        Ok(keeper)
+        match put_in_order(&keeper.house) {
+            Ok(()) => Ok(keeper),
+            Err(error) => {
+                keeper.close();
+                Err(error.into())
+            }
+        }
     }
 
     fn open_to_look(root: &Path, disk: Disk, start: &Start) -> Result<Self, StartError> {
         let format = format::look(root)?;
         let lock = std::fs::File::open(root.join("lock"))?;
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockShared).map_err(io::Error::from)?;
-        let opened = journal::open::look(&root.join("journal"), &start.index_key).map_err(StartError::Journal)?;
-        let keeper = Self::of(root, disk, start, opened, (lock, format))?;
-        keeper.house.committer.hold_checkpoints();
+        let opened = journal::open::look(&root.join("journal"), &start.index_key, only_reads::sure(start));
+        let keeper = Self::of(root, disk, start, opened.map_err(StartError::Journal)?, (lock, format))?;
+        keeper.house.committer.only_read();
         show_slots(&keeper.house);
+        keeper.house.look_for_missing();
         Ok(keeper)
     }
 
@@ -195,9 +202,11 @@ impl Keeper {
         let mut findings = crate::found::read(root)?;
         findings.extend(opened.findings.iter().cloned());
         let damaged = opened.damaged;
+        // One that only reads writes to no journal that the next could believe.
+        let left = start.left.clone().filter(|_| !start.manner.only_reads());
         let (committer, thread) = Committer::start(disk.clone(), root, start.index_key, opened, Hub::default())?;
         let house = Arc::new(House::new(root.to_owned(), disk, committer, start, (findings, damaged))?);
-        Ok(Self { house, thread, lock, format })
+        Ok(Self { house, thread, lock, format, left })
     }
 
     /// What all edges share.
@@ -207,7 +216,7 @@ impl Keeper {
     }
 
     /// Serves until the first of: `up` is gone or says drain (`controls`), the only edges given were
-    /// `Admin` and all have ended, or the disk failed. Whether it ended well.
+    /// `Admin` and all have ended, the disk failed, or one that failed takes writes again. Whether it ended well.
     ///
     /// # Errors
     /// The kernel's, on taking a descriptor over.
@@ -218,12 +227,18 @@ impl Keeper {
             self.edge(kind, descriptor, &alive)?;
         }
         let checkpoints = tokio::spawn(checkpoints(self.house.clone()));
-        let migration = (!offline).then(|| tokio::spawn(migrate::run(self.house.clone(), self.format, migrate::STEPS)));
+        let migrates = !offline && !self.house.manner.only_reads();
+        let migration = migrates.then(|| tokio::spawn(migrate::run(self.house.clone(), self.format, migrate::STEPS)));
+        let writable = only_reads::writable(self.house.clone(), offline);
+        let unwritable = only_reads::unwritable(self.house.clone());
+        tokio::pin!(writable, unwritable);
         let mut progress = self.house.committer.progress();
         let mut alive = Some(alive).filter(|_| !offline);
         loop {
             tokio::select! {
                 () = progress.failed() => break,
+                () = &mut writable => break,
+                () = &mut unwritable => break,
                 None = ended.recv() => break,
                 news = next(controls.as_ref()) => match news {
                     Some((Control::Edge(name), mut with)) => {
@@ -242,6 +257,7 @@ impl Keeper {
         checkpoints.abort();
         migration.inspect(tokio::task::JoinHandle::abort);
         if progress.has_failed() {
+            only_reads::leave(self.left.as_deref(), Some(self.house.committer.sure()));
             // Each connection watches too, and lets go once what was asked is answered.
             drop(progress);
             let _ = tokio::time::timeout(ANSWERS, self.house.committer.unwatched()).await;
@@ -252,6 +268,9 @@ impl Keeper {
     fn edge(&self, kind: EdgeKind, descriptor: OwnedFd, alive: &mpsc::Sender<()>) -> io::Result<()> {
         let (house, alive) = (self.house.clone(), alive.clone());
         let progress = house.committer.progress();
+        if kind == EdgeKind::Left {
+            return Ok(());
+        }
         if kind == EdgeKind::AdminListener {
             tokio::spawn(admin::listen(house, descriptor, alive)?);
             return Ok(());
@@ -269,7 +288,7 @@ impl Keeper {
                 }
                 EdgeKind::Notices => line::serve(edge, progress, "notices", notices::Notices::new(house)).await,
                 EdgeKind::Outbox => line::serve(edge, progress, "outbox", outbox::Outbox::new(house)).await,
-                EdgeKind::Admin | EdgeKind::AdminListener => {
+                EdgeKind::Admin | EdgeKind::AdminListener | EdgeKind::Left => {
                     line::serve(edge, progress, "admin", admin::Admin::new(house)).await;
                 }
             }
@@ -277,18 +296,23 @@ impl Keeper {
         Ok(())
     }
 
-    /// Writes what is under way, closes what is open, gives the lock back.
     async fn end(self) -> bool {
-        let Self { house, thread, lock, .. } = self;
-        let ended = tokio::task::spawn_blocking(move || {
-            house.committer.stop();
-            let well = thread.join().is_ok() && !house.committer.progress().has_failed();
-            house.committer.settle();
-            house.caches.close();
-            drop(lock);
-            well
-        });
-        ended.await.unwrap_or(false)
+        tokio::task::spawn_blocking(move || self.close()).await.unwrap_or(false)
+    }
+
+    /// Writes what is under way, closes what is open, gives the lock back. Whether all of it is on the disk.
+    fn close(self) -> bool {
+        let Self { house, thread, lock, left, .. } = self;
+        house.committer.stop();
+        let whole = thread.join().is_ok();
+        let failed = house.committer.progress().has_failed();
+        if failed {
+            only_reads::leave(left.as_deref(), Some(house.committer.sure()));
+        }
+        house.committer.settle();
+        house.caches.close();
+        drop(lock);
+        whole && !failed
     }
 }
 
@@ -352,14 +376,27 @@ fn open_journal(root: &Path, disk: &Disk, start: &Start, format: Format) -> Resu
         sweep::incoming(disk, root);
         Ok(())
     };
-    match journal::open::open_then(disk, &dir, &start.index_key, first) {
+    let key = (&start.index_key, only_reads::sure(start));
+    match journal::open::open_then(disk, &dir, key, first) {
         Err(OpenError::Key) if start.new_journal => {
             let aside = (1..).map(|n| root.join(format!("journal.old-{n}"))).find(|path| !path.exists());
             disk.rename(&dir, &aside.unwrap_or_else(|| root.join("journal.old")))?;
-            journal::open::open_then(disk, &dir, &start.index_key, first).map_err(StartError::Journal)
+            journal::open::open_then(disk, &dir, key, first).map_err(StartError::Journal)
         }
         other => other.map_err(StartError::Journal),
     }
+}
+
+/// What a start mends before anybody is served.
+fn put_in_order(house: &House) -> io::Result<()> {
+    removal::after_start(house)?;
+    making::after_start(house)?;
+    load_slots(house);
+    crate::recover::after_start(house);
+    house.look_for_missing();
+    sweep::outgoing(house)?;
+    house.keep_found();
+    Ok(())
 }
 
 /// Reads every known mailbox's slots file. One that cannot be read keeps its mailbox from mail and
@@ -444,11 +481,14 @@ pub fn run() -> ExitCode {
 
 fn story() -> Result<bool, Box<dyn std::error::Error>> {
     let confined = filter_sandbox::confine(filter_sandbox::role::Role::Keeper)?;
-    let (start, descriptors) = wire::control::start::<Start>(&confined.control)?;
+    let (mut start, descriptors) = wire::control::start::<Start>(&confined.control)?;
     if start.edges.len() != descriptors.len() {
         return Err("the start packet's descriptors do not fit".into());
     }
-    let edges: Vec<_> = start.edges.iter().copied().zip(descriptors).collect();
+    let mut edges: Vec<_> = start.edges.iter().copied().zip(descriptors).collect();
+    if let Some(place) = edges.iter().position(|(kind, _)| *kind == EdgeKind::Left) {
+        start.left = Some(Arc::new(edges.swap_remove(place).1.into()));
+    }
     let keeper = Keeper::open(&start::confined_root(), Disk::default(), &start)?;
     drop(start);
     let runtime = runtime()?;

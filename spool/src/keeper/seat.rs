@@ -161,6 +161,10 @@ impl Caches {
 
 /// Whether a cache may be open: an IMAP session is there, and the mailbox still is.
 fn readable(house: &House, mailbox: MailboxId) -> bool {
+    // To open one is to write.
+    if house.manner.only_reads() {
+        return false;
+    }
     let core = house.committer.lock();
     core.hub.reads(mailbox) && core.index.mailbox(mailbox).is_some()
 }

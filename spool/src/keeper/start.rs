@@ -1,11 +1,13 @@
 //! What `up` (or an offline admin command) gives a keeper to start with.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::allowance::Limits;
+use crate::journal::sure::Left;
 
 /// What a descriptor given to the keeper is. `up` sends one packet with the [`Start`], and the
 /// descriptors of [`Start::edges`] ride along in the same order.
@@ -26,6 +28,8 @@ pub enum EdgeKind {
     Outbox,
     /// [`crate::edges::notices`], held by `courier`.
     Notices,
+    /// No edge: a [`Left`].
+    Left,
 }
 
 /// What letters that leave are sealed to, so that the courier alone opens them.
@@ -49,6 +53,16 @@ pub enum Manner {
     Repair,
     /// For an offline `spool check`, and for any offline command on a disk that takes nothing: changes nothing there.
     Look,
+    /// A keeper that was to serve says so of itself where the disk takes nothing: whoever reads is served.
+    Read,
+}
+
+impl Manner {
+    /// Whether nothing on the disk is changed.
+    #[must_use]
+    pub const fn only_reads(self) -> bool {
+        matches!(self, Self::Look | Self::Read)
+    }
 }
 
 /// The keeper's start packet.
@@ -81,6 +95,10 @@ pub struct Start {
     /// What the descriptors are, in order.
     #[zeroize(skip)]
     pub edges: Vec<EdgeKind>,
+    /// What the keeper before has left, and where this one leaves it; comes among the descriptors.
+    #[serde(skip)]
+    #[zeroize(skip)]
+    pub left: Option<Arc<Left>>,
 }
 
 impl std::fmt::Debug for Start {

@@ -101,7 +101,8 @@ fn run_append(seat: &Seat, append: Append, asked: Asked) {
     let arrived = append.arrived.unwrap_or_else(now);
     let Append { name, letter, flags, keywords, pipe, .. } = append;
     let taken = room.and_then(|room| {
-        let arrival = intake::take(house, &letter, pipe, arrived, intake::latest()).map_err(not_in)?;
+        let arrival =
+            intake::take(house, &letter, pipe, arrived, intake::latest()).map_err(|why| not_in(house, why))?;
         Ok((room, arrival))
     });
     let (_room, arrival) = match taken {
@@ -132,6 +133,9 @@ fn run_append(seat: &Seat, append: Append, asked: Asked) {
 
 /// Before the letter is taken, TRYCREATE and OVERQUOTA cost nobody a transfer; and its room is kept for it.
 fn admit(house: &House, id: MailboxId, append: &Append) -> Result<Rooms, Refusal> {
+    if house.manner.only_reads() {
+        return Err(Refusal::OnlyReads);
+    }
     let core = house.committer.lock();
     let mailbox = core.index.mailbox(id).ok_or(Refusal::Unavailable)?;
     let folder = crate::index::name::normal(&append.name).and_then(|name| mailbox.named(&name));
@@ -145,11 +149,12 @@ fn admit(house: &House, id: MailboxId, append: &Append) -> Result<Rooms, Refusal
     Ok(room)
 }
 
-fn not_in(why: NotIn) -> Refusal {
+fn not_in(house: &House, why: NotIn) -> Refusal {
     match why {
         NotIn::Full => Refusal::OverQuota,
         NotIn::Disk(error) => {
             tracing::error!(%error, "a letter could not be written");
+            house.doubts.notify_one();
             Refusal::Unavailable
         }
         NotIn::Sender(what) => {

@@ -73,11 +73,16 @@ async fn one(faults: Arc<Faults>, what: &str, step: u64) -> bool {
 }
 
 /// `None` when the keeper ended meanwhile.
-async fn deliver(house: &Running, message: &[u8]) -> Option<Delivered> {
+pub async fn deliver(house: &Running, message: &[u8]) -> Option<Delivered> {
     use std::os::fd::AsFd;
     let name = crate::house::transaction();
     let found = house.deposit.recipient(name, "anna@home.test", message.len() as u64).await.ok()?;
-    let spool::edges::Recipient::Known(targets) = found else { panic!("{found:?}") };
+    let targets = match found {
+        spool::edges::Recipient::Known(targets) => targets,
+        // It was met at the start: then this keeper only reads.
+        spool::edges::Recipient::OnlyReads => return Some(Delivered::Failed),
+        other => panic!("{other:?}"),
+    };
     let (end, writing) = crate::house::sealing(&targets[0], message);
     let letters = vec![crate::house::new_letter(&targets[0], message)];
     let outcome = house.deposit.deliver(name, letters, &[end.as_fd()]).await;

@@ -56,6 +56,7 @@ pub fn start(edges: Vec<EdgeKind>) -> Start {
         outgoing: None,
         manner: Manner::Serve,
         edges,
+        left: None,
     }
 }
 
@@ -229,6 +230,16 @@ impl Running {
         drop(end);
         let _ = writing.await;
         outcome
+    }
+
+    /// Whether a letter was taken; by a keeper that only reads it is refused.
+    pub async fn deliver_unless_read(&self, manner: Manner, message: &[u8]) -> bool {
+        if manner.only_reads() {
+            let size = message.len() as u64;
+            let found = self.deposit.recipient(transaction(), "anna@home.test", size).await.unwrap();
+            return found != Recipient::OnlyReads;
+        }
+        self.deliver("anna@home.test", message).await == Delivered::Durable
     }
 
     /// Logs in for IMAP.

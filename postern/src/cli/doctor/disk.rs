@@ -17,7 +17,8 @@ pub fn look(patient: &Patient) -> Option<Finding> {
     let spool = data.entry("spool");
     let place = if spool.exists() { spool } else { data.path().to_owned() };
     if is_read_only(&place) {
-        let words = format!("the file system where {} lies is read-only: mail can be read at most", place.display());
+        let words =
+            format!("the file system where {} lies is read-only: mail can be read, none is taken", place.display());
         return Some(Finding::bad(ABOUT, words, format!("`dmesg` says why. {WRITABLE_AGAIN}")));
     }
     Some(match rustix::fs::statvfs(&place) {

@@ -32,6 +32,10 @@ pub fn look(patient: &Patient) -> Vec<Finding> {
 }
 
 fn mailboxes(session: &mut Session) -> Vec<Finding> {
+    if let Err(refused) = session.writes() {
+        let advice = "`dmesg` says whether that disk fails, `df` whether it is full; senders keep their mail until it takes writes";
+        return vec![Finding::bad(ABOUT, refused.words, advice)];
+    }
     let asked = session.lost().and_then(|lost| Ok((lost, session.mailboxes()?)));
     match asked {
         Ok((lost, all)) => {
