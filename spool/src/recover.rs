@@ -10,7 +10,7 @@ use crate::index::mailbox::RECOVERED;
 use crate::index::plan::{self, next_validity};
 use crate::journal::record::{Device, Letter, Placed, Profile, Record, Stored};
 use crate::keeper::house::{House, now};
-use crate::keeper::sweep;
+use crate::keeper::{suspension, sweep};
 use crate::letter::Frame;
 use crate::names::{FolderId, LetterId, MailboxId, SlotId};
 use crate::recovering::{self, Recovering};
@@ -332,7 +332,7 @@ fn entry(house: &House, recovered: &Recovered, revision: u64) -> Result<Vec<Reco
         address,
         display_name: recovered.display_name.clone(),
         quota: recovered.quota,
-        suspended: false,
+        suspended: suspension::is_marked(&house.root, id),
         revision,
         devices: devices.collect(),
         made: core.index.next_made(),

@@ -131,6 +131,12 @@ impl Mailbox {
         self.modseq
     }
 
+    /// The greatest UIDVALIDITY of its folders, those that are gone included.
+    #[must_use]
+    pub const fn last_validity(&self) -> u32 {
+        self.last_validity
+    }
+
     pub(crate) fn create(&mut self, id: FolderId, name: String, uid_validity: u32, special_use: Option<SpecialUse>) {
         let modseq = self.step();
         self.next_folder = self.next_folder.max(id.0.saturating_add(1));

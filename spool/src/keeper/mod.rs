@@ -31,6 +31,7 @@ pub mod reserve;
 pub mod seat;
 pub mod share;
 pub mod start;
+pub(crate) mod suspension;
 pub mod sweep;
 mod under_way;
 mod work;
@@ -392,6 +393,7 @@ fn put_in_order(house: &House) -> io::Result<()> {
     removal::after_start(house)?;
     making::after_start(house)?;
     load_slots(house);
+    suspension::after_start(house);
     crate::recover::after_start(house);
     house.look_for_missing();
     sweep::outgoing(house)?;

@@ -232,3 +232,21 @@ fn mailboxes_aliases_and_quotas() {
         house.add("anna@home.test");
     });
 }
+
+/// A mail app would take the new mailbox's letters for the old one's.
+#[test]
+fn a_mailbox_that_follows_another_at_once_is_another() {
+    run(async {
+        let folder = Folder::new();
+        let mut seen = std::collections::HashSet::new();
+        for round in 0..4 {
+            let house = Running::start(&folder.0);
+            let anna = house.add("anna@home.test");
+            let (mailbox, _events) = house.login(&anna).await.unwrap();
+            let (inbox, _) = crate::house::open(&mailbox, "INBOX").await;
+            assert!(seen.insert(inbox.uid_validity), "round {round}: {seen:?}");
+            house.done(Request::MailboxRemove { address: "anna@home.test".into() });
+            assert!(house.stop());
+        }
+    });
+}

@@ -202,3 +202,44 @@ fn checkpoints_keep_everything_and_two_are_kept() {
         assert_eq!(now.segments[0], listing.segments[0]);
     });
 }
+
+#[test]
+fn who_was_kept_out_stays_out() {
+    run(async {
+        let folder = Folder::new();
+        for on in [true, false] {
+            let house = Running::start(&folder.0);
+            let who = if on { "anna@home.test" } else { "bert@home.test" };
+            let person = house.add(who);
+            house.done(Request::MailboxSuspend { address: who.into(), on: true });
+            if !on {
+                house.done(Request::MailboxSuspend { address: who.into(), on });
+            }
+            assert!(house.stop());
+            std::fs::remove_dir_all(folder.0.join("journal")).unwrap();
+            let house = Running::start(&folder.0);
+            house.done(found(&folder, &house, &person));
+            assert_eq!(house.login(&person).await.is_none(), on);
+            house.done(Request::MailboxSuspend { address: who.into(), on: false });
+            assert!(house.login(&person).await.is_some());
+            house.done(Request::MailboxRemove { address: who.into() });
+            assert!(house.stop());
+        }
+    });
+}
+
+/// As one that was suspended by a version without marks.
+#[test]
+fn a_start_marks_who_is_suspended() {
+    run(async {
+        let folder = Folder::new();
+        let house = Running::start(&folder.0);
+        let anna = house.add("anna@home.test");
+        house.done(Request::MailboxSuspend { address: "anna@home.test".into(), on: true });
+        assert!(house.stop());
+        let mark = folder.0.join("mailboxes").join(anna.id.to_string()).join("suspended");
+        std::fs::remove_file(&mark).unwrap();
+        assert!(Running::start(&folder.0).stop());
+        assert!(mark.exists());
+    });
+}

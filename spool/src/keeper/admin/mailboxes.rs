@@ -1,18 +1,23 @@
 //! `mailbox add|remove|suspend`, `quota`.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use crate::audit::{Entry, What};
 use crate::edges::admin::Reply;
 use crate::index::normal_address;
 use crate::journal::record::{Device, Profile, Record};
 use crate::keeper::house::{House, now};
-use crate::keeper::{making, posting, removal};
+use crate::keeper::{making, posting, removal, suspension};
 use crate::names::{MailboxId, SlotId};
 use crate::slots::{self, SlotsFile};
 use crate::store;
 
 use super::{NotDone, Outcome, commit, devices, folder, must_be_ours, owner};
+
+/// How long a removal waits for its second to be over, and for those that folders made at once are ahead; beyond that a clock
+/// that was set back is to blame.
+const OUTLASTS: Duration = Duration::from_secs(3);
 
 pub(super) fn add(
     house: &House,
@@ -92,6 +97,7 @@ fn named(device_names: Vec<(SlotId, String)>, added: i64) -> Vec<Device> {
 /// With its letters, and if it is suspended what it has written and has not left. Its sessions end; files go once the entry is durable.
 pub(super) fn remove(house: &House, address: &str) -> Outcome {
     let id = owner(house, address)?;
+    let last = house.committer.lock().index.mailbox(id).map_or(0, crate::index::Mailbox::last_validity);
     removal::begin(house, id).map_err(|error| format!("the mailbox cannot be removed: {error}"))?;
     if let Err(why) = commit(house, vec![Record::MailboxRemoved { mailbox: id }], true) {
         if matches!(why, NotDone::Unknown) || removal::undo(house, id).is_err() {
@@ -105,13 +111,23 @@ pub(super) fn remove(house: &House, address: &str) -> Outcome {
     posting::forget(house, id);
     let finished = removal::finish(house, id);
     finished.map_err(|error| format!("the mailbox is removed; files of it are left until the next start: {error}"))?;
+    outlast(last);
     Ok(Reply::Done)
+}
+
+/// Whoever makes a mailbox of that name next shall not give it a UIDVALIDITY that a mail app knows already: they are seconds.
+fn outlast(validity: u32) {
+    let until = Instant::now() + OUTLASTS;
+    while now() <= validity.into() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Ends its sessions and keeps its owner out; mail still comes, so that none is lost or sent back meanwhile.
 pub(super) fn suspend(house: &House, address: &str, on: bool) -> Outcome {
     let id = owner(house, address)?;
     commit(house, vec![Record::Suspended { mailbox: id, on }], true)?;
+    suspension::settle(house, id, on);
     if on {
         house.committer.lock().hub.hang_up(id, |_| true);
     }
