@@ -20,6 +20,7 @@ pub mod signing;
 pub mod size;
 pub mod spf;
 pub mod told;
+pub mod unseen;
 pub mod up;
 pub mod validity;
 

@@ -2,10 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use tests::programs::python_ok;
-use tests::{House, Setup};
+use tests::{House, Scratch, Setup};
 
 const SEND: &str = r#"
 import smtplib, ssl, sys
@@ -105,4 +106,40 @@ fn ctrl_c_at_a_question() {
     let (binary, data) = (tests::house::binary(), house.data());
     let words = [binary.to_str().unwrap(), "--data", data.to_str().unwrap(), "device", "add", "you", "phone"];
     assert_ne!(python_ok(CTRL_C, &words).trim(), "0");
+}
+
+/// Killed between the making of the first mailbox and the printing of its secrets, or a moment before or after.
+#[test]
+fn a_first_start_that_was_killed_is_a_first_start_again() {
+    for wait in [0, 1, 3, 10, 30] {
+        let scratch = Scratch::new("killed-first");
+        let data = scratch.path().join("data");
+        let offset = tests::house::free_offset().to_string();
+        let mut up = Command::new(tests::house::binary())
+            .args(["up", "--json", "--bind", "127.0.0.1", "--port-offset", &offset, "--data", data.to_str().unwrap()])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let until = Instant::now() + Duration::from_secs(60);
+        while !data.join("first-unseen").exists() {
+            assert!(Instant::now() < until && up.try_wait().unwrap().is_none(), "no first mailbox is begun");
+        }
+        std::thread::sleep(Duration::from_millis(wait));
+        up.kill().unwrap();
+        let printed = up.wait_with_output().unwrap().stdout;
+        let mut house = House::start(Setup { data: Some(data.clone()), ..Setup::default() });
+        assert!(house.first.is_some() || !printed.is_empty(), "after {wait} ms: {}", house.log());
+        let all = house.admin_json(&["mailbox", "list"], "");
+        assert_eq!(all.as_array().map(Vec::len), Some(1), "{all}");
+        if let Some(you) = &house.first {
+            tests::Imap::login(&house, &you.address, &you.password).unwrap();
+        }
+        assert!(!data.join("first-unseen").exists());
+        let check = house.admin_json(&["spool", "check"], "");
+        assert_eq!(check["findings"].as_array().map(Vec::len), Some(0), "{check}");
+        house.stop();
+        house.start_again();
+        assert!(house.log().matches("made anew").count() <= 1, "{}", house.log());
+    }
 }

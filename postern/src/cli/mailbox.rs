@@ -17,6 +17,7 @@ use super::{House, device, output};
 use crate::failure::{Doing, Failure};
 use crate::sheet::Sheet;
 use crate::size::Bytes;
+use crate::unseen;
 
 /// Mailboxes.
 #[derive(Debug, Subcommand)]
@@ -36,6 +37,9 @@ pub enum Mailbox {
         /// A name for the first phone or computer
         #[arg(long, default_value = "first device")]
         device: String,
+        /// Made by `up`, which prints what nobody sees here
+        #[arg(long, hide = true)]
+        first: bool,
     },
     /// Show all mailboxes
     List,
@@ -80,7 +84,7 @@ impl Mailbox {
     /// In words for the admin; exit code 2 when a secret opens nothing.
     pub fn run(self, house: &mut House) -> Result<(), Failure> {
         match self {
-            Self::Add { mailbox, name, quota, device } => add(house, &mailbox, name, quota, &device),
+            Self::Add { mailbox, name, quota, device, first } => add(house, &mailbox, name, quota, (&device, first)),
             Self::List => list(house),
             Self::Remove { mailbox, yes } => remove(house, &mailbox, yes),
             Self::Suspend { mailbox, lift } => suspend(house, &mailbox, lift),
@@ -90,7 +94,13 @@ impl Mailbox {
     }
 }
 
-fn add(house: &House, mailbox: &str, name: String, quota: Option<Bytes>, device: &str) -> Result<(), Failure> {
+fn add(
+    house: &House,
+    mailbox: &str,
+    name: String,
+    quota: Option<Bytes>,
+    (device, first): (&str, bool),
+) -> Result<(), Failure> {
     house.somebody_reads()?;
     let (address, device) = (house.address(mailbox)?, device::name(device)?);
     if name.len() > spool::limits::DISPLAY_NAME || name.chars().any(char::is_control) {
@@ -99,7 +109,11 @@ fn add(house: &House, mailbox: &str, name: String, quota: Option<Bytes>, device:
     }
     let quota = quota.map(|Bytes(bytes)| bytes);
     let new = NewMailbox { address: &address, display_name: &name, quota, device };
-    let made = SlotsFile::new_mailbox(new_id()?, &new, now()).map_err(damaged)?;
+    let id = new_id()?;
+    let made = SlotsFile::new_mailbox(id, &new, now()).map_err(damaged)?;
+    if first {
+        unseen::leave(&house.data, id).doing(|| "cannot make the first mailbox".to_owned())?;
+    }
     let request = Request::MailboxAdd {
         address: address.clone(),
         display_name: name.clone(),

@@ -9,7 +9,7 @@ use filter_sandbox::edge::{Answer, AsyncEdge, Numbered};
 use filter_sandbox::listener::is_deaf;
 use filter_sandbox::zygote::Ready;
 use rustix::event::{PollFd, PollFlags, Timespec};
-use spool::edges::admin::{Reply, Request};
+use spool::edges::admin::{MailboxInfo, Reply, Request};
 use spool::edges::mailbox::Event;
 use tokio::io::AsyncReadExt;
 
@@ -21,6 +21,7 @@ use crate::cli::{Shared, output};
 use crate::data::DataFolder;
 use crate::failure::{Doing, Failure};
 use crate::sheet::Sheet;
+use crate::unseen;
 
 /// How long all walls may take: a hundred attacks on them take an emulated board, or a busy one, twenty seconds.
 const WALLS: Duration = Duration::from_secs(120);
@@ -38,6 +39,8 @@ pub struct Found {
     pub first: Option<Sheet>,
     /// Mailboxes there are.
     pub mailboxes: usize,
+    /// One of them.
+    one: Option<MailboxInfo>,
     /// Mailboxes on the disk that the journal does not know.
     pub lost: usize,
 }
@@ -107,6 +110,9 @@ pub async fn serve(shared: &Shared, data: &DataFolder, domain: &str) -> Result<F
         }
     };
     let somebody = output::somebody_reads(shared.json);
+    if somebody {
+        forget_unseen(shared, data, &mut found);
+    }
     if found.mailboxes == 0 && found.lost == 0 && somebody {
         found.first = Some(add(shared, data, domain).await?);
         found.mailboxes = 1;
@@ -118,10 +124,11 @@ async fn look(data: &DataFolder) -> Result<Found, Failure> {
     let what = || "the keeper does not answer".to_owned();
     let edge = admin::connect(data, admin::ANSWER)?.ok_or_else(|| Failure::new("the keeper does not listen"))?;
     let edge = AsyncEdge::new(edge).doing(what)?;
-    let mut found = Found { first: None, mailboxes: 0, lost: 0 };
+    let mut found = Found { first: None, mailboxes: 0, one: None, lost: 0 };
     ask(&edge, Request::MailboxList, |reply| match reply {
         Reply::Mailboxes { some, more } => {
             found.mailboxes += some.len();
+            found.one = some.into_iter().next();
             more
         }
         _ => false,
@@ -138,6 +145,28 @@ async fn look(data: &DataFolder) -> Result<Found, Failure> {
         .await?;
     }
     Ok(found)
+}
+
+/// Takes the first mailbox away again where a start was killed before anybody saw its secrets.
+fn forget_unseen(shared: &Shared, data: &DataFolder, found: &mut Found) {
+    let left = unseen::left(data);
+    let Some(info) = found.one.as_ref().filter(|info| found.mailboxes == 1 && left == Some(info.id)) else { return };
+    let Some(address) = info.addresses.first() else { return };
+    if info.letters > 0 {
+        return say(&format!(
+            "nobody has seen the secrets of {address}, so nobody can read what came for it: `postern mailbox remove {address}` \
+             removes it, and the next start makes it anew"
+        ));
+    }
+    if removed(shared, data, address) {
+        say("a start before this one ended before it could print the first mailbox's secrets: it is made anew");
+        found.mailboxes = 0;
+    }
+}
+
+fn removed(shared: &Shared, data: &DataFolder, address: &str) -> bool {
+    let mut command = command(shared, data, &["mailbox", "remove", address, "--yes"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
 /// One question and the packets of its answer, as long as `take` says that more follow.
@@ -161,15 +190,12 @@ async fn ask(edge: &AsyncEdge, request: Request, mut take: impl FnMut(Reply) -> 
 #[must_use]
 pub fn take_back(shared: &Shared, data: &DataFolder, address: &str, unseen: &Failure) -> Failure {
     let words = &unseen.words;
-    let mut command = command(shared, data, &["mailbox", "remove", address, "--yes"]);
-    match command.stdin(Stdio::null()).stdout(Stdio::null()).status() {
-        Ok(status) if status.success() => {
-            Failure::new(format!("{words}: nobody has seen the first mailbox's secrets, so it was taken back"))
-        }
-        _ => Failure::new(format!(
-            "{words}: {address} was made, and nobody has seen its secrets: run `postern mailbox remove {address}`"
-        )),
+    if removed(shared, data, address) {
+        return Failure::new(format!("{words}: nobody has seen the first mailbox's secrets, so it was taken back"));
     }
+    Failure::new(format!(
+        "{words}: {address} was made, and nobody has seen its secrets: run `postern mailbox remove {address}`"
+    ))
 }
 
 fn command(shared: &Shared, data: &DataFolder, words: &[&str]) -> Command {
@@ -184,7 +210,7 @@ fn command(shared: &Shared, data: &DataFolder, words: &[&str]) -> Command {
 /// Runs `postern mailbox add you`: identities are made in an admin command's short life, never in `up`'s.
 async fn add(shared: &Shared, data: &DataFolder, domain: &str) -> Result<Sheet, Failure> {
     let what = || "cannot make the first mailbox".to_owned();
-    let mut command = command(shared, data, &["mailbox", "add", &format!("you@{domain}"), "--json"]);
+    let mut command = command(shared, data, &["mailbox", "add", &format!("you@{domain}"), "--first", "--json"]);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().doing(what)?;
     let output = child.stdout.take().ok_or_else(|| Failure::new(what()))?;
     let mut text = zeroize::Zeroizing::new(Vec::with_capacity(1_024));

@@ -10,8 +10,9 @@ use super::roles::Roles;
 use super::say;
 use crate::cli::{Shared, output};
 use crate::data::DataFolder;
-use crate::failure::Failure;
+use crate::failure::{Doing, Failure};
 use crate::sheet::Sheet;
+use crate::unseen;
 
 /// Greets.
 ///
@@ -35,7 +36,12 @@ pub fn greet(shared: &Shared, data: &DataFolder, roles: &Roles, found: Found) ->
     printed.map_err(|unseen| match &found.first {
         Some(sheet) => first::take_back(shared, data, &sheet.address, &unseen),
         None => unseen,
-    })
+    })?;
+    if found.first.is_some() {
+        // Without it a start to come would take the mailbox for one that nobody knows.
+        unseen::seen(data).doing(|| "cannot note that the first mailbox's secrets are printed".to_owned())?;
+    }
+    Ok(())
 }
 
 /// Addresses by service name: the first as text; where there are several, all of them under `all`.
