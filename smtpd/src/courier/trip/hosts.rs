@@ -1,0 +1,152 @@
+//! The hosts of a destination that one letter is brought to, in turn: who has nothing for it now, or lacks what it needs, is followed
+//! by the next.
+
+use spool::edges::outbox::{Leased, State};
+
+use super::{Open, Ready, Trip, all, random};
+use crate::courier::elsewhere::{self, Asked, Fates};
+use crate::courier::fate::{Fate, Status, Why};
+use crate::courier::lanes::Went;
+use crate::courier::limits;
+use crate::courier::reach::{self, Wish, World};
+
+/// What one host made of a letter.
+enum Came {
+    /// It stays here, and nothing is said of it.
+    Back,
+    /// There was no connection.
+    Nowhere(Fate),
+    /// So much.
+    Answered(Fates),
+}
+
+impl<W: World + Send + 'static> Trip<W> {
+    /// At one host, and at others for whom it has not now, or lacks, what the letter needs.
+    pub(super) async fn at_hosts(
+        &self,
+        open: &mut Open,
+        ready: &mut Option<Ready<W::Stream>>,
+        went: &mut Went,
+    ) -> (Fates, bool, Option<Fate>) {
+        let (mut asked, mut fates) = (Asked::none(failures(&open.leased)), Fates::new());
+        loop {
+            match self.at_host(open, ready, asked.names()).await {
+                Came::Back => return (Vec::new(), false, None),
+                Came::Nowhere(fate) if asked.names().is_empty() => return self.nowhere(&open.leased, fate, went),
+                Came::Nowhere(fate) => elsewhere::unreached(&mut fates, &fate),
+                Came::Answered(answered) => {
+                    if let Some(ready) = ready {
+                        asked.answered(ready.link.host(), &answered);
+                    }
+                    elsewhere::merge(&mut fates, answered);
+                    let left = asked.left(&fates);
+                    if !left.is_empty() {
+                        open.leased.recipients = left;
+                        self.go_on(open.leased.lease, ready.take()).await;
+                        continue;
+                    }
+                    if ready.as_ref().is_some_and(|ready| ready.has_other(asked.names())) {
+                        elsewhere::postpone(&mut fates);
+                    }
+                }
+            }
+            let notifies = ready.as_ref().is_some_and(|ready| ready.link.extensions().notifications);
+            let lost = fates.iter().any(|(_, fate)| matches!(fate, Fate::Deferred(why) if why.status.subject == 4));
+            *went = if lost { Went::Badly } else { Went::Well };
+            self.courier.lanes().answered(&open.leased.destination, is_slowed(&fates), wire::date::now());
+            return (fates, notifies, None);
+        }
+    }
+
+    /// To another host, or over another connection: nobody has the letter, and the admin may still keep it back.
+    async fn go_on(&self, lease: u64, ready: Option<Ready<W::Stream>>) {
+        // A keeper that is gone has ended all of this.
+        let _ = self.outbox.over(lease).await;
+        if let Some(ready) = ready {
+            ready.close().await;
+        }
+    }
+
+    fn nowhere(&self, leased: &Leased, fate: Fate, went: &mut Went) -> (Fates, bool, Option<Fate>) {
+        let fates = all(leased, &fate);
+        let later = matches!(fate, Fate::Deferred(_));
+        if later {
+            *went = if fate.why().wait.is_some() { Went::Not } else { Went::Badly };
+        }
+        // Of a letter that asks for more than others it says nothing about them.
+        (fates, false, (later && !leased.outgoing.require_tls).then_some(fate))
+    }
+
+    async fn at_host(&self, open: &mut Open, ready: &mut Option<Ready<W::Stream>>, asked: &[String]) -> Came {
+        let leased = open.leased.clone();
+        let require_tls = leased.outgoing.require_tls;
+        if let Some(other) = ready.take_if(|ready| require_tls && !ready.require_tls) {
+            other.link.close().await;
+        }
+        loop {
+            let reused = ready.is_some();
+            let mut drain = self.drain.clone();
+            let connected = tokio::select! {
+                connected = self.connect(&leased, ready, asked) => connected,
+                // Nothing is lost with a connection that brought nothing yet.
+                _ = drain.wait_for(|drain| *drain) => return Came::Back,
+            };
+            if let Err(fate) = connected {
+                return Came::Nowhere(fate);
+            }
+            let Some(current) = ready.as_mut().filter(|_| !*self.drain.borrow()) else { return Came::Back };
+            let fates = self.send(current, open).await;
+            if current.link.is_called_back() {
+                if let Some(ready) = ready.take() {
+                    ready.close().await;
+                }
+                return Came::Back;
+            }
+            // A far server ends a connection that was idle or much used when it likes: no failure of this letter's.
+            if reused && current.link.is_lost_unbegun() {
+                *ready = None;
+                self.go_on(leased.lease, None).await;
+                continue;
+            }
+            return Came::Answered(fates);
+        }
+    }
+
+    /// Unless there is one.
+    async fn connect(
+        &self,
+        leased: &Leased,
+        ready: &mut Option<Ready<W::Stream>>,
+        asked: &[String],
+    ) -> Result<(), Fate> {
+        if ready.is_some() {
+            return Ok(());
+        }
+        let (destination, require_tls) = (&leased.destination, leased.outgoing.require_tls);
+        let clear_text = self.courier.allows_clear_text(destination);
+        let wish = Wish { require_tls, clear_text, seed: random() };
+        let (link, hosts) = tokio::select! {
+            reached = reach::reach(&self.courier.world, &self.courier.house, destination, (wish, asked)) => reached?,
+            () = self.courier.others_wait(limits::OPENING_WHEN_BUSY, leased.turn()) => {
+                let words = format!("{destination} was silent for too long while other mail waited");
+                return Err(Fate::Deferred(Why::ours(Status::new(4, 4, 2), words)));
+            }
+        };
+        *ready = Some(Ready { link, hosts, require_tls, sent: 0 });
+        Ok(())
+    }
+}
+
+/// The attempts that failed, of who has had the most.
+fn failures(leased: &Leased) -> u32 {
+    let all = leased.recipients.iter().filter_map(|number| leased.outgoing.recipients.get(usize::from(*number)));
+    let failures = all.map(|one| if let State::Waiting { failures, .. } = one.state { failures } else { 0 });
+    failures.max().unwrap_or(0)
+}
+
+/// Whether a far server has said "not now".
+fn is_slowed(fates: &[(u16, Fate)]) -> bool {
+    let had_enough = |why: &Why| why.is_too_many_recipients() && elsewhere::is_taken(fates);
+    let slowed = |why: &Why| why.said.is_some() && !had_enough(why);
+    fates.iter().any(|(_, fate)| matches!(fate, Fate::Deferred(why) if slowed(why)))
+}
