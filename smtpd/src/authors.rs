@@ -38,7 +38,14 @@ pub fn is_list(value: &str) -> bool {
 }
 
 fn list_for_all(value: &str) -> Option<Vec<Address>> {
-    list(value).filter(|_| !hides_in_encoded_words(value) && !makes_an_address(value) && !ends_elsewhere(value))
+    let hides = |value| hides_in_encoded_words(value) || makes_an_address(value) || makes_a_quote(value);
+    list(value).filter(|_| !hides(value) && !ends_elsewhere(value))
+}
+
+/// Whether encoded words have what opens or ends a quote, a comment or an address beside one that is there in clear: decoded
+/// first, it holds something else.
+fn makes_a_quote(value: &str) -> bool {
+    value.contains(['"', '(']) && encoded_words::shown(value).contains(['"', '\\', '(', ')', '<', '>'])
 }
 
 /// Whether encoded words, one or some together, have what makes an address of its own for readers that decode them first.
@@ -228,6 +235,7 @@ mod tests {
             ("\"=?iso-2022-jp?B?GyRCOzNFRBsoQg==?=\" <a@b.test>", vec!["a@b.test"]),
             ("=?utf-8?b?TcO8bGxlciwgQW5uYSAoQsO8cm8p?= <a@b.test>", vec!["a@b.test"]),
             ("=?utf-8?q?a=40b.test?= <a@b.test>", vec!["a@b.test"]),
+            ("=?big5-hkscs?B?pKSk5Q==?= <a@b.test>", vec!["a@b.test"]),
             ("A <a@b.test> (x =? y)", vec!["a@b.test"]),
         ] {
             assert_eq!(from(value), Some(addresses.into_iter().map(String::from).collect()), "{value}");
@@ -276,6 +284,11 @@ mod tests {
             "=?utf-8?q?=63eo=40bank.test?= =?utf-8?q?=2C_Boss?= <a@b.test>",
             "\"=?utf-8?q?=63eo=40bank.test?=\" =?utf-8?q?=3C?= <a@b.test>",
             "\"=?utf-7?q?+ACI- <c@d.test>,?=\" <a@b.test>",
+            "=?utf-8?q?=22?= \"<c@d.test>,\" <a@b.test>",
+            "=?utf-8?q?=22?=\"<c@d.test>,\" <a@b.test>",
+            "=?utf-8?q?x=28?= \"x) <c@d.test>,\" <a@b.test>",
+            "=?utf-8?q?x=28?= <a@b.test> (x) <c@d.test>,)",
+            "=?cp037?b?TIOFlnyCgZWSS6OFoqNuaw==?= <a@b.test>",
             "\"=?utf-16?b?ACIAIA==?=\" <a@b.test>",
             "\"=?utf-8?b?IiA8!Y2VvQGJh?=\" <a@b.test>",
         ] {

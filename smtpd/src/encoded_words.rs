@@ -25,6 +25,11 @@ impl<'a> EncodedWord<'a> {
         self.charset
     }
 
+    /// The same without a language, as all spell it.
+    fn character_set(&self) -> String {
+        self.charset.split('*').next().unwrap_or_default().to_ascii_lowercase().replace('_', "-")
+    }
+
     /// Whether its encoding is one of the two there are, and something is encoded.
     #[must_use]
     pub fn is_whole(&self) -> bool {
@@ -45,7 +50,7 @@ impl<'a> EncodedWord<'a> {
             "b" | "B" => base64(self.text.as_bytes())?,
             _ => return None,
         };
-        let charset = self.charset.split('*').next().unwrap_or_default().to_ascii_lowercase();
+        let charset = self.character_set();
         let bytes = if charset.starts_with("iso-2022-jp") { without_shifted(&bytes)? } else { bytes };
         has_ascii(&charset).then(|| String::from_utf8_lossy(&bytes).into_owned())
     }
@@ -118,25 +123,70 @@ fn without_shifted(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(plain)
 }
 
-/// Whether ASCII means in it what it means in ASCII; not in UTF-7 or UTF-16, nor in what nobody here has heard of.
+/// Whether a text has an encoded word in a character set in which ASCII is not itself, or that nobody here has heard of: what a
+/// reader shows of it we cannot know.
+#[must_use]
+pub fn has_a_riddle(text: &str) -> bool {
+    let starts = text.match_indices("=?").map(|(at, _)| at);
+    starts.filter_map(|at| EncodedWord::at_start(&text[at..])).any(|word| !has_ascii(&word.character_set()))
+}
+
+/// Whether ASCII means in it what it means in ASCII; not in UTF-7, UTF-16 or EBCDIC (cp037, cp500 and others), nor in what nobody
+/// here has heard of.
 fn has_ascii(charset: &str) -> bool {
-    const EXACTLY: [&str; 14] = [
+    const EXACTLY: [&str; 31] = [
         "utf-8",
         "utf8",
         "us-ascii",
         "ascii",
+        "ansi-x3.4-1968",
         "gb2312",
+        "gb-2312-80",
         "gbk",
+        "x-gbk",
         "gb18030",
         "big5",
+        "x-big5",
+        "big5-hkscs",
         "euc-jp",
         "euc-kr",
-        "ks_c_5601-1987",
-        "shift_jis",
+        "euc-tw",
+        "ks-c-5601-1987",
+        "ks-c-5601",
+        "shift-jis",
+        "x-sjis",
+        "sjis",
+        "ms932",
         "tis-620",
+        "viscii",
         "macintosh",
+        "ibm437",
+        "ibm850",
+        "ibm852",
+        "unknown",
+        "x-unknown",
+        "unknown-8bit",
     ];
-    const BEGINNINGS: [&str; 7] = ["iso-8859-", "iso_8859-", "latin", "windows-", "cp", "koi8-", "iso-2022-jp"];
+    const BEGINNINGS: [&str; 18] = [
+        "iso-8859-",
+        "iso8859-",
+        "latin",
+        "windows-125",
+        "windows-874",
+        "windows-31j",
+        "koi8-",
+        "iso-2022-jp",
+        "x-mac-",
+        "cp125",
+        "cp437",
+        "cp737",
+        "cp775",
+        "cp85",
+        "cp86",
+        "cp874",
+        "cp93",
+        "cp949",
+    ];
     EXACTLY.contains(&charset) || BEGINNINGS.iter().any(|beginning| charset.starts_with(beginning))
 }
 
@@ -157,5 +207,18 @@ mod tests {
         ] {
             assert_eq!(decoded(text), shown, "{text}");
         }
+    }
+
+    #[test]
+    fn what_nobody_can_know() {
+        for charset in ["utf-7", "UTF-16", "cp037", "cp500", "cp1140", "cp1200", "ibm037", "x-none", ""] {
+            assert!(has_a_riddle(&format!("a =?x =?{charset}?q?b?= <c@d>")), "{charset}");
+        }
+        for charset in
+            ["utf-8*en", "ISO_8859-1", "Windows-1252", "cp1251", "cp866", "x-sjis", "Big5-HKSCS", "unknown-8bit"]
+        {
+            assert!(!has_a_riddle(&format!("=?{charset}?q?b?= <c@d>")), "{charset}");
+        }
+        assert!(!has_a_riddle("=?utf-7?b"));
     }
 }

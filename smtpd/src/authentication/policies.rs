@@ -31,7 +31,8 @@ pub(super) struct Claims<'x> {
 pub enum Disorder {
     /// They are more than [`limits::AUTHOR_DOMAINS`].
     Many,
-    /// What stands in the place of one is none: nobody can have sent it, and what a reader shows of it may be another's name.
+    /// What stands in the place of one is none: nobody can have sent it, and what a reader shows of it may be another's name; or
+    /// part of it is in a character set in which ASCII is not itself.
     NoDomain,
 }
 
@@ -52,7 +53,8 @@ pub(super) fn author_domains(message: &[u8]) -> Result<Vec<String>, Disorder> {
     let read = read.flat_map(|(_, domain)| readings(domain));
     let texts = naming(&unfolded);
     let behind = texts.iter().flat_map(|text| text.split('@').skip(1));
-    if behind.clone().any(names_nothing) || texts.iter().any(|text| is_encoded(text)) {
+    let unknown = encoded_words::has_a_riddle(&unfolded);
+    if unknown || behind.clone().any(names_nothing) || texts.iter().any(|text| is_encoded(text)) {
         return Err(Disorder::NoDomain);
     }
     let mut domains: Vec<String> = Vec::new();
