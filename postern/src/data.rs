@@ -65,7 +65,8 @@ impl DataFolder {
     /// In words for the admin.
     pub fn open_or_make(path: &Path) -> Result<Self, Failure> {
         match rustix::fs::mkdir(path, Mode::RWXU) {
-            Ok(()) | Err(Errno::EXIST) => {}
+            Ok(()) => sync_above(path),
+            Err(Errno::EXIST) => {}
             Err(error) => return Err(Failure::new(format!("cannot make the data folder {}: {error}", path.display()))),
         }
         Self::open(path)
@@ -185,7 +186,8 @@ impl DataFolder {
     pub fn spool(&self, owner: Option<u32>) -> Result<OwnedFd, Failure> {
         let what = || format!("the spool {}", self.entry("spool").display());
         match rustix::fs::mkdirat(&self.dir, "spool", Mode::RWXU) {
-            Ok(()) | Err(Errno::EXIST) => {}
+            Ok(()) => rustix::fs::fsync(&self.dir).doing(what)?,
+            Err(Errno::EXIST) => {}
             Err(error) => return Err(Failure::new(format!("cannot make {}: {error}", what()))),
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
@@ -218,6 +220,12 @@ pub fn is_read_only_at(folder: BorrowedFd<'_>) -> bool {
     let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
     let made = rustix::fs::openat(folder, c".", flags, Mode::RUSR | Mode::WUSR);
     flagged || made.is_err_and(|error| error == Errno::ROFS)
+}
+
+/// A new folder's name is in the folder above, which this user may not be able to open: then its file system has to know.
+fn sync_above(path: &Path) {
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let _ = fs::File::open(above).and_then(|above| above.sync_all());
 }
 
 fn write_pid(file: BorrowedFd<'_>) -> rustix::io::Result<()> {

@@ -118,6 +118,19 @@ fn reads_on(house: &House, you: &Mailbox, promised: &[&str]) {
     assert!(!refused.status.success() && words.contains("can only be read now"), "{words}");
 }
 
+/// Whoever starts it there hears why it cannot be, and what to do.
+fn does_not_start(data: &Path) {
+    let offset = tests::house::free_offset().to_string();
+    let mut up = Command::new(tests::house::binary());
+    up.args(["up", "--json", "--bind", "127.0.0.1", "--port-offset", &offset, "--data"]).arg(data);
+    let ended = up.output().unwrap();
+    let words = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(
+        !ended.status.success() && words.contains("is read-only") && words.contains("Mount it writable"),
+        "{words}"
+    );
+}
+
 #[test]
 fn an_error_of_the_disk_leaves_the_mail_readable() {
     let scratch = Scratch::new("read-only");
@@ -132,6 +145,7 @@ fn an_error_of_the_disk_leaves_the_mail_readable() {
     std::thread::sleep(Duration::from_secs(12));
     assert_eq!(house.log().matches("the disk takes no writes: mail can be read").count(), 1, "{}", house.log());
     house.kill();
+    does_not_start(&disk.at.join("data"));
     // What `fsck` makes of it, elsewhere: the mount lives on in whatever namespace was made meanwhile.
     let copy = scratch.path().join("copy");
     fs::copy(&disk.file, &copy).unwrap();

@@ -110,9 +110,7 @@ pub async fn serve(shared: &Shared, data: &DataFolder, domain: &str) -> Result<F
         }
     };
     let somebody = output::somebody_reads(shared.json);
-    if somebody {
-        forget_unseen(shared, data, &mut found);
-    }
+    forget_unseen(shared, data, &mut found);
     if found.mailboxes == 0 && found.lost == 0 && somebody {
         found.first = Some(add(shared, data, domain).await?);
         found.mailboxes = 1;
@@ -159,7 +157,9 @@ fn forget_unseen(shared: &Shared, data: &DataFolder, found: &mut Found) {
         ));
     }
     if removed(shared, data, address) {
-        say("a start before this one ended before it could print the first mailbox's secrets: it is made anew");
+        say(
+            "a start before this one ended before it could print the first mailbox's secrets: that mailbox was removed again",
+        );
         found.mailboxes = 0;
     }
 }

@@ -33,7 +33,7 @@ use crate::box_key::BoxKey;
 use crate::cli::Shared;
 use crate::cli::secret::Secrets;
 use crate::config::{Config, EXAMPLE};
-use crate::data::{DataFolder, Lock};
+use crate::data::{DataFolder, Lock, is_read_only};
 use crate::failure::{Doing, Failure};
 use crate::told::Told;
 use crate::{pairings, signing};
@@ -93,12 +93,25 @@ pub(crate) fn say(words: &str) {
     logs::write("up", words);
 }
 
+/// What runs there goes on being read; what starts there has nowhere to put what it needs.
+fn refuse_read_only(data: &DataFolder) -> Result<(), Failure> {
+    if !is_read_only(data.path()) {
+        return Ok(());
+    }
+    let (place, again) = (data.path().display(), admin::WRITABLE_AGAIN);
+    Err(Failure::new(format!(
+        "the file system of {place} is read-only, so nothing can be started there. {again}. `postern doctor` and `postern spool \
+         check` can look"
+    )))
+}
+
 /// The story of `up`, in order.
 ///
 /// # Errors
 /// In words for the admin: what is missing and what to do.
 pub fn run(shared: &Shared, options: &UpOptions) -> Result<ExitCode, Failure> {
     let data = DataFolder::open_or_make(&shared.data)?;
+    refuse_read_only(&data)?;
     let lock = take(&data)?;
     // A box that ends well removes it.
     let killed = data.entry("admin.sock").exists();
