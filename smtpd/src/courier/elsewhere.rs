@@ -14,6 +14,8 @@ pub type Fates = Vec<(u16, Fate)>;
 pub struct Asked {
     names: Vec<String>,
     not_now: usize,
+    /// The last one was lost before any byte of the letter's text went out: nobody can have it.
+    lost_unbegun: bool,
     /// How many may say "not now": one more with each attempt that failed, or a third host would never be asked.
     most: usize,
     until: Instant,
@@ -25,7 +27,7 @@ impl Asked {
     pub fn none(failures: u32) -> Self {
         let failures = usize::try_from(failures).unwrap_or(limits::HOSTS);
         let most = limits::HOSTS_NOT_NOW.saturating_add(failures).min(limits::HOSTS);
-        Self { names: Vec::new(), not_now: 0, most, until: Instant::now() + limits::REACH }
+        Self { names: Vec::new(), not_now: 0, lost_unbegun: false, most, until: Instant::now() + limits::REACH }
     }
 
     /// By name.
@@ -34,23 +36,28 @@ impl Asked {
         &self.names
     }
 
-    /// That one has answered so.
-    pub fn answered(&mut self, host: &str, fates: &Fates) {
+    /// That one has answered so; `lost_unbegun`: and was lost before any byte of the letter's text went out.
+    pub fn answered(&mut self, host: &str, fates: &Fates, lost_unbegun: bool) {
         self.names.push(host.to_owned());
-        self.not_now += usize::from(fates.iter().any(|(_, fate)| is_not_now(fate)));
+        self.lost_unbegun = lost_unbegun;
+        self.not_now += usize::from(fates.iter().any(|(_, fate)| self.has_nothing_now(fate)));
+    }
+
+    fn has_nothing_now(&self, fate: &Fate) -> bool {
+        is_not_now(fate) || (self.lost_unbegun && is_lost(fate))
     }
 
     /// For whom another host is to be asked.
     ///
     /// Nobody once one recipient has the letter: that must be written down before anything else takes time; the others have
-    /// another attempt soon. Nor when a connection was lost: the letter may have been taken.
+    /// another attempt soon. Nor when a connection was lost over the letter's text: it may have been taken.
     #[must_use]
     pub fn left(&self, fates: &Fates) -> Vec<u16> {
         let is_late = self.names.len() >= limits::HOSTS_NOT_NOW && Instant::now() >= self.until;
         if is_late || self.names.len() >= limits::HOSTS || is_taken(fates) {
             return Vec::new();
         }
-        let may = |fate: &Fate| is_misfit(fate) || (is_not_now(fate) && self.not_now < self.most);
+        let may = |fate: &Fate| is_misfit(fate) || (self.has_nothing_now(fate) && self.not_now < self.most);
         fates.iter().filter(|(_, fate)| may(fate)).map(|(number, _)| *number).collect()
     }
 }
@@ -64,6 +71,12 @@ pub fn is_taken(fates: &[(u16, Fate)]) -> bool {
 /// Whether that host has said "not now".
 const fn is_not_now(fate: &Fate) -> bool {
     matches!(fate, Fate::Deferred(why) if why.said.is_some())
+}
+
+/// Whether the connection was lost, or silent.
+#[must_use]
+pub const fn is_lost(fate: &Fate) -> bool {
+    matches!(fate, Fate::Deferred(why) if why.said.is_none() && why.status.subject == 4)
 }
 
 /// Where there is another host, who was not asked for there has not failed: it is another attempt's turn.
@@ -142,7 +155,7 @@ mod tests {
     fn left(failures: u32, answers: &[Fates]) -> Vec<u16> {
         let (mut asked, mut fates) = (Asked::none(failures), Fates::new());
         for (answer, name) in answers.iter().zip('a'..) {
-            asked.answered(&name.to_string(), answer);
+            asked.answered(&name.to_string(), answer, false);
             merge(&mut fates, answer.clone());
         }
         asked.left(&fates)
@@ -177,10 +190,23 @@ mod tests {
     fn two_have_all_their_time_and_the_others_what_is_left() {
         let mut asked = Asked { until: Instant::now(), ..Asked::none(9) };
         let fates = vec![(0, not_now()), (1, lacks())];
-        asked.answered("a", &fates);
+        asked.answered("a", &fates, false);
         assert_eq!(asked.left(&fates), [0, 1]);
-        asked.answered("b", &fates);
+        asked.answered("b", &fates, false);
         assert_eq!(asked.left(&fates), Vec::<u16>::new());
+    }
+
+    #[test]
+    fn lost_before_the_text_another_is_asked() {
+        let lost = || Fate::Deferred(Why::ours(Status::new(4, 4, 2), "the connection was closed"));
+        for (begun, next) in [(false, vec![0, 2]), (true, vec![])] {
+            let mut asked = Asked::none(0);
+            let fates = vec![(0, lost()), (1, never()), (2, lost())];
+            asked.answered("a", &fates, !begun);
+            assert_eq!(asked.left(&fates), next, "begun: {begun}");
+            asked.answered("b", &fates, !begun);
+            assert_eq!(asked.left(&fates), Vec::<u16>::new(), "two are enough at first");
+        }
     }
 
     #[test]

@@ -36,7 +36,7 @@ impl<W: World + Send + 'static> Trip<W> {
                 Came::Nowhere(fate) => elsewhere::unreached(&mut fates, &fate),
                 Came::Answered(answered) => {
                     if let Some(ready) = ready {
-                        asked.answered(ready.link.host(), &answered);
+                        asked.answered(ready.link.host(), &answered, ready.link.is_lost_unbegun());
                     }
                     elsewhere::merge(&mut fates, answered);
                     let left = asked.left(&fates);
@@ -51,7 +51,8 @@ impl<W: World + Send + 'static> Trip<W> {
                 }
             }
             let notifies = ready.as_ref().is_some_and(|ready| ready.link.extensions().notifications);
-            let lost = fates.iter().any(|(_, fate)| matches!(fate, Fate::Deferred(why) if why.status.subject == 4));
+            // What the far server says of one recipient's host is no trouble with this one.
+            let lost = fates.iter().any(|(_, fate)| elsewhere::is_lost(fate));
             *went = if lost { Went::Badly } else { Went::Well };
             self.courier.lanes().answered(&open.leased.destination, is_slowed(&fates), wire::date::now());
             return (fates, notifies, None);
