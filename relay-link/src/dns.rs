@@ -37,13 +37,12 @@ impl Dns {
             return Ok(vec![address]);
         }
         let (six, four) = tokio::join!(self.six(host), self.four(host));
-        let mut found: Vec<IpAddr> = match (six, four) {
-            (Err(error), Err(_)) => return Err(error),
-            (six, four) => {
-                let four = four.unwrap_or_default().into_iter().map(IpAddr::from);
-                six.unwrap_or_default().into_iter().map(IpAddr::from).chain(four).collect()
-            }
-        };
+        if let (Err(error), Err(_)) = (&six, &four) {
+            return Err(io::Error::new(error.kind(), error.to_string()));
+        }
+        let six = six.unwrap_or_default().into_iter().map(IpAddr::from).collect();
+        let four = four.unwrap_or_default().into_iter().map(IpAddr::from).collect();
+        let mut found = in_turn(six, four);
         found.truncate(limits::ADDRESSES);
         Ok(found)
     }
@@ -118,9 +117,31 @@ impl Dns {
     }
 }
 
+/// One of each kind after the other: where one kind leads nowhere, the other is not far (RFC 8305 §4).
+fn in_turn(six: Vec<IpAddr>, four: Vec<IpAddr>) -> Vec<IpAddr> {
+    let (mut six, mut four) = (six.into_iter(), four.into_iter());
+    let mut all = Vec::new();
+    loop {
+        let before = all.len();
+        all.extend(six.next());
+        all.extend(four.next());
+        if all.len() == before {
+            return all;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_kind_hides_the_other() {
+        let [a, b, c, d] = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "192.0.2.1"].map(|text| text.parse().unwrap());
+        assert_eq!(in_turn(vec![a, b, c], vec![d]), [a, d, b, c]);
+        assert_eq!(in_turn(vec![], vec![d]), [d]);
+    }
+
     use hickory_proto::op::{Message, MessageType, OpCode};
     use hickory_proto::rr::{Record, rdata};
     use tokio::net::UdpSocket;

@@ -115,10 +115,14 @@ pub async fn pair(code: &PairingCode, own: LinkKey, dns: Arc<Dns>) -> Result<(Pr
 async fn connect(place: &Place, dns: &Dns) -> io::Result<TcpStream> {
     let connecting = async {
         let mut last = io::Error::new(io::ErrorKind::NotFound, format!("DNS knows no address of {}", place.host()));
-        for address in dns.addresses(place.host()).await? {
-            match TcpStream::connect((address, place.port())).await {
-                Ok(connection) => return Ok(connection),
-                Err(error) => last = error,
+        let addresses = dns.addresses(place.host()).await?;
+        // One that is silent leaves the others their time.
+        let each = limits::FETCH / u32::try_from(addresses.len().max(1)).unwrap_or(1);
+        for address in addresses {
+            match timeout(each, TcpStream::connect((address, place.port()))).await {
+                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Err(error)) => last = error,
+                Err(_) => last = io::ErrorKind::TimedOut.into(),
             }
         }
         Err(last)
