@@ -32,7 +32,7 @@ enum What {
     List,
     /// Use a proxy no more
     Revoke {
-        /// What `postern pair list` shows
+        /// What `postern pair list` shows; where one host does both, with its port: clean.example:7026
         proxy: String,
     },
 }
@@ -134,10 +134,29 @@ pub fn in_words(link: &Seen) -> String {
     }
 }
 
+/// As it is named to tell it from the other of that host.
+pub fn full(pairing: &Pairing) -> String {
+    let way = if pairing.proxy.outbound { "out" } else { "in" };
+    format!("{}:{} (mail {way})", pairing.proxy.host, pairing.proxy.port)
+}
+
+fn is_called(pairing: &Pairing, name: &str) -> bool {
+    let at_its_port = name
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| host == pairing.proxy.host && port.parse() == Ok(pairing.proxy.port));
+    at_its_port || pairing.proxy.host == name || pairing.called == name
+}
+
 fn revoke(house: &House, kept: &Pairings, proxy: &str) -> Result<(), Failure> {
     let gone = kept.change(|all| {
         let before = all.len();
-        all.retain(|pairing| pairing.proxy.host != proxy && pairing.called != proxy);
+        let mut named: Vec<_> = all.iter().filter(|pairing| is_called(pairing, proxy)).map(full).collect();
+        named.dedup();
+        if named.len() > 1 {
+            let words = format!("{proxy} brings mail in and takes it out: name one of them, {}", named.join(" or "));
+            return Err(Failure::new(words));
+        }
+        all.retain(|pairing| !is_called(pairing, proxy));
         Ok(before - all.len())
     })?;
     if gone == 0 {

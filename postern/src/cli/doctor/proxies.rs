@@ -41,7 +41,10 @@ pub fn look(patient: &Patient) -> Vec<Finding> {
             Err(failure) => Finding::bad(
                 ABOUT,
                 format!("{}: {failure}", pairing.called),
-                "until it answers, mail waits; `postern pair revoke` lets it leave from here again",
+                format!(
+                    "until it answers, mail waits; `postern pair revoke {}:{}` lets it leave from here again",
+                    pairing.proxy.host, pairing.proxy.port
+                ),
             ),
         }
     }));
