@@ -3,7 +3,7 @@
 //!
 //! The letters that a wrong answer here could mislead are those of the home whose name was asked for, so its own DNS speaks
 //! for nobody else: a name that cannot be looked up keeps its last answer, and one that has never had any counts as leading
-//! anywhere for a day.
+//! anywhere for ten minutes.
 //!
 //! Pure but for [`Leads::open`] and [`Leads::save`]: times are seconds since 1970, given by the caller.
 
@@ -143,7 +143,7 @@ impl Strays {
 
 impl Name {
     const fn is_known(&self, now: u64) -> bool {
-        self.answered.is_some() || now.abs_diff(self.since) >= limits::LED.as_secs()
+        self.answered.is_some() || now.abs_diff(self.since) >= limits::UNANSWERED.as_secs()
     }
 
     /// Also where it led within the last day: other resolvers keep what they were told for about as long.
@@ -197,8 +197,9 @@ mod tests {
         assert_eq!(leads.due(names().iter(), 1_000), [BOB]);
         assert!(strays(&leads, "192.0.2.1", 1_000), "asked, and not answered");
         leads.heard(BOB, None, 1_000);
-        assert!(strays(&leads, "192.0.2.1", 1_000 + DAY - 1), "nobody answers");
-        assert!(!strays(&leads, "192.0.2.1", 1_000 + DAY), "who finds it, if nobody does for a day?");
+        let over = 1_000 + limits::UNANSWERED.as_secs();
+        assert!(strays(&leads, "192.0.2.1", over - 1), "nobody answers");
+        assert!(!strays(&leads, "192.0.2.1", over), "who finds it, if nobody answers?");
         leads.heard(BOB, Some(&[]), 1_000);
         assert!(!strays(&leads, "192.0.2.1", 1_000), "there is no such name: that is an answer");
     }

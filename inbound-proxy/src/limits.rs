@@ -84,6 +84,9 @@ pub const LEADS_SOON: Duration = Duration::from_secs(15);
 pub const LEADS_AT_ONCE: usize = 64;
 /// How long a name counts as leading where it led: resolvers keep an answer for a day at most, as records usually say.
 pub const LED: Duration = Duration::from_secs(86_400);
+/// How long one that nobody has answered for counts as leading anywhere: senders ask the same servers, and find it as little. Longer,
+/// and one family's dead DNS server would keep its neighbours' mail waiting.
+pub const UNANSWERED: Duration = Duration::from_secs(600);
 /// Addresses of one name that are remembered.
 pub const LEADS_OF_ONE: usize = 32;
 /// Bytes of the file in which they stand: a hundred thousand names with some addresses each.

@@ -1,6 +1,8 @@
 //! `inbound-proxy doctor`: what works, what does not, and what to do about it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use relay_link::dns::Dns;
 use relay_link::homes::Home;
@@ -13,6 +15,7 @@ use super::config::Config;
 use super::whither::Whither;
 use super::{Doing, Failure};
 use crate::grant::HomeGrant;
+use crate::leads::{Leads, Strays};
 use crate::route::Map;
 
 const PROGRAM: &str = "inbound-proxy";
@@ -44,10 +47,20 @@ pub(super) fn doctor(folder: &Folder, config: &Config) -> Result<ExitCode, Failu
         homes: all.iter().map(|(home, facts)| (home.clone(), facts.grant.clone())).collect(),
         hides_some: !homes.are_all_read().doing(|| "the homes".to_owned())?,
         streets: config.streets.clone(),
-        ..Map::default()
+        strays: known(folder, &all)?,
     };
     findings.extend(Whither::new(map, found, here.iter().chain(&config.bind).copied()).findings());
     Ok(print(&findings))
+}
+
+/// Where the names led within the last day, as `run` has seen it: what leads there no more may do so still for others.
+fn known(folder: &Folder, all: &BTreeMap<String, Home<HomeGrant>>) -> Result<Strays, Failure> {
+    let what = || "where the homes' names led".to_owned();
+    let leads = Leads::open(&folder.state().join("leads")).doing(what)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let homes = all.iter().map(|(home, facts)| (home.clone(), facts.grant.clone())).collect();
+    // What nobody has answered yet is asked for here.
+    Ok(Strays { anywhere: BTreeSet::new(), ..leads.strays(&homes, now) })
 }
 
 /// A home whose box has not come, or may not: its mail waits.
