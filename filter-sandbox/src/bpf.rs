@@ -1,10 +1,13 @@
 //! Turns lists of calls into a seccomp program: checks the machine first, then searches the call's number as a
-//! binary tree, so that no call costs more than a handful of comparisons.
+//! binary tree, so that no call costs more than a handful of comparisons. A short list is compared one by one: the kernel
+//! translates a program anew for every worker, and that takes longer the longer it is.
 
 use crate::calls::{Call, Rule};
 
 /// The kernel's limit of instructions (`BPF_MAXINSNS`).
 const MOST_INSTRUCTIONS: usize = 4096;
+/// Calls of a list that is compared one by one: so few that every jump reaches.
+const SHORT: usize = 16;
 
 const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
 const AND: u16 = (libc::BPF_ALU | libc::BPF_AND | libc::BPF_K) as u16;
@@ -44,7 +47,7 @@ impl Program {
         ];
         #[cfg(target_arch = "x86_64")]
         code.extend([jump(AT_LEAST, X32, 0, 1), plain(RETURN, libc::SECCOMP_RET_KILL_PROCESS)]);
-        code.extend(tree(&intervals(calls), otherwise));
+        code.extend(if calls.len() <= SHORT { chain(calls, otherwise) } else { tree(&intervals(calls), otherwise) });
         debug_assert!(code.len() <= MOST_INSTRUCTIONS, "a list is far too long");
         Self(code)
     }
@@ -79,6 +82,26 @@ fn push(line: &mut Vec<Interval>, start: u32, rule: Option<Rule>) {
     if line.last().is_none_or(|last| last.rule != rule) {
         line.push(Interval { start, rule });
     }
+}
+
+/// A comparison for each call, then what becomes of those that equal none, of those let through, and each other rule once.
+fn chain(calls: &[Call], otherwise: u32) -> Vec<libc::sock_filter> {
+    let mut outcomes = vec![plain(RETURN, otherwise), plain(RETURN, libc::SECCOMP_RET_ALLOW)];
+    let mut known = vec![(Rule::Allow, 1)];
+    let mut code = Vec::new();
+    for (index, call) in calls.iter().enumerate() {
+        let seen = known.iter().find(|(rule, _)| *rule == call.rule);
+        let at = seen.map_or(outcomes.len(), |(_, at)| *at);
+        if seen.is_none() {
+            known.push((call.rule, at));
+            outcomes.extend(leaf(Some(call.rule), otherwise));
+        }
+        // Over the remaining comparisons.
+        code.push(jump(EQUAL, call.number as u32, (calls.len() - index - 1 + at) as u8, 0));
+    }
+    debug_assert!(calls.len() + outcomes.len() <= usize::from(u8::MAX), "a jump would not reach");
+    code.extend(outcomes);
+    code
 }
 
 fn tree(line: &[Interval], otherwise: u32) -> Vec<libc::sock_filter> {
@@ -128,7 +151,10 @@ fn leaf(rule: Option<Rule>, otherwise: u32) -> Vec<libc::sock_filter> {
 
 /// Goes on past its end when `argument & mask` is one of the values.
 fn condition(argument: u8, mask: u32, values: &[u32], refused: u32) -> Vec<libc::sock_filter> {
-    let mut code = vec![plain(LOAD, low_word(argument)), plain(AND, mask)];
+    let mut code = vec![plain(LOAD, low_word(argument))];
+    if mask != u32::MAX {
+        code.push(plain(AND, mask));
+    }
     for (index, value) in values.iter().enumerate() {
         // Over the remaining comparisons and the refusal.
         code.push(jump(EQUAL, *value, (values.len() - index) as u8, 0));

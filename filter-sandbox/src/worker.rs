@@ -114,7 +114,8 @@ impl Birth<'_> {
 
     /// Every wall, the last one last. Answers the message, mapped.
     fn lock(&self) -> Result<(Locked, Status), ConfineError> {
-        offspring::write_maps(self.zygote.proc()).at("its id maps")?;
+        // It writes no id maps. Without them its namespace has no user that it could become, and it can make no other; only
+        // a file would need one, and it makes none.
         self.descriptors().at("its descriptors")?;
         // All others are as its zygote has left them: at their defaults.
         sys::default_pipe_signal();

@@ -93,6 +93,13 @@ fn every_number_of_every_role() {
     }
 }
 
+/// It is translated anew for every worker.
+#[test]
+fn a_workers_program_is_short() {
+    let program = Program::new(&merged(Role::Worker.walls().calls), libc::SECCOMP_RET_KILL_PROCESS);
+    assert!(program.instructions().len() <= 25, "{}", program.instructions().len());
+}
+
 #[test]
 fn another_machine_is_fatal() {
     for role in Role::ALL {

@@ -1,7 +1,11 @@
 //! Web addresses in a letter, and the ways they deceive.
 
-use super::Found;
+use std::borrow::Cow;
 use std::net::Ipv4Addr;
+
+use memchr::memchr;
+
+use super::Found;
 
 /// Most addresses looked at.
 const MOST: usize = 2_000;
@@ -68,15 +72,15 @@ impl Urls {
             return;
         }
         let url = url.trim();
-        let scheme = url.split(':').next().unwrap_or_default();
+        let scheme = memchr(b':', url.as_bytes()).map_or(url, |colon| &url[..colon]);
         self.odd_scheme += usize::from(is_one(scheme, &["javascript", "data", "file", "vbscript"]));
         let Some(place) = Place::of(url) else { return };
         self.seen += 1;
         self.user_info += usize::from(place.user_info);
         self.port += usize::from(place.odd_port);
         self.ip_literal += usize::from(is_ip(&place.host));
-        self.punycode += usize::from(place.host.split('.').any(|label| label.starts_with("xn--")));
-        self.shortener += usize::from(SHORTENERS.contains(&place.host.trim_start_matches("www.")));
+        self.punycode += usize::from(is_punycode(&place.host));
+        self.shortener += usize::from(SHORTENERS.contains(&without_www(&place.host)));
     }
 
     /// All addresses in running text.
@@ -93,7 +97,7 @@ impl Urls {
             from = at + 3;
             let scheme = text.as_bytes()[..at].iter().rev().take_while(|b| b.is_ascii_alphabetic()).count();
             if is_one(&text[at - scheme..at], &WEB) {
-                let end = text[from..].find(ends_url).map_or(text.len(), |n| from + n);
+                let end = from + url_length(&text[from..]);
                 self.add(&text[at - scheme..end]);
                 from = end;
             }
@@ -107,8 +111,8 @@ impl Urls {
         if !looks_like_address || self.mismatch >= MOST {
             return;
         }
-        let shown = if shown.contains("://") { Place::of(shown) } else { Place::of(&format!("http://{shown}")) };
-        let (Some(shown), Some(place)) = (shown, Place::of(href)) else { return };
+        let shown = if shown.contains("://") { Cow::Borrowed(shown) } else { format!("http://{shown}").into() };
+        let (Some(shown), Some(place)) = (Place::of(&shown), Place::of(href)) else { return };
         let site = |host: &str| host.rsplit('.').take(2).map(String::from).collect::<Vec<_>>();
         let is_name = shown
             .host
@@ -117,6 +121,24 @@ impl Urls {
             .is_some_and(|top| top.len() >= 2 && top.bytes().all(|b| b.is_ascii_alphabetic()));
         self.mismatch += usize::from(is_name && site(&shown.host) != site(&place.host));
     }
+}
+
+/// Bytes up to the first that no address has. Mostly ASCII, which is looked at without decoding it.
+fn url_length(text: &str) -> usize {
+    let plain = text.bytes().position(|byte| !byte.is_ascii() || ends_url(byte.into())).unwrap_or(text.len());
+    let rest = &text[plain..];
+    plain + rest.find(ends_url).unwrap_or(rest.len())
+}
+
+fn is_punycode(host: &str) -> bool {
+    host.as_bytes().windows(4).any(|four| four == b"xn--") && host.split('.').any(|label| label.starts_with("xn--"))
+}
+
+fn without_www(mut host: &str) -> &str {
+    while let Some(rest) = host.strip_prefix("www.") {
+        host = rest;
+    }
+    host
 }
 
 fn ends_url(char: char) -> bool {
@@ -132,34 +154,48 @@ fn is_one(scheme: &str, known: &[&str]) -> bool {
 }
 
 /// Where an address leads.
-struct Place {
+struct Place<'a> {
     /// Lower-case, without port, brackets or a last dot.
-    host: String,
+    host: Cow<'a, str>,
     user_info: bool,
     odd_port: bool,
 }
 
-impl Place {
+impl<'a> Place<'a> {
     /// The authority of an `http`, `https` or `ftp` address (RFC 3986 §3.2).
-    fn of(url: &str) -> Option<Place> {
+    fn of(url: &'a str) -> Option<Self> {
         let end = url.len().min(LONGEST);
         let url = url.get(..end).or_else(|| url.get(..url.floor_char_boundary(end)))?;
-        let (scheme, rest) = url.split_once("://")?;
+        let (scheme, rest) = parted(url, memchr(b':', url.as_bytes())?);
+        let rest = rest.strip_prefix("//")?;
         if !is_one(scheme, &WEB) {
             return None;
         }
         // Browsers read a backslash as a slash.
-        let authority = rest.split(['/', '?', '#', '\\']).next()?;
-        let (user, server) = authority.rsplit_once('@').map_or(("", authority), |(user, server)| (user, server));
+        let end = rest.bytes().position(|byte| matches!(byte, b'/' | b'?' | b'#' | b'\\')).unwrap_or(rest.len());
+        let (user, server) = match rest[..end].bytes().rposition(|byte| byte == b'@') {
+            Some(at) => parted(&rest[..end], at),
+            None => ("", &rest[..end]),
+        };
         let (host, port) = split_port(server);
-        let host = host.trim_matches(['[', ']', '.']).to_lowercase();
+        let host = lower(host.trim_matches(['[', ']', '.']));
         let usual = matches!(port, "" | "80" | "443" | "21");
         (!host.is_empty()).then_some(Place { host, user_info: !user.is_empty(), odd_port: !usual })
     }
 }
 
+/// Before and after the one ASCII byte there.
+fn parted(text: &str, at: usize) -> (&str, &str) {
+    (&text[..at], &text[at + 1..])
+}
+
+fn lower(host: &str) -> Cow<'_, str> {
+    let is_so = |byte: u8| byte.is_ascii() && !byte.is_ascii_uppercase();
+    if host.bytes().all(is_so) { Cow::Borrowed(host) } else { Cow::Owned(host.to_lowercase()) }
+}
+
 fn split_port(server: &str) -> (&str, &str) {
-    match server.rsplit_once(':') {
+    match server.bytes().rposition(|byte| byte == b':').map(|at| parted(server, at)) {
         Some((host, port)) if !port.contains(']') => (host, port),
         _ => (server, ""),
     }
@@ -170,4 +206,43 @@ fn is_ip(host: &str) -> bool {
     let number =
         host.strip_prefix("0x").map_or_else(|| host.parse::<u32>().is_ok(), |hex| u32::from_str_radix(hex, 16).is_ok());
     host.parse::<Ipv4Addr>().is_ok() || host.contains(':') || number
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn an_address_ends_where_a_character_ends_it(text in ".{0,40}") {
+            prop_assert_eq!(url_length(&text), text.find(ends_url).unwrap_or(text.len()));
+        }
+
+        #[test]
+        fn case_is_one(host in "[a-zA-ZäÖİß.-]{0,20}") {
+            prop_assert_eq!(lower(&host), host.to_lowercase());
+        }
+
+        #[test]
+        fn punycode_begins_a_label(host in "[xn.a-]{0,12}") {
+            prop_assert_eq!(is_punycode(&host), host.split('.').any(|label| label.starts_with("xn--")));
+        }
+    }
+
+    #[test]
+    fn where_addresses_lead() {
+        let lead = |url: &str| Place::of(url).map(|place| (place.host.into_owned(), place.user_info, place.odd_port));
+        let to = |host: &str, user, port| Some((host.to_owned(), user, port));
+        assert_eq!(lead("HTTP://Example.ORG./a?b"), to("example.org", false, false));
+        assert_eq!(lead("https://bank.example@evil.example\\x"), to("evil.example", true, false));
+        assert_eq!(lead("http://a@b@c.example:8080#d:e"), to("c.example", true, true));
+        assert_eq!(lead("http://[2001:db8::1]:80/"), to("2001:db8::1", false, false));
+        assert_eq!(lead("http:example.org//"), None);
+        assert_eq!(lead("foo:http://example.org"), None);
+        assert_eq!(lead("http:///path"), None);
+        assert_eq!(lead("no address"), None);
+        assert_eq!(without_www("www.www.t.co"), "t.co");
+    }
 }
