@@ -112,8 +112,11 @@ pub const SILENT: Duration = Duration::from_secs(60);
 pub const UNANSWERED: Duration = Duration::from_secs(900);
 /// Addresses of one host that are tried.
 pub const ADDRESSES: usize = 8;
-/// Time to connect with one of them.
+/// Time to connect with the last of them.
 pub const CONNECT: Duration = Duration::from_secs(15);
+/// Time to connect with one while others are left, at most: the kernel asks after 1 and after 3 seconds again. Of many, each has its
+/// share of [`CONNECT_ALL`] only, so that none that is silent hides the next.
+pub const CONNECT_NEXT: Duration = Duration::from_secs(5);
 /// Time to connect with any of them: the home waits for five seconds longer.
 pub const CONNECT_ALL: Duration = Duration::from_secs(30);
 /// Bytes of one of the two halves of a ledger file.

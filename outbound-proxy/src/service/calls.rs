@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use relay_link::outbound::{Host, Refusal, ToHome};
 use relay_link::seats::Connection;
@@ -65,17 +65,20 @@ impl Service {
     }
 
     async fn connect_with_any(&self, tab: &Tab, host: &Host) -> Result<(TcpStream, IpAddr), Refusal> {
+        let until = Instant::now() + limits::CONNECT_ALL;
         let resolved = self.dns.addresses(host.as_str()).await.map_err(|_| Refusal::Unresolved)?;
         let mut chosen = self.policy.choose(&resolved)?;
         chosen.retain(|address| !address::is_own(*address));
         let first = *chosen.first().ok_or(Refusal::NotPublic)?;
         tab.open(address::network(first)).await?;
         self.counters.begun();
-        for address in chosen {
+        let all = chosen.len();
+        for (tried, address) in chosen.into_iter().enumerate() {
             if tab.visit(address::network(address)).is_err() {
                 continue;
             }
-            match timeout(limits::CONNECT, TcpStream::connect(SocketAddr::new(address, limits::PORT))).await {
+            let patience = share(until.saturating_duration_since(Instant::now()), all - tried);
+            match timeout(patience, TcpStream::connect(SocketAddr::new(address, limits::PORT))).await {
                 // It may have become this machine's while it was dialled.
                 Ok(Ok(_)) if address::is_own(address) => return Err(Refusal::NotPublic),
                 Ok(Ok(server)) if server.set_nodelay(true).is_ok() => return Ok((server, address)),
@@ -100,6 +103,14 @@ impl Service {
     }
 }
 
+/// How long one address is waited for, when so many are left with it.
+fn share(time: Duration, left: usize) -> Duration {
+    match left {
+        0 | 1 => time.min(limits::CONNECT),
+        many => (time / u32::try_from(many).unwrap_or(u32::MAX)).min(limits::CONNECT_NEXT),
+    }
+}
+
 impl Call {
     /// The home has fetched it.
     pub async fn carry(self, service: &Service, home: TcpStream, answer: &[u8]) {
@@ -114,5 +125,25 @@ impl Call {
         service.counters.ended(&facts, matches!(ended, Err(session::Cut::Broken(_) | session::Cut::NotTls)));
         let how = ended.map_or_else(|cut| cut.to_string(), |()| "closed".to_owned());
         info!(home = self.home, units = facts.units, out = facts.out, back = facts.back, how, "a session has ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All of them silent: the last is tried like the first.
+    #[test]
+    fn each_address_has_its_time() {
+        for all in 1..=limits::ADDRESSES {
+            let mut time = limits::CONNECT_ALL;
+            for tried in 0..all {
+                let patience = share(time, all - tried);
+                // The kernel's second try is after a second, its third after three.
+                assert!(patience > Duration::from_millis(3_500), "{tried} of {all}: {patience:?}");
+                time = time.saturating_sub(patience);
+            }
+        }
+        assert_eq!(share(limits::CONNECT_ALL, 1), limits::CONNECT);
     }
 }

@@ -10,6 +10,7 @@ mod house;
 mod metered;
 mod place;
 mod silence;
+mod silent;
 
 fn main() -> std::process::ExitCode {
     tests::apart::run(tests::tests![
@@ -28,5 +29,6 @@ fn main() -> std::process::ExitCode {
         house::past_the_proxy_only_when_told,
         house::a_spent_budget_is_waited_for,
         addresses::nobody_but_the_public_internet,
+        silent::no_address_hides_the_one_that_answers,
     ])
 }
