@@ -47,6 +47,17 @@ impl Dns {
         Ok(found)
     }
 
+    /// Whether a host has this address, however many it has.
+    ///
+    /// # Errors
+    /// No resolver has answered.
+    pub async fn has_address(&self, host: &str, address: IpAddr) -> io::Result<bool> {
+        Ok(match address.to_canonical() {
+            IpAddr::V4(address) => self.four(host).await?.contains(&address),
+            IpAddr::V6(address) => self.six(host).await?.contains(&address),
+        })
+    }
+
     /// Every address of a host. Empty: it has none.
     ///
     /// # Errors
@@ -186,6 +197,17 @@ mod tests {
         let expected: Vec<IpAddr> = vec!["192.0.2.1".parse().unwrap()];
         assert_eq!(dns.addresses("Clean.Example").await.unwrap(), expected);
         assert_eq!(dns.addresses("2001:db8::1").await.unwrap(), ["2001:db8::1".parse::<IpAddr>().unwrap()]);
+    }
+
+    /// A mail service may send from more machines than anybody would try.
+    #[tokio::test]
+    async fn one_of_many_addresses() {
+        let many = (1..=20).map(|last| ("out.example", RData::A(rdata::A([192, 0, 2, last].into()))));
+        let dns = server(many.collect()).await;
+        let has = async |address: &str| dns.has_address("out.example", address.parse().unwrap()).await.unwrap();
+        assert!(has("192.0.2.20").await && has("::ffff:192.0.2.9").await);
+        assert!(!has("192.0.2.21").await && !has("2001:db8::1").await);
+        assert_eq!(dns.addresses("out.example").await.unwrap().len(), limits::ADDRESSES);
     }
 
     #[tokio::test]
