@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use relay_link::homes::Grant;
+use relay_link::limits::NAME;
 use serde::{Deserialize, Serialize};
 
 /// One home's.
@@ -23,6 +24,12 @@ pub struct HomeGrant {
     pub senders: BTreeSet<String>,
 }
 
+/// Whether a street can be called so: who writes nothing means no street, and a list shows one line for each home.
+#[must_use]
+pub fn is_street(name: &str) -> bool {
+    !name.is_empty() && name.trim() == name && name.len() <= NAME && !name.contains(char::is_control)
+}
+
 impl Grant for HomeGrant {
     fn clashes_with(&self, other: &Self) -> Option<String> {
         let name = self.names.intersection(&other.names).next().cloned();
@@ -35,6 +42,14 @@ impl Grant for HomeGrant {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn streets() {
+        assert!(is_street("lane") && is_street("Unter den Linden"));
+        for bad in ["", " ", "lane ", "a\nb", "a\u{1b}[2J", &"a".repeat(NAME + 1)] {
+            assert!(!is_street(bad), "{bad:?}");
+        }
+    }
 
     #[test]
     fn what_only_one_can_have() {

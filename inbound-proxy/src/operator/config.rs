@@ -10,6 +10,7 @@ use relay_link::operator::folder::Folder;
 use serde::Deserialize;
 
 use super::Failure;
+use crate::grant::is_street;
 
 /// What the operator may choose.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -51,6 +52,9 @@ impl Config {
     /// In words for the operator.
     pub fn parse(text: &str) -> Result<Self, Failure> {
         config::parse(text, |config: &Self| match config::problem(config.name.as_deref(), &config.bind, &config.dns) {
+            None if !config.streets.values().all(|street| is_street(street)) => {
+                Some("streets: a street has a name, without line breaks")
+            }
             None if config.tls_cert.is_some() != config.tls_key.is_some() => {
                 Some("tls-cert and tls-key: both or neither")
             }
@@ -95,6 +99,7 @@ mod tests {
             "dns = ['1.1.1.1']",
             "bind = ['x']",
             "streets = { x = 'lane' }",
+            "streets = { '192.0.2.7' = '' }",
             "metrics = 9125",
             "log-connections = 'sometimes'",
         ] {

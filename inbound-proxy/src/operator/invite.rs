@@ -11,7 +11,8 @@ use relay_link::operator::valid;
 
 use super::config::Config;
 use super::{Doing, Failure};
-use crate::grant::HomeGrant;
+use crate::grant::{HomeGrant, is_street};
+use crate::leads::is_public;
 
 /// Who is invited.
 #[derive(Debug, clap::Args)]
@@ -46,9 +47,15 @@ impl Invite {
         let place = Place::new(&own, limits::INBOUND_PORT).filter(|_| is_host(&own)).ok_or_else(|| {
             Failure::new(format!("`{own}` is no name that a home can dial: say `name = ...` in the configuration"))
         })?;
-        let (home, grant) = self.grant()?;
+        let (home, grant) = self.grant(config)?;
         for absent in grant.addresses.iter().filter(|address| !is_here(**address)) {
             eprintln!("No interface of this machine has {absent}: until one has, nobody reaches {home} by it.");
+        }
+        for hidden in grant.addresses.iter().filter(|address| !is_public(**address)) {
+            eprintln!(
+                "{hidden} is behind a router: whose names lead there cannot be seen, so it proves nothing, and senders that give no \
+                 proof wait there. Give this machine the public address itself."
+            );
         }
         let valid = valid(self.hours)?;
         let invited =
@@ -61,23 +68,56 @@ impl Invite {
         Ok(())
     }
 
-    fn grant(&self) -> Result<(String, HomeGrant), Failure> {
-        let names: Vec<String> =
-            self.names.iter().map(|name| name.trim_end_matches('.').to_ascii_lowercase()).collect();
-        if let Some(bad) = names.iter().find(|name| !is_host(name)) {
-            return Err(Failure::new(format!("`{bad}` is no host name, such as mail.alice.example")));
-        }
-        if names.len() > limits::NAMES {
-            return Err(Failure::new(format!("one home has {} names at most", limits::NAMES)));
+    fn grant(&self, config: &Config) -> Result<(String, HomeGrant), Failure> {
+        let names: Vec<String> = self.names.iter().map(|name| plain(name)).collect();
+        if let Some(words) = self.problem(&names, config) {
+            return Err(Failure::new(words));
         }
         let grant = HomeGrant {
             street: self.street.clone(),
             addresses: self.addresses.iter().map(IpAddr::to_canonical).collect(),
-            senders: self.senders.iter().map(|name| name.to_ascii_lowercase()).collect(),
+            senders: self.senders.iter().map(|name| plain(name)).collect(),
             names: names.iter().cloned().collect(),
         };
         Ok((names.into_iter().next().unwrap_or_default(), grant))
     }
+}
+
+impl Invite {
+    /// In words, why nobody is invited so.
+    fn problem(&self, names: &[String], config: &Config) -> Option<String> {
+        let own = plain(&config.name());
+        if let Some(bad) = names.iter().find(|name| !is_host(name)) {
+            return Some(format!("`{bad}` is no host name, such as mail.alice.example"));
+        }
+        if names.contains(&own) {
+            return Some(format!("{own} is this proxy's own name: a home has another, such as mail.alice.example"));
+        }
+        if names.len() > limits::NAMES {
+            return Some(format!("one home has {} names at most", limits::NAMES));
+        }
+        if let Some(bad) = self.street.as_ref().filter(|street| !is_street(street)) {
+            return Some(format!("{bad:?} is no street: a name without line breaks, or no `--street` at all"));
+        }
+        let is_sender = |name: &str| is_host(name.strip_prefix('.').unwrap_or(name));
+        if let Some(bad) = self.senders.iter().find(|name| !is_sender(&plain(name))) {
+            return Some(format!("`{bad}` is no sender: say out.bank.example, or .bank.example for all below it"));
+        }
+        self.addresses.iter().find_map(|address| unusable(address.to_canonical(), config))
+    }
+}
+
+fn plain(name: &str) -> String {
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+}
+
+/// Why an address cannot be one home's alone.
+fn unusable(address: IpAddr, config: &Config) -> Option<String> {
+    if address.is_unspecified() || address.is_loopback() || address.is_multicast() {
+        return Some(format!("nobody reaches a home at {address}: say an address of this machine that the world has"));
+    }
+    let of_street = config.streets.iter().find(|(at, _)| at.to_canonical() == address);
+    of_street.map(|(_, street)| format!("{address} is the street {street}'s (`streets` in the configuration)"))
 }
 
 /// Whether connections to it can arrive at this machine. (Nothing is sent: only who has an address can bind it.)
@@ -88,6 +128,51 @@ fn is_here(address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn refused(change: impl FnOnce(&mut Invite)) -> Option<String> {
+        let mut invite = Invite {
+            names: vec!["mail.alice.example".to_owned()],
+            street: None,
+            addresses: Vec::new(),
+            senders: Vec::new(),
+            hours: None,
+        };
+        change(&mut invite);
+        let config = Config::parse("name = \"clean.example\"\n[streets]\n\"192.0.2.7\" = \"lane\"").unwrap();
+        invite.grant(&config).err().map(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn who_is_invited_and_who_is_not() {
+        assert_eq!(refused(|_| ()), None);
+        for good in ["lane", "Lane 7"] {
+            assert_eq!(refused(|invite| invite.street = Some(good.to_owned())), None);
+        }
+        for bad in ["", " ", "a b\nc", "\u{1b}[2J"] {
+            let words = refused(|invite| invite.street = Some(bad.to_owned())).unwrap();
+            assert!(words.contains("is no street") && !words.contains(char::is_control), "{words}");
+        }
+        for bad in ["0.0.0.0", "::", "127.0.0.1", "::1", "::ffff:127.0.0.1", "224.0.0.1", "192.0.2.7"] {
+            assert!(refused(|invite| invite.addresses = vec![bad.parse().unwrap()]).is_some(), "{bad}");
+        }
+        for good in ["out.bank.example", ".bank.example", "192.0.2.8"] {
+            assert_eq!(
+                refused(|invite| match good.parse() {
+                    Ok(address) => invite.addresses = vec![address],
+                    Err(_) => invite.senders = vec![good.to_owned()],
+                }),
+                None,
+                "{good}"
+            );
+        }
+        for bad in ["", ".", ".com", "com", "a b.example", "192.0.2.1"] {
+            let words = refused(|invite| invite.senders = vec![bad.to_owned()]).unwrap();
+            assert!(words.contains("is no sender"), "{words}");
+        }
+        for own in ["clean.example", "Clean.Example."] {
+            assert!(refused(|invite| invite.names.push(own.to_owned())).unwrap().contains("own name"), "{own}");
+        }
+    }
 
     #[test]
     fn an_address_of_another_machine_is_seen() {
