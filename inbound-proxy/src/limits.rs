@@ -89,6 +89,10 @@ pub const LED: Duration = Duration::from_secs(86_400);
 pub const UNANSWERED: Duration = Duration::from_secs(600);
 /// Addresses of one name that are remembered.
 pub const LEADS_OF_ONE: usize = 32;
+/// Before the proxy's own name is looked up again for a home that asks where it lives.
+pub const HERE_AGAIN: Duration = Duration::from_secs(10);
+/// Time that this may take: the home waits for twice [`relay_link::limits::GREETING`] in all.
+pub const HERE: Duration = Duration::from_secs(5);
 /// Bytes of the file in which they stand: a hundred thousand names with some addresses each.
 pub const LEADS_FILE: u64 = 32 * 1024 * 1024;
 /// Bytes of a ticket of ours.

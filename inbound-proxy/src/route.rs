@@ -24,13 +24,13 @@
 //! 5 and 6 are guesses, and a guess between strangers would let a home that answers 250 to everything take another's
 //! mail. So they count only where every home that could be meant is of one street.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use relay_link::inbound::{ClientName, Service};
 
 use crate::grant::HomeGrant;
-use crate::leads::Strays;
+use crate::leads::{Strays, is_public};
 use crate::memory::Memory;
 use crate::sender::Group;
 
@@ -97,6 +97,24 @@ pub enum Route {
     Learn,
     /// To nobody: this service is handed on by name alone, and there is no such name.
     Nowhere,
+}
+
+/// The proxy's own addresses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Here {
+    /// To which its name leads: there the world knows it.
+    pub named: BTreeSet<IpAddr>,
+    /// On which it is told to listen.
+    pub bound: BTreeSet<IpAddr>,
+}
+
+impl Here {
+    /// None of them is any address, nor is an IPv4 address in disguise.
+    #[must_use]
+    pub fn new(named: &[IpAddr], bound: &[IpAddr]) -> Self {
+        let plain = |all: &[IpAddr]| all.iter().map(IpAddr::to_canonical).filter(|at| !at.is_unspecified()).collect();
+        Self { named: plain(named), bound: plain(bound) }
+    }
 }
 
 /// The homes and addresses of one proxy.
@@ -209,6 +227,20 @@ impl Map {
         };
         let all = self.homes.iter().map(|(home, grant)| (home.as_str(), grant));
         all.filter(|(home, grant)| lives_here(home, grant) || self.strays.may(dialled, home)).collect()
+    }
+
+    /// Where a home's names are to lead: to its own addresses, else to its street's, else to those of the proxy that are nobody's. Of
+    /// one that a router translates the world knows another, and it proves nothing.
+    #[must_use]
+    pub fn places(&self, grant: &HomeGrant, here: &Here) -> BTreeSet<IpAddr> {
+        let is_shared = |at: &IpAddr| self.owner(*at).is_none() && !self.streets.contains_key(at);
+        let of_street = self.streets.iter().filter(|(_, street)| grant.street.as_ref() == Some(*street));
+        let own = grant.addresses.iter().copied().filter(|at| is_public(*at)).collect();
+        let of_street = of_street.map(|(address, _)| *address).filter(|at| is_public(*at)).collect();
+        let named = here.named.iter().copied().filter(is_shared).collect();
+        let bound = here.bound.iter().copied().filter(|at| is_shared(at) && is_public(*at)).collect();
+        let all: [BTreeSet<IpAddr>; 4] = [own, of_street, named, bound];
+        all.into_iter().find(|places| !places.is_empty()).unwrap_or_default()
     }
 
     /// Homes of others that can be meant at somebody's own address, or at a street's.

@@ -4,7 +4,7 @@
 use inbound_proxy::grant::HomeGrant;
 use inbound_proxy::leads::Strays;
 use inbound_proxy::memory::Memory;
-use inbound_proxy::route::{Facts, How, Map, Route};
+use inbound_proxy::route::{Facts, Here, How, Map, Route};
 use inbound_proxy::sender::Group;
 use inbound_proxy::tickets::digest;
 use relay_link::inbound::{ClientName, Service};
@@ -236,4 +236,27 @@ fn other_services_go_by_name_alone() {
     facts.sni = Some("mail.alice.example");
     assert_eq!(map.route(&facts, &mut memory, 0), home("alice", How::Sni));
     assert_eq!(map.by_name("mail.bob.example"), Some("bob"), "targets of MX records are found the same way");
+}
+
+/// What a family is told, and an operator.
+#[test]
+fn where_each_home_lives() {
+    let mut map = map();
+    map.homes.insert("carol".into(), grant("mail.carol.example", None));
+    let behind_a_router = HomeGrant { addresses: ["10.0.0.3".parse().unwrap()].into(), ..grant("dora.example", None) };
+    map.homes.insert("dora".into(), behind_a_router);
+    let all = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>();
+    let six = "2001:db8::1";
+    let lives = |home: &str, named: &[&str], bound: &[&str]| {
+        map.places(&map.homes[home], &Here::new(&all(named), &all(bound))).into_iter().collect::<Vec<_>>()
+    };
+    let everywhere = [SHARED, LANE, OWN, six];
+    assert_eq!(lives("mallory", &everywhere, &[]), all(&[OWN]));
+    assert_eq!(lives("alice", &everywhere, &[]), all(&[LANE]));
+    for home in ["carol", "dora"] {
+        assert_eq!(lives(home, &everywhere, &[]), all(&[SHARED, six]), "{home}: what is nobody's");
+        assert_eq!(lives(home, &[SHARED], &["192.0.2.9"]), all(&[SHARED]), "{home}: where the world knows the proxy");
+        assert_eq!(lives(home, &[], &["0.0.0.0", "10.0.0.2", OWN, "192.0.2.9"]), all(&["192.0.2.9"]), "{home}");
+        assert!(lives(home, &[OWN], &[]).is_empty(), "{home}: there is no place for it");
+    }
 }

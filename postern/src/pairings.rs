@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 
 use filter_sandbox::launch::Launch;
 use filter_sandbox::role::Role;
-use relay_link::link::{Asked, Paired, Seen, Start};
+use relay_link::link::{Asked, Paired, Placed, Seen, Start};
 use relay_link::outbound::{Budget, Host};
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -28,6 +28,17 @@ pub struct Pairing {
     pub called: String,
     /// Seconds since 1970.
     pub since: i64,
+    /// Where the world is to find this house, as an inbound one said last.
+    pub found_at: Option<FoundAt>,
+}
+
+/// Where a host name of this house's is to lead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundAt {
+    /// Which.
+    pub host: String,
+    /// There; `None`: the proxy takes nothing that is for that name.
+    pub addresses: Option<Vec<IpAddr>>,
 }
 
 /// The sealed file.
@@ -63,7 +74,8 @@ pub fn proxies(all: &[Pairing]) -> Vec<PairedProxy> {
 pub fn pair(code: &str, upstreams: Vec<SocketAddr>) -> Result<Pairing, Failure> {
     match ask(&Start::Pair { code: code.to_owned(), upstreams })? {
         Paired::With { proxy, name, called } => {
-            Ok(Pairing { proxy, name: harmless(&name), called: host(&called)?, since: wire::date::now() })
+            let (name, called) = (harmless(&name), host(&called)?);
+            Ok(Pairing { proxy, name, called, since: wire::date::now(), found_at: None })
         }
         Paired::Failed(words) => Err(Failure::new(words)),
     }
@@ -78,6 +90,19 @@ pub fn budget(proxy: &PairedProxy, upstreams: Vec<SocketAddr>) -> Result<Budget,
         Asked::Budget(budget) => Ok(budget),
         Asked::Failed(words) => Err(Failure::new(words)),
     }
+}
+
+/// Where the world is to find this house by that name, as an inbound proxy says.
+///
+/// # Errors
+/// In words for the admin.
+pub fn found_at(proxy: &PairedProxy, host: &str, upstreams: Vec<SocketAddr>) -> Result<FoundAt, Failure> {
+    let addresses = match ask(&Start::Place { proxy: proxy.clone(), host: host.to_owned(), upstreams })? {
+        Placed::At(addresses) => Some(addresses),
+        Placed::NotOurs => None,
+        Placed::Failed(words) => return Err(Failure::new(words)),
+    };
+    Ok(FoundAt { host: host.to_owned(), addresses })
 }
 
 /// How a proxy sees this house's link.

@@ -1,9 +1,11 @@
 //! The first words on a control connection: what the home wants, and the proxy's answer.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::inbound::ClientName;
 use crate::keys::OneTimeSecret;
 use crate::limits::NAME;
 use crate::outbound::Budget;
@@ -39,6 +41,8 @@ pub enum Want {
     Budget,
     /// To hear whether its link is up; in the same way.
     Presence,
+    /// To hear where the world is to find it by this host name; in the same way.
+    Place(ClientName),
 }
 
 /// The proxy's answer.
@@ -57,6 +61,9 @@ pub enum Answer {
     Budget(Budget),
     /// For how many seconds its link has been up, if it is.
     Present(Option<u64>),
+    /// Where that host name is to lead: at most [`PLACES`](crate::limits::PLACES) of the proxy's addresses. None of them: the proxy
+    /// does not know just now. No answer: that name is not this home's.
+    Place(Option<Vec<IpAddr>>),
 }
 
 /// Why a home is not served.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use crate::control::{self, Ended, Script};
 use crate::dns::Dns;
 use crate::frame::{self, Frames};
 use crate::hello::{Answer, Hello, Refusal, Run, VERSION, Want};
+use crate::inbound::ClientName;
 use crate::keys::{self, LinkKey, Pin, PublicKey};
 use crate::outbound::Budget;
 use crate::way::{Way, moved};
@@ -295,6 +296,18 @@ impl Proxy {
     pub async fn presence(&self) -> Result<Option<u64>, DialError> {
         match self.ask(Want::Presence).await? {
             Answer::Present(seconds) => Ok(seconds),
+            _ => Err(unasked()),
+        }
+    }
+
+    /// Where the world is to find this home by that host name, asked beside its link: nowhere, if the proxy does not know just
+    /// now; `None`, if it is none of the home's names.
+    ///
+    /// # Errors
+    /// [`DialError`].
+    pub async fn place(&self, host: &ClientName) -> Result<Option<Vec<IpAddr>>, DialError> {
+        match self.ask(Want::Place(host.clone())).await? {
+            Answer::Place(place) => Ok(place.map(|all| all.into_iter().take(limits::PLACES).collect())),
             _ => Err(unasked()),
         }
     }

@@ -15,7 +15,7 @@ use relay_link::homes::{Grant, Homes};
 use relay_link::inbound::{Call, FromHome, Service, ToHome};
 use relay_link::keys::{LinkKey, OneTimeSecret};
 use relay_link::limits;
-use relay_link::proxy::{self, Caller, Event, Hall};
+use relay_link::proxy::{self, Caller, Event, Guest, Hall};
 use relay_link::relay::{Moved, Pipes, relay};
 use relay_link::stream::{Ticket, Waiting};
 use relay_link::tls::Acceptor;
@@ -83,7 +83,8 @@ impl Proxy {
                 tokio::spawn(async move {
                     match proxy::receive(stream, &acceptor).await {
                         Ok(Caller::Control(stream, key)) => {
-                            if let Ok(Some(arrival)) = proxy::greet(stream, key, &homes, "clean.example").await {
+                            let greeted = proxy::greet(stream, key, &homes, "clean.example").await;
+                            if let Ok(Some(Guest::Home(arrival))) = greeted {
                                 let _ = hall.serve(arrival, &homes).await;
                             }
                         }

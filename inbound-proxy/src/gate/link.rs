@@ -6,11 +6,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use relay_link::hello::Want;
-use relay_link::proxy::{self, Caller};
+use relay_link::keys::PublicKey;
+use relay_link::proxy::{self, Arrival, Caller, Guest};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 use tracing::debug;
 
 use super::Gate;
+use crate::grant::HomeGrant;
 
 pub(super) async fn serve(gate: &Arc<Gate>, stream: TcpStream, from: SocketAddr) -> io::Result<()> {
     let mut stranger = gate.doors.stranger(from.ip().to_canonical());
@@ -20,8 +23,7 @@ pub(super) async fn serve(gate: &Arc<Gate>, stream: TcpStream, from: SocketAddr)
     };
     match caller? {
         Caller::Control(stream, key) => {
-            let tell = |home: &str, want: &Want| gate.hall.tell(home, want);
-            let greeting = Box::pin(proxy::greet_or_tell(stream, key, (&gate.homes, &gate.name), tell));
+            let greeting = Box::pin(greet(gate, stream, key));
             let Some(arrival) = stranger.unless_needed(greeting).await else { return Ok(()) };
             let arrival = arrival?;
             drop(stranger);
@@ -47,4 +49,24 @@ pub(super) async fn serve(gate: &Arc<Gate>, stream: TcpStream, from: SocketAddr)
             Ok(())
         }
     }
+}
+
+/// Who asks for something beside its link is told; who wants to be served waits to be seated.
+async fn greet(
+    gate: &Gate,
+    stream: Box<TlsStream<TcpStream>>,
+    key: PublicKey,
+) -> io::Result<Option<Arrival<HomeGrant>>> {
+    match proxy::greet(stream, key, &gate.homes, &gate.name).await? {
+        Some(Guest::Home(arrival)) => return Ok(Some(arrival)),
+        Some(Guest::Asking(asking)) => {
+            let answer = match &asking.want {
+                Want::Place(host) => Some(gate.place(&asking.home, host).await?),
+                want => gate.hall.tell(&asking.home, want),
+            };
+            asking.answer(answer).await?;
+        }
+        None => {}
+    }
+    Ok(None)
 }

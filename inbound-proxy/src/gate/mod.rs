@@ -47,6 +47,7 @@ mod link;
 mod mail;
 mod map;
 mod metrics;
+mod places;
 mod reports;
 mod talk;
 #[cfg(test)]
@@ -55,6 +56,7 @@ mod tests;
 use doors::Doors;
 use map::Maps;
 use metrics::Metrics;
+use places::Places;
 use reports::Passing;
 
 /// Where the gate's folder stands in its root.
@@ -90,6 +92,8 @@ pub struct Start {
     pub upstreams: Vec<SocketAddr>,
     /// Addresses that one street has for itself.
     pub streets: BTreeMap<IpAddr, String>,
+    /// Addresses to listen on; none: all.
+    pub bound: Vec<IpAddr>,
     /// Whether the log says which sender came for which home.
     pub log_connections: bool,
     /// What each listener is for.
@@ -112,6 +116,7 @@ struct Gate {
     name: String,
     log_connections: bool,
     maps: Maps,
+    places: Places,
     homes: Homes<HomeGrant>,
     hall: Hall<HomeGrant, FromHome, ToHome>,
     acceptor: Acceptor,
@@ -187,6 +192,7 @@ impl Gate {
             hall: Hall::new(&start.name, tell),
             name: start.name,
             log_connections: start.log_connections,
+            places: Places::new(start.bound),
             maps: Maps::new(start.streets, Leads::open(&state.join("leads"))?),
             homes: Homes::open(&state.join(HOMES))?,
             acceptor: Acceptor::new(&key).map_err(io::Error::other)?,

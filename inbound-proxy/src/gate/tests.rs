@@ -67,6 +67,7 @@ impl Stage {
             certificate,
             upstreams: Vec::new(),
             streets: BTreeMap::new(),
+            bound: Vec::new(),
             log_connections: true,
             entrances: Vec::new(),
         };
@@ -170,6 +171,18 @@ async fn gets_the_hello(stage: &Stage, ToHome::Call(call): ToHome) -> TcpStream 
     stream.read_exact(&mut read).await.unwrap();
     assert_eq!(read, HELLO);
     stream
+}
+
+/// No DNS server answers this gate: it does not know its own address, and says none.
+#[tokio::test]
+async fn a_home_is_told_where_it_lives() {
+    let stage = Stage::new("place").await;
+    let place = |host: &'static str| {
+        let home = stage.as_home();
+        async move { home.place(&ClientName::new(host).unwrap()).await.unwrap() }
+    };
+    assert_eq!(place("Mail.Alice.Example").await, Some(Vec::new()));
+    assert_eq!(place("mail.bob.example").await, None, "that is not hers");
 }
 
 /// A box has lost its power, nobody has noticed, and it comes back.

@@ -16,7 +16,7 @@ use super::whither::Whither;
 use super::{Doing, Failure};
 use crate::grant::HomeGrant;
 use crate::leads::{Leads, Strays};
-use crate::route::Map;
+use crate::route::{Here, Map};
 
 const PROGRAM: &str = "inbound-proxy";
 
@@ -49,7 +49,7 @@ pub(super) fn doctor(folder: &Folder, config: &Config) -> Result<ExitCode, Failu
         streets: config.streets.clone(),
         strays: known(folder, &all)?,
     };
-    findings.extend(Whither::new(map, found, here.iter().chain(&config.bind).copied()).findings());
+    findings.extend(Whither::new(map, found, Here::new(&here, &config.bind)).findings());
     Ok(print(&findings))
 }
 

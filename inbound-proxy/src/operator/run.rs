@@ -32,6 +32,7 @@ pub(super) fn run(folder: &Folder, config: &Config) -> Result<ExitCode, Failure>
         certificate: pem,
         upstreams: config.upstreams(),
         streets: config.streets.clone(),
+        bound: config.bind.clone(),
         log_connections: config.log_connections,
         entrances,
     };

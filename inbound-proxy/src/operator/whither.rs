@@ -7,7 +7,7 @@ use relay_link::operator::findings::Finding;
 
 use crate::grant::HomeGrant;
 use crate::leads::is_public;
-use crate::route::Map;
+use crate::route::{Here, Map};
 
 /// What DNS says of each name; `None`: nobody has answered.
 type Found = BTreeMap<String, Option<Vec<IpAddr>>>;
@@ -17,16 +17,12 @@ type Found = BTreeMap<String, Option<Vec<IpAddr>>>;
 pub(super) struct Whither {
     map: Map,
     found: Found,
-    /// Every address of the proxy that is known.
-    ours: BTreeSet<IpAddr>,
+    here: Here,
 }
 
 impl Whither {
-    /// `here`: addresses of the proxy by its name, and those it listens on.
-    pub(super) fn new(mut map: Map, found: Found, here: impl Iterator<Item = IpAddr>) -> Self {
-        let owned = map.homes.values().flat_map(|grant| &grant.addresses).chain(map.streets.keys()).copied();
-        let ours = owned.chain(here).map(|address| address.to_canonical()).filter(|address| !address.is_unspecified());
-        let ours = ours.collect();
+    /// Of a proxy that is `here`.
+    pub(super) fn new(mut map: Map, found: Found, here: Here) -> Self {
         for (home, grant) in &map.homes {
             for name in &grant.names {
                 match found.get(name).and_then(Option::as_ref) {
@@ -35,7 +31,7 @@ impl Whither {
                 }
             }
         }
-        Self { map, found, ours }
+        Self { map, found, here }
     }
 
     /// All of it.
@@ -51,13 +47,15 @@ impl Whither {
             .homes
             .iter()
             .flat_map(|(home, grant)| grant.names.iter().map(move |name| self.name(home, grant, name)));
-        let addresses = self.ours.iter().filter_map(|address| self.address(*address));
+        let addresses = self.ours().into_iter().filter_map(|address| self.address(address));
         hidden.into_iter().chain(names).chain(addresses).collect()
     }
 
     /// A home's name must lead to where it lives.
     fn name(&self, home: &str, grant: &HomeGrant, name: &str) -> Finding {
-        let point = format!("its family must point it at {}", self.places(grant));
+        let places = self.map.places(grant, &self.here);
+        let wanted = if places.is_empty() { "an address of this proxy".to_owned() } else { list(&places) };
+        let point = format!("its family must point it at {wanted}");
         let Some(found) = self.found.get(name).and_then(Option::as_ref) else {
             let words = format!("{home}: {name} cannot be looked up: its DNS servers do not answer");
             return Finding::bad(words, "until they do, no address of a home or a street proves anything");
@@ -70,10 +68,21 @@ impl Whither {
             let words = format!("{home}: {name} leads to {address}, which is {whose}");
             return Finding::bad(words, format!("{point}; until then senders that give no proof wait, at {address}"));
         }
-        match found.is_subset(&self.ours) {
-            true => Finding::good(format!("{home}: {name} leads here")),
+        let absent: BTreeSet<IpAddr> = places.difference(&found).copied().collect();
+        match found.is_subset(&places) {
+            true if absent.is_empty() => Finding::good(format!("{home}: {name} leads here")),
+            true => Finding::weak(
+                format!("{home}: {name} leads to {}, and not to {}", list(&found), list(&absent)),
+                "its family may add that: `postern dns` says so, too",
+            ),
             false => Finding::bad(format!("{home}: {name} leads to {}", list(&found)), point),
         }
+    }
+
+    /// Every address of the proxy that is known.
+    fn ours(&self) -> BTreeSet<IpAddr> {
+        let owned = self.map.homes.values().flat_map(|grant| &grant.addresses).chain(self.map.streets.keys());
+        owned.chain(&self.here.named).chain(&self.here.bound).copied().collect()
     }
 
     /// Whose an address is, if it is not this home's.
@@ -83,18 +92,6 @@ impl Whither {
             (None, Some(street)) => (grant.street.as_ref() != Some(street)).then(|| format!("the street {street}'s")),
             (None, None) => None,
         }
-    }
-
-    /// Where a home's names are to lead.
-    fn places(&self, grant: &HomeGrant) -> String {
-        let streets = self.map.streets.iter().filter(|(_, street)| grant.street.as_ref() == Some(*street));
-        let streets: BTreeSet<IpAddr> = streets.map(|(address, _)| *address).collect();
-        let shared = |address: &&IpAddr| {
-            self.map.owner(**address).is_none() && !self.map.streets.contains_key(address) && is_public(**address)
-        };
-        let shared: BTreeSet<IpAddr> = self.ours.iter().filter(shared).copied().collect();
-        let places = [&grant.addresses, &streets, &shared].into_iter().find(|places| !places.is_empty());
-        places.map_or_else(|| "an address of this proxy".to_owned(), list)
     }
 
     /// Senders without SNI are served where proof or one street is (DESIGN section 7): the operator is told where neither is.
@@ -152,7 +149,7 @@ mod tests {
             found.insert(host, Some(to.iter().map(address).collect()));
         }
         map.streets = streets.iter().map(|(at, street)| (address(at), (*street).to_owned())).collect();
-        let findings = Whither::new(map, found, [address(&CLEAN)].into_iter()).findings();
+        let findings = Whither::new(map, found, Here::new(&[address(&CLEAN)], &[])).findings();
         findings.iter().map(|finding| format!("{finding}\n")).collect()
     }
 
@@ -204,6 +201,18 @@ mod tests {
         let text = said(&[("alice", None, &[], &["44.0.0.99"]), ("bob", None, &[], &[])], &[]);
         assert!(text.contains("leads to 44.0.0.99\n      -> its family must point it at 44.0.0.20"), "{text}");
         assert!(text.contains("mail.bob.test has no address in DNS"), "{text}");
+    }
+
+    /// There senders that give no proof would wait, though the home has an address where they need not.
+    #[test]
+    fn who_has_an_address_does_not_live_at_all_the_others() {
+        let text = said(&[("alice", None, &[LANE], &[CLEAN])], &[]);
+        let bad = "BAD   alice: mail.alice.test leads to 44.0.0.20\n      -> its family must point it at 44.0.0.21";
+        assert!(text.contains(bad), "{text}");
+        let text = said(&[("alice", None, &[LANE, "2a00:44::21"], &[LANE])], &[]);
+        assert!(text.contains("weak  alice: mail.alice.test leads to 44.0.0.21, and not to 2a00:44::21"), "{text}");
+        let text = said(&[("alice", Some("lane"), &[], &[CLEAN])], &[(LANE, "lane")]);
+        assert!(text.contains(bad), "{text}");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use relay_link::homes::Homes;
 use relay_link::keys::{LinkKey, PublicKey};
 use relay_link::operator::folder::HOMES;
 use relay_link::outbound::{FromHome, ToHome};
-use relay_link::proxy::{self, Caller, Event, Hall};
+use relay_link::proxy::{self, Caller, Event, Guest, Hall};
 use relay_link::seldom::Seldom;
 use relay_link::shares::{Stranger, Strangers};
 use relay_link::stream::Waiting;
@@ -199,11 +199,18 @@ impl Service {
 
     async fn greet(&self, stream: Box<TlsStream<TcpStream>>, key: PublicKey) -> io::Result<Option<Arrival>> {
         let budget = |home: &str| self.books.tab(&self.homes, home).ok().map(|tab| Answer::Budget(tab.budget()));
-        let tell = |home: &str, want: &Want| match want {
-            Want::Budget => budget(home),
-            _ => self.hall.tell(home, want),
-        };
-        proxy::greet_or_tell(stream, key, (&self.homes, &self.name), tell).await
+        match proxy::greet(stream, key, &self.homes, &self.name).await? {
+            Some(Guest::Home(arrival)) => return Ok(Some(arrival)),
+            Some(Guest::Asking(asking)) => {
+                let answer = match &asking.want {
+                    Want::Budget => budget(&asking.home),
+                    want => self.hall.tell(&asking.home, want),
+                };
+                asking.answer(answer).await?;
+            }
+            None => {}
+        }
+        Ok(None)
     }
 
     fn seat(self: Arc<Self>, greeted: io::Result<Option<Arrival>>) {

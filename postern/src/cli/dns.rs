@@ -12,9 +12,11 @@ use smtpd::courier::dane;
 use smtpd::courier::destination::is_public;
 
 mod look_up;
+mod place;
 mod sending;
 
 pub(super) use look_up::look_up;
+pub(super) use place::look as place;
 
 use super::House;
 use crate::box_key::BoxKey;
@@ -23,7 +25,7 @@ use crate::failure::{Doing, Failure};
 use crate::pairings::{self, Pairing};
 use crate::records::{self, Domain, Facts, Record, Verdict};
 use crate::signing::{self, Key, Stage};
-use crate::up::{certificate_files, upstreams};
+use crate::up::certificate_files;
 
 /// The DNS records of this box.
 #[derive(Debug, Args)]
@@ -49,7 +51,7 @@ impl Dns {
     /// # Errors
     /// In words for the admin.
     pub fn run(self, house: &House) -> Result<ExitCode, Failure> {
-        let facts = facts(house)?;
+        let (facts, unknown) = facts(house)?;
         let records = records::records(&facts);
         match self.command {
             None => {
@@ -57,10 +59,12 @@ impl Dns {
                 let later: Vec<&str> = records::LATER.iter().map(|(name, _)| *name).collect();
                 let following = following(house)?;
                 let renewal = renewal(&house.config);
-                let print = json!({"records": values, "later": later, "following": following, "renewal": renewal});
+                let print = json!({
+                    "records": values, "later": later, "following": following, "renewal": renewal, "unknown": unknown,
+                });
                 let notes = |comment: &str| {
                     let renewal = renewal.map(|words| format!("\n{comment}{words}")).unwrap_or_default();
-                    still_made(&following, comment) + &renewal
+                    still_made(&following, comment) + &lines(&unknown, comment) + &renewal
                 };
                 house.print(&print, || match self.zone {
                     true => records::zone_file(&records) + &notes("; "),
@@ -68,7 +72,7 @@ impl Dns {
                 })?;
                 Ok(ExitCode::SUCCESS)
             }
-            Some(Command::Check) => check(house, &facts, &records),
+            Some(Command::Check) => check(house, &facts, &records, &unknown),
         }
     }
 }
@@ -97,8 +101,12 @@ fn renewal(config: &Config) -> Option<&'static str> {
     })
 }
 
-/// What this box serves, as the configuration and its keys say.
-fn facts(house: &House) -> Result<Facts, Failure> {
+fn lines(unknown: &[String], comment: &str) -> String {
+    unknown.iter().map(|words| format!("\n{comment}Not known: {words}.")).collect()
+}
+
+/// What this box serves, as the configuration and its keys say; and in words, what of it nobody knows now.
+fn facts(house: &House) -> Result<(Facts, Vec<String>), Failure> {
     let key = BoxKey::find(&house.data, house.secrets.passphrase())?;
     let keys = signing::keys(&house.data, &key)?.read()?;
     let domains: Result<Vec<Domain>, Failure> = house
@@ -107,33 +115,23 @@ fn facts(house: &House) -> Result<Facts, Failure> {
         .iter()
         .map(|name| Ok(Domain { name: name.clone(), keys: of_domain(&keys, name, wire::date::now())? }))
         .collect();
+    let kept = pairings::of(&house.data, &key)?;
     let (outbound, inbound): (Vec<Pairing>, Vec<Pairing>) =
-        pairings::of(&house.data, &key)?.read()?.into_iter().partition(|pairing| pairing.proxy.outbound);
+        kept.read()?.into_iter().partition(|pairing| pairing.proxy.outbound);
+    let place = place(house, &kept, &inbound);
     let own = house.config.bind.iter().copied().filter(|ip| is_public(*ip));
-    Ok(Facts {
+    let facts = Facts {
         host: house.config.hostname(),
         sends_from: own.clone().collect(),
         is_behind_proxy: !inbound.is_empty(),
-        addresses: if inbound.is_empty() { own.collect() } else { found_at(&inbound, upstreams(&house.config))? },
+        addresses: if inbound.is_empty() { own.collect() } else { place.addresses },
         leaves_through: outbound.into_iter().map(|pairing| pairing.called).collect(),
         domains: domains?,
         keys: certificate(house).into_iter().collect(),
         // An inbound proxy hands on what begins with TLS.
         ports: if inbound.is_empty() { vec![465, 587, 993] } else { vec![465, 993] },
-    })
-}
-
-/// Where the world finds a house that is behind proxies: at their addresses, as DNS has them now.
-fn found_at(inbound: &[Pairing], servers: Vec<SocketAddr>) -> Result<Vec<IpAddr>, Failure> {
-    let dns = relay_link::dns::Dns::new(servers);
-    runtime()?.block_on(async {
-        let mut found = BTreeSet::new();
-        for pairing in inbound {
-            let addresses = dns.addresses(&pairing.proxy.host).await.unwrap_or_default();
-            found.extend(addresses.iter().map(IpAddr::to_canonical));
-        }
-        Ok(found.into_iter().collect())
-    })
+    };
+    Ok((facts, place.unknown))
 }
 
 /// The addresses of a host.
@@ -175,11 +173,12 @@ fn value(record: &Record) -> Value {
     json!({"name": record.name, "type": record.kind.name(), "content": record.kind.content(), "purpose": record.purpose})
 }
 
-fn check(house: &House, facts: &Facts, records: &[Record]) -> Result<ExitCode, Failure> {
+fn check(house: &House, facts: &Facts, records: &[Record], unknown: &[String]) -> Result<ExitCode, Failure> {
     let found = sending::evaluated(house, facts, records, look_up(house, records)?)?;
     let verdicts: Vec<Verdict> =
         records.iter().zip(&found).map(|(record, found)| records::judge(record, found)).collect();
-    let values: Vec<Value> = records.iter().zip(&verdicts).map(|(record, verdict)| judged(record, verdict)).collect();
+    let judged = records.iter().zip(&verdicts).map(|(record, verdict)| judged(record, verdict));
+    let values: Vec<Value> = judged.chain(unknown.iter().map(|words| unasked(facts, words))).collect();
     house.print(&values.into(), || {
         let mut lines: Vec<String> = Vec::new();
         for (record, verdict) in records.iter().zip(&verdicts) {
@@ -190,11 +189,12 @@ fn check(house: &House, facts: &Facts, records: &[Record]) -> Result<ExitCode, F
                 Verdict::Unknown(words) => format!("unknown  {words}"),
             });
         }
+        lines.extend(unknown.iter().map(|words| format!("unknown  {words}")));
         lines.join("\n")
     })?;
     let_sign(house, records, &verdicts)?;
     let fine = verdicts.iter().all(|verdict| matches!(verdict, Verdict::Fine | Verdict::But(_)));
-    Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if fine && unknown.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Keys that wait for their records sign from now on, if those are there.
@@ -227,6 +227,13 @@ fn judged(record: &Record, verdict: &Verdict) -> Value {
     value["verdict"] = name.into();
     value["words"] = words.cloned().into();
     value
+}
+
+/// Where the host is to lead is not known, so nobody can be asked whether it does.
+fn unasked(facts: &Facts, words: &str) -> Value {
+    json!({
+        "name": facts.host, "type": "A", "content": null, "purpose": "where this box is", "verdict": "unknown", "words": words,
+    })
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,6 +28,7 @@ use wire::dialled::Exchange;
 use crate::code::{Kind, PairingCode};
 use crate::dns::Dns;
 use crate::home;
+use crate::inbound::ClientName;
 use crate::keys::LinkKey;
 use crate::limits;
 use crate::outbound::Budget;
@@ -57,6 +58,15 @@ pub enum Start {
     Presence {
         /// Which.
         proxy: PairedProxy,
+        /// DNS servers.
+        upstreams: Vec<SocketAddr>,
+    },
+    /// Ask an inbound proxy where the world is to find this house, say it ([`Placed`]), and end. No descriptors.
+    Place {
+        /// Which.
+        proxy: PairedProxy,
+        /// By which name.
+        host: String,
         /// DNS servers.
         upstreams: Vec<SocketAddr>,
     },
@@ -90,6 +100,17 @@ pub enum Paired {
 pub enum Asked {
     /// This.
     Budget(Budget),
+    /// In words for the admin.
+    Failed(String),
+}
+
+/// Where the world is to find this house, as a proxy says.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Placed {
+    /// There.
+    At(Vec<IpAddr>),
+    /// Nowhere: that host name is not this house's.
+    NotOurs,
     /// In words for the admin.
     Failed(String),
 }
@@ -134,6 +155,10 @@ fn story() -> io::Result<()> {
             let seen = runtime.block_on(presence(&proxy, upstreams)).unwrap_or_else(Seen::Failed);
             confined.control.send(&seen, &[]).map_err(io::Error::other)
         }
+        Start::Place { proxy, host, upstreams } => {
+            let placed = runtime.block_on(place(&proxy, &host, upstreams)).unwrap_or_else(Placed::Failed);
+            confined.control.send(&placed, &[]).map_err(io::Error::other)
+        }
         Start::Serve { upstreams } => runtime.block_on(serve(upstreams, edges, confined.control)),
     }
 }
@@ -162,6 +187,16 @@ async fn presence(proxy: &PairedProxy, upstreams: Vec<SocketAddr>) -> Result<See
     let proxy = home::Proxy::paired(proxy, Arc::new(Dns::new(upstreams))).ok_or("this pairing is damaged")?;
     let seconds = proxy.presence().await.map_err(|error| error.to_string())?;
     Ok(seconds.map_or(Seen::Down, Seen::Up))
+}
+
+async fn place(proxy: &PairedProxy, host: &str, upstreams: Vec<SocketAddr>) -> Result<Placed, String> {
+    let proxy = home::Proxy::paired(proxy, Arc::new(Dns::new(upstreams))).ok_or("this pairing is damaged")?;
+    let host = ClientName::new(host).ok_or("this house has no host name")?;
+    match proxy.place(&host).await.map_err(|error| error.to_string())? {
+        Some(addresses) if addresses.is_empty() => Err("the proxy does not know its own address just now".to_owned()),
+        Some(addresses) => Ok(Placed::At(addresses)),
+        None => Ok(Placed::NotOurs),
+    }
 }
 
 /// What all links share.

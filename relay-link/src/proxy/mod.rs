@@ -66,30 +66,36 @@ pub struct Arrival<G> {
     frames: Frames,
 }
 
+/// A home that is known and asks for something beside its link; it waits for its answer.
+#[derive(Debug)]
+pub struct Asking {
+    /// The operator's name for it.
+    pub home: String,
+    /// For what.
+    pub want: Want,
+    stream: Box<TlsStream<TcpStream>>,
+}
+
+/// A home that is known.
+#[derive(Debug)]
+pub enum Guest<G> {
+    /// It has come to stay.
+    Home(Arrival<G>),
+    /// It has a question.
+    Asking(Asking),
+}
+
 /// Hears what a home wants. One that wants to pair is answered here, and one that is not known refused: then there
 /// is nothing more to do.
 ///
 /// # Errors
 /// The peer's, or the disk's.
 pub async fn greet<G: Grant>(
-    stream: Box<TlsStream<TcpStream>>,
+    mut stream: Box<TlsStream<TcpStream>>,
     key: PublicKey,
     homes: &Homes<G>,
     proxy: &str,
-) -> io::Result<Option<Arrival<G>>> {
-    greet_or_tell(stream, key, (homes, proxy), |_, _| None).await
-}
-
-/// The same, with what is to be told to a home of that name that asks for something beside its link.
-///
-/// # Errors
-/// The peer's, or the disk's.
-pub async fn greet_or_tell<G: Grant>(
-    mut stream: Box<TlsStream<TcpStream>>,
-    key: PublicKey,
-    (homes, proxy): (&Homes<G>, &str),
-    tell: impl Fn(&str, &Want) -> Option<Answer>,
-) -> io::Result<Option<Arrival<G>>> {
+) -> io::Result<Option<Guest<G>>> {
     let mut frames = Frames::default();
     let hearing = frames.read::<Hello, _>(&mut stream);
     let hello = timeout(limits::GREETING, hearing).await.map_err(|_| io::ErrorKind::TimedOut)??;
@@ -104,16 +110,28 @@ pub async fn greet_or_tell<G: Grant>(
             Err(refusal) => Answer::Refused(refusal),
         },
         Want::Serve => match homes.find(&key)? {
-            Some((name, grant)) => return Ok(Some(Arrival { name, grant, run: hello.run, key, stream, frames })),
+            Some((name, grant)) => {
+                return Ok(Some(Guest::Home(Arrival { name, grant, run: hello.run, key, stream, frames })));
+            }
             None => Answer::Refused(Refusal::Unknown),
         },
-        want @ (Want::Budget | Want::Presence) => match homes.find(&key)? {
-            Some((name, _)) => tell(&name, &want).unwrap_or(Answer::Refused(Refusal::Busy)),
+        want @ (Want::Budget | Want::Presence | Want::Place(_)) => match homes.find(&key)? {
+            Some((home, _)) => return Ok(Some(Guest::Asking(Asking { home, want, stream }))),
             None => Answer::Refused(Refusal::Unknown),
         },
     };
     finish(stream, &answer).await?;
     Ok(None)
+}
+
+impl Asking {
+    /// Says it; `None`: this proxy has no answer to that.
+    ///
+    /// # Errors
+    /// The peer's.
+    pub async fn answer(self, answer: Option<Answer>) -> io::Result<()> {
+        finish(self.stream, &answer.unwrap_or(Answer::Refused(Refusal::Busy))).await
+    }
 }
 
 impl<G> Arrival<G> {

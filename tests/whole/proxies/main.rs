@@ -8,6 +8,7 @@ mod change;
 mod first;
 mod gate;
 mod hostile;
+mod lives;
 mod place;
 mod senders;
 
@@ -29,5 +30,6 @@ fn main() -> std::process::ExitCode {
         hostile::a_box_that_pretends_to_be_another,
         hostile::nothing_to_read,
         first::from_a_code_to_a_letter,
+        lives::the_family_and_the_operator_are_told_the_same,
     ])
 }

@@ -1,0 +1,71 @@
+//! Where a home's names are to lead: its family and the proxy's operator are told the same.
+
+use serde_json::Value;
+use tests::proxies::{CLEAN, Home, eventually};
+
+use crate::place::{OWN, PROXY, Place};
+
+const SIX: &str = "2a00:44::25";
+
+/// What a family is told to write down for its host.
+fn told(home: &Home) -> Vec<String> {
+    let print: Value = serde_json::from_slice(&home.postern(&["dns", "--json"]).stdout).unwrap();
+    assert_eq!(print["unknown"].as_array().map(Vec::len), Some(0), "{print}");
+    let records = print["records"].as_array().unwrap();
+    let addresses = records.iter().filter(|record| record["type"] == "A" || record["type"] == "AAAA");
+    addresses.map(|record| record["content"].as_str().unwrap().to_owned()).collect()
+}
+
+/// What its `dns check` says of the address: verdict and words.
+fn checked(home: &Home) -> (String, String) {
+    let verdicts: Value = serde_json::from_slice(&home.postern(&["dns", "check", "--json"]).stdout).unwrap();
+    let found = verdicts.as_array().unwrap().iter().find(|one| one["type"] == "A").unwrap().clone();
+    (found["verdict"].as_str().unwrap().to_owned(), found["words"].to_string())
+}
+
+pub fn the_family_and_the_operator_are_told_the_same() {
+    let mut place = Place::new();
+    place.names.aaaa(CLEAN, SIX);
+    for own in OWN {
+        place.proxy.host().run(&format!("ip address add {own}/24 dev wan"));
+    }
+    // Both names lead to the proxy's own address, which is one of them alone to whom it is right.
+    let alice = place.home("alice", "44.0.0.71", &["--address", OWN[0]]);
+    let bob = place.home("bob", "44.0.0.72", &["--street", "lane"]);
+    let doctor = |place: &Place| String::from_utf8(place.proxy.try_operator(&["doctor"]).stdout).unwrap();
+    assert_eq!(told(&alice), [OWN[0]], "and no AAAA: she has none");
+    assert_eq!(told(&bob), [PROXY, SIX]);
+    let (verdict, words) = checked(&alice);
+    assert!(verdict == "wrong" && words.contains(&format!("it should be {}", OWN[0])), "{verdict}: {words}");
+    let said = doctor(&place);
+    let bad = format!(
+        "BAD   {name}: {name} leads to {PROXY}\n      -> its family must point it at {}",
+        OWN[0],
+        name = alice.name
+    );
+    assert!(said.contains(&bad), "{said}");
+    place.names.forget(&alice.name);
+    place.names.a(&alice.name, OWN[0]);
+    place.names.aaaa(&bob.name, SIX);
+    for home in [&alice, &bob] {
+        assert_eq!(checked(home).0, "ok", "{:?}", checked(home));
+        assert!(
+            doctor(&place).contains(&format!("good  {name}: {name} leads here", name = home.name)),
+            "{}",
+            doctor(&place)
+        );
+    }
+    // A street of its own, from one day to the next: the house that is linked hears of it.
+    let config = place.proxy.folder().join("inbound-proxy.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    place.proxy.kill();
+    std::fs::write(config, format!("{text}streets = {{ \"{}\" = \"lane\" }}\n", OWN[1])).unwrap();
+    place.proxy.start_again();
+    eventually("both links are up", || place.proxy.metric("homes_connected") == 2);
+    assert_eq!(told(&bob), [OWN[1]]);
+    assert_eq!(checked(&bob).0, "wrong");
+    assert!(doctor(&place).contains(&format!("must point it at {}", OWN[1])), "{}", doctor(&place));
+    // What was said last is known without the proxy.
+    place.proxy.kill();
+    assert_eq!((told(&alice), told(&bob)), (vec![OWN[0].to_owned()], vec![OWN[1].to_owned()]));
+}
