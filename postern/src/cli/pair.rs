@@ -32,7 +32,8 @@ enum What {
     List,
     /// Use a proxy no more
     Revoke {
-        /// What `postern pair list` shows; where one host does both, with its port: clean.example:7026
+        /// What `postern pair list` shows; where one host does more, with its port or what it calls this house: clean.example:7026,
+        /// alice@clean.example
         proxy: String,
     },
 }
@@ -64,15 +65,38 @@ fn pair(house: &House, kept: &Pairings, code: &str) -> Result<(), Failure> {
     let paired = pairings::pair(code, up::upstreams(&house.config))?;
     let (name, called) = (paired.name.clone(), paired.called.clone());
     let outbound = paired.proxy.outbound;
-    kept.change(|all| {
-        all.retain(|other| (&other.proxy.host, other.proxy.port) != (&paired.proxy.host, paired.proxy.port));
-        all.push(paired);
-        Ok(())
-    })?;
-    house.print(&json!({"proxy": called, "name": name, "outbound": outbound}), || {
+    let ended = kept.change(|all| Ok(join(all, paired)))?;
+    learn_place(house, kept)?;
+    let names: Vec<&String> = ended.iter().map(|pairing| &pairing.name).collect();
+    house.print(&json!({"proxy": called, "name": name, "outbound": outbound, "ended": names}), || {
         let what = if outbound { "takes this house's mail out" } else { "brings this house its mail" };
-        format!("Paired: {called} {what}; its operator calls this house {name}.")
+        let over = |old: &&String| {
+            format!(
+                "\nThis house is {old} there no more: tell its operator to revoke that (`outbound-proxy revoke {old}`)."
+            )
+        };
+        let over: String = names.iter().filter(|old| ***old != name).map(over).collect();
+        format!("Paired: {called} {what}; its operator calls this house {name}.{over}")
     })
+}
+
+/// Adds one; returns those in whose place it comes. Under another name an inbound proxy has other mail for this house, so both
+/// stay. An outbound one has a budget for each name, and a house has one.
+fn join(all: &mut Vec<Pairing>, paired: Pairing) -> Vec<Pairing> {
+    let is_same = |other: &Pairing| {
+        (&other.proxy.host, other.proxy.port) == (&paired.proxy.host, paired.proxy.port)
+            && (paired.proxy.outbound || other.name == paired.name)
+    };
+    let ended = all.extract_if(.., |other| is_same(other)).collect();
+    all.push(paired);
+    ended
+}
+
+/// So that `postern dns` knows where this house is found, should the proxy be away by then.
+fn learn_place(house: &House, kept: &Pairings) -> Result<(), Failure> {
+    let inbound: Vec<Pairing> = kept.read()?.into_iter().filter(|pairing| !pairing.proxy.outbound).collect();
+    super::dns::place(house, kept, &inbound);
+    Ok(())
 }
 
 fn room(all: &[Pairing]) -> Result<(), Failure> {
@@ -93,7 +117,7 @@ fn list(house: &House, all: &[Pairing]) -> Result<(), Failure> {
             json!({
                 "proxy": pairing.proxy.host, "port": pairing.proxy.port, "called": pairing.called, "way": way(pairing),
                 "name": pairing.name, "since": pairing.since, "connected": matches!(link, Seen::Up(_)),
-                "seconds": if let Seen::Up(seconds) = link { Some(seconds) } else { None }, "link": in_words(link),
+                "seconds": if let Seen::Up(seconds) = link { Some(seconds) } else { None }, "link": since_pairing(pairing, link),
             })
         })
         .collect();
@@ -101,11 +125,25 @@ fn list(house: &House, all: &[Pairing]) -> Result<(), Failure> {
         let row = |(pairing, link): (&Pairing, &Seen)| {
             let names = [&pairing.proxy.host, way(pairing), &pairing.called, &pairing.name].map(str::to_owned);
             let [host, way, called, name] = names;
-            [host, way, called, name, in_words(link)]
+            [host, way, called, name, since_pairing(pairing, link)]
         };
         let rows: Vec<_> = all.iter().zip(&links).map(row).collect();
         output::table(["PROXY", "MAIL", "CALLS ITSELF", "CALLS US", "LINK"], &rows)
     })
+}
+
+/// Seconds within which a house that runs hears of a new pairing and has called.
+const CALLS_WITHIN: i64 = 10;
+
+/// A house that runs has not called yet in the first moment.
+fn since_pairing(pairing: &Pairing, link: &Seen) -> String {
+    let age = wire::date::now() - pairing.since;
+    match link {
+        Seen::Down if (0..CALLS_WITHIN).contains(&age) => {
+            "not connected yet: paired just now; a house that is up calls within seconds".into()
+        }
+        link => in_words(link),
+    }
 }
 
 /// How each proxy sees this house, all asked at once: one that is silent keeps the others' answers for seconds only.
@@ -135,27 +173,35 @@ pub fn in_words(link: &Seen) -> String {
 }
 
 /// As it is named to tell it from the other of that host.
-pub fn full(pairing: &Pairing) -> String {
-    let way = if pairing.proxy.outbound { "out" } else { "in" };
-    format!("{}:{} (mail {way})", pairing.proxy.host, pairing.proxy.port)
+fn full(pairing: &Pairing) -> String {
+    format!("{}@{}:{}", pairing.name, pairing.proxy.host, pairing.proxy.port)
 }
 
 fn is_called(pairing: &Pairing, name: &str) -> bool {
-    let at_its_port = name
+    let (at, proxy) = name.split_once('@').map_or((None, name), |(name, proxy)| (Some(name), proxy));
+    let at_its_port = proxy
         .rsplit_once(':')
         .is_some_and(|(host, port)| host == pairing.proxy.host && port.parse() == Ok(pairing.proxy.port));
-    at_its_port || pairing.proxy.host == name || pairing.called == name
+    let is_it = at_its_port || pairing.proxy.host == proxy || pairing.called == proxy;
+    pairing.name == name || is_it && at.is_none_or(|name| pairing.name == name)
+}
+
+/// Whoever ends one pairing means no other.
+fn one_of(all: &[Pairing], name: &str) -> Result<(), Failure> {
+    let mut named: Vec<_> = all.iter().filter(|pairing| is_called(pairing, name)).collect();
+    named.dedup_by_key(|pairing| full(pairing));
+    if named.len() < 2 {
+        return Ok(());
+    }
+    let way = |pairing: &&Pairing| if pairing.proxy.outbound { "takes mail out" } else { "brings mail in" };
+    let each: Vec<_> = named.iter().map(|pairing| format!("`{}` ({})", full(pairing), way(pairing))).collect();
+    Err(Failure::new(format!("{name} is more than one pairing: say {}", each.join(" or "))))
 }
 
 fn revoke(house: &House, kept: &Pairings, proxy: &str) -> Result<(), Failure> {
     let gone = kept.change(|all| {
         let before = all.len();
-        let mut named: Vec<_> = all.iter().filter(|pairing| is_called(pairing, proxy)).map(full).collect();
-        named.dedup();
-        if named.len() > 1 {
-            let words = format!("{proxy} brings mail in and takes it out: name one of them, {}", named.join(" or "));
-            return Err(Failure::new(words));
-        }
+        one_of(all, proxy)?;
         all.retain(|pairing| !is_called(pairing, proxy));
         Ok(before - all.len())
     })?;
@@ -165,4 +211,69 @@ fn revoke(house: &House, kept: &Pairings, proxy: &str) -> Result<(), Failure> {
     house.print(&json!({"revoked": gone}), || {
         format!("{proxy} is used no more. Tell its operator to revoke this house, too, and change your DNS records.")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::control::PairedProxy;
+
+    use super::*;
+
+    fn pairing(outbound: bool, name: &str) -> Pairing {
+        let port = if outbound { 7_026 } else { 7_025 };
+        let host = "clean.example".to_owned();
+        let proxy = PairedProxy { outbound, host: host.clone(), port, key: String::new(), own: name.into() };
+        Pairing { proxy, name: name.to_owned(), called: host, since: 0, found_at: None }
+    }
+
+    fn names(all: &[Pairing]) -> Vec<&str> {
+        all.iter().map(|pairing| pairing.name.as_str()).collect()
+    }
+
+    #[test]
+    fn a_second_name_at_one_proxy_costs_no_mail() {
+        let mut all = vec![pairing(false, "mail.alice.test"), pairing(true, "alice")];
+        assert!(join(&mut all, pairing(false, "mail.club.test")).is_empty());
+        assert_eq!(names(&all), ["mail.alice.test", "alice", "mail.club.test"]);
+        assert_eq!(names(&join(&mut all, pairing(false, "mail.alice.test"))), ["mail.alice.test"], "paired anew");
+        assert_eq!(names(&join(&mut all, pairing(true, "club"))), ["alice"], "one budget");
+        assert_eq!(names(&all), ["mail.club.test", "mail.alice.test", "club"]);
+    }
+
+    #[test]
+    fn whoever_names_one_of_several_ends_no_other() {
+        let all = [pairing(false, "mail.alice.test"), pairing(false, "mail.club.test"), pairing(true, "alice")];
+        let called =
+            |name: &str| names(&all.iter().filter(|one| is_called(one, name)).cloned().collect::<Vec<_>>()).len();
+        for (name, count) in [
+            ("clean.example", 3),
+            ("clean.example:7025", 2),
+            ("clean.example:7026", 1),
+            ("mail.club.test", 1),
+            ("mail.club.test@clean.example", 1),
+            ("mail.club.test@clean.example:7025", 1),
+            ("mail.club.test@clean.example:7026", 0),
+            ("alice@other.example", 0),
+            ("other.example:7026", 0),
+            ("clean.example:70260", 0),
+        ] {
+            assert_eq!(called(name), count, "{name}");
+            assert_eq!(one_of(&all, name).is_ok(), count < 2, "{name}");
+        }
+        let words = one_of(&all, "clean.example").unwrap_err().to_string();
+        for part in
+            ["`mail.club.test@clean.example:7025` (brings mail in)", "`alice@clean.example:7026` (takes mail out)"]
+        {
+            assert!(words.contains(part), "{words}");
+        }
+    }
+
+    #[test]
+    fn a_house_that_was_paired_just_now_is_not_said_to_be_down() {
+        let old = pairing(false, "mail.alice.test");
+        let new = Pairing { since: wire::date::now(), ..old.clone() };
+        assert!(since_pairing(&old, &Seen::Down).contains("is `postern up` running?"));
+        assert!(since_pairing(&new, &Seen::Down).contains("paired just now"));
+        assert_eq!(since_pairing(&new, &Seen::Up(5)), "connected for 5 s");
+    }
 }

@@ -56,6 +56,6 @@ pub fn from_a_code_to_a_letter() {
     let found = doctor(&bob);
     assert!(found.contains("through clean.test: not connected"), "{found}");
     assert!(found.contains(&format!("{} at {PROXY}, port 25 and 993: another certificate", bob.name)), "{found}");
-    assert!(alice.postern(&["pair", "revoke", CLEAN]).status.success());
+    assert!(alice.postern(&["pair", "revoke", "clean.test:7025"]).status.success());
     eventually("alice has gone", || place.proxy.metric("homes_connected") == 1);
 }

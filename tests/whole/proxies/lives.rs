@@ -69,3 +69,31 @@ pub fn the_family_and_the_operator_are_told_the_same() {
     place.proxy.kill();
     assert_eq!((told(&alice), told(&bob)), (vec![OWN[0].to_owned()], vec![OWN[1].to_owned()]));
 }
+
+/// A second name at the same proxy is served beside the first, and ended without it.
+pub fn one_house_with_two_names() {
+    let place = Place::new();
+    let alice = place.home("alice", "44.0.0.71", &[]);
+    let code = place.proxy.operator(&["invite", "--name", "mail.club.test"]);
+    assert!(alice.try_pair(code.trim()).status.success());
+    eventually("both links are up", || place.proxy.metric("homes_connected") == 2);
+    let list = || String::from_utf8(alice.postern(&["pair", "list"]).stdout).unwrap();
+    let connected = || list().matches("connected for").count();
+    eventually("the house sees both", || connected() == 2);
+    assert!(list().contains("mail.alice.test") && list().contains("mail.club.test"), "{}", list());
+    assert_eq!(told(&alice), [PROXY], "the club's name is not this host's");
+    for several in [CLEAN, "clean.test:7025"] {
+        let refused = alice.postern(&["pair", "revoke", several]);
+        let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && words.contains("mail.club.test@clean.test:7025"), "{words}");
+    }
+    assert!(!alice.postern(&["pair", "revoke", "clean.test:7026"]).status.success());
+    assert_eq!(connected(), 2);
+    assert!(alice.postern(&["pair", "revoke", "mail.club.test@clean.test:7025"]).status.success());
+    eventually("one is gone", || place.proxy.metric("homes_connected") == 1);
+    let mail = alice.house.add_mailbox("anna");
+    place.send("postfix", &[&alice], &["anna@alice.test"], "to-the-first-name");
+    eventually("the other goes on", || alice.mail_of(&mail, PROXY).iter().any(|one| one.contains("to-the-first-name")));
+    assert!(alice.postern(&["pair", "revoke", "clean.test:7025"]).status.success(), "one alone needs no name");
+    eventually("none is left", || place.proxy.metric("homes_connected") == 0);
+}

@@ -31,5 +31,6 @@ fn main() -> std::process::ExitCode {
         hostile::nothing_to_read,
         first::from_a_code_to_a_letter,
         lives::the_family_and_the_operator_are_told_the_same,
+        lives::one_house_with_two_names,
     ])
 }
