@@ -68,15 +68,21 @@ impl Whither {
             let words = format!("{home}: {name} leads to {address}, which is {whose}");
             return Finding::bad(words, format!("{point}; until then senders that give no proof wait, at {address}"));
         }
+        let ours = self.ours();
+        let not_here: BTreeSet<IpAddr> = found.difference(&places).copied().collect();
         let absent: BTreeSet<IpAddr> = places.difference(&found).copied().collect();
-        match found.is_subset(&places) {
-            true if absent.is_empty() => Finding::good(format!("{home}: {name} leads here")),
-            true => Finding::weak(
-                format!("{home}: {name} leads to {}, and not to {}", list(&found), list(&absent)),
-                "its family may add that: `postern dns` says so, too",
-            ),
-            false => Finding::bad(format!("{home}: {name} leads to {}", list(&found)), point),
+        if found.is_disjoint(&places) || not_here.iter().any(|at| ours.contains(at)) {
+            return Finding::bad(format!("{home}: {name} leads to {}", list(&found)), point);
         }
+        if !not_here.is_empty() {
+            let words = format!("{home}: {name} leads to {}, too, which is not this proxy's", list(&not_here));
+            return Finding::weak(words, "if that is not its family's own line, its family must remove it");
+        }
+        if !absent.is_empty() {
+            let words = format!("{home}: {name} leads to {}, and not to {}", list(&found), list(&absent));
+            return Finding::weak(words, "its family may add that: `postern dns` says so, too");
+        }
+        Finding::good(format!("{home}: {name} leads here"))
     }
 
     /// Every address of the proxy that is known.
@@ -213,6 +219,10 @@ mod tests {
         assert!(text.contains("weak  alice: mail.alice.test leads to 44.0.0.21, and not to 2a00:44::21"), "{text}");
         let text = said(&[("alice", Some("lane"), &[], &[CLEAN])], &[(LANE, "lane")]);
         assert!(text.contains(bad), "{text}");
+        let text = said(&[("alice", None, &[LANE], &[CLEAN, LANE])], &[]);
+        assert!(text.contains("BAD   alice: mail.alice.test leads to 44.0.0.20 or 44.0.0.21"), "{text}");
+        let text = said(&[("alice", None, &[LANE], &[LANE, "2a00:71::2"])], &[]);
+        assert!(text.contains("weak  alice: mail.alice.test leads to 2a00:71::2, too"), "a line of her own: {text}");
     }
 
     #[test]

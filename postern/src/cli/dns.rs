@@ -175,8 +175,11 @@ fn value(record: &Record) -> Value {
 
 fn check(house: &House, facts: &Facts, records: &[Record], unknown: &[String]) -> Result<ExitCode, Failure> {
     let found = sending::evaluated(house, facts, records, look_up(house, records)?)?;
-    let verdicts: Vec<Verdict> =
-        records.iter().zip(&found).map(|(record, found)| records::judge(record, found)).collect();
+    let verdicts: Vec<Verdict> = records
+        .iter()
+        .zip(&found)
+        .map(|(record, found)| place::strictly(facts, record, found, records::judge(record, found)))
+        .collect();
     let judged = records.iter().zip(&verdicts).map(|(record, verdict)| judged(record, verdict));
     let values: Vec<Value> = judged.chain(unknown.iter().map(|words| unasked(facts, words))).collect();
     house.print(&values.into(), || {

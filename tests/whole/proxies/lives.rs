@@ -44,6 +44,11 @@ pub fn the_family_and_the_operator_are_told_the_same() {
         name = alice.name
     );
     assert!(said.contains(&bad), "{said}");
+    // To have both is no better: who comes to the other without a word is nobody's.
+    place.names.a(&alice.name, OWN[0]);
+    assert_eq!(checked(&alice).0, "wrong", "{:?}", checked(&alice));
+    let both = format!("BAD   {name}: {name} leads to {PROXY} or {}", OWN[0], name = alice.name);
+    assert!(doctor(&place).contains(&both), "{}", doctor(&place));
     place.names.forget(&alice.name);
     place.names.a(&alice.name, OWN[0]);
     place.names.aaaa(&bob.name, SIX);

@@ -6,7 +6,9 @@ use std::net::IpAddr;
 
 use super::House;
 use crate::failure::Failure;
+use crate::house_addresses;
 use crate::pairings::{self, FoundAt, Pairing, Pairings};
+use crate::records::{Facts, Found, Kind, Record, Verdict};
 use crate::up::upstreams;
 
 /// What is known of it.
@@ -70,6 +72,34 @@ fn known(host: &str, inbound: &[Pairing], told: Vec<Result<FoundAt, Failure>>) -
     Place { addresses: addresses.into_iter().collect(), unknown }
 }
 
+/// What is to be said of the addresses of a house behind a proxy. One that is neither the proxy's for this house nor this machine's is
+/// no second way: at another of the proxy's its mail waits, and may keep a neighbour's waiting.
+pub fn strictly(facts: &Facts, record: &Record, found: &Found, verdict: Verdict) -> Verdict {
+    if !facts.is_behind_proxy {
+        return verdict;
+    }
+    judge((record, found, verdict), &facts.addresses, &house_addresses::every())
+}
+
+fn judge((record, found, verdict): (&Record, &Found, Verdict), told: &[IpAddr], own: &[IpAddr]) -> Verdict {
+    let (Kind::Address(_), Found::Records(found), Verdict::But(_)) = (&record.kind, found, &verdict) else {
+        return verdict;
+    };
+    let elsewhere = |kind: &Kind| match kind {
+        Kind::Address(at) if !told.contains(at) && !own.contains(at) => Some(at.to_string()),
+        _ => None,
+    };
+    let elsewhere: Vec<String> = found.iter().filter_map(elsewhere).collect();
+    match elsewhere.is_empty() {
+        true => verdict,
+        false => Verdict::Wrong(format!(
+            "{} leads to {}, too, which neither the proxy has for this house nor this machine: remove that, unless it is this house's own line",
+            record.name,
+            elsewhere.join(" and ")
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use wire::control::PairedProxy;
@@ -117,6 +147,25 @@ mod tests {
                 format!("clean.test has not said yet to which address {HOST} is to lead: nothing answers")
             );
         }
+    }
+
+    #[test]
+    fn at_another_address_of_the_proxy_mail_waits() {
+        let at = |text: &str| -> IpAddr { text.parse().unwrap() };
+        let kind = |text: &str| Kind::Address(at(text));
+        let record = Record { name: HOST.to_owned(), kind: kind("44.0.0.21"), purpose: "" };
+        let (told, own) = ([at("44.0.0.21")], [at("2a00:71::2")]);
+        let judged = |also: &str, verdict: Verdict| {
+            let found = Found::Records(vec![kind("44.0.0.21"), kind(also)]);
+            judge((&record, &found, verdict), &told, &own)
+        };
+        let but = || Verdict::But("some mail may go there".into());
+        assert_eq!(judged("2a00:71::2", but()), but(), "its own line");
+        for other in ["44.0.0.20", "2a00:44::20"] {
+            let Verdict::Wrong(words) = judged(other, but()) else { panic!("{other}") };
+            assert!(words.contains(other) && !words.contains("44.0.0.21"), "{words}");
+        }
+        assert_eq!(judged("44.0.0.21", Verdict::Fine), Verdict::Fine);
     }
 
     #[test]
