@@ -238,6 +238,17 @@ impl Session {
         })
     }
 
+    /// All aliases.
+    ///
+    /// # Errors
+    /// In words for the admin.
+    pub fn aliases(&mut self) -> Result<Vec<admin::AliasInfo>, Failure> {
+        self.list(Request::AliasList, |reply| match reply {
+            Reply::Aliases { some, more } => Some((some, more)),
+            _ => None,
+        })
+    }
+
     /// Whether anything can be changed.
     ///
     /// # Errors

@@ -50,6 +50,17 @@ pub fn address(typed: &str, default_domain: &str) -> Result<String, &'static str
     Ok(format!("{local}@{host}"))
 }
 
+/// As [`address`], in the case in which it was typed: what is before the @ is the other house's affair (RFC 5321 §2.4).
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn target(typed: &str, default_domain: &str) -> Result<String, &'static str> {
+    let checked = address(typed, default_domain)?;
+    let local = typed.trim().rsplit_once('@').map_or(typed.trim(), |(local, _)| local);
+    let domain = checked.rsplit_once('@').map_or("", |(_, domain)| domain);
+    Ok(format!("{local}@{domain}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,6 +73,13 @@ mod tests {
         for bad in ["", "@home.test", "a b", "a+b", ".a", "a..b", "a@", "a@b_c", "a@1.2.3.4", "a\u{7}", "a\u{2000}b"] {
             assert!(address(bad, "home.test").is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_target_keeps_its_case() {
+        assert_eq!(target(" Ben@One.TEST", "home.test").as_deref(), Ok("Ben@one.test"));
+        assert_eq!(target("Ben", "home.test").as_deref(), Ok("Ben@home.test"));
+        assert!(target("b en@one.test", "home.test").is_err());
     }
 
     #[test]

@@ -196,12 +196,17 @@ fn aliases() {
     house.json(&["mailbox", "add", "ben"], "");
     house.json(&["alias", "add", "family", "anna"], "");
     house.json(&["alias", "add", "family", "ben"], "");
-    let both = json!([{"alias": "family@home.test", "mailboxes": ["anna@home.test", "ben@home.test"]}]);
+    let both = json!([{"alias": "family@home.test", "mailboxes": ["anna@home.test", "ben@home.test"], "nobody": []}]);
     assert_eq!(house.json(&["alias", "list"], ""), both);
     house.json(&["alias", "remove", "family", "anna"], "");
     house.json(&["alias", "remove", "family"], "");
     assert_eq!(house.json(&["alias", "list"], ""), json!([]));
     assert!(house.refused(&["alias", "add", "x", "nobody"], "", 1).contains("nobody@home.test"));
+    // Another house may tell its people apart by their case.
+    house.json(&["alias", "add", "kin", "Ben@One.example"], "");
+    let kin = json!([{"alias": "kin@home.test", "mailboxes": ["Ben@one.example"], "nobody": []}]);
+    assert_eq!(house.json(&["alias", "list"], ""), kin);
+    house.json(&["alias", "remove", "kin", "ben@one.example"], "");
     house.json(&["alias", "add", "ring", "anna"], "");
     assert!(house.refused(&["mailbox", "remove", "ring"], "", 1).contains("alias remove"));
     // Without a word of the twelve: there is nothing to give back.

@@ -22,7 +22,7 @@ pub enum Keeper {
     Login(Arc<Login>),
     /// `submission`, after one.
     Owner(Arc<Login>, Arc<Queue>),
-    /// `courier`: letters to those who sent what waits.
+    /// `courier`: letters to those who sent what waits, and to those of ours for whom it is.
     Courier(Arc<Notices>),
 }
 
@@ -50,6 +50,22 @@ impl Keeper {
     pub async fn listener(&self, transaction: TransactionId, letter: LetterId, size: Size) -> Result<Recipient, Down> {
         match self {
             Self::Courier(notices) => notices.listener(transaction, letter, size).await,
+            _ => Err(Down),
+        }
+    }
+
+    /// Where a letter that waits goes for whom it is, now that the domain is ours; only a courier may ask.
+    ///
+    /// # Errors
+    /// [`Down`].
+    pub async fn here(
+        &self,
+        transaction: TransactionId,
+        waits: (LetterId, u16),
+        size: Size,
+    ) -> Result<Recipient, Down> {
+        match self {
+            Self::Courier(notices) => notices.here(transaction, waits, size).await,
             _ => Err(Down),
         }
     }

@@ -215,6 +215,15 @@ impl House {
             .map_err(|bad| Failure::new(format!("`{typed}` is no mail address: {bad}")))
     }
 
+    /// Where an alias leads: as [`Self::address`], but of an address elsewhere the part before the @ stays as it was typed.
+    ///
+    /// # Errors
+    /// In words for the admin.
+    pub fn target(&self, typed: &str) -> Result<String, Failure> {
+        crate::names::target(typed, self.config.default_domain())
+            .map_err(|bad| Failure::new(format!("`{typed}` is no mail address: {bad}")))
+    }
+
     /// Before a secret is made: whether somebody will see it. Into a pipe or a file it would go unseen, and be kept there.
     ///
     /// # Errors

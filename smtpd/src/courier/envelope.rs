@@ -91,6 +91,7 @@ mod tests {
             destination: "far.test".into(),
             recipients: (0..u16::try_from(to.len()).unwrap()).collect(),
             outgoing: samples::outgoing(Some("anna@home.test"), recipients),
+            is_ours: false,
             more: false,
         }
     }

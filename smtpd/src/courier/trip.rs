@@ -29,6 +29,7 @@ use super::session::Extensions;
 use super::tell;
 use crate::peers::Keeper;
 
+mod home;
 mod hosts;
 
 /// The means of one trip.
@@ -117,6 +118,9 @@ impl<W: World + Send + 'static> Trip<W> {
         if leased.destination.is_empty() {
             let text = self.open(leased.clone(), file).file.beginning();
             return tell::told(&self, &leased, &text).await.map(|()| Left::Perhaps);
+        }
+        if leased.is_ours {
+            return self.home(leased, file).await.map(|()| Left::Perhaps);
         }
         let destination = leased.destination.clone();
         let begun = self.courier.lanes().begin(&destination, wire::date::now());

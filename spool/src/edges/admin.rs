@@ -99,6 +99,17 @@ pub enum Fate {
     Usual,
 }
 
+/// An alias.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AliasInfo {
+    /// Its address.
+    pub alias: String,
+    /// Mailboxes and addresses elsewhere, as they were named.
+    pub to: Vec<String>,
+    /// Addresses it leads to that are ours, and nobody has.
+    pub dead: Vec<String>,
+}
+
 impl Finding {
     /// Whether there is nothing left to do about it.
     #[must_use]
@@ -139,7 +150,7 @@ pub enum Request {
     DeviceRevoke { address: String, name: String },
     /// An alias for up to [`super::limits::ALIAS_TARGETS`] mailboxes; adds to an existing alias.
     AliasAdd { alias: String, target: String },
-    /// All: (alias, targets).
+    /// All.
     AliasList,
     /// Removes the whole alias, or one target.
     AliasRemove { alias: String, target: Option<String> },
@@ -196,7 +207,7 @@ pub enum Reply {
     /// To `DeviceList`.
     Devices(Vec<DeviceInfo>),
     /// To `AliasList`; packets follow while `more`.
-    Aliases { some: Vec<(String, Vec<String>)>, more: bool },
+    Aliases { some: Vec<AliasInfo>, more: bool },
     /// To `Quota`.
     Quota { used: u64, limit: u64 },
     /// To `Audit`; packets follow while `more`.

@@ -29,6 +29,8 @@ pub mod limits {
     pub const LEAST_ROOM: u64 = 64 * 1024;
     /// Mailboxes one alias may name.
     pub const ALIAS_TARGETS: usize = 16;
+    /// Addresses of ours that mail for one alias may come to, one after another: aliases that name aliases end somewhere.
+    pub const ALIAS_STEPS: usize = 16;
     /// Devices of one mailbox.
     pub const DEVICES: usize = 32;
     /// Bytes of a folder name (UTF-8, `/` between levels).

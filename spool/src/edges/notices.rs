@@ -1,5 +1,5 @@
 //! `Notices`: what `courier` holds beside its `Outbox`. Put a sealed letter into the mailbox of who sent one that waits to
-//! leave, and into no other: no address is ever named.
+//! leave, or of whom it is for, where that is an address of ours by now, and into no other: no address is ever named.
 
 use std::os::fd::BorrowedFd;
 
@@ -15,6 +15,9 @@ pub enum Request {
     /// Who hears of a letter that waits, and is there room for a notice of that size? It is who sent it; of what an alias
     /// passes on, the postmaster; of a letter without a sender, nobody.
     Listener { transaction: TransactionId, letter: LetterId, size: Size },
+    /// The mailboxes of that recipient of a letter that waits, by number: its domain was another house's when it was
+    /// written, and is ours now. As [`super::deposit::Request::Recipient`].
+    Here { transaction: TransactionId, letter: LetterId, recipient: u16, size: Size },
     /// One pipe a letter rides along, in the same order. The sender waits for [`super::limits::DELIVERY`] from `begun` on.
     Deliver { transaction: TransactionId, begun: Moment, letters: Vec<NewLetter> },
     /// Reserved room is given back.
@@ -26,6 +29,8 @@ pub enum Request {
 pub enum Reply {
     /// To `Listener`; `Unknown` is nobody.
     Listener(Recipient),
+    /// To `Here`; `NotLocal` is an address that is not ours, or nobody's that waits.
+    Here(Recipient),
     /// To `Deliver`.
     Delivered(Delivered),
     /// To `Abandon`.
@@ -56,6 +61,22 @@ impl Notices {
     pub async fn listener(&self, transaction: TransactionId, letter: LetterId, size: Size) -> Result<Recipient, Down> {
         match self.0.call(Request::Listener { transaction, letter, size }, &[]).await? {
             (Reply::Listener(recipient), _) => Ok(recipient),
+            _ => Err(Down),
+        }
+    }
+
+    /// Where a letter goes for whom it is, now that the domain is ours.
+    ///
+    /// # Errors
+    /// [`Down`] when the keeper is gone.
+    pub async fn here(
+        &self,
+        transaction: TransactionId,
+        (letter, recipient): (LetterId, u16),
+        size: Size,
+    ) -> Result<Recipient, Down> {
+        match self.0.call(Request::Here { transaction, letter, recipient, size }, &[]).await? {
+            (Reply::Here(recipient), _) => Ok(recipient),
             _ => Err(Down),
         }
     }

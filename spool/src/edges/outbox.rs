@@ -244,6 +244,8 @@ pub struct Leased {
     /// The recipients this is about, by number: those that are due at one destination, or those whose sender is still
     /// to be told.
     pub recipients: Vec<u16>,
+    /// Whether its destination is a domain of ours by now: who it is for may have a mailbox here.
+    pub is_ours: bool,
     /// Whether anything else is due (there, when it was asked for one destination) that is not leased. If not, and not
     /// asked for one destination, [`Event::Due`] tells of what comes: to ask before then is needed only for what goes back.
     pub more: bool,

@@ -22,9 +22,26 @@ pub fn day(at: i64) -> u32 {
     u32::try_from(at / DAY).unwrap_or(0)
 }
 
+/// Whether an address may have come to be somebody else's by it.
+const fn leads_elsewhere(record: &Record) -> bool {
+    matches!(
+        record,
+        Record::MailboxAdded { .. }
+            | Record::Still { .. }
+            | Record::MailboxRemoved { .. }
+            | Record::AliasAdded { .. }
+            | Record::AliasRemoved { .. }
+            | Record::ForwardAdded { .. }
+            | Record::ForwardRemoved { .. }
+    )
+}
+
 impl Index {
     /// Applies one record of the entry with that number.
     pub fn apply(&mut self, sequence: u64, record: Record, news: &mut dyn News) {
+        if leads_elsewhere(&record) {
+            self.routes = sequence;
+        }
         match record {
             Record::Begin { .. } | Record::End => {}
             Record::MailboxAdded { mailbox, profile, uid_validity } => {

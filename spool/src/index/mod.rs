@@ -44,6 +44,8 @@ pub struct Index {
     policies: Policies,
     /// Mailboxes ever made.
     made: u64,
+    /// The last entry by which an address came to be somebody's, or nobody's.
+    routes: u64,
     /// Aliases, transactions and `made` already know every entry up to this one (from a checkpoint).
     as_of: u64,
 }
@@ -116,6 +118,12 @@ impl Index {
     #[must_use]
     pub fn forwards(&self, address: &str) -> &[String] {
         self.forwards.get(address).map_or(&[], Vec::as_slice)
+    }
+
+    /// Changes whenever an address leads elsewhere than before, or may do so.
+    #[must_use]
+    pub const fn routes(&self) -> u64 {
+        self.routes
     }
 
     /// All aliases that pass mail on.

@@ -100,7 +100,7 @@ impl Index {
     /// Two indexes are the same but for what a checkpoint left behind in them.
     #[must_use]
     pub fn settled(mut self) -> Self {
-        self.as_of = 0;
+        (self.as_of, self.routes) = (0, 0);
         self.mailboxes.values_mut().for_each(|mailbox| mailbox.as_of = 0);
         self
     }

@@ -22,6 +22,7 @@ use super::failing::Failing;
 use super::house::{House, now};
 use super::hub::Hub;
 use super::intake::{self, NotIn};
+use super::leads::{self, Leads};
 use super::line::{Asked, Breach};
 use super::passing;
 use super::posting::{self, Leaving};
@@ -33,6 +34,8 @@ pub struct Delivering {
     house: Arc<House>,
     open: Open,
     elsewhere: Elsewhere,
+    /// The state of the house's addresses by which the last recipient was found.
+    routes: u64,
     hands: Arc<Semaphore>,
 }
 
@@ -52,7 +55,7 @@ impl Delivering {
     #[must_use]
     pub fn new(house: Arc<House>, hands: Arc<Semaphore>) -> Self {
         let open = Open::new(&house.reserved);
-        Self { house, open, elsewhere: Elsewhere::default(), hands }
+        Self { house, open, elsewhere: Elsewhere::default(), routes: 0, hands }
     }
 
     /// What all edges share.
@@ -70,6 +73,7 @@ impl Delivering {
         }
         let (found, ample) = {
             let core = self.house.committer.lock();
+            self.routes = core.index.routes();
             self.find(&core.index, transaction, address, size)
         };
         // Who is nobody stays nobody: the journal is whole.
@@ -87,6 +91,20 @@ impl Delivering {
             self.choose(&core.index, transaction, &listeners, size)
         };
         self.with_room(transaction, found, size)
+    }
+
+    /// A recipient of a letter that waits, whose domain is ours by now.
+    ///
+    /// # Errors
+    /// As [`Self::recipient`].
+    pub fn here(
+        &mut self,
+        transaction: TransactionId,
+        waits: (LetterId, u16),
+        size: Size,
+    ) -> Result<Recipient, Breach> {
+        let address = posting::waiting_for(&self.house.committer.lock().index, waits);
+        address.map_or(Ok(Recipient::NotLocal), |address| self.recipient(transaction, &address, size))
     }
 
     fn with_room(&mut self, transaction: TransactionId, (found, ample): (Recipient, bool), size: Size) -> Recipient {
@@ -132,14 +150,21 @@ impl Delivering {
     pub fn counted(&mut self, transaction: TransactionId, address: &str, found: Recipient) -> Recipient {
         let more = match &found {
             Recipient::Remote { .. } => 1,
-            Recipient::Forwarded { .. } => posting::forwards(&self.house.committer.lock().index, address),
+            Recipient::Forwarded { .. } => posting::forwards(&self.house, &self.house.committer.lock().index, address),
             _ => return found,
         };
-        match self.elsewhere.add(transaction, more, Instant::now()) {
+        match self.elsewhere.add(transaction, more, (self.routes, Instant::now())) {
             Counted::Fits => found,
             Counted::TooMany => Recipient::Separately,
             Counted::NotNow => Recipient::NotNow,
         }
+    }
+
+    /// Whether recipients elsewhere still are where they were when that transaction asked. Where a mailbox or an alias came
+    /// or went since, one of them may be ours by now, and would have no copy: its sender comes again.
+    #[must_use]
+    pub fn is_as_told(&self, transaction: TransactionId) -> bool {
+        self.elsewhere.is_as_told(transaction, self.house.committer.lock().index.routes())
     }
 
     /// RSET.
@@ -223,8 +248,17 @@ impl Delivering {
         if !bare && !self.house.domains.iter().any(|known| known == domain) && !index.has_domain(domain) {
             return (Recipient::NotLocal, false);
         }
-        let forwards = !index.forwards(&address).is_empty();
-        let mut targets = index.targets(&address);
+        let Leads { here: mut targets, elsewhere, dead } = leads::of(&self.house, index, &address);
+        if !dead.is_empty() {
+            tracing::warn!(
+                addresses = dead.len(),
+                "an alias names what is an address of ours now, and nobody has it: `postern alias list`"
+            );
+            // Whoever it is may yet come back.
+            if self.house.misses_some() {
+                return (Recipient::NotNow, false);
+            }
+        }
         let full = |id: &MailboxId| index.mailbox(*id).is_none_or(|mailbox| is_full(mailbox, size));
         if local == "postmaster" && targets.iter().all(full) {
             match postmaster(&self.house, index, size) {
@@ -232,7 +266,7 @@ impl Delivering {
                 None => return (Recipient::NotNow, false),
             }
         }
-        let found = match (forwards, &self.house.outgoing) {
+        let found = match (!elsewhere.is_empty(), &self.house.outgoing) {
             (true, Some(outgoing)) => match self.choose(index, transaction, &targets, size) {
                 (Recipient::Known(targets), ample) => (posting::forwarded(outgoing, targets), ample),
                 // Nobody here, or nobody here with room: it is passed on all the same.

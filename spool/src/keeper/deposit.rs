@@ -46,6 +46,10 @@ impl Service for Deposit {
                 self.0.abandon(transaction);
                 asked.reply(0, Reply::Abandoned);
             }
+            Request::PassOn { transaction, .. } if !self.0.is_as_told(transaction) => {
+                self.0.abandon(transaction);
+                asked.reply(0, Reply::Delivered(Delivered::Failed));
+            }
             Request::PassOn { transaction, begun, letters, posted } => {
                 let here: Vec<_> = letters.iter().map(|letter| letter.mailbox).collect();
                 let leaving = posting::passed_on(self.0.house(), *posted, &here)?;

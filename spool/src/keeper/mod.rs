@@ -15,6 +15,7 @@ mod failing;
 pub mod house;
 pub mod hub;
 pub mod intake;
+pub mod leads;
 pub mod line;
 pub mod login;
 pub mod mailbox;

@@ -35,6 +35,9 @@ impl Service for Notices {
             Request::Listener { transaction, letter, size } if with.is_empty() => {
                 asked.reply(0, Reply::Listener(self.0.listener(transaction, letter, size)));
             }
+            Request::Here { transaction, letter, recipient, size } if with.is_empty() => {
+                asked.reply(0, Reply::Here(self.0.here(transaction, (letter, recipient), size)?));
+            }
             Request::Deliver { transaction, begun, letters } => {
                 self.0.deliver(asked, (transaction, begun), letters, with, Reply::Delivered)?;
             }
@@ -42,7 +45,9 @@ impl Service for Notices {
                 self.0.abandon(transaction);
                 asked.reply(0, Reply::Abandoned);
             }
-            Request::Listener { .. } | Request::Abandon { .. } => return Err(Breach("descriptors where none belong")),
+            Request::Listener { .. } | Request::Here { .. } | Request::Abandon { .. } => {
+                return Err(Breach("descriptors where none belong"));
+            }
         }
         Ok(())
     }

@@ -26,6 +26,7 @@ use crate::names::LetterId;
 use crate::store;
 
 use super::house::{House, now};
+use super::leads;
 use super::line::{Along, Asked, Breach, Line, Service};
 use super::under_way::Stage;
 
@@ -182,8 +183,9 @@ impl Outbox {
             let outgoing = waiting.get(letter)?.clone();
             let recipients = waiting.recipients(letter, destination, at);
             let more = self.is_more_due(waiting, (letter, destination), only, at);
+            let is_ours = leads::is_our_domain(&self.house, &core.index, destination);
             let destination = destination.to_owned();
-            Some(Leased { lease: self.next, letter, outgoing, recipients, destination, more }.fitting())
+            Some(Leased { lease: self.next, letter, outgoing, recipients, destination, is_ours, more }.fitting())
         });
         (leased, core.sequence)
     }

@@ -17,6 +17,7 @@ use crate::srs::Rewriter;
 use super::delivering::postmaster;
 use super::house::House;
 use super::intake::{self, NotIn};
+use super::leads::{self, Leads};
 use super::line::Breach;
 use super::start;
 
@@ -82,7 +83,7 @@ pub fn posted(house: &House, index: &Index, mailbox: MailboxId, mut posted: Post
     if !posted.sender.as_ref().is_none_or(owned) {
         return Err(Breach("a letter from somebody else"));
     }
-    posted.recipients = with_aliases(index, posted.recipients);
+    posted.recipients = with_aliases(house, index, posted.recipients);
     if !posted.recipients.iter().all(|one| leaves(house, index, &one.address)) {
         return Err(Breach("a letter that does not leave"));
     }
@@ -108,13 +109,11 @@ pub fn passed_on(house: &House, mut posted: Posted, here: &[MailboxId]) -> Resul
         back.into_iter().filter_map(|one| Some(PostedTo { address: sender_behind(house, &one.address)?, ..one }));
     let back: Vec<PostedTo> = back.collect();
     // Nothing else: whoever took over `mx` could send anything to anybody.
-    let has_somebody = |one: &PostedTo| {
-        let address = normal_address(&one.address).unwrap_or_default();
-        core.index.targets(&address).iter().any(|target| here.contains(target))
-    };
+    let has_somebody =
+        |one: &PostedTo| leads(house, &core.index, &one.address).here.iter().any(|target| here.contains(target));
     let is_shared = back.is_empty() && aliases.iter().all(has_somebody);
-    let all_forward = aliases.iter().all(|one| forwards(&core.index, &one.address) > 0);
-    let expanded = with_aliases(&core.index, aliases);
+    let all_forward = aliases.iter().all(|one| forwards(house, &core.index, &one.address) > 0);
+    let expanded = with_aliases(house, &core.index, aliases);
     posted.recipients = back.into_iter().chain(expanded).collect();
     if !all_forward
         || !posted.recipients.iter().all(|one| leaves(house, &core.index, &one.address))
@@ -136,20 +135,24 @@ fn is_bounded(posted: &Posted) -> bool {
 }
 
 /// To how many addresses elsewhere that address passes mail on.
-pub fn forwards(index: &Index, address: &str) -> usize {
-    normal_address(address).map_or(0, |alias| index.forwards(&alias).len())
+pub fn forwards(house: &House, index: &Index, address: &str) -> usize {
+    leads(house, index, address).elsewhere.len()
+}
+
+fn leads(house: &House, index: &Index, address: &str) -> Leads {
+    normal_address(address).map(|address| leads::of(house, index, &address)).unwrap_or_default()
 }
 
 fn leaves(house: &House, index: &Index, address: &str) -> bool {
-    let domain = address.rsplit_once('@').map(|(_, domain)| domain.to_lowercase());
-    domain.is_some_and(|domain| !domain.is_empty() && !house.domains.contains(&domain) && !index.has_domain(&domain))
+    let has_domain = address.rsplit_once('@').is_some_and(|(_, domain)| !domain.is_empty());
+    has_domain && !leads::is_ours(house, index, address)
 }
 
 /// Each address once; instead of an alias, where it passes mail on.
-fn with_aliases(index: &Index, recipients: Vec<PostedTo>) -> Vec<PostedTo> {
+fn with_aliases(house: &House, index: &Index, recipients: Vec<PostedTo>) -> Vec<PostedTo> {
     let (mut seen, mut out) = (BTreeSet::new(), Vec::new());
     for one in recipients {
-        let forwards = normal_address(&one.address).map(|alias| index.forwards(&alias).to_vec()).unwrap_or_default();
+        let forwards = leads(house, index, &one.address).elsewhere;
         let all = if forwards.is_empty() { vec![one.address.clone()] } else { forwards };
         for address in all {
             if seen.insert(address.to_lowercase()) {
@@ -171,7 +174,7 @@ fn sender_behind(house: &House, address: &str) -> Option<String> {
 
 /// What a letter of that size to that address would add to what strangers have waiting.
 pub fn load_of(house: &House, index: &Index, address: &str, size: u64) -> Load {
-    let forwards = normal_address(address).map(|alias| index.forwards(&alias)).unwrap_or_default();
+    let forwards = leads(house, index, address).elsewhere;
     match sender_behind(house, address).filter(|_| forwards.is_empty()) {
         Some(sender) => Load::new(size, false, [sender.as_str()].into_iter()),
         None => Load::new(size, true, forwards.iter().map(String::as_str)),
@@ -203,6 +206,13 @@ pub fn forwarded(outgoing: &start::Outgoing, targets: Vec<Target>) -> Recipient 
     Recipient::Forwarded { targets, generation: outgoing.generation, public_key: outgoing.public_key.clone() }
 }
 
+/// For whom a letter still waits.
+#[must_use]
+pub fn waiting_for(index: &Index, (letter, recipient): (LetterId, u16)) -> Option<String> {
+    let one = index.waiting().get(letter)?.recipients.get(usize::from(recipient))?;
+    matches!(one.state, State::Waiting { .. }).then(|| one.address.clone())
+}
+
 /// Who hears of a letter that waits: whose login sent it, whatever its addresses are by now. A stranger is never told of
 /// what was passed on; and nobody of a letter that has no sender (RFC 5321 §4.5.5).
 pub fn listeners(house: &House, index: &Index, (letter, size): (LetterId, Size)) -> Vec<MailboxId> {
@@ -212,7 +222,7 @@ pub fn listeners(house: &House, index: &Index, (letter, size): (LetterId, Size))
     if !outgoing.passed_on {
         return vec![outgoing.mailbox];
     }
-    let named = house.domains.first().map(|domain| index.targets(&format!("postmaster@{domain}")));
+    let named = house.domains.first().map(|domain| leads::of(house, index, &format!("postmaster@{domain}")).here);
     let named = named.filter(|named| !named.is_empty());
     named.unwrap_or_else(|| postmaster(house, index, size).into_iter().collect())
 }

@@ -64,6 +64,9 @@ impl Service for Queue {
                 self.delivering.abandon(transaction);
                 asked.reply(0, Reply::Abandoned);
             }
+            Request::Post { transaction, .. } if !self.delivering.is_as_told(transaction) => {
+                self.not_now(transaction, asked);
+            }
             Request::Post { transaction, begun, letters, posted } => {
                 let (house, mailbox) = (self.seat.house(), self.seat.mailbox());
                 let leaving = posting::posted(house, &house.committer.lock().index, mailbox, *posted)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use spool::audit::{Entry, Line, What};
 use spool::edges::Delivered;
-use spool::edges::admin::{Reply, Request};
+use spool::edges::admin::{AliasInfo, Reply, Request};
 use spool::slots::SlotsFile;
 
 use crate::house::{Folder, Person, Running, files_below, new_letter, prove, run, sealing, transaction};
@@ -205,7 +205,8 @@ fn mailboxes_aliases_and_quotas() {
             assert!(matches!(house.ask(add), Reply::Refused(_)));
         }
         let Reply::Aliases { some, more: false } = house.ask(Request::AliasList) else { panic!() };
-        assert_eq!(some, [("us@home.test".to_owned(), vec!["anna@home.test".to_owned(), "ben@other.test".to_owned()])]);
+        let us = vec!["anna@home.test".to_owned(), "ben@other.test".to_owned()];
+        assert_eq!(some, [AliasInfo { alias: "us@home.test".to_owned(), to: us, dead: vec![] }]);
         // `recover` would find them.
         let file = slots(&house);
         let unlocked = file.unlock(&anna.words.list().join(" ")).unwrap();

@@ -14,6 +14,7 @@ mod journal;
 mod kill;
 mod login;
 mod mailbox;
+mod moving;
 mod only_reads;
 mod outbox;
 mod peers;

@@ -10,6 +10,7 @@ mod delivery;
 mod faults;
 mod hosts;
 mod kill;
+mod moving;
 mod policy;
 mod rotation;
 mod verified;

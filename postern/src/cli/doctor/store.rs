@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use spool::edges::admin::MailboxInfo;
+use spool::edges::admin::{AliasInfo, MailboxInfo};
 use spool::edges::limits::LEAST_ROOM;
 
 use super::{Finding, Patient};
 use crate::admin::Session;
 use crate::box_key::BoxKey;
-use crate::cli::mailbox;
+use crate::cli::{alias, mailbox};
 use crate::size::Bytes;
 
 const ABOUT: &str = "stored mail";
@@ -22,7 +22,10 @@ pub fn look(patient: &Patient) -> Vec<Finding> {
     findings.extend(BoxKey::is_lost(data).map(|(words, advice)| Finding::bad(ABOUT, words, advice)));
     findings.extend(damage(spool::found::read(&data.entry("spool"))));
     match Session::live(data, PATIENCE) {
-        Ok(Some(mut session)) => findings.extend(mailboxes(&mut session)),
+        Ok(Some(mut session)) => {
+            findings.extend(mailboxes(&mut session));
+            findings.extend(aliases(&mut session));
+        }
         Ok(None) => {}
         Err(silent) => {
             findings.push(Finding::bad(ABOUT, silent.words, "logins and mail have to wait until it answers"))
@@ -45,6 +48,16 @@ fn mailboxes(session: &mut Session) -> Vec<Finding> {
         }
         Err(error) => vec![Finding::bad(ABOUT, error.words, "look at the log of `postern up`")],
     }
+}
+
+/// Those that name an address of ours which there is not. Of a session that does not answer, more was said already.
+fn aliases(session: &mut Session) -> Vec<Finding> {
+    let all = session.aliases().unwrap_or_default();
+    let dead = |one: &AliasInfo| {
+        let finding = |to| Finding::bad("aliases", alias::nobody(&one.alias, to), alias::remedy(&one.alias, to));
+        one.dead.iter().map(|to| finding(to)).collect::<Vec<_>>()
+    };
+    all.iter().flat_map(dead).collect()
 }
 
 fn damage(told: std::io::Result<Vec<spool::edges::admin::Finding>>) -> Option<Finding> {

@@ -170,6 +170,7 @@ impl Set {
                 destination: "far.test".into(),
                 recipients: vec![0],
                 outgoing,
+                is_ours: false,
                 more: true,
             },
             file.into(),

@@ -5,6 +5,8 @@ use crate::edges::limits;
 use crate::index::normal_address;
 use crate::journal::record::Record;
 use crate::keeper::house::House;
+use crate::keeper::leads;
+use crate::names::MailboxId;
 
 use super::{Outcome, devices, must_be_ours, owner};
 
@@ -33,15 +35,24 @@ pub(super) fn add(house: &House, alias: &str, target: &str) -> Outcome {
             facts.addresses.push(alias.clone());
         }
     })?;
-    devices::store(house, vec![changed], vec![Record::AliasAdded { alias, target }])?;
+    let mut records = as_elsewhere(house, &alias, target);
+    records.push(Record::AliasAdded { alias, target });
+    devices::store(house, vec![changed], records)?;
     Ok(Reply::Done)
+}
+
+/// The same mailbox, named by the alias while its domain was another house's.
+fn as_elsewhere(house: &House, alias: &str, target: MailboxId) -> Vec<Record> {
+    let core = house.committer.lock();
+    let is_it = |to: &&String| normal_address(to).is_some_and(|to| core.index.owner(&to) == Some(target));
+    let known = core.index.forwards(alias).iter().filter(is_it);
+    known.map(|to| forgotten(alias, to)).collect()
 }
 
 /// The address, when it is in a domain that is not ours.
 fn elsewhere(house: &House, target: &str) -> Option<String> {
     let (_, domain) = target.rsplit_once('@')?;
-    let domain = domain.to_lowercase();
-    let ours = house.domains.contains(&domain) || house.committer.lock().index.has_domain(&domain);
+    let ours = leads::is_ours(house, &house.committer.lock().index, target);
     (!ours && !domain.is_empty()).then(|| target.to_owned())
 }
 
@@ -66,30 +77,45 @@ fn pass_on(house: &House, alias: String, to: String) -> Outcome {
     if !is_sendable(&to) {
         return Err(format!("{to} is not an address that mail can be sent to"));
     }
+    let mut records = Vec::new();
     {
         let core = house.committer.lock();
         if core.index.owner(&alias).is_some() {
             return Err(format!("{alias} is a mailbox; its own mail app can pass mail on"));
         }
         let known = core.index.forwards(&alias);
-        if known.len() >= limits::ALIAS_TARGETS && !known.contains(&to) {
+        // As it is written last, it counts (RFC 5321 §2.4: what is before the @ may differ by its case).
+        records.extend(known.iter().filter(|known| same(known, &to)).map(|known| forgotten(&alias, known)));
+        if known.len() >= limits::ALIAS_TARGETS && records.is_empty() {
             return Err(format!("{alias} passes mail on to {} addresses already", limits::ALIAS_TARGETS));
         }
     }
-    super::commit(house, vec![Record::ForwardAdded { alias, to }], false)?;
+    records.push(Record::ForwardAdded { alias, to });
+    super::commit(house, records, false)?;
     Ok(Reply::Done)
+}
+
+fn same(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
+}
+
+fn forgotten(alias: &str, to: &str) -> Record {
+    Record::ForwardRemoved { alias: alias.to_owned(), to: Some(to.to_owned()) }
 }
 
 pub(super) fn remove(house: &House, alias: &str, target: Option<&str>) -> Outcome {
     let alias = normal_address(alias).ok_or_else(|| format!("{alias} is not a mail address"))?;
-    let (forwards, is_alias) = {
+    // The same mailbox may be named both ways: as it was before its domain was ours, and as it is now.
+    let owner_of = target.and_then(|target| owner(house, target).ok());
+    let names = |to: &[MailboxId]| target.is_none() || owner_of.is_some_and(|owner| to.contains(&owner));
+    let (forwards, named) = {
         let core = house.committer.lock();
-        (core.index.forwards(&alias).to_vec(), core.index.aliases().any(|(known, _)| *known == alias))
+        (core.index.forwards(&alias).to_vec(), core.index.aliases().any(|(known, to)| *known == alias && names(to)))
     };
-    let gone = target.and_then(|target| forwards.iter().find(|known| known.eq_ignore_ascii_case(target))).cloned();
+    let gone = target.and_then(|target| forwards.iter().find(|known| same(known, target))).cloned();
     if gone.is_some() || (target.is_none() && !forwards.is_empty()) {
         super::commit(house, vec![Record::ForwardRemoved { alias: alias.clone(), to: gone.clone() }], false)?;
-        if gone.is_some() || !is_alias {
+        if !named {
             return Ok(Reply::Done);
         }
     }

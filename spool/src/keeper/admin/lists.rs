@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::edges::admin::{DeviceInfo, Finding, MailboxInfo, Reply};
+use crate::edges::admin::{AliasInfo, DeviceInfo, Finding, MailboxInfo, Reply};
 use crate::keeper::house::House;
+use crate::keeper::leads;
 use crate::names::MailboxId;
 
 use super::{Asked, Outcome, devices, folder, owner};
@@ -77,9 +78,16 @@ pub(super) fn aliases(asked: &Asked) -> Outcome {
             .map(|(alias, targets)| (alias.to_owned(), targets.iter().filter_map(name).collect()))
             .collect();
         for (alias, to) in core.index.all_forwards() {
-            all.entry(alias.to_owned()).or_default().extend(to.iter().cloned());
+            let known = all.entry(alias.to_owned()).or_default();
+            let new: Vec<_> = to.iter().filter(|to| !known.contains(to)).cloned().collect();
+            known.extend(new);
         }
-        all.into_iter().collect()
+        let info = |(alias, to): (String, Vec<String>)| AliasInfo {
+            dead: leads::of(&asked.house, &core.index, &alias).dead,
+            alias,
+            to,
+        };
+        all.into_iter().map(info).collect()
     };
     Ok(shares(asked, aliases, |some, more| Reply::Aliases { some, more }))
 }

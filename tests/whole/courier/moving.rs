@@ -1,0 +1,80 @@
+//! A domain moves into the house: aliases that named its addresses, and letters that wait for them, find them here.
+
+use tests::alone::{self, OTHER};
+use tests::house::Mailbox;
+use tests::names::Names;
+use tests::place::LETTER;
+use tests::{Imap, Place};
+
+/// Everything in somebody's mailbox.
+fn inbox(place: &Place, who: &Mailbox) -> String {
+    let mut imap = Imap::login(&place.house, &who.address, &who.password).unwrap();
+    assert!(imap.ask("SELECT INBOX").unwrap().ok());
+    imap.ask("FETCH 1:* (BODY.PEEK[])").unwrap().text()
+}
+
+fn said(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
+}
+
+#[test]
+fn what_named_it_and_what_waits_for_it_finds_it_here() {
+    if !alone::inside("moving::what_named_it_and_what_waits_for_it_finds_it_here") {
+        return;
+    }
+    let names = Names::serve(false);
+    let mut place = Place::new(false, "domains = [\"home.test\"]\n");
+    // Nobody listens there.
+    names.host("two.test", OTHER);
+    for (alias, to) in [("family", "you"), ("family", "Ben@two.test"), ("lost", "gone@two.test")] {
+        let _ = place.house.admin_json(&["alias", "add", alias, to], "");
+    }
+    let refused = place.house.admin(&["alias", "add", "selfy", "ben@mail.home.test"], "");
+    assert!(!refused.status.success() && said(&refused).contains("is the name of this server"), "{refused:?}");
+    let stranger = |number: usize| {
+        format!("From: aunt@example.org\nTo: family@home.test\nSubject: Cake {number}\n\nThere is cake {number}.\n")
+    };
+    assert_eq!(place.stranger(&["aunt@example.org", "family@home.test", &stranger(1)]), "250\n250\n");
+    place.submit(1, &["carl@two.test", "dora@two.test"], LETTER);
+    place.eventually("they wait", || {
+        ["carl@two.test", "Ben@two.test"].iter().all(|to| place.waits(to, "4.4.1", "two.test"))
+    });
+
+    let config = place.house.data().join("postern.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("[\"home.test\"]", "[\"home.test\", \"two.test\"]")).unwrap();
+    place.house.stop();
+    place.house.start_again();
+    // Nobody there has a mailbox yet: the others have theirs, and who asks is told.
+    assert_eq!(place.stranger(&["aunt@example.org", "family@home.test", &stranger(2)]), "250\n250\n");
+    assert_eq!(place.stranger(&["aunt@example.org", "lost@home.test"]), "550\n");
+    place.retried_until("it waits", || place.waits("carl@two.test", "4.1.1", "nobody here has that address yet"));
+    let dead = place.house.admin_json(&["alias", "list"], "").to_string();
+    assert!(
+        dead.contains("\"nobody\":[\"gone@two.test\"]") && dead.contains("\"nobody\":[\"ben@two.test\"]"),
+        "{dead}"
+    );
+    let doctor = said(&place.house.admin(&["doctor"], ""));
+    assert!(doctor.contains("lost@home.test leads to gone@two.test, which is an address of this box now"), "{doctor}");
+
+    let [ben, carl] = ["ben@two.test", "carl@two.test"].map(|name| place.house.add_mailbox(name));
+    place.retried_until("they have theirs", || {
+        inbox(&place, &carl).contains("Good day.") && inbox(&place, &ben).contains("There is cake 1.")
+    });
+    place.eventually("she waits still", || place.waits("dora@two.test", "4.1.1", "nobody here"));
+    let mail = inbox(&place, &ben);
+    assert!(mail.contains("Return-Path: <aunt@example.org>\r\nReceived: "), "{mail}");
+    assert!(inbox(&place, &carl).contains("Return-Path: <you@home.test>\r\nReceived: "), "{}", inbox(&place, &carl));
+    // And what comes from now on.
+    assert_eq!(place.stranger(&["aunt@example.org", "family@home.test", &stranger(3)]), "250\n250\n");
+    place.submit(1, &["family@home.test"], &LETTER.replace("Good day", "Good night"));
+    for text in ["There is cake 3.", "Good night."] {
+        assert!(inbox(&place, &ben).contains(text) && place.inbox().contains(text), "{text}");
+    }
+    for text in ["There is cake 1.", "Good day."] {
+        let times = |who| inbox(&place, who).matches(text).count();
+        assert_eq!(times(&ben) + times(&carl), 1, "{text}: once");
+    }
+    let dead = place.house.admin_json(&["alias", "list"], "").to_string();
+    assert_eq!(dead.matches("\"nobody\":[]").count(), 1, "{dead}");
+}
