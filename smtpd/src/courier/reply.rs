@@ -129,6 +129,27 @@ impl Gathering {
         Ok(Some(FarReply { code, status, lines }))
     }
 
+    /// After the end of a letter's text: a line that is none of a reply, and still says yes by its first three digits, as those
+    /// read it who sent it. Whoever took it for a no would send the letter again, and again.
+    #[must_use]
+    pub fn yes(&mut self, line: &[u8]) -> Option<FarReply> {
+        let code = digits(line).filter(|code| code / 100 == 2)?;
+        if self.code.is_some_and(|first| first / 100 != 2) {
+            return None;
+        }
+        self.keep(clean(line.get(3..).unwrap_or_default()));
+        let lines = std::mem::take(self).lines;
+        Some(FarReply { code, status: None, lines })
+    }
+
+    /// The same of what has come of a reply that breaks off.
+    #[must_use]
+    pub fn begun_yes(&mut self) -> Option<FarReply> {
+        let code = self.code.filter(|code| code / 100 == 2)?;
+        let Self { status, lines, .. } = std::mem::take(self);
+        Some(FarReply { code, status, lines })
+    }
+
     fn keep(&mut self, mut text: String) {
         text.truncate(floor(&text, limits::REPLY.saturating_sub(self.bytes)));
         self.bytes += text.len();
@@ -138,15 +159,18 @@ impl Gathering {
 
 /// RFC 5321 §4.2: three digits, then `-`, a space, or (§4.2 asks clients to take that too) nothing.
 fn code(line: &[u8]) -> Result<(u16, bool), NoReply> {
-    let digits = line.get(..3).filter(|digits| digits.iter().all(u8::is_ascii_digit));
-    let digits = digits.ok_or(NoReply("no reply code"))?;
-    let code = digits.iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0'));
+    let code = digits(line).ok_or(NoReply("no reply code"))?;
     let last = match line.get(3) {
         Some(b'-') => false,
         Some(b' ') | None => true,
         Some(_) => return Err(NoReply("no reply code")),
     };
     if (200..600).contains(&code) { Ok((code, last)) } else { Err(NoReply("a reply code that means nothing")) }
+}
+
+fn digits(line: &[u8]) -> Option<u16> {
+    let digits = line.get(..3).filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
+    Some(digits.iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0')))
 }
 
 /// Bytes of a stranger as text that can go on a terminal, into a header and into a log.

@@ -66,3 +66,15 @@ pub(super) fn outcome(
     transaction.finish(out);
     if odd { close(out) } else { ready(out) }
 }
+
+/// It has said yes in a way of its own; what else it says nobody knows how to read.
+pub(super) fn oddly_taken(
+    context: &Context,
+    mut transaction: Transaction,
+    yes: &FarReply,
+    out: &mut Vec<Effect>,
+) -> State {
+    transaction.settle(&yes.fate(&context.rules.far, (6, 0)));
+    transaction.finish(out);
+    close(out)
+}

@@ -84,6 +84,13 @@ impl Transaction {
         self.fates.iter_mut().filter(|known| known.is_none()).for_each(|open| *open = Some(fate.clone()));
     }
 
+    /// The same, and those who were too many for this transaction, too: what became of it says as much about them. It is
+    /// their attempt, or one a letter would be all that ever counts, and the others would wait for as many times five days.
+    pub fn settle_everybody(&mut self, fate: &Fate) {
+        self.fates[self.asked..].fill(None);
+        self.settle(fate);
+    }
+
     /// Tells the fates.
     pub fn finish(self, out: &mut Vec<Effect>) {
         let unknown = || Fate::Deferred(Why::ours(Status::new(4, 3, 0), "internal error"));
@@ -92,7 +99,7 @@ impl Transaction {
 
     /// The connection broke.
     pub fn lost(mut self, _context: &Context, why: &Why, out: &mut Vec<Effect>) {
-        self.settle(&Fate::Deferred(why.clone()));
+        self.settle_everybody(&Fate::Deferred(why.clone()));
         self.finish(out);
     }
 

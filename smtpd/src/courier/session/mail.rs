@@ -96,7 +96,7 @@ pub(super) fn answered(
         }
         return State::ExpectRecipient(transaction);
     }
-    transaction.settle(&reply.fate(&context.rules.far, (1, 0)));
+    transaction.settle_everybody(&reply.fate(&context.rules.far, (1, 0)));
     if transaction.ahead {
         transaction.refused = true;
         return State::ExpectRecipient(transaction);

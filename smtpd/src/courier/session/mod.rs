@@ -135,7 +135,7 @@ fn step(context: &mut Context, state: State, event: Event<'_>, out: &mut Vec<Eff
         (state, Event::Line(line)) if state.takes_lines() => match context.gathering.line(line) {
             Ok(None) => state,
             Ok(Some(reply)) => replied(context, state, &reply, out),
-            Err(NoReply(what)) => fail(context, state, &babble(context, what), out),
+            Err(NoReply(what)) => misspoken(context, state, line, what, out),
         },
         (state, Event::BadLine) => fail(context, state, &babble(context, "a line without end"), out),
         (State::ExpectHandshake, Event::TlsStarted) => starttls::started(context, out),
@@ -145,14 +145,34 @@ fn step(context: &mut Context, state: State, event: Event<'_>, out: &mut Vec<Eff
         (State::ExpectWritten(transaction), Event::Written) => State::ExpectOutcome(transaction),
         (state, Event::Silent) => {
             let why = context.about(Status::new(4, 4, 2), "did not answer in time");
-            fail(context, state, &why, out)
+            over(context, state, &why, out)
         }
         (state, Event::Lost(how)) => {
             let why = context.about(Status::new(4, 4, 2), &format!("broke the connection off ({how})"));
-            fail(context, state, &why, out)
+            over(context, state, &why, out)
         }
         // The driver handed in what was not asked for: our bug, and no reason to guess.
         (state, _) => fail(context, state, &Why::ours(Status::new(4, 3, 0), "internal error"), out),
+    }
+}
+
+/// A line that is none of a reply.
+fn misspoken(context: &mut Context, state: State, line: &[u8], what: &str, out: &mut Vec<Effect>) -> State {
+    let State::ExpectOutcome(transaction) = state else {
+        return fail(context, state, &babble(context, what), out);
+    };
+    // It has all of the letter, and only its word for that is odd.
+    match context.gathering.yes(line) {
+        Some(yes) => data::oddly_taken(context, *transaction, &yes, out),
+        None => fail(context, State::ExpectOutcome(transaction), &babble(context, what), out),
+    }
+}
+
+/// Nothing more comes.
+fn over(context: &mut Context, state: State, why: &Why, out: &mut Vec<Effect>) -> State {
+    match (state, context.gathering.begun_yes()) {
+        (State::ExpectOutcome(transaction), Some(yes)) => data::oddly_taken(context, *transaction, &yes, out),
+        (state, _) => fail(context, state, why, out),
     }
 }
 

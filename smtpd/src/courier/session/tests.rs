@@ -374,6 +374,62 @@ fn any_event() -> impl Strategy<Value = (u8, Vec<u8>)> {
     (prop_oneof![12 => 20u8..21, 6 => 0u8..9], line)
 }
 
+#[test]
+fn an_attempt_that_fails_as_a_whole_was_everybody_s() {
+    let talk = |last: Event<'_>, said: &[&str]| {
+        let mut talk = Talk::ready(&["LIMITS RCPTMAX=1"]);
+        talk.event(Event::Letter(to(&["ben", "cleo", "dan"])));
+        talk.lines(said);
+        talk.event(last);
+        talk.fates().iter().map(|fate| (letter_of(fate), fate.why().is_too_many_recipients())).collect::<Vec<_>>()
+    };
+    let lost = || Event::Lost("it closed".into());
+    let everybody = vec![("deferred 4.4.2".to_owned(), false); 3];
+    assert_eq!(talk(lost(), &[]), everybody, "at MAIL");
+    assert_eq!(talk(lost(), &["250 ok"]), everybody, "at RCPT");
+    assert_eq!(talk(Event::Silent, &["250 ok", "250 ok"]), everybody, "at DATA");
+    let later = talk(Event::Line(b"451 4.3.0 later"), &[]);
+    assert_eq!(later, vec![("deferred 4.3.0".to_owned(), false); 3], "MAIL refused");
+    // What is said of one is not said of the others: they have their turn at once.
+    let mut one = talk(Event::Line(b"451 4.2.0 later"), &["250 ok"]);
+    assert_eq!(one.remove(0), ("deferred 4.2.0".to_owned(), false));
+    assert_eq!(one, vec![("deferred 4.5.3".to_owned(), true); 2]);
+}
+
+/// Up to the answer to the whole letter.
+fn sent() -> Talk {
+    let mut talk = Talk::ready(&[]);
+    talk.event(Event::Letter(to(&["ben"])));
+    talk.lines(&["250 ok", "250 ok", "354 go"]);
+    talk.event(Event::Written);
+    talk
+}
+
+#[test]
+fn a_yes_after_the_letter_is_a_yes_however_it_is_said() {
+    for yes in [&["250\ttaken"][..], &["250taken"], &["250-a", "251 b"], &["250-a", "250\tb"], &["299=="]] {
+        let mut talk = sent();
+        assert!(talk.lines(yes).ends_with("<close>"), "{yes:?}");
+        assert!(matches!(talk.fates(), [Fate::Delivered(why)] if why.said.is_some()), "{yes:?}: {:?}", talk.fates());
+    }
+    for event in [Event::Silent, Event::Lost("it closed".into())] {
+        let mut talk = sent();
+        talk.lines(&["250-taken"]);
+        talk.event(event);
+        assert!(matches!(talk.fates(), [Fate::Delivered(_)]), "{:?}", talk.fates());
+    }
+    for no in [&["450\tlater"][..], &["550-a", "250 b"], &["250-a", "550 b"], &["25 taken"], &["taken"], &["150 x"]] {
+        let mut talk = sent();
+        talk.lines(no);
+        assert!(matches!(talk.fates(), [Fate::Deferred(_)]), "{no:?}: {:?}", talk.fates());
+    }
+    // Before it, nothing but a reply counts.
+    let mut talk = Talk::ready(&[]);
+    talk.event(Event::Letter(to(&["ben"])));
+    talk.lines(&["250 ok", "250\tok"]);
+    assert!(matches!(talk.fates(), [Fate::Deferred(_)]), "{:?}", talk.fates());
+}
+
 proptest! {
     #[test]
     fn every_letter_gets_its_fates_once(events in prop::collection::vec(any_event(), 0..60), tls in 0usize..3) {
