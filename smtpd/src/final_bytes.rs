@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn an_owners_letter() {
-        let original = b"From: you@home.test\r\nBcc: secret@home.test,\r\n two@home.test\r\nResent-Bcc: secret@home.test\r\nContent-Type: text/plain\r\n\r\nhi\r\n";
+        let original = b"From: you@home.test\r\nBcc: secret@home.test,\r\n two@home.test\r\nResent-Bcc: secret@home.test\r\nbcc : secret@home.test\r\n secret\r\nContent-Type: text/plain\r\n\r\nhi\r\n";
         let made =
             from_owner(original.to_vec(), &envelope(&["a@home.test", "b@home.test"]), &trace(Service::Submission));
         let text = text(&made);

@@ -61,12 +61,19 @@ pub fn misformed(message: &[u8]) -> Option<usize> {
     let mut at = 0;
     while let Some(next) = field_end(head, at).filter(|_| at < end) {
         let name = head[at..next].split(|byte| *byte == b':').next().unwrap_or_default();
-        if name.len() == next - at || name.is_empty() || !name.iter().all(u8::is_ascii_graphic) {
+        let is_named = !name.is_empty() && name.iter().all(u8::is_ascii_graphic) || is_old_bcc(name);
+        if name.len() == next - at || !is_named {
             return Some(1 + head[..at].iter().filter(|byte| **byte == b'\n').count());
         }
         at = next;
     }
     None
+}
+
+/// RFC 5322 §4.5 knows blanks before the colon. Of what does not leave it is nobody's affair what others would make.
+fn is_old_bcc(name: &[u8]) -> bool {
+    let bare = name.trim_ascii_end();
+    bare.len() < name.len() && [&b"bcc"[..], b"resent-bcc"].iter().any(|bcc| bare.eq_ignore_ascii_case(bcc))
 }
 
 /// The line that a mailbox file has between letters, where a message begins with it: some mail apps pass it on.
@@ -199,6 +206,7 @@ mod tests {
             "X-!#$:\r\n\r\n",
             "\r\nno field\r\n",
             "",
+            "From: a@b.example\r\nbcc : c@d.example\r\nResent-Bcc\t: e@f.example\r\n\r\n",
             // Meant to have a body: the empty line is put in.
             "From: a@b.example\r\nno field\r\n: x\r\n",
         ] {
@@ -211,6 +219,8 @@ mod tests {
             (b" folded: into what is put in front\r\n\r\n", 1),
             (b"From: a@b.example\r\nno field\r\n\r\n", 2),
             (b": x\r\n\r\n", 1),
+            (b"From: a@b.example\r\nBcc \r\n\r\n", 2),
+            (b"xBcc : a@b.example\r\n\r\n", 1),
         ] {
             assert_eq!(misformed(bad), Some(line), "{}", bad.escape_ascii());
         }

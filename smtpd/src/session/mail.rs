@@ -93,6 +93,8 @@ fn parameter(context: &Context, mut read: MailParameters, given: &Parameter<'_>)
         ("ENVID", Some(value)) if context.is_submission() && parameters::is_xtext(value, 100) => {
             read.envelope_id = Some(value.to_owned());
         }
+        // RFC 3461 §4.4: one hundred is the most.
+        ("ENVID", _) if context.is_submission() => return bad("ENVID is at most 100 characters of xtext"),
         // RFC 5321 §4.1.1.11.
         _ => return Err(Reply::new(555, "5.5.4", format!("parameter {} is not offered here", given.keyword))),
     }
