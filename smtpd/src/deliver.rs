@@ -20,6 +20,7 @@ use crate::final_bytes::{self, FinalBytes, Trace};
 use crate::form;
 use crate::header;
 use crate::peers::Keeper;
+use crate::returning::without_returning;
 use crate::sealing::{Letter, Letters, store};
 use crate::session::{Envelope, Outcome, Owner, Return, Service};
 use crate::spent;
@@ -82,12 +83,22 @@ pub async fn deliver(
     desk: &Desk,
     keeper: &Keeper,
     origin: Origin,
-    envelope: Envelope,
+    mut envelope: Envelope,
     body: Body,
 ) -> (Outcome, Option<Told>) {
+    let returning = match desk.rules.service {
+        Service::Mx => without_returning(&mut envelope, &body.bytes, &desk.rules.host),
+        Service::Submission => 0,
+    };
     let delivery = Delivery { desk, keeper, origin, envelope };
     // Held until the end: the bytes are in memory until then.
-    let Body { bytes, early, letters, taken: _taken, .. } = body;
+    let Body { bytes, early, mut letters, taken: _taken, .. } = body;
+    if returning > 0 {
+        let (session, client) = (format!("{:08x}", delivery.origin.id), delivery.origin.client);
+        warn!(%session, %client, aliases = returning, "a letter came back that an alias had passed on: that alias does not get it again");
+        // They were begun for everybody.
+        letters = None;
+    }
     match delivery.run(bytes, early, letters).await {
         Ok(told) => (told.outcome, Some(told)),
         Err((why, outcome)) => {
@@ -104,6 +115,9 @@ type Refused = (String, Outcome);
 
 impl Delivery<'_> {
     async fn run(&self, bytes: Vec<u8>, early: Option<Early>, begun: Option<Letters>) -> Result<Told, Refused> {
+        if self.envelope.recipients.is_empty() {
+            return Err(("it was here before".into(), Outcome::Returning));
+        }
         if let Some(fault) = form::fault(&bytes) {
             return Err(("its form".into(), fault));
         }

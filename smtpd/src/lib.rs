@@ -28,6 +28,7 @@ pub mod listen;
 pub mod mx;
 pub mod peers;
 pub mod reply;
+pub mod returning;
 pub mod role;
 pub mod sealing;
 pub mod session;

@@ -98,6 +98,8 @@ pub enum Outcome {
     LongHeader,
     /// Too many Received fields.
     Looping,
+    /// It was here before for all of its recipients, aliases that passed it on.
+    Returning,
     /// A NUL octet, which no mail may have.
     Nul,
     /// Submission: From names an address that is not the login's.
