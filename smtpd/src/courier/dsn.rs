@@ -190,7 +190,8 @@ fn not_passed_on(facts: &Facts<'_>) -> String {
     let to = alias.map(|alias| format!(" for {alias}")).unwrap_or_default();
     let words = format!(
         "A letter from {from} came{to}, and an alias here passes such letters on. It could not be delivered to the \
-         addresses below, and {from} has not been told. `postern alias list` shows which alias leads there."
+         addresses below, and {from} has not been told. `postern alias list` shows which alias leads there. If \
+         more of what is passed on to them fails in such a way today, only the log tells of it."
     );
     wrapped(&words, 72).iter().map(|line| format!("{line}\r\n")).collect()
 }

@@ -24,6 +24,7 @@ use super::idle::Idle;
 use super::lanes::Lanes;
 use super::limits;
 use super::memory::Memory;
+use super::postmaster::Postmaster;
 use super::reach::{self, World};
 use super::trip::{Left, Ready, Trip};
 use crate::peers::Keeper;
@@ -46,6 +47,8 @@ pub struct Courier<W: World> {
     pub filter: Arc<Filter>,
     /// Room for letters in memory.
     pub memory: Memory,
+    /// What the postmaster was told today.
+    pub postmaster: Postmaster,
     signers: Mutex<HashMap<String, Arc<Signers>>>,
     lanes: Mutex<Lanes>,
     rests: Mutex<BTreeSet<i64>>,
@@ -90,6 +93,7 @@ impl<W: World + Send + 'static> Courier<W> {
             identities: Arc::new(identities),
             filter,
             memory,
+            postmaster: Postmaster::default(),
             signers: Mutex::default(),
             lanes: Mutex::default(),
             rests: Mutex::default(),

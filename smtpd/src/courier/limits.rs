@@ -141,6 +141,8 @@ pub const SAME_FATE: usize = 200;
 pub const LETTERS: usize = 100;
 /// Seconds after which a notice that nobody takes is given up.
 pub const NOTICE_GIVE_UP: i64 = 10 * 86_400;
+/// Notices a day of what aliases passed on and nobody took: one an hour.
+pub const POSTMASTER_NOTICES: usize = 24;
 /// Seconds a destination rests when as many connections as it may have are running.
 pub const BUSY: i64 = 1;
 /// Time until a report that the disk did not take is made again; it doubles, up to the second.

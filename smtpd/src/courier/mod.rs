@@ -13,7 +13,7 @@
 //! [`link`] speaks one session over a connection, [`pieces`] are what it writes, [`reach`] finds the host for it, [`around`] is what else goes on meanwhile. [`role`] is the process, [`engine`]
 //! takes what is due, [`trip`] is one connection's work, [`memory`] what it may hold, [`idle`] are connections for the
 //! next, [`passing`] is about what aliases pass on, [`record`] has the
-//! keeper write it down, [`tell`] puts notices into mailboxes; [`outside`] is the world: [`dns`], [`https`].
+//! keeper write it down, [`tell`] puts notices into mailboxes, [`postmaster`] says which of what aliases passed on; [`outside`] is the world: [`dns`], [`https`].
 
 pub mod arc;
 pub mod around;
@@ -42,6 +42,7 @@ pub mod outcome;
 pub mod outside;
 pub mod passing;
 pub mod pieces;
+pub mod postmaster;
 pub mod reach;
 pub mod record;
 pub mod reply;

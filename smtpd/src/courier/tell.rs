@@ -11,6 +11,7 @@ use super::dsn::{self, About, Facts};
 use super::limits;
 use super::outcome::{self, Due};
 use super::passing;
+use super::postmaster::{self, May};
 use super::reach::World;
 use super::session::Return;
 use super::trip::Trip;
@@ -60,8 +61,40 @@ fn unheard(leased: &Leased, told: &[(u16, State)]) -> Vec<(u16, State)> {
     done.collect()
 }
 
-/// Puts a notice into its mailbox. Under its name it is there once, however often it is put.
+/// Puts a notice into its mailbox; of what an alias passed on, one of its kind a day.
 pub async fn deposit<W: World + Send + 'static>(
+    trip: &Trip<W>,
+    letter: LetterId,
+    outgoing: &Outgoing,
+    due: &Due,
+    text: &[u8],
+) -> Told {
+    if !outgoing.passed_on {
+        return put(trip, letter, outgoing, due, text).await;
+    }
+    let now = wire::date::now();
+    let transaction = postmaster::name(outgoing, due, passing::alias(text).as_deref(), now);
+    match trip.courier.postmaster.may(transaction, now) {
+        May::Tell(telling) => {
+            let told = put(trip, letter, outgoing, &Due { transaction, ..due.clone() }, text).await;
+            if told != Told::Later {
+                telling.kept();
+            }
+            told
+        }
+        May::Told => {
+            info!(%letter, "the postmaster was told of another like it today");
+            Told::Nobody
+        }
+        May::Enough => {
+            warn!(%letter, "the postmaster is not told: there were as many notices of what aliases passed on as there are in a day");
+            Told::Nobody
+        }
+    }
+}
+
+/// Under its name it is there once, however often it is put.
+async fn put<W: World + Send + 'static>(
     trip: &Trip<W>,
     letter: LetterId,
     outgoing: &Outgoing,

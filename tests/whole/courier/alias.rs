@@ -75,6 +75,13 @@ fn what_could_not_be_passed_on_the_postmaster_hears() {
     assert!(inbox.contains("A letter from aunt@example.org came for grandma@home.test, and an alias here"), "{inbox}");
     assert!(inbox.contains("could not be delivered to the addresses below"), "{inbox}");
     assert!(!inbox.contains("Your message"), "{inbox}");
+    // How many there are is a stranger's affair; how many notices is ours.
+    for _ in 0..3 {
+        assert_eq!(place.stranger(&["aunt@example.org", "grandma@home.test", text]), "250\n250\n");
+    }
+    place.eventually("nothing waits", || place.is_all_gone());
+    place.house.logs("the postmaster was told of another like it today");
+    assert_eq!(place.inbox().matches("Content-Type: message/delivery-status").count(), 1, "{}", place.inbox());
 }
 
 /// Far more than a loop may turn: each turn adds two Received fields, and fifty are too many.
@@ -100,4 +107,27 @@ fn a_loop_ends() {
     place.eventually("nothing waits", || place.is_all_gone());
     let turns = far.log().matches("status=sent").count();
     assert!((10..TURNS).contains(&turns), "{turns}: {}", far.log());
+}
+
+#[test]
+fn what_comes_back_does_not_pile_up_here() {
+    if !alone::inside("alias::what_comes_back_does_not_pile_up_here") {
+        return;
+    }
+    let names = Names::serve(false);
+    let place = Place::new(false, "");
+    names.host("far.test", FAR);
+    names.mx("home.test", 10, "mail.home.test");
+    names.a("mail.home.test", HOME);
+    // There, round@ leads back to us.
+    let far = Far::start("postfix", FAR, "far.test", &place.certificate);
+    for to in ["you", "round@far.test"] {
+        let _ = place.house.admin_json(&["alias", "add", "round", to], "");
+    }
+    let text = "From: aunt@example.org\nTo: round@home.test\nSubject: Round\n\nAnd round.\n";
+    assert_eq!(place.stranger(&["aunt@example.org", "round@home.test", text]), "250\n250\n");
+    place.eventually("it is seen", || far.log().contains("it was here before for that address"));
+    place.eventually("nothing waits", || place.is_all_gone());
+    let inbox = place.inbox();
+    assert_eq!(inbox.matches("And round.").count(), 1, "{inbox}");
 }
