@@ -14,8 +14,9 @@ use rustix::fs::FlockOperation;
 use serde::{Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
+use crate::admin::WRITABLE_AGAIN;
 use crate::box_key::Secret;
-use crate::data::DataFolder;
+use crate::data::{DataFolder, is_read_only};
 use crate::failure::{Doing, Failure};
 
 /// Bytes of a file: some thousand keys.
@@ -89,11 +90,26 @@ impl<T: Serialize + DeserializeOwned + Default> Sealed<T> {
         UnboundKey::new(&CHACHA20_POLY1305, self.secret.as_ref()).ok().map(LessSafeKey::new)
     }
 
+    /// Before what takes long, or cannot be done twice: whether what comes of it could be kept.
+    ///
+    /// # Errors
+    /// In words for the admin: the disk is read-only.
+    pub fn can_change(&self) -> Result<(), Failure> {
+        if !self.path.parent().is_some_and(is_read_only) {
+            return Ok(());
+        }
+        let (file, again) = (self.path.display(), WRITABLE_AGAIN);
+        Err(Failure::new(format!(
+            "nothing was changed: the file system of {file} is read-only. `dmesg` says why. {again}"
+        )))
+    }
+
     /// Changes what it holds; nobody else does meanwhile.
     ///
     /// # Errors
     /// In words for the admin; nothing is changed then.
     pub fn change<R>(&self, change: impl FnOnce(&mut T) -> Result<R, Failure>) -> Result<R, Failure> {
+        self.can_change()?;
         let what = || format!("cannot write {}", self.path.display());
         let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&self.lock);
         let lock = lock.doing(what)?;

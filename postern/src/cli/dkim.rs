@@ -38,6 +38,7 @@ impl Dkim {
         match self {
             Self::List => list(house, &keys.read()?),
             Self::Rotate { force } => {
+                keys.can_change()?;
                 let waiting = keys.read()?.iter().any(|key| key.stage == Stage::Next);
                 if waiting { switch(house, &keys, force) } else { begin(house, &keys) }
             }

@@ -61,6 +61,7 @@ impl Pair {
 
 fn pair(house: &House, kept: &Pairings, code: &str) -> Result<(), Failure> {
     // Before the code is used up.
+    kept.can_change()?;
     room(&kept.read()?)?;
     let paired = pairings::pair(code, up::upstreams(&house.config))?;
     let (name, called) = (paired.name.clone(), paired.called.clone());

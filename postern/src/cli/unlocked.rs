@@ -49,7 +49,7 @@ impl Unlocked {
         let named = |failure: Failure| Failure { words: format!("{address}: {}", failure.words), ..failure };
         let opened = unlock(&file, &secret).map_err(named)?;
         let mut unlocked = Self { address, file, opened };
-        unlocked.note_use(&mut session)?;
+        unlocked.note_use(&mut session).map_err(unnoted)?;
         Ok((session, unlocked))
     }
 
@@ -116,6 +116,13 @@ impl Unlocked {
             _ => Err(confused()),
         }
     }
+}
+
+/// The way in that is open all the same.
+fn unnoted(failure: Failure) -> Failure {
+    let words =
+        "the use of recovery words, or of the household key, has to be noted first. A device password needs no note";
+    Failure { words: format!("{}. {words}", failure.words), ..failure }
 }
 
 /// Makes a new revision of the same slots, for a line of the audit log to come with.

@@ -28,9 +28,9 @@ use super::line::{self, Breach, Service};
 
 pub use devices::{audit_digest, last_audit, reconcile};
 
-/// To what a keeper is asked that may write nothing.
-const ONLY_LOOKS: &str = "nothing was changed: the spool can only be read now. Where its file system is mounted read-only \
-    (`mount` shows it, `dmesg` why), check it and mount it writable again; then try once more";
+/// Of a keeper that may write nothing.
+const ONLY_LOOKS: &str = "the spool can only be read now. Where its file system is mounted read-only (`mount` shows it, `dmesg` \
+    why), check it and mount it writable again";
 /// Admin connections at once; more wait in the listener.
 const CONNECTIONS: usize = 16;
 /// Between two signs that a command is at work: several in the time after which who asked gives up.
@@ -174,7 +174,7 @@ async fn told_meanwhile<T>(asked: &Asked, done: impl Future<Output = T>) -> T {
 fn command(asked: &Asked, request: Request) -> Outcome {
     let house = asked.house.as_ref();
     if house.manner.only_reads() && changes(&request) {
-        return Err(ONLY_LOOKS.to_owned());
+        return Err(format!("nothing was changed: {ONLY_LOOKS}; then try once more"));
     }
     match request {
         Request::Domains => Ok(lists::domains(house)),
