@@ -1,6 +1,8 @@
 //! The admin commands' way to the keeper: the socket of a running box, or, when there is none, a keeper of their own,
 //! confined the same way, that ends with the command.
 
+mod socket;
+
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -9,7 +11,6 @@ use std::time::{Duration, Instant};
 use filter_sandbox::edge::{Edge, EdgeError};
 use filter_sandbox::launch::{Launch, Running};
 use filter_sandbox::role::Role;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use spool::edges::admin::{self, Admin, Reply, Request};
 use spool::keeper::{EdgeKind, Manner, REFUSED, Start};
 use spool::names::MailboxId;
@@ -19,6 +20,7 @@ use crate::config::Config;
 use crate::data::{self, DataFolder, Lock};
 use crate::failure::{Doing, Failure};
 use crate::up::heard;
+pub use socket::{connect, has_place, listen, remove};
 
 /// How long a command waits for a box that is starting, stopping or used by another command.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -35,6 +37,10 @@ pub const NOT_FOR_US: &str = "the keeper may not open this mail; its own words s
 pub const WRITABLE_AGAIN: &str = "Mount it writable, and all goes on by itself; where that is refused, stop the box, check \
     that disk (`fsck`, while it is not mounted), mount it, and start the box. Until then mail can be read, none is taken, senders \
     keep it and come again, and what is there stays as it is";
+
+/// Of a box that was started on such a file system by a user who has no folder in /run.
+pub const NO_PLACE: &str = "Commands do not reach the box that runs: its admin socket has no place, neither in the data \
+    folder nor in /run. What they look at can be looked at while that box is stopped";
 
 /// A connection to a keeper.
 #[derive(Debug)]
@@ -115,7 +121,10 @@ impl Session {
             }
             if Instant::now() >= until {
                 let holder = data.holder().map_or_else(String::new, |pid| format!(" (process {pid})"));
-                let advice = advice(&data.entry("spool"));
+                let advice = match socket::has_place(data) {
+                    true => advice(&data.entry("spool")),
+                    false => NO_PLACE.to_owned(),
+                };
                 return Err(Failure::new(format!(
                     "another postern{holder} uses {} and answers not. {advice}",
                     data.path().display()
@@ -297,30 +306,6 @@ fn start(config: &Config, new_journal: bool) -> Start {
     }
 }
 
-/// Connects to a running box; `None`: nobody listens. On the edge nothing is waited for any longer than `patience`: `up`
-/// listens also while no keeper does.
-///
-/// # Errors
-/// In words for the admin.
-pub fn connect(data: &DataFolder, patience: Duration) -> Result<Option<Edge>, Failure> {
-    use rustix::io::Errno;
-    use rustix::net::sockopt::{Timeout, set_socket_timeout};
-    let what = || format!("the admin socket {}", data.entry("admin.sock").display());
-    let socket =
-        rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).doing(what)?;
-    for direction in [Timeout::Send, Timeout::Recv] {
-        set_socket_timeout(&socket, direction, Some(patience)).doing(what)?;
-    }
-    let address = SocketAddrUnix::new(data.admin_socket()).doing(what)?;
-    match rustix::net::connect(&socket, &address) {
-        Ok(()) => Ok(Some(Edge::from(socket))),
-        Err(Errno::NOENT | Errno::CONNREFUSED) => Ok(None),
-        // As many commands wait there as may.
-        Err(Errno::AGAIN) => Err(unheard(&data.entry("spool"), "nothing was asked of it")),
-        Err(error) => Err(Failure::new(format!("{}: {error} (are you the user that runs the box?)", what()))),
-    }
-}
-
 /// Whether the time for an answer is over.
 fn is_silence(error: &EdgeError) -> bool {
     matches!(error, EdgeError::Io(error) if error.kind() == io::ErrorKind::WouldBlock)
@@ -339,26 +324,6 @@ fn advice(spool: &Path) -> String {
         format!("Make room if the disk of {spool_is} is full (`df`); `mount` and `dmesg` show whether it fails")
     };
     format!("The log of `postern up` says what the keeper lacks. {disk}")
-}
-
-/// Listens for admin commands; `up` hands the socket to the keeper.
-///
-/// # Errors
-/// In words for the admin.
-pub fn listen(data: &DataFolder) -> Result<std::os::fd::OwnedFd, Failure> {
-    let what = || format!("the admin socket {}", data.entry("admin.sock").display());
-    // Left behind by a box that was killed: the lock says that no other serves it.
-    let _ = std::fs::remove_file(data.entry("admin.sock"));
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).doing(what)?;
-    let address = SocketAddrUnix::new(data.admin_socket()).doing(what)?;
-    // The folder is 0700 already; the mask makes the socket itself 0600 from its first moment.
-    let mask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
-    let bound = rustix::net::bind(&socket, &address);
-    rustix::process::umask(mask);
-    bound.doing(what)?;
-    rustix::net::listen(&socket, 64).doing(what)?;
-    Ok(socket)
 }
 
 /// An answer to another question: versions differ.

@@ -8,15 +8,16 @@
 //! | `tls/` | the self-signed certificate and its key | `up` |
 //! | `dkim.keys`, `pairings` (0600) | sealed under the box key: see `sealed` | `up`, the admin's commands |
 //! | `first-unseen` | which mailbox was made by a first start that has not printed its secrets yet | `mailbox add`, `up` |
-//! | `admin.sock` (0600) | the admin commands' way to the keeper | `up` |
+//! | `admin.sock` (0600) | the admin commands' way to the keeper (where nothing can be written, in /run: `admin::socket`) | `up` |
 //! | `lock` | held while a keeper of this folder is running | `up`, an admin command without it |
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 use spool::format::FormatError;
@@ -67,7 +68,7 @@ impl DataFolder {
         match rustix::fs::mkdir(path, Mode::RWXU) {
             Ok(()) => sync_above(path),
             Err(Errno::EXIST) => {}
-            Err(error) => return Err(Failure::new(format!("cannot make the data folder {}: {error}", path.display()))),
+            Err(error) => return Err(not_made(path, error)),
         }
         Self::open(path)
     }
@@ -110,6 +111,12 @@ impl DataFolder {
     #[must_use]
     pub fn entry(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+
+    /// Its device and inode, by which it is known whatever its name.
+    #[must_use]
+    pub fn identity(&self) -> Option<(u64, u64)> {
+        fs::metadata(&self.path).ok().map(|known| (known.dev(), known.ino()))
     }
 
     /// The admin socket by a name that is short however long the folder's is: a socket's address holds 107 bytes.
@@ -169,14 +176,22 @@ impl DataFolder {
         is_read_only(&self.entry("spool"))
     }
 
-    /// The process that last took the lock, when it is held now.
+    /// The process that holds the lock now, as far as that can be known.
     #[must_use]
     pub fn holder(&self) -> Option<u32> {
-        let file = rustix::fs::openat(&self.dir, "lock", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let open = |name: &str| rustix::fs::openat(&self.dir, name, flags, Mode::empty());
+        let file = open("lock").or_else(|_| open(".")).ok()?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
-            Err(Errno::WOULDBLOCK) => fs::read_to_string(self.entry("lock")).ok()?.trim().parse().ok(),
+            Err(Errno::WOULDBLOCK) => locker(&fs::File::from(file)).or_else(|| self.noted()),
             _ => None,
         }
+    }
+
+    /// Who was written down; where nothing can be written, that is one of long ago.
+    fn noted(&self) -> Option<u32> {
+        let noted = fs::read_to_string(self.entry("lock")).ok()?.trim().parse().ok();
+        noted.filter(|_| !is_read_only(&self.path))
     }
 
     /// Opens `spool/`, made when it does not exist and given to `owner` (started as root: the keeper's uid).
@@ -222,10 +237,57 @@ pub fn is_read_only_at(folder: BorrowedFd<'_>) -> bool {
     flagged || made.is_err_and(|error| error == Errno::ROFS)
 }
 
+/// Who has that file locked, as the kernel lists it.
+fn locker(file: &fs::File) -> Option<u32> {
+    let known = file.metadata().ok()?;
+    let (major, minor) = (rustix::fs::major(known.dev()), rustix::fs::minor(known.dev()));
+    let place = format!("{major:02x}:{minor:02x}:{}", known.ino());
+    let all = fs::read_to_string("/proc/locks").ok()?;
+    // `1: FLOCK  ADVISORY  WRITE 708 00:16:1234 0 EOF`; who waits has an arrow before the kind.
+    all.lines().find_map(|line| match line.split_ascii_whitespace().collect::<Vec<_>>()[..] {
+        [_, "FLOCK", _, _, pid, at, ..] if at == place => pid.parse().ok(),
+        _ => None,
+    })
+}
+
+/// Whether the file system itself is writable while this process sees it read-only: so it stays for whoever has a mount of its own
+/// from before it was made writable again.
+pub fn is_writable_elsewhere(folder: BorrowedFd<'_>) -> bool {
+    let known = rustix::fs::statx(folder, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID);
+    let Ok(known) = known else { return false };
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    is_writable_but_here(&mounts, known.stx_mnt_id)
+}
+
+/// `ID PARENT MAJOR:MINOR ROOT PLACE OPTIONS ... - TYPE SOURCE OPTIONS`: those of the mount, and those of the file system.
+fn is_writable_but_here(mounts: &str, id: u64) -> bool {
+    let has = |options: Option<&str>, wanted: &str| options.is_some_and(|all| all.split(',').any(|one| one == wanted));
+    let id = id.to_string();
+    let of = mounts.lines().find(|line| line.split(' ').next() == Some(&id)).and_then(|line| line.split_once(" - "));
+    of.is_some_and(|(mount, all)| has(mount.split(' ').nth(5), "ro") && has(all.split(' ').nth(2), "rw"))
+}
+
 /// A new folder's name is in the folder above, which this user may not be able to open: then its file system has to know.
 fn sync_above(path: &Path) {
-    let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let _ = fs::File::open(above).and_then(|above| above.sync_all());
+    let _ = fs::File::open(above(path)).and_then(|above| above.sync_all());
+}
+
+fn above(path: &Path) -> &Path {
+    path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+}
+
+fn not_made(path: &Path, error: Errno) -> Failure {
+    let (folder, above) = (path.display(), above(path).display());
+    Failure::new(match error {
+        // A mistyped name, or a disk that is not mounted: folders on the way to it are not made.
+        Errno::NOENT => {
+            format!(
+                "cannot make the data folder {folder}: there is no {above}. Is the name right? If so: mkdir -p {above}"
+            )
+        }
+        Errno::NOTDIR => format!("cannot make the data folder {folder}: {above} is no folder"),
+        _ => format!("cannot make the data folder {folder}: {error}"),
+    })
 }
 
 fn write_pid(file: BorrowedFd<'_>) -> rustix::io::Result<()> {
@@ -315,6 +377,36 @@ mod tests {
         drop(held);
         assert!(data.lock(Duration::ZERO).unwrap().is_some());
         fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn whose_lock_it_is_does_not_depend_on_what_was_written_down() {
+        let folder = std::env::temp_dir().join(format!("postern-holder-{}", std::process::id()));
+        let data = DataFolder::open_or_make(&folder).unwrap();
+        let held = data.lock(Duration::ZERO).unwrap().unwrap();
+        fs::write(data.entry("lock"), "1\n").unwrap();
+        assert_eq!(data.holder(), Some(std::process::id()));
+        drop(held);
+        assert_eq!(data.holder(), None);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn what_is_writable_but_here_is_known() {
+        let mounts = "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/root rw,errors=remount-ro\n\
+             70 22 8:2 / /var/lib/postern ro,nosuid master:4 - ext4 /dev/sda2 rw\n\
+             71 22 8:3 / /srv ro,nosuid - ext4 /dev/sda3 ro,errors=remount-ro\n";
+        assert_eq!([22, 70, 71, 7].map(|id| is_writable_but_here(mounts, id)), [false, true, false, false]);
+        let here = fs::File::open("/proc/self").unwrap();
+        assert!(!is_writable_elsewhere(here.as_fd()));
+    }
+
+    #[test]
+    fn what_is_missing_above_the_folder_is_told() {
+        let error = DataFolder::open_or_make(Path::new("/nonexistent/nested/data")).unwrap_err();
+        assert!(error.words.contains("mkdir -p /nonexistent/nested"), "{error}");
+        let error = DataFolder::open_or_make(Path::new("/proc/version/data")).unwrap_err();
+        assert!(error.words.contains("/proc/version is no folder"), "{error}");
     }
 
     #[test]

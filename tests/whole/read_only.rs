@@ -109,6 +109,7 @@ fn reads_on(house: &House, you: &Mailbox, promised: &[&str]) {
     assert!(answer.tagged.starts_with("NO") && answer.tagged.contains("takes no writes"), "{answer:?}");
     assert!(subjects(&mut imap).contains(promised[0]), "the session goes on");
     let doctor: serde_json::Value = serde_json::from_slice(&house.admin(&["doctor"], "").stdout).unwrap();
+    assert!(!doctor.to_string().contains("nothing was changed"), "it was asked for no change: {doctor}");
     let disk = doctor["findings"].as_array().unwrap().iter().find(|finding| finding["about"] == "disk").unwrap();
     assert_eq!(disk["state"], "bad", "{disk}");
     assert!(disk["advice"].as_str().unwrap().contains("stop the box"), "{disk}");
@@ -116,19 +117,33 @@ fn reads_on(house: &House, you: &Mailbox, promised: &[&str]) {
     let refused = house.admin(&["mailbox", "add", "eve"], "");
     let words = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && words.contains("can only be read now"), "{words}");
+    // The use of the words would be a line in the log.
+    let audit = |secret: &str| house.admin(&["mailbox", "audit", "you", "--unlock-stdin"], &format!("{secret}\n"));
+    let noted = String::from_utf8_lossy(&audit(&you.words.join(" ")).stderr).into_owned();
+    assert!(noted.contains("A device password needs no note"), "{noted}");
+    assert!(audit(&you.password).status.success());
 }
 
-/// Whoever starts it there hears why it cannot be, and what to do.
-fn does_not_start(data: &Path) {
-    let offset = tests::house::free_offset().to_string();
-    let mut up = Command::new(tests::house::binary());
-    up.args(["up", "--json", "--bind", "127.0.0.1", "--port-offset", &offset, "--data"]).arg(data);
-    let ended = up.output().unwrap();
-    let words = String::from_utf8_lossy(&ended.stderr).into_owned();
-    assert!(
-        !ended.status.success() && words.contains("is read-only") && words.contains("Mount it writable"),
-        "{words}"
-    );
+/// Started where nothing can be written, as after a boot that found the disk broken.
+fn is_read_there(data: &Path, you: &Mailbox, promised: &[&str]) {
+    let mut house = start(data);
+    house.logs("is read-only: `dmesg` says why");
+    reads_on(&house, you, promised);
+    let holder = house.pid().to_string();
+    let second = refused(&["up", "--data", data.to_str().unwrap()]);
+    assert!(second.contains("another postern") && second.contains(&holder), "{second}");
+    for command in [&["dkim", "rotate"][..], &["pair", "clean.example:7025/g0v1-8hwk"]] {
+        let words = refused(&[command, &["--data", data.to_str().unwrap()]].concat());
+        assert!(words.contains("is read-only") && words.contains("Mount it writable"), "{words}");
+    }
+    house.stop();
+}
+
+/// What a command says that fails.
+fn refused(arguments: &[&str]) -> String {
+    let ended = Command::new(tests::house::binary()).args(arguments).output().unwrap();
+    assert!(!ended.status.success(), "{ended:?}");
+    String::from_utf8_lossy(&ended.stderr).into_owned()
 }
 
 #[test]
@@ -145,7 +160,7 @@ fn an_error_of_the_disk_leaves_the_mail_readable() {
     std::thread::sleep(Duration::from_secs(12));
     assert_eq!(house.log().matches("the disk takes no writes: mail can be read").count(), 1, "{}", house.log());
     house.kill();
-    does_not_start(&disk.at.join("data"));
+    is_read_there(&disk.at.join("data"), &you, &promised);
     // What `fsck` makes of it, elsewhere: the mount lives on in whatever namespace was made meanwhile.
     let copy = scratch.path().join("copy");
     fs::copy(&disk.file, &copy).unwrap();
@@ -188,4 +203,93 @@ fn writing_comes_back_by_itself() {
     assert!(imap.ask("STORE 1:2 +FLAGS (\\Seen)").unwrap().ok());
     no_findings(&house);
     house.stop();
+}
+
+/// The disk as a box leaves it, mounted read-only elsewhere: the first mount lives on in whatever namespace was made meanwhile.
+fn mounted_read_only(scratch: &Scratch, disk: Disk) -> Disk {
+    assert!(runs("sync", &["-f", disk.at.to_str().unwrap()]));
+    let copy = scratch.path().join("copy");
+    fs::copy(&disk.file, &copy).unwrap();
+    drop(disk);
+    let disk = Disk::mount(copy, scratch.path().join("again"));
+    assert!(disk.remount("ro"));
+    disk
+}
+
+/// The kernel mounted it read-only at boot; later somebody mends it, and mounts it writable.
+#[test]
+fn a_box_that_is_started_there_is_read_and_writes_once_it_can() {
+    let scratch = Scratch::new("read-only-start");
+    let disk = Disk::make(&scratch, scratch.path().join("at"));
+    let mut house = start(&disk.at.join("data"));
+    let you = house.you().clone();
+    send_until(&house, 250, "token1");
+    house.stop();
+    let disk = mounted_read_only(&scratch, disk);
+    let data = disk.at.join("data");
+    is_read_there(&data, &you, &["token1"]);
+    let mut house = start(&data);
+    reads_on(&house, &you, &["token1"]);
+    assert!(!data.join("admin.sock").exists());
+    assert!(disk.remount("rw"));
+    send_until(&house, 250, "token2");
+    let listed = subjects(&mut login(&house, &you));
+    assert!(["token1", "token2"].iter().all(|token| listed.contains(token)), "{listed}");
+    no_findings(&house);
+    assert!(data.join("admin.sock").exists(), "commands reach it where they always do");
+    let added = house.add_mailbox("eve");
+    assert!(added.address.starts_with("eve@"));
+    house.stop();
+    let left = fs::read_dir("/run").unwrap().flatten().filter(|entry| {
+        let (name, own) = (entry.file_name().into_string().unwrap_or_default(), device(&data));
+        name.starts_with(&format!("postern-{own:x}-"))
+    });
+    assert_eq!(left.count(), 0, "nothing is left in /run");
+}
+
+fn device(path: &Path) -> u64 {
+    std::os::unix::fs::MetadataExt::dev(&fs::metadata(path).unwrap())
+}
+
+/// Its user has no folder in /run: mail is read all the same, and whoever gives a command hears why it reaches nobody.
+#[test]
+fn a_box_without_a_place_for_its_socket_is_read() {
+    let scratch = Scratch::new("read-only-user");
+    let disk = Disk::make(&scratch, scratch.path().join("at"));
+    let data = disk.at.join("data");
+    fs::create_dir(&data).unwrap();
+    std::os::unix::fs::chown(&data, Some(65_534), Some(65_534)).unwrap();
+    let start = |data: &Path| {
+        let arguments = vec!["--clear-text".into(), "*".into()];
+        House::start(Setup { arguments, data: Some(data.to_owned()), unprivileged: true, ..Setup::default() })
+    };
+    let mut house = start(&data);
+    let you = house.you().clone();
+    send_until(&house, 250, "token1");
+    house.stop();
+    let disk = mounted_read_only(&scratch, disk);
+    let data = disk.at.join("data");
+    let mut house = start(&data);
+    house.logs("its admin socket has no place");
+    assert!(subjects(&mut login(&house, &you)).contains("token1"));
+    let list = house.admin(&["mailbox", "list"], "");
+    let words = String::from_utf8_lossy(&list.stderr).into_owned();
+    assert!(!list.status.success() && words.contains("its admin socket has no place"), "{words}");
+    assert!(words.contains(&format!("process {}", house.pid())), "{words}");
+    let doctor = String::from_utf8(house.admin(&["doctor"], "").stdout).unwrap();
+    assert!(doctor.contains("its admin socket has no place") && doctor.contains("alive"), "{doctor}");
+    assert!(disk.remount("rw"));
+    send_until(&house, 250, "token2");
+    assert_eq!(house.admin_json(&["mailbox", "list"], "").as_array().map(Vec::len), Some(1));
+    house.stop();
+}
+
+#[test]
+fn where_there_is_no_mail_yet_nothing_can_be_begun() {
+    let scratch = Scratch::new("read-only-new");
+    let disk = Disk::make(&scratch, scratch.path().join("at"));
+    fs::create_dir(disk.at.join("data")).unwrap();
+    assert!(disk.remount("ro"));
+    let words = refused(&["up", "--data", disk.at.join("data").to_str().unwrap()]);
+    assert!(words.contains("there is no mailbox") && words.contains("Mount it writable"), "{words}");
 }

@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 use wire::tls::{CertificatePem, Tls};
 
 use crate::config::Config;
-use crate::data::DataFolder;
+use crate::data::{DataFolder, is_read_only};
 use crate::failure::{Doing, Failure};
 use crate::validity::Validity;
 
@@ -30,6 +30,8 @@ pub struct Certificates {
     key: PathBuf,
     own: bool,
     seen: [Stamp; 2],
+    /// In memory alone: made where there was none, and no file could be.
+    kept: Option<CertificatePem>,
 }
 
 /// What changes when a file is written or replaced.
@@ -50,16 +52,21 @@ pub fn files(data: &DataFolder, config: &Config) -> (PathBuf, PathBuf) {
 
 impl Certificates {
     /// The configured files, or the self-signed certificate: made when there is none, when it does not hold the
-    /// present names, or when it has run out.
+    /// present names, or when it has run out. Where no file can be made, one that is there stays: mail apps know it.
     ///
     /// # Errors
     /// In words for the admin.
     pub fn open(data: &DataFolder, config: &Config) -> Result<Self, Failure> {
         let (chain, key) = files(data, config);
         let own = config.tls_cert.is_none() || config.tls_key.is_none();
-        let certificates = Self { seen: [None; 2], chain, key, own };
-        if own && !certificates.holds(&names(config)) {
-            certificates.make(&data.entry("tls"), &names(config))?;
+        let mut certificates = Self { seen: [None; 2], chain, key, own, kept: None };
+        if !own || certificates.holds(&names(config)) {
+            return Ok(certificates);
+        }
+        if !is_read_only(data.path()) {
+            certificates.keep(data, &make(&names(config))?)?;
+        } else if certificates.read().is_err() {
+            certificates.kept = Some(make(&names(config))?);
         }
         Ok(certificates)
     }
@@ -73,7 +80,11 @@ impl Certificates {
     /// SHA-256 of the certificate, as mail apps show it: `AB:CD:...`.
     #[must_use]
     pub fn fingerprint(&self) -> Option<String> {
-        let der = CertificateDer::from_pem_file(&self.chain).ok()?;
+        let der = match &self.kept {
+            Some(kept) => CertificateDer::from_pem_slice(kept.chain.as_bytes()),
+            None => CertificateDer::from_pem_file(&self.chain),
+        };
+        let der = der.ok()?;
         let digest = ring::digest::digest(&ring::digest::SHA256, &der);
         Some(digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":"))
     }
@@ -89,6 +100,9 @@ impl Certificates {
     /// # Errors
     /// In words for the admin.
     pub fn read(&mut self) -> Result<CertificatePem, Failure> {
+        if let Some(kept) = &self.kept {
+            return Ok(kept.clone());
+        }
         self.seen = [stamp(&self.chain), stamp(&self.key)];
         let pem = CertificatePem { chain: read(&self.chain)?, key: read(&self.key)? };
         let what = || format!("{} and {}", self.chain.display(), self.key.display());
@@ -113,29 +127,37 @@ impl Certificates {
         fresh && self.key.exists() && wanted.iter().all(named)
     }
 
-    fn make(&self, folder: &Path, names: &[String]) -> Result<(), Failure> {
-        let what = || "cannot make a self-signed certificate".to_owned();
-        let key = KeyPair::generate().doing(what)?;
-        let mut parameters = CertificateParams::new(Vec::<String>::new()).doing(what)?;
-        for name in names {
-            parameters.subject_alt_names.push(match name.parse() {
-                Ok(ip) => SanType::IpAddress(ip),
-                Err(_) => SanType::DnsName(name.as_str().try_into().doing(what)?),
-            });
-        }
-        let today = crate::cli::output::day(wire::date::now());
-        let year = today[..4].parse().unwrap_or(2026);
-        parameters.not_before = rcgen::date_time_ymd(year - 1, 1, 1);
-        parameters.not_after = rcgen::date_time_ymd(year + YEARS, 1, 1);
-        parameters.distinguished_name.push(DnType::CommonName, names[0].clone());
-        let certificate = parameters.self_signed(&key).doing(what)?;
-        match fs::DirBuilder::new().mode(0o700).create(folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error).doing(what),
-            _ => {}
-        }
-        write(&self.key, &key.serialize_pem()).doing(what)?;
-        write(&self.chain, &certificate.pem()).doing(what)
+    /// Durably, the folder's own name included.
+    fn keep(&self, data: &DataFolder, pem: &CertificatePem) -> Result<(), Failure> {
+        let folder = data.entry("tls");
+        let made = match fs::DirBuilder::new().mode(0o700).create(&folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+            other => other.and_then(|()| sync(data.path())),
+        };
+        let kept = made.and_then(|()| write(&self.key, &pem.key)).and_then(|()| write(&self.chain, &pem.chain));
+        kept.and_then(|()| sync(&folder)).doing(|| WHAT.to_owned())
     }
+}
+
+const WHAT: &str = "cannot make a self-signed certificate";
+
+fn make(names: &[String]) -> Result<CertificatePem, Failure> {
+    let what = || WHAT.to_owned();
+    let key = KeyPair::generate().doing(what)?;
+    let mut parameters = CertificateParams::new(Vec::<String>::new()).doing(what)?;
+    for name in names {
+        parameters.subject_alt_names.push(match name.parse() {
+            Ok(ip) => SanType::IpAddress(ip),
+            Err(_) => SanType::DnsName(name.as_str().try_into().doing(what)?),
+        });
+    }
+    let today = crate::cli::output::day(wire::date::now());
+    let year = today[..4].parse().unwrap_or(2026);
+    parameters.not_before = rcgen::date_time_ymd(year - 1, 1, 1);
+    parameters.not_after = rcgen::date_time_ymd(year + YEARS, 1, 1);
+    parameters.distinguished_name.push(DnType::CommonName, names[0].clone());
+    let certificate = parameters.self_signed(&key).doing(what)?;
+    Ok(CertificatePem { chain: certificate.pem(), key: key.serialize_pem() })
 }
 
 /// Every name the box is reached by, without asking anybody.
@@ -180,6 +202,10 @@ fn write(path: &Path, text: &str) -> std::io::Result<()> {
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&beside, path)
+}
+
+fn sync(folder: &Path) -> std::io::Result<()> {
+    fs::File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

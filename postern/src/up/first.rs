@@ -18,7 +18,7 @@ use super::roles::Roles;
 use super::{heard, logs, say};
 use crate::admin;
 use crate::cli::{Shared, output};
-use crate::data::DataFolder;
+use crate::data::{DataFolder, is_read_only};
 use crate::failure::{Doing, Failure};
 use crate::sheet::Sheet;
 use crate::unseen;
@@ -95,11 +95,20 @@ fn tell_layers(role: &str, landlock: Option<bool>, attacks: usize, bound: &[Boun
     }
 }
 
-/// Waits for the keeper, and makes the first mailbox when there is none and somebody can be told its secrets.
+/// Waits for the keeper, and makes the first mailbox when there is none and somebody can be told its secrets. `None`: there
+/// is no way to ask it.
 ///
 /// # Errors
 /// In words for the admin.
-pub async fn serve(shared: &Shared, data: &DataFolder, domain: &str) -> Result<Found, Failure> {
+pub async fn serve(
+    shared: &Shared,
+    data: &DataFolder,
+    domain: &str,
+    has_admin_socket: bool,
+) -> Result<Option<Found>, Failure> {
+    if !has_admin_socket {
+        return Ok(None);
+    }
     let until = Instant::now() + ANSWERS;
     let mut found = loop {
         match look(data).await {
@@ -109,13 +118,16 @@ pub async fn serve(shared: &Shared, data: &DataFolder, domain: &str) -> Result<F
             Err(_) => tokio::time::sleep(AGAIN).await,
         }
     };
+    if is_read_only(data.path()) {
+        return Ok(Some(found));
+    }
     let somebody = output::somebody_reads(shared.json);
     forget_unseen(shared, data, &mut found);
     if found.mailboxes == 0 && found.lost == 0 && somebody {
         found.first = Some(add(shared, data, domain).await?);
         found.mailboxes = 1;
     }
-    Ok(found)
+    Ok(Some(found))
 }
 
 async fn look(data: &DataFolder) -> Result<Found, Failure> {

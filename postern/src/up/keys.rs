@@ -137,6 +137,8 @@ impl SigningKeys {
             self.seen = written;
         }
         if self.maker.is_none() && !self.wanted.is_empty() {
+            // Minutes of a small board's work.
+            self.keys.can_change()?;
             let failed = |error| Failure::new(format!("no key maker could be started: {error}"));
             self.maker = Some(Maker::start(self.wanted.remove(0)).map_err(failed)?);
         }
@@ -155,11 +157,13 @@ impl SigningKeys {
             (_, None) => "it signs from now on",
             (_, Some(_)) => "it signs once `postern dns check` finds its record, or in a day",
         };
-        say(&format!("an RSA key for {} is made: {words}", wanted.0));
+        let said = format!("an RSA key for {} is made: {words}", wanted.0);
         self.keys.change(|all| {
             signing::put(all, wanted, der, late);
             Ok(())
-        })
+        })?;
+        say(&said);
+        Ok(())
     }
 }
 

@@ -54,6 +54,10 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 /// Between two looks at the certificate's files, and at what the zygotes say.
 const LOOK: Duration = Duration::from_secs(2);
 
+/// A process in a mount namespace of its own may not see that a disk was mended.
+const BEGIN_ANEW: &str =
+    "the disk takes writes again, but not where this process sees it: it has to be started once more";
+
 /// Options of `postern up`; each takes the place of the configuration's line of that name.
 #[derive(Debug, Default, clap::Args)]
 #[command(after_help = "Examples:\n  postern up\n  postern up --domain example.org --bind 192.168.1.10\n  \
@@ -93,15 +97,14 @@ pub(crate) fn say(words: &str) {
     logs::write("up", words);
 }
 
-/// What runs there goes on being read; what starts there has nowhere to put what it needs.
+/// What is there can be read; where there is nothing, nothing can be made.
 fn refuse_read_only(data: &DataFolder) -> Result<(), Failure> {
-    if !is_read_only(data.path()) {
+    if data.spool_has("mailboxes") || !is_read_only(data.path()) {
         return Ok(());
     }
     let (place, again) = (data.path().display(), admin::WRITABLE_AGAIN);
     Err(Failure::new(format!(
-        "the file system of {place} is read-only, so nothing can be started there. {again}. `postern doctor` and `postern spool \
-         check` can look"
+        "the file system of {place} is read-only, and there is no mailbox: nothing can be made there. {again}"
     )))
 }
 
@@ -156,7 +159,7 @@ pub fn run(shared: &Shared, options: &UpOptions) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.doing(|| "cannot start".to_owned())?;
     let ended = runtime.block_on(live(shared, &data, parts, (certificates, signing, links)));
-    let _ = std::fs::remove_file(data.entry("admin.sock"));
+    admin::remove(&data);
     drop(lock);
     ended.map(|()| ExitCode::SUCCESS)
 }
@@ -169,7 +172,7 @@ fn take(data: &DataFolder) -> Result<Lock, Failure> {
     let holder = data.holder().map_or_else(String::new, |pid| format!(" (process {pid})"));
     let other = || Failure::new(format!("another postern{holder} runs on {}", data.path().display()));
     // The first thing that goes when a box ends.
-    if data.entry("admin.sock").exists() && admin::connect(data, PATIENCE)?.is_some() {
+    if admin::connect(data, PATIENCE)?.is_some() {
         return Err(other());
     }
     say(&format!("waiting for another postern{holder} to end"));
@@ -199,7 +202,7 @@ fn configure(shared: &Shared, options: &UpOptions, data: &DataFolder) -> Result<
         config.dns = options.dns.iter().map(read).collect::<Result<_, _>>()?;
     }
     let config = config.checked()?;
-    if is_new {
+    if is_new && !is_read_only(data.path()) {
         let domains = toml::Value::from(config.domains.clone());
         let text = EXAMPLE.replace("domains = [\"home.test\"]", &format!("domains = {domains}"));
         std::fs::write(&file, text).doing(|| format!("cannot write {}", file.display()))?;
@@ -281,9 +284,9 @@ async fn live(
         tokio::time::sleep(LAST_WORDS).await;
         return Err(failure);
     }
-    let started = first::serve(shared, data, &domain);
+    let started = first::serve(shared, data, &domain, roles.has_admin_socket());
     tokio::pin!(started);
-    let (mut greeted, terminal) = (false, rustix::termios::isatty(std::io::stdin()));
+    let (mut greeted, mut told_to_begin_anew, terminal) = (false, false, rustix::termios::isatty(std::io::stdin()));
     let mut watched = Watch { certificates, tick: interval(LOOK) };
     watched.tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -308,7 +311,14 @@ async fn live(
             }
             _ = watched.tick.tick() => {
                 watched.look(&mut roles);
-                roles.look_at_disk();
+                if roles.look_at_disk(data) && !told_to_begin_anew {
+                    told_to_begin_anew = true;
+                    say(BEGIN_ANEW);
+                    // systemd starts it again at once, with the disk as it is now.
+                    if crate::data::is_service(data.path()) {
+                        break;
+                    }
+                }
                 signing.look(&mut roles);
                 links.look(&mut roles);
                 roles.hear_zygotes();
@@ -320,7 +330,7 @@ async fn live(
         }
     }
     // No command begins now, and a box that is started meanwhile knows that it is worth waiting.
-    let _ = std::fs::remove_file(data.entry("admin.sock"));
+    admin::remove(data);
     say("ending: what is under way is finished; once more to end at once");
     tokio::select! {
         () = drain::drain(&mut roles) => {}

@@ -29,8 +29,8 @@ pub struct Parts {
     pub config: Config,
     /// The spool's directory; only the keeper enters it.
     pub spool: OwnedFd,
-    /// The listening admin socket.
-    pub admin: OwnedFd,
+    /// The listening admin socket; `None`: there was no place for it.
+    pub admin: Option<OwnedFd>,
     /// What one keeper leaves to the next; never read here.
     pub left: OwnedFd,
     /// The services' listeners.
@@ -68,7 +68,8 @@ impl Parts {
         let ends = ends.iter().map(AsFd::as_fd);
         match role {
             Role::Keeper => {
-                let edges = [EdgeKind::AdminListener, EdgeKind::Left].into_iter().chain(keepers_edges()).collect();
+                let admin = self.admin.iter().map(|_| EdgeKind::AdminListener);
+                let edges = admin.chain([EdgeKind::Left]).chain(keepers_edges()).collect();
                 let start = spool::keeper::Start {
                     index_key: *self.index_key,
                     domains: self.config.domains.clone(),
@@ -85,7 +86,8 @@ impl Parts {
                     edges,
                     left: None,
                 };
-                send(control, &start, [self.admin.as_fd(), self.left.as_fd()].into_iter().chain(ends))
+                let given = self.admin.iter().map(AsFd::as_fd).chain([self.left.as_fd()]);
+                send(control, &start, given.chain(ends))
             }
             Role::Mx => send(control, &self.mx(), self.listeners(Service::Smtp).chain(ends)),
             Role::Submission => {

@@ -1,5 +1,7 @@
 //! The running roles: started from the table, watched, started again, told of each other's restarts.
 
+mod disk;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,7 +20,7 @@ use wire::tls::CertificatePem;
 use super::back_off::BackOff;
 use super::parts::Parts;
 use super::{logs, say};
-use crate::data::is_read_only_at;
+use crate::data::{is_read_only_at, is_writable_elsewhere};
 use crate::edges::{EdgeRow, ROLES, RoleRow, rows};
 use crate::failure::{Doing, Failure};
 
@@ -41,6 +43,8 @@ pub struct Roles {
     refused: bool,
     /// The disk was read-only when the keeper was started.
     read_only: bool,
+    /// It was so for this process only.
+    elsewhere: bool,
 }
 
 #[derive(Debug)]
@@ -72,6 +76,7 @@ impl Roles {
             dns: None,
             refused: false,
             read_only: false,
+            elsewhere: false,
         })
     }
 
@@ -92,6 +97,7 @@ impl Roles {
         self.parts.listen_again(row)?;
         if row.role == Role::Keeper {
             self.read_only = is_read_only_at(self.parts.spool.as_fd());
+            self.elsewhere = is_writable_elsewhere(self.parts.spool.as_fd());
         }
         let log = logs::follow(row.role)?;
         let launch = Launch {
@@ -246,13 +252,10 @@ impl Roles {
         }
     }
 
-    /// Starts the keeper anew once the disk can be written to again: its own mount of the spool stays read-only for good.
-    pub fn look_at_disk(&mut self) {
-        if self.read_only && !is_read_only_at(self.parts.spool.as_fd()) {
-            self.read_only = false;
-            say("the disk of the spool takes writes again: the keeper is started anew");
-            self.tell(Role::Keeper, &Control::Drain, &[]);
-        }
+    /// Whether commands reach the keeper.
+    #[must_use]
+    pub const fn has_admin_socket(&self) -> bool {
+        self.parts.admin.is_some()
     }
 
     /// Hands out a new certificate, also to roles started from now on.

@@ -76,7 +76,7 @@ fn program(user: User, program: impl AsRef<std::ffi::OsStr>) -> Command {
 }
 
 /// An offset whose four ports are free, and below those that Linux gives to whoever connects.
-fn free_offset() -> u16 {
+pub fn free_offset() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);

@@ -1,11 +1,12 @@
 //! A keeper that does not answer, and a disk that takes nothing.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::house::{binary, signal};
+use super::house::{binary, free_offset, signal};
 use super::{House, User};
 
 /// Stopped it is as one whose disk hangs: `up` listens for it, and nobody comes.
@@ -70,4 +71,35 @@ fn a_stopped_box_on_a_read_only_disk_can_be_looked_at() {
         assert!(out.contains(words), "{words}: {out}");
     }
     assert_eq!(err.matches("the spool can only be read now").count(), 3, "{err}");
+}
+
+/// What a first start makes is not there, and cannot be made: neither configuration nor certificate nor DKIM keys.
+#[test]
+fn a_box_that_never_ran_starts_on_a_read_only_disk() {
+    let script = r#"
+        set -e; mount -t tmpfs -o mode=755 none "$1"; cd "$1"
+        mkdir d; "$2" --data d mailbox add anna --json < /dev/null > anna.json
+        mount -o remount,ro none "$1"
+        exec timeout 60 "$2" up --data d --json --bind 127.0.0.1 --port-offset "$3" < /dev/null
+    "#;
+    let folder = std::env::temp_dir().join(format!("postern-live-never-ran-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut up = Command::new("unshare")
+        .args(["--mount", "sh", "-c", script, "sh"])
+        .args([folder.as_os_str(), binary().as_os_str()])
+        .arg(free_offset().to_string())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(up.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    signal(up.id(), "TERM");
+    let ended = up.wait_with_output().unwrap();
+    std::fs::remove_dir(&folder).unwrap();
+    let log = String::from_utf8_lossy(&ended.stderr).into_owned();
+    let said: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}\n{log}"));
+    assert_eq!((said["read_only"].as_bool(), said["first"].is_null()), (Some(true), true), "{said}");
+    assert!(said["imaps"].is_string(), "{said}");
+    assert!(log.contains("is read-only: `dmesg` says why"), "{log}");
 }

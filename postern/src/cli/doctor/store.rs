@@ -6,7 +6,7 @@ use spool::edges::admin::{AliasInfo, MailboxInfo};
 use spool::edges::limits::LEAST_ROOM;
 
 use super::{Finding, Patient};
-use crate::admin::Session;
+use crate::admin::{NO_PLACE, Session, has_place};
 use crate::box_key::BoxKey;
 use crate::cli::{alias, mailbox};
 use crate::size::Bytes;
@@ -26,6 +26,7 @@ pub fn look(patient: &Patient) -> Vec<Finding> {
             findings.extend(mailboxes(&mut session));
             findings.extend(aliases(&mut session));
         }
+        Ok(None) if patient.up.is_some() && !has_place(data) => findings.push(Finding::weak(ABOUT, NO_PLACE, "")),
         Ok(None) => {}
         Err(silent) => {
             findings.push(Finding::bad(ABOUT, silent.words, "logins and mail have to wait until it answers"))
@@ -35,19 +36,20 @@ pub fn look(patient: &Patient) -> Vec<Finding> {
 }
 
 fn mailboxes(session: &mut Session) -> Vec<Finding> {
-    if let Err(refused) = session.writes() {
+    let only_read = session.writes().err().map(|refused| {
         let advice = "`dmesg` says whether that disk fails, `df` whether it is full; senders keep their mail until it takes writes";
-        return vec![Finding::bad(ABOUT, refused.words, advice)];
-    }
+        Finding::bad(ABOUT, refused.words, advice)
+    });
     let asked = session.lost().and_then(|lost| Ok((lost, session.mailboxes()?)));
-    match asked {
+    let found = match asked {
         Ok((lost, all)) => {
             let advice = "run `postern recover` with their words, before new mailboxes are made in their place";
             let lost = (!lost.is_empty()).then(|| Finding::bad(ABOUT, mailbox::lost_words(lost.len()), advice));
             lost.into_iter().chain(all.iter().filter_map(full)).collect()
         }
         Err(error) => vec![Finding::bad(ABOUT, error.words, "look at the log of `postern up`")],
-    }
+    };
+    only_read.into_iter().chain(found).collect()
 }
 
 /// Those that name an address of ours which there is not. Of a session that does not answer, more was said already.
