@@ -54,20 +54,34 @@ fn makes_an_address(value: &str) -> bool {
     shown.contains('@') && shown.contains(['<', '>', ',', ';', '"'])
 }
 
-/// Whether a comment or a quoted string is one whose end some readers see earlier: those that know no comment in a comment, and no
-/// backslash before another.
+/// Whether a comment or a quoted string is one whose end some readers see earlier: those that know no backslash before another, and
+/// no comment in a comment. Of one like `(O(1))` all see the same: no sign of an address is in it, and its first end is followed by
+/// ends alone.
 fn ends_elsewhere(value: &str) -> bool {
-    let (mut quoted, mut comment, mut escaped) = (false, false, false);
+    let (mut quoted, mut escaped, mut depth, mut signs, mut nested, mut ending) =
+        (false, false, 0_u32, false, false, false);
     for c in value.chars() {
         match c {
             '\\' if escaped => return true,
             _ if escaped => escaped = false,
             '\\' if quoted => escaped = true,
-            '\\' | '(' if comment => return true,
-            '"' if !comment => quoted = !quoted,
-            '(' if !quoted => comment = true,
-            ')' if !quoted => comment = false,
+            '\\' if depth > 0 => return true,
+            _ if ending && !matches!(c, ')' | ' ' | '\t') => return true,
+            '"' if depth == 0 => quoted = !quoted,
+            '(' if !quoted => {
+                (nested, depth) = (depth > 0, depth + 1);
+                signs &= nested;
+            }
+            ')' if !quoted => {
+                depth = depth.saturating_sub(1);
+                ending = depth > 0;
+                nested &= ending;
+            }
+            '@' | '<' | '>' | '"' | ',' | ';' | ':' => signs = true,
             _ => {}
+        }
+        if nested && signs {
+            return true;
         }
     }
     false
@@ -237,6 +251,8 @@ mod tests {
             ("=?utf-8?q?a=40b.test?= <a@b.test>", vec!["a@b.test"]),
             ("=?big5-hkscs?B?pKSk5Q==?= <a@b.test>", vec!["a@b.test"]),
             ("A <a@b.test> (x =? y)", vec!["a@b.test"]),
+            ("a@b.test (O(1))", vec!["a@b.test"]),
+            ("Anna (Office (North ((2nd) ) )) <a@b.test>, c@d.test (home)", vec!["a@b.test", "c@d.test"]),
         ] {
             assert_eq!(from(value), Some(addresses.into_iter().map(String::from).collect()), "{value}");
         }
@@ -270,6 +286,13 @@ mod tests {
             "(\"=?utf-8?q?)x?= <a@b.test>",
             "C =? <a@b.test>",
             "(x () <c@d.test>) <a@b.test>",
+            "(x (y) <c@d.test>) <a@b.test>",
+            "(<c@d.test> (x)) <a@b.test>",
+            "(x (<c@d.test>)) <a@b.test>",
+            "a@b.test (x (y) .evil)",
+            "(x (y)(z)) <a@b.test>",
+            "(x (y) \"<c@d.test>) \" <a@b.test>",
+            "(x (y))) <a@b.test>",
             "(\\) <c@d.test>) <a@b.test>",
             "\"c@d.test\\\\\" <a@b.test>",
             "<a+=?utf-8?q?=40d.test=3E?=@b.test>",
