@@ -14,6 +14,7 @@ use wire::date::now;
 
 use super::unlocked::{Unlocked, audit_of, damaged};
 use super::{House, device, output};
+use crate::admin::Session;
 use crate::failure::{Doing, Failure};
 use crate::sheet::Sheet;
 use crate::size::Bytes;
@@ -199,8 +200,10 @@ fn remove(house: &House, mailbox: &str, yes: bool) -> Result<(), Failure> {
         let hint = "an alias is removed by `postern alias remove`";
         return Err(Failure::new(format!("there is no mailbox {address} ({hint})")));
     }
+    let aliases = alone_behind(&mut session, &address)?;
     if !yes && !house.shared.json && rustix::termios::isatty(io::stdin()) {
-        eprint!("This removes {address} and all its mail, for ever. Type the address to go on: ");
+        let too = with_it(&aliases).map_or_else(String::new, |too| format!(" {too}"));
+        eprint!("This removes {address} and all its mail, for ever.{too} Type the address to go on: ");
         let mut typed = String::new();
         io::stdin().read_line(&mut typed).doing(|| "cannot read the answer".to_owned())?;
         if !typed.trim().eq_ignore_ascii_case(&address) {
@@ -208,7 +211,32 @@ fn remove(house: &House, mailbox: &str, yes: bool) -> Result<(), Failure> {
         }
     }
     session.done(Request::MailboxRemove { address: address.clone() })?;
-    house.print(&json!({"address": address}), || format!("{address} and its mail are gone."))
+    let mut answer = json!({"address": address});
+    if !aliases.is_empty() {
+        answer["aliases"] = json!(aliases);
+    }
+    house.print(&answer, || {
+        let too = with_it(&aliases).map_or_else(String::new, |too| format!("\n{too}"));
+        format!("{address} and its mail are gone.{too}")
+    })
+}
+
+/// The aliases that lead to that mailbox alone: they go with it.
+fn alone_behind(session: &mut Session, address: &str) -> Result<Vec<String>, Failure> {
+    let all = session.aliases()?.into_iter();
+    Ok(all.filter(|one| one.to.iter().all(|to| to == address)).map(|one| one.alias).collect())
+}
+
+fn with_it(aliases: &[String]) -> Option<String> {
+    let gone = (!aliases.is_empty()).then(|| aliases.join(", "))?;
+    let is_postmasters = |alias: &String| alias.starts_with("postmaster@");
+    let postmaster = match aliases.iter().any(is_postmasters) {
+        true => " (mail for a postmaster, whom every mail domain must have, goes to the oldest mailbox then)",
+        false => "",
+    };
+    Some(format!(
+        "With it goes what led to it alone: {gone}{postmaster}. `postern alias add` gives it to another mailbox."
+    ))
 }
 
 fn suspend(house: &House, mailbox: &str, lift: bool) -> Result<(), Failure> {
