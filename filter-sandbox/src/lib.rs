@@ -25,6 +25,7 @@ pub mod scanner;
 pub mod score;
 mod seccomp;
 mod selftest;
+pub mod signals;
 pub mod standing;
 mod sys;
 pub mod walls;

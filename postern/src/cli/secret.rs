@@ -3,6 +3,7 @@
 
 use std::io::{self, BufRead, Write};
 
+use filter_sandbox::signals::Held;
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 use spool::keys::Words;
 use zeroize::Zeroizing;
@@ -128,35 +129,45 @@ fn words_in(line: &str) -> Option<usize> {
 /// One line; at a terminal with a question and without showing it.
 fn next(question: &str) -> Result<Zeroizing<String>, Failure> {
     let stdin = io::stdin();
-    let shown = rustix::termios::tcgetattr(&stdin).ok();
-    if let Some(shown) = &shown {
-        eprint!("{question}");
-        let _ = io::stderr().flush();
-        let mut hidden: Termios = shown.clone();
-        // Ctrl-C would leave a terminal that shows nothing any more: here it ends the line instead, and then the command.
-        hidden.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
-        hidden.special_codes[SpecialCodeIndex::VEOL] = shown.special_codes[SpecialCodeIndex::VINTR];
-        hidden.local_modes.insert(LocalModes::ECHONL);
-        let _ = rustix::termios::tcsetattr(&stdin, OptionalActions::Now, &hidden);
-    }
-    let read = line(shown.as_ref().map(|shown| shown.special_codes[SpecialCodeIndex::VINTR]));
-    if let Some(shown) = &shown {
-        let _ = rustix::termios::tcsetattr(&stdin, OptionalActions::Now, shown);
-    }
+    let Ok(shown) = rustix::termios::tcgetattr(&stdin) else { return needed(line(None)) };
+    // Whatever ends this command does so once the terminal shows again what is typed.
+    let held = Held::new().doing(|| "cannot hold signals back".to_owned())?;
+    eprint!("{question}");
+    let _ = io::stderr().flush();
+    let mut hidden: Termios = shown.clone();
+    // Ctrl-C would leave a terminal that shows nothing any more: here it ends the line instead, and then the command.
+    hidden.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
+    hidden.special_codes[SpecialCodeIndex::VEOL] = shown.special_codes[SpecialCodeIndex::VINTR];
+    hidden.local_modes.insert(LocalModes::ECHONL);
+    let _ = rustix::termios::tcsetattr(&stdin, OptionalActions::Now, &hidden);
+    let read = line(Some((&held, shown.special_codes[SpecialCodeIndex::VINTR])));
+    let _ = rustix::termios::tcsetattr(&stdin, OptionalActions::Now, &shown);
+    drop(held);
+    needed(read)
+}
+
+fn needed(read: Result<Option<Zeroizing<String>>, Failure>) -> Result<Zeroizing<String>, Failure> {
     read?.ok_or_else(|| Failure::new("standard input ended before the secret came"))
 }
 
-/// One line without its end; `None` at the end of input. At a terminal a key ends all.
-fn line(interrupts: Option<u8>) -> Result<Option<Zeroizing<String>>, Failure> {
+/// One line without its end; `None` at the end of input. At a terminal a key ends all, or a signal.
+fn line(terminal: Option<(&Held, u8)>) -> Result<Option<Zeroizing<String>>, Failure> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(LINE));
-    let mut input = io::stdin().lock();
+    let (mut input, what) = (io::stdin().lock(), || "cannot read standard input".to_owned());
+    let interrupted = || Err(Failure::new("interrupted"));
     loop {
-        let available = input.fill_buf().doing(|| "cannot read standard input".to_owned())?;
+        // A terminal gives a line at a time, and all of it is taken: nothing else is left of what was read before.
+        if let Some((held, _)) = terminal
+            && !held.until_readable(io::stdin()).doing(what)?
+        {
+            return interrupted();
+        }
+        let available = input.fill_buf().doing(what)?;
         if available.is_empty() && bytes.is_empty() {
             return Ok(None);
         }
-        if available.iter().any(|byte| Some(*byte) == interrupts) {
-            return Err(Failure::new("interrupted"));
+        if terminal.is_some_and(|(_, interrupts)| available.contains(&interrupts)) {
+            return interrupted();
         }
         let end = available.iter().position(|byte| *byte == b'\n');
         let taken = end.unwrap_or(available.len());
