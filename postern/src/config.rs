@@ -173,6 +173,35 @@ impl TryFrom<String> for DnsServer {
     }
 }
 
+/// What `--bind` is given.
+///
+/// # Errors
+/// In words for the admin: what to give instead.
+pub fn bind_address(text: &str) -> Result<IpAddr, String> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let instead = match bare.parse() {
+        Ok(ip) => return Ok(ip),
+        Err(_) if text.parse::<SocketAddr>().is_ok() => "give the address alone: ports are chosen with --port-offset",
+        Err(_) if text == "*" => "all addresses are listened on where no --bind is given",
+        Err(_) if text.eq_ignore_ascii_case("localhost") => "this machine alone is 127.0.0.1 (and ::1)",
+        Err(_) => "give an address of this machine, in digits, not a name: `ip address` shows them",
+    };
+    Err(instead.to_owned())
+}
+
+/// Why nobody can listen there.
+const fn no_listener(ip: &IpAddr) -> Option<&'static str> {
+    match ip {
+        _ if ip.is_multicast() => Some("is a group's address, not one of this machine"),
+        IpAddr::V4(ip) if ip.is_broadcast() => Some("is everybody's address, not one of this machine"),
+        // It says not in which network, and mail apps could not be told, either.
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => {
+            Some("is good in one network only: name another, or leave `bind` out")
+        }
+        _ => None,
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -257,6 +286,7 @@ impl Config {
         if self.tls_cert.is_some() != self.tls_key.is_some() {
             return refuse("`tls-cert` and `tls-key` are given together or not at all".to_owned());
         }
+        self.check_bind()?;
         if self.bind.len() > limits::BIND || self.dns.len() > limits::DNS {
             return refuse(format!("at most {} `bind` and {} `dns` addresses", limits::BIND, limits::DNS));
         }
@@ -272,6 +302,20 @@ impl Config {
     #[must_use]
     pub fn is_clear(&self) -> bool {
         self.clear_text.iter().any(|domain| domain == "*")
+    }
+
+    /// An address that all others of its kind are part of takes their place: a port can be had once only.
+    fn check_bind(&mut self) -> Result<(), ConfigError> {
+        if let Some((ip, why)) = self.bind.iter().find_map(|ip| Some((ip, no_listener(ip)?))) {
+            return Err(ConfigError::Value(format!("`bind`: {ip} {why}")));
+        }
+        let mut seen = std::collections::HashSet::new();
+        self.bind.retain(|ip| seen.insert(*ip));
+        let is_part = |ip: &IpAddr| {
+            !ip.is_unspecified() && seen.iter().any(|all| all.is_unspecified() && all.is_ipv4() == ip.is_ipv4())
+        };
+        self.bind.retain(|ip| !is_part(ip));
+        Ok(())
     }
 
     fn check_clear_text(&mut self) -> Result<(), ConfigError> {

@@ -13,7 +13,7 @@ use crate::admin;
 use crate::config::{Config, DnsServer};
 use crate::data::DataFolder;
 use crate::house_addresses;
-use crate::up::ports::{Bound, Service};
+use crate::up::ports::{Bound, Service, is_everything};
 
 /// How long the box may take to say it: it may be starting.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -162,11 +162,18 @@ impl Told {
             // What the admin calls it is what the certificate should say.
             ip => match (&self.hostname, ip.is_unspecified()) {
                 (Some(name), _) => name.clone(),
-                (None, true) => self.machine.first().map_or_else(|| self.node.clone(), ToString::to_string),
+                (None, true) => self.reached().next().map_or_else(|| self.node.clone(), ToString::to_string),
                 (None, false) => ip.to_string(),
             },
         };
         Some((host, address.port()))
+    }
+
+    /// Of sockets on all addresses of a kind, or of both: the machine's addresses of that.
+    fn reached(&self) -> impl Iterator<Item = &IpAddr> {
+        let both = self.bind.is_empty() || is_everything(&self.bind);
+        let has = |ip: &IpAddr| self.bind.iter().any(|all| all.is_unspecified() && all.is_ipv4() == ip.is_ipv4());
+        self.machine.iter().filter(move |ip| both || has(ip))
     }
 
     /// Of a socket on all addresses: the machine's other addresses, and its name.
@@ -175,7 +182,7 @@ impl Told {
             return Vec::new();
         }
         let chosen = self.server(Service::Imaps).map(|(host, _)| host);
-        let addresses = self.machine.iter().map(ToString::to_string);
+        let addresses = self.reached().map(ToString::to_string);
         let mut all: Vec<String> = addresses.chain([self.node.clone()]).collect();
         all.retain(|name| !name.is_empty() && Some(name) != chosen.as_ref());
         all
@@ -206,6 +213,14 @@ mod tests {
         assert_eq!(told(&[], None).other_names(), ["fd00::20", "vm"]);
         assert_eq!(told(&[], Some("mail.example.org")).other_names(), ["192.168.1.20", "fd00::20", "vm"]);
         assert!(told(&["192.168.1.10"], None).other_names().is_empty());
+        // What is told is served.
+        assert_eq!(
+            (host(&["0.0.0.0"], None), told(&["0.0.0.0"], None).other_names()),
+            ("192.168.1.20".into(), vec!["vm".into()])
+        );
+        assert_eq!(told(&["::"], None).other_names(), ["fd00::20", "vm"]);
+        assert_eq!(host(&["::", "127.0.0.1"], None), "fd00::20");
+        assert_eq!(told(&["0.0.0.0", "::"], None).other_names(), ["fd00::20", "vm"]);
     }
 
     #[test]

@@ -65,6 +65,79 @@ fn words_of(mailbox: &Value) -> String {
 }
 
 #[test]
+fn what_goes_with_a_mailbox_is_told() {
+    let house = Folder::new("goes-with");
+    for name in ["anna", "bob"] {
+        house.json(&["mailbox", "add", name], "");
+    }
+    for (alias, to) in [("postmaster", "anna"), ("family", "anna"), ("family", "bob"), ("club", "anna")] {
+        house.json(&["alias", "add", alias, to], "");
+    }
+    house.json(&["alias", "add", "club", "chair@club.example"], "");
+    let said = house.json(&["mailbox", "remove", "anna"], "");
+    assert_eq!(said, json!({"address": "anna@home.test", "aliases": ["postmaster@home.test"]}));
+    let left = house.json(&["alias", "list"], "");
+    let left: Vec<_> = left.as_array().unwrap().iter().map(|one| one["alias"].as_str().unwrap()).collect();
+    assert_eq!(left, ["club@home.test", "family@home.test"]);
+    house.json(&["alias", "add", "postmaster", "bob"], "");
+    let output = house.run_into(Stdio::piped(), &["mailbox", "remove", "bob"], "");
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("family@home.test, postmaster@home.test") && said.contains("oldest mailbox"), "{said}");
+}
+
+/// A terminal of its own (of `bsdutils`, which every Debian has), whose prompt is ended from outside.
+#[test]
+fn a_signal_at_a_prompt_leaves_a_terminal_that_shows_what_is_typed() {
+    let house = Folder::new("prompt");
+    house.json(&["mailbox", "add", "anna"], "");
+    let commands = r#"
+        hidden() { stty -a < /dev/tty | tr ' ;' '\n\n' | grep -qx -- -echo; }
+        (until hidden; do sleep 0.05; done; kill -s "$SIGNAL" "$(cat pid)") &
+        sh -c 'echo $$ > pid; exec "$POSTERN" mailbox audit anna --data .'
+        echo "it ended with $?"
+        if hidden; then echo "hidden it is"; else echo "shown it is"; fi
+    "#;
+    for (signal, code) in [("TERM", 143), ("HUP", 129), ("INT", 130)] {
+        let mut terminal = Command::new("timeout")
+            .args(["60", "script", "-qec", commands, "/dev/null"])
+            .env("SHELL", "/bin/sh")
+            .env("SIGNAL", signal)
+            .env("POSTERN", env!("CARGO_BIN_EXE_postern"))
+            .current_dir(&house.0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // An end of it would be typed.
+        let typed = terminal.stdin.take();
+        let output = terminal.wait_with_output().unwrap();
+        drop(typed);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.contains("A device password of anna@home.test"), "{said}");
+        assert!(said.contains(&format!("it ended with {code}")) && said.contains("shown it is"), "{signal}: {said}");
+    }
+}
+
+#[test]
+fn what_cannot_be_listened_on_is_told_with_what_can() {
+    let house = Folder::new("bind");
+    for (bind, code, words) in [
+        ("localhost", 64, "127.0.0.1"),
+        ("127.0.0.1:25", 64, "--port-offset"),
+        ("[::1]:25", 64, "--port-offset"),
+        ("*", 64, "no --bind"),
+        ("mail.example", 64, "in digits"),
+        ("224.0.0.1", 1, "a group's address"),
+        ("255.255.255.255", 1, "everybody's address"),
+        ("fe80::1", 1, "in one network only"),
+        ("192.0.2.7", 1, "this machine has no such address"),
+    ] {
+        let said = house.refused(&["up", "--port-offset", "31000", "--bind", bind], "", code);
+        assert!(said.contains(words), "{bind}: {said}");
+    }
+}
+
+#[test]
 fn a_mailboxs_life() {
     let house = Folder::new("life");
     let anna = house.json(&["mailbox", "add", "Anna", "--name", "Anna Meier", "--quota", "5 GB"], "");

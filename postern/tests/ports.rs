@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
@@ -51,6 +51,27 @@ fn a_port_that_is_let_go_in_time_is_had() {
     let bound = bind_or_take(&config, Vec::new(), Duration::from_secs(60)).unwrap();
     assert!(bound.iter().all(|service| service.instead.is_none()));
     dies.join().unwrap();
+}
+
+/// As most programs take it; and each port is had once, however often it is asked for.
+#[test]
+fn an_address_that_means_all_is_reached_by_all() {
+    let reached = |bind: &[&str]| {
+        let bind = bind.iter().map(|ip| ip.parse().unwrap()).collect();
+        let config = Config { bind, port_offset: Some(offset()), ..Config::default() }.checked().unwrap();
+        let bound = bind_or_take(&config, Vec::new(), Duration::from_secs(5)).unwrap();
+        let port = bound[0].addresses()[0].port();
+        ["127.0.0.1", "::1"].map(|ip| std::net::TcpStream::connect((ip.parse::<IpAddr>().unwrap(), port)).is_ok())
+    };
+    assert_eq!(reached(&["0.0.0.0"]), [true, false]);
+    assert_eq!(reached(&["0.0.0.0", "127.0.0.1"]), [true, false]);
+    assert_eq!(reached(&["127.0.0.1", "127.0.0.1"]), [true, false]);
+    let has_six = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
+    assert_eq!(reached(&["::"]), [true, has_six]);
+    if has_six {
+        assert_eq!(reached(&["0.0.0.0", "::", "::1"]), [true, true]);
+        assert_eq!(reached(&["::", "127.0.0.2"]), [false, true]);
+    }
 }
 
 #[test]

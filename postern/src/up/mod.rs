@@ -70,7 +70,7 @@ pub struct UpOptions {
     #[arg(long)]
     hostname: Option<String>,
     /// An address to listen on (repeatable) [default: all]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = crate::config::bind_address)]
     bind: Vec<IpAddr>,
     /// Listen on 25, 465, 587 and 993 plus this
     #[arg(long, value_name = "N")]

@@ -181,9 +181,15 @@ fn listen_until(addresses: &[IpAddr], port: u16, until: Instant) -> Result<Vec<T
     }
 }
 
+/// Whether that is all there is, by IPv4 too: `::` alone, as most programs take it. Beside others it is what it says.
+#[must_use]
+pub fn is_everything(addresses: &[IpAddr]) -> bool {
+    *addresses == [IpAddr::V6(Ipv6Addr::UNSPECIFIED)]
+}
+
 /// All of `addresses`, or one socket for everything when there are none.
 fn listen(addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, (SocketAddr, Errno)> {
-    if !addresses.is_empty() {
+    if !addresses.is_empty() && !is_everything(addresses) {
         let each = addresses.iter().map(|ip| listen_on((*ip, port).into(), true));
         return each.collect();
     }
