@@ -2,15 +2,15 @@
 //! we cannot read for certain a mail reader may read otherwise.
 
 use crate::encoded_words::{self, EncodedWord};
-use crate::header;
 use crate::session::path::Address;
+use crate::{header, limits};
 
 /// What From says.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Authors {
     /// Its addresses, at least one; Sender's too, if there is one.
     These(Vec<Address>),
-    /// None, two Froms, a group, or something that is no list of addresses.
+    /// None, two Froms, a group, one longer than [`limits::AUTHORS`], or something that is no list of addresses.
     Unreadable,
 }
 
@@ -38,8 +38,27 @@ pub fn is_list(value: &str) -> bool {
 }
 
 fn list_for_all(value: &str) -> Option<Vec<Address>> {
+    if value.len() > limits::AUTHORS {
+        return None;
+    }
     let hides = |value| hides_in_encoded_words(value) || makes_an_address(value) || makes_a_quote(value);
-    list(value).filter(|_| !hides(value) && !ends_elsewhere(value))
+    let list = list(value).filter(|_| !hides(value) && !ends_elsewhere(value))?;
+    (!makes_it_another(value) || repeats(value, &list)).then_some(list)
+}
+
+/// Whether encoded words beside what is quoted and the comments have an address, or what ends one that is quoted or in a comment:
+/// decoded first, that is no name.
+fn makes_it_another(value: &str) -> bool {
+    let bare = header::without_comments(value).and_then(|value| header::without_quoted(&value)).unwrap_or_default();
+    let (shown, ats) = (encoded_words::shown(&bare), |text: &str| text.matches('@').count());
+    shown.contains('@') || ats(value) > ats(&bare) && shown.contains([',', ';', ':', '[', ']'])
+}
+
+/// Whether From is one address whose name, decoded, is that address, as honest apps write it.
+fn repeats(value: &str, list: &[Address]) -> bool {
+    let decoded = encoded_words::decoded(value);
+    let address = decoded.strip_suffix('>').and_then(|value| value.split_once('<'));
+    list.len() == 1 && address.is_some_and(|(name, address)| name.trim().eq_ignore_ascii_case(address))
 }
 
 /// Whether encoded words have what opens or ends a quote, a comment or an address beside one that is there in clear: decoded
@@ -249,7 +268,10 @@ mod tests {
             ("\"=?iso-2022-jp?B?GyRCOzNFRBsoQg==?=\" <a@b.test>", vec!["a@b.test"]),
             ("=?utf-8?b?TcO8bGxlciwgQW5uYSAoQsO8cm8p?= <a@b.test>", vec!["a@b.test"]),
             ("=?utf-8?q?a=40b.test?= <a@b.test>", vec!["a@b.test"]),
+            ("=?utf-8?q?A=40B.test?= <a@b.test>", vec!["a@b.test"]),
             ("=?big5-hkscs?B?pKSk5Q==?= <a@b.test>", vec!["a@b.test"]),
+            ("=?utf-8?q?M=C3=BCller=2C_Anna?= <a@b.test> (B)", vec!["a@b.test"]),
+            ("\"=?utf-8?q?c=40d.test?=\" <a@b.test>", vec!["a@b.test"]),
             ("A <a@b.test> (x =? y)", vec!["a@b.test"]),
             ("a@b.test (O(1))", vec!["a@b.test"]),
             ("Anna (Office (North ((2nd) ) )) <a@b.test>, c@d.test (home)", vec!["a@b.test", "c@d.test"]),
@@ -312,6 +334,17 @@ mod tests {
             "=?utf-8?q?x=28?= \"x) <c@d.test>,\" <a@b.test>",
             "=?utf-8?q?x=28?= <a@b.test> (x) <c@d.test>,)",
             "=?cp037?b?TIOFlnyCgZWSS6OFoqNuaw==?= <a@b.test>",
+            "=?cp930?b?TIOFlnyCgZWSS6OFoqNuaw==?= <a@b.test>",
+            "\"c@d.test\" =?utf-8?q?=2C?= <a@b.test>",
+            "\"c@d.test\" =?utf-8?q?=3B?= <a@b.test>",
+            "\"c@d.test\" =?utf-8?q?=5B?= <a@b.test>",
+            "=?utf-8?q?=5D?= <a@b.test> (c@d.test)",
+            "=?utf-8?q?c=40d.test?= <a@b.test>",
+            "=?utf-8?q?c?= =?utf-8?q?=40d.test?= <a@b.test>",
+            "=?utf-8?q?c=40d.test=28?= <a@b.test>",
+            "c=?utf-8?q?=40?=d.test <a@b.test>",
+            "c=?utf-8?q?a=40b.test?= <a@b.test>",
+            "=?utf-8?q?a=40b.test?= <a@b.test>, c@d.test",
             "\"=?utf-16?b?ACIAIA==?=\" <a@b.test>",
             "\"=?utf-8?b?IiA8!Y2VvQGJh?=\" <a@b.test>",
         ] {
@@ -320,6 +353,15 @@ mod tests {
         assert_eq!(of(b"From: a@b.test\r\nFrom: c@d.test\r\n\r\n"), Authors::Unreadable);
         assert_eq!(of(b"Subject: x\r\n\r\nFrom: a@b.test\r\n"), Authors::Unreadable);
         assert!(matches!(of(b"From: a@b.test\r\nSender: c@d.test\r\n\r\n"), Authors::These(all) if all.len() == 2));
+    }
+
+    #[test]
+    fn what_is_too_long_is_not_read() {
+        let long = |spare: usize| format!("\"{}\" <a@b.test>", "x".repeat(limits::AUTHORS - 13 - spare));
+        assert_eq!((from(&long(0)).map(|all| all.len()), from(&long(0).replace('x', "xx"))), (Some(1), None));
+        let sender = |long: String| of(format!("From: a@b.test\r\nSender: {long} \r\n\r\n").as_bytes());
+        assert!(matches!(sender(long(0)), Authors::These(all) if all.len() == 2));
+        assert_eq!(sender(long(0).replacen('x', "xx", 1)), Authors::Unreadable);
     }
 
     proptest! {

@@ -64,6 +64,18 @@ pub fn decoded(text: &str) -> String {
     all
 }
 
+/// The same without the blanks between two encoded words, which are part of neither (RFC 2047 §6.2).
+#[must_use]
+pub fn joined(text: &str) -> String {
+    let (mut all, mut behind_one) = (String::with_capacity(text.len()), false);
+    walk(text, |plain, shown| {
+        let between = behind_one && !shown.is_empty() && plain.trim().is_empty();
+        all.extend([if between { "" } else { plain }, shown]);
+        behind_one = !shown.is_empty();
+    });
+    all
+}
+
 /// What its encoded words show, all together.
 #[must_use]
 pub fn shown(text: &str) -> String {
@@ -74,19 +86,23 @@ pub fn shown(text: &str) -> String {
 
 /// Every piece of a text, with what the encoded word behind it shows.
 fn walk(text: &str, mut piece: impl FnMut(&str, &str)) {
-    let (mut from, mut at) = (0, 0);
-    while let Some(next) = text[at..].find("=?") {
-        at += next;
-        let word = EncodedWord::at_start(&text[at..]).and_then(|word| Some((word.decoded()?, word.length())));
-        let Some((shown, length)) = word else {
-            at += "=?".len();
-            continue;
-        };
+    let mut from = 0;
+    for (at, word) in words(text) {
+        let Some(shown) = word.decoded().filter(|_| at >= from) else { continue };
         piece(&text[from..at], &shown);
-        at += length;
-        from = at;
+        from = at + word.length();
     }
     piece(&text[from..], "");
+}
+
+/// Whatever may be an encoded word, with its place; some may lie in others.
+fn words(text: &str) -> impl Iterator<Item = (usize, EncodedWord<'_>)> {
+    beginnings(text).filter_map(|at| Some((at, EncodedWord::at_start(&text[at..])?)))
+}
+
+/// Where one may begin: behind the last end none does, and none is looked for.
+fn beginnings(text: &str) -> impl Iterator<Item = usize> {
+    text[..text.rfind("?=").unwrap_or(0)].match_indices("=?").map(|(at, _)| at)
 }
 
 /// RFC 2047 §4.2; what is no pair of hexadecimal digits stays as it is.
@@ -127,14 +143,13 @@ fn without_shifted(bytes: &[u8]) -> Option<Vec<u8>> {
 /// reader shows of it we cannot know.
 #[must_use]
 pub fn has_a_riddle(text: &str) -> bool {
-    let starts = text.match_indices("=?").map(|(at, _)| at);
-    starts.filter_map(|at| EncodedWord::at_start(&text[at..])).any(|word| !has_ascii(&word.character_set()))
+    words(text).any(|(_, word)| !has_ascii(&word.character_set()))
 }
 
 /// Whether ASCII means in it what it means in ASCII; not in UTF-7, UTF-16 or EBCDIC (cp037, cp500 and others), nor in what nobody
 /// here has heard of.
 fn has_ascii(charset: &str) -> bool {
-    const EXACTLY: [&str; 31] = [
+    const EXACTLY: [&str; 33] = [
         "utf-8",
         "utf8",
         "us-ascii",
@@ -157,6 +172,8 @@ fn has_ascii(charset: &str) -> bool {
         "x-sjis",
         "sjis",
         "ms932",
+        "cp932",
+        "cp936",
         "tis-620",
         "viscii",
         "macintosh",
@@ -167,7 +184,7 @@ fn has_ascii(charset: &str) -> bool {
         "x-unknown",
         "unknown-8bit",
     ];
-    const BEGINNINGS: [&str; 18] = [
+    const BEGINNINGS: [&str; 17] = [
         "iso-8859-",
         "iso8859-",
         "latin",
@@ -184,7 +201,6 @@ fn has_ascii(charset: &str) -> bool {
         "cp85",
         "cp86",
         "cp874",
-        "cp93",
         "cp949",
     ];
     EXACTLY.contains(&charset) || BEGINNINGS.iter().any(|beginning| charset.starts_with(beginning))
@@ -210,13 +226,42 @@ mod tests {
     }
 
     #[test]
+    fn blanks_between_two_are_part_of_neither() {
+        for (text, shown) in [
+            ("=?utf-8?q?a=40?= \t=?utf-8?q?b?= c", "a@b c"),
+            ("x =?utf-8?q?a?= b =?utf-8?q?c?=", "x a b c"),
+            ("=?utf-8?q?a?= ", "a "),
+        ] {
+            assert_eq!(joined(text), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn no_end_is_looked_for_where_none_follows() {
+        let many = "=?utf-8?q?x".repeat(1_000);
+        assert_eq!((beginnings(&many).count(), decoded(&many)), (0, many.clone()));
+        assert_eq!(beginnings(&format!("=?utf-8?q?x?={many}")).count(), 1);
+    }
+
+    #[test]
     fn what_nobody_can_know() {
-        for charset in ["utf-7", "UTF-16", "cp037", "cp500", "cp1140", "cp1200", "ibm037", "x-none", ""] {
+        for charset in
+            ["utf-7", "UTF-16", "cp930", "cp939", "cp037", "cp500", "cp1140", "cp1200", "ibm037", "x-none", ""]
+        {
             assert!(has_a_riddle(&format!("a =?x =?{charset}?q?b?= <c@d>")), "{charset}");
         }
-        for charset in
-            ["utf-8*en", "ISO_8859-1", "Windows-1252", "cp1251", "cp866", "x-sjis", "Big5-HKSCS", "unknown-8bit"]
-        {
+        for charset in [
+            "utf-8*en",
+            "cp932",
+            "cp936",
+            "ISO_8859-1",
+            "Windows-1252",
+            "cp1251",
+            "cp866",
+            "x-sjis",
+            "Big5-HKSCS",
+            "unknown-8bit",
+        ] {
             assert!(!has_a_riddle(&format!("=?{charset}?q?b?= <c@d>")), "{charset}");
         }
         assert!(!has_a_riddle("=?utf-7?b"));

@@ -36,6 +36,9 @@ pub const HOPS: usize = 50;
 /// Octets of a header block. It is read for hops, senders and forged fields, so one that does not end within this is
 /// refused: what we do not read, a mail reader would.
 pub const HEADER: usize = 1024 * 1024;
+/// Octets of a From or Sender that are read. What reads them may look at each sign many times, and all others' mail waits
+/// meanwhile; a hundred authors with names fit.
+pub const AUTHORS: usize = 16 * 1024;
 
 /// Connections of one role at a time.
 pub const CONNECTIONS: usize = 1_000;

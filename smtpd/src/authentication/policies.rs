@@ -29,7 +29,7 @@ pub(super) struct Claims<'x> {
 /// Why the domains in From cannot all be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disorder {
-    /// They are more than [`limits::AUTHOR_DOMAINS`].
+    /// They are more than [`limits::AUTHOR_DOMAINS`], or may be, since From is longer than [`limits::AUTHORS`].
     Many,
     /// What stands in the place of one is none: nobody can have sent it, and what a reader shows of it may be another's name; or
     /// part of it is in a character set in which ASCII is not itself.
@@ -47,6 +47,9 @@ pub(super) fn author_domains(message: &[u8]) -> Result<Vec<String>, Disorder> {
     // The same field that our own check of its form saw.
     let field = header::fields(message).find(|field| field.is("From"));
     let (value, unfolded) = field.map(|field| (field.value, field.unfolded())).unwrap_or_default();
+    if value.len() > limits::AUTHORS {
+        return Err(Disorder::Many);
+    }
     let from = [b"From:".as_slice(), value].concat();
     let parsed = AuthenticatedMessage::parse(&from);
     let read = parsed.iter().flat_map(|parsed| parsed.froms()).filter_map(|address| address.rsplit_once('@'));
@@ -57,14 +60,23 @@ pub(super) fn author_domains(message: &[u8]) -> Result<Vec<String>, Disorder> {
     if unknown || behind.clone().any(names_nothing) || texts.iter().any(|text| is_encoded(text)) {
         return Err(Disorder::NoDomain);
     }
-    let mut domains: Vec<String> = Vec::new();
-    for domain in read.chain(behind.flat_map(readings)) {
+    each_once(read.chain(behind.flat_map(readings)))
+}
+
+/// Reads no further than it must to know that they are too many.
+fn each_once(domains: impl Iterator<Item = String>) -> Result<Vec<String>, Disorder> {
+    let mut all: Vec<String> = Vec::new();
+    for domain in domains {
         let domain = askable(&domain).to_lowercase();
-        if !domain.is_empty() && !domains.contains(&domain) {
-            domains.push(domain);
+        if domain.is_empty() || all.contains(&domain) {
+            continue;
         }
+        if all.len() == limits::AUTHOR_DOMAINS {
+            return Err(Disorder::Many);
+        }
+        all.push(domain);
     }
-    if domains.len() <= limits::AUTHOR_DOMAINS { Ok(domains) } else { Err(Disorder::Many) }
+    Ok(all)
 }
 
 /// The texts in which what stands behind an `@` counts: From without comments and what is quoted, which are a person's name. Of
@@ -76,7 +88,7 @@ fn naming(from: &str) -> Vec<String> {
         texts.extend(bare);
         texts.extend([from.to_owned(), from.replace(['"', '\\'], "")]);
         // Some decode the names first, and then look for addresses.
-        texts.push(encoded_words::decoded(from));
+        texts.extend([encoded_words::decoded(from), encoded_words::joined(from)]);
     }
     texts
 }
@@ -304,6 +316,11 @@ mod tests {
             "\"=?utf-8?b?IiA8YUBiLmV4YW1wbGU+LA==?=\" <l@c.example>",
             "(=?utf-8?b?KSA8YUBiLmV4YW1wbGU+LA==?=) <l@c.example>",
             "=?utf-8?b?PGFAYi5leGFtcGxlPiw=?= <l@c.example>",
+            "\"a@b.example\" =?utf-8?q?=2C?= <x@c.example>",
+            "=?utf-8?q?a=40b.example?= <x@c.example>",
+            "=?utf-8?q?a=40b.example_via_list?= <x@c.example>",
+            "=?utf-8?q?a=40b.ex?= =?utf-8?q?ample_via_list?= <x@c.example>",
+            "a=?utf-8?q?=40?=b.example <x@c.example>",
             "a@\u{2066}b.example",
             "a@mail\u{200e}.b.example",
             "<a@\u{1f}b.example>",
@@ -425,6 +442,15 @@ mod tests {
         let list = |n: usize| (0..n).map(|n| format!("a@d{n}.example")).collect::<Vec<_>>().join(", ");
         assert_eq!(domains(&list(limits::AUTHOR_DOMAINS)).map(|all| all.len()), Ok(limits::AUTHOR_DOMAINS));
         assert_eq!(domains(&list(limits::AUTHOR_DOMAINS + 1)), Err(Disorder::Many));
+    }
+
+    #[test]
+    fn no_more_is_read_than_is_asked_for() {
+        let endless = (0..).map(|n| format!("d{n}.example"));
+        assert_eq!(each_once(endless), Err(Disorder::Many));
+        let long = |length: usize| format!("{} <a@b.example>", "x".repeat(length - 17));
+        assert_eq!(domains(&long(limits::AUTHORS)), Ok(vec!["b.example".to_owned()]));
+        assert_eq!(domains(&long(limits::AUTHORS + 1)), Err(Disorder::Many));
     }
 
     proptest! {
