@@ -17,6 +17,8 @@ pub enum Kind {
     Delay(i64),
     /// The far server has it; it makes no notices of its own.
     Relayed,
+    /// It is in a mailbox of this house.
+    Delivered,
 }
 
 /// RFC 3463 X.4.7: given up, for nobody took it in all the time there was.
@@ -72,9 +74,9 @@ pub const fn is_wanted(kind: Kind, notify: Option<Notify>) -> bool {
     match (kind, notify) {
         (Kind::Failure, Some(notify)) => notify.failure,
         (Kind::Delay(_), Some(notify)) => notify.delay,
-        (Kind::Relayed, Some(notify)) => notify.success,
+        (Kind::Relayed | Kind::Delivered, Some(notify)) => notify.success,
         (Kind::Failure | Kind::Delay(_), None) => true,
-        (Kind::Relayed, None) => false,
+        (Kind::Relayed | Kind::Delivered, None) => false,
     }
 }
 
@@ -113,6 +115,7 @@ fn head(kind: Kind, facts: &Facts<'_>, sender: &str, boundary: &str) -> String {
         Kind::Failure => "Could not be delivered",
         Kind::Delay(_) => "Not yet delivered",
         Kind::Relayed => "Passed on",
+        Kind::Delivered => "Delivered",
     };
     let (id, host, domain, date) = (facts.id, facts.host, facts.domain, wire::date::rfc5322(facts.now));
     format!(
@@ -159,6 +162,7 @@ fn words(kind: Kind, facts: &Facts<'_>, about: &[&About<'_>]) -> String {
         Kind::Failure => "Your message could not be delivered to:\r\n".to_owned(),
         Kind::Delay(_) => "Your message has not been delivered yet to:\r\n".to_owned(),
         Kind::Relayed => "Your message was passed on to the mail servers of:\r\n".to_owned(),
+        Kind::Delivered => "Your message was delivered to:\r\n".to_owned(),
     };
     for one in about {
         let _ = write!(out, "\r\n    {}\r\n", one.address);
@@ -180,6 +184,7 @@ fn words(kind: Kind, facts: &Facts<'_>, about: &[&About<'_>]) -> String {
             );
         }
         Kind::Relayed => out.push_str("\r\nThey do not tell whether it was delivered there.\r\n"),
+        Kind::Delivered => {}
     }
     out
 }
@@ -217,6 +222,7 @@ fn status(kind: Kind, facts: &Facts<'_>, about: &[&About<'_>]) -> String {
         Kind::Failure => "failed",
         Kind::Delay(_) => "delayed",
         Kind::Relayed => "relayed",
+        Kind::Delivered => "delivered",
     };
     for one in about {
         out.push_str("\r\n");
@@ -432,6 +438,10 @@ mod tests {
         let wants = Notify { success: true, failure: false, delay: false };
         let passed = text(Kind::Relayed, &facts(LETTER), &[about(&refused(), Some(wants))]).unwrap();
         assert!(passed.contains("Action: relayed"));
+        let here = Why::ours(Status::new(2, 1, 5), "its mailbox is in this house now");
+        let arrived = text(Kind::Delivered, &facts(LETTER), &[about(&here, Some(wants))]).unwrap();
+        assert!(arrived.contains("Action: delivered\r\nStatus: 2.1.5\r\n"), "{arrived}");
+        assert!(arrived.contains("\r\nSubject: Delivered: cake") && !arrived.contains("mail servers"), "{arrived}");
         // After five days of 4yz it failed for good.
         let failed = text(Kind::Failure, &facts(LETTER), &[about(&why, None)]).unwrap();
         assert!(failed.contains("Status: 5.4.1"));
@@ -456,7 +466,7 @@ mod tests {
     fn who_hears_nothing() {
         let why = refused();
         let nobody = Facts { sender: None, ..facts(LETTER) };
-        for kind in [Kind::Failure, Kind::Delay(1), Kind::Relayed] {
+        for kind in [Kind::Failure, Kind::Delay(1), Kind::Relayed, Kind::Delivered] {
             assert_eq!(notice(kind, &nobody, &[about(&why, None)]), None, "never to the null sender");
             assert_eq!(notice(kind, &facts(LETTER), &[about(&why, Some(Notify::default()))]), None, "NEVER");
         }

@@ -128,7 +128,12 @@ pub fn due(letter: LetterId, outgoing: &Outgoing, leased: &[u16], now: i64) -> V
         _ => None,
     });
     let passed_on = notice(letter, (outgoing, leased), Kind::Relayed, |state| match state {
-        State::Untold { delivered: true, .. } => Some(State::Done { delivered: true }),
+        State::Untold { delivered: true, last } if last.by.is_some() => Some(State::Done { delivered: true }),
+        _ => None,
+    });
+    // No far server took it: this house did.
+    let delivered = notice(letter, (outgoing, leased), Kind::Delivered, |state| match state {
+        State::Untold { delivered: true, last } if last.by.is_none() => Some(State::Done { delivered: true }),
         _ => None,
     });
     let late = notice(letter, (outgoing, leased), Kind::Delay(until), |state| match state {
@@ -139,7 +144,7 @@ pub fn due(letter: LetterId, outgoing: &Outgoing, leased: &[u16], now: i64) -> V
         }
         _ => None,
     });
-    [failed, passed_on, late].into_iter().flatten().collect()
+    [failed, passed_on, delivered, late].into_iter().flatten().collect()
 }
 
 fn notice(
@@ -164,6 +169,7 @@ fn name(letter: LetterId, kind: Kind, recipients: &[u16]) -> TransactionId {
         Kind::Failure => b"f",
         Kind::Delay(_) => b"d",
         Kind::Relayed => b"r",
+        Kind::Delivered => b"h",
     });
     recipients.iter().for_each(|number| context.update(&number.to_le_bytes()));
     let mut name = [0; 16];
@@ -324,32 +330,36 @@ mod tests {
 
     #[test]
     fn notices_each_once() {
-        let mut letter = outgoing(ANNA, &[None, ALL, NEVER, None]);
+        let mut letter = outgoing(ANNA, &[None, ALL, NEVER, None, ALL]);
         let last = said(&because(5, 1, 1), 1);
         letter.recipients[0].state = State::Untold { delivered: false, last: last.clone() };
         letter.recipients[1].state = State::Untold { delivered: true, last: last.clone() };
         letter.recipients[2].state =
             State::Waiting { failures: 9, due: 1, delay_told: false, last: Some(last.clone()) };
-        letter.recipients[3].state = State::Waiting { failures: 9, due: 1, delay_told: false, last: Some(last) };
-        let notices = due(LETTER, &letter, &[0, 1, 2, 3], limits::DELAYED);
+        letter.recipients[3].state =
+            State::Waiting { failures: 9, due: 1, delay_told: false, last: Some(last.clone()) };
+        let here = Said { by: None, ..last };
+        letter.recipients[4].state = State::Untold { delivered: true, last: here };
+        let notices = due(LETTER, &letter, &[0, 1, 2, 3, 4], limits::DELAYED);
         let shown: Vec<_> = notices.iter().map(|due| (due.kind, due.recipients.clone())).collect();
         let until = Kind::Delay(limits::GIVE_UP);
-        assert_eq!(shown, [(Kind::Failure, vec![0]), (Kind::Relayed, vec![1]), (until, vec![3])]);
+        let told = [(Kind::Failure, vec![0]), (Kind::Relayed, vec![1]), (Kind::Delivered, vec![4]), (until, vec![3])];
+        assert_eq!(shown, told);
         assert_eq!(
-            due(LETTER, &letter, &[0, 1, 2, 3], limits::DELAYED),
+            due(LETTER, &letter, &[0, 1, 2, 3, 4], limits::DELAYED),
             notices,
             "the same names, if it is to be done again"
         );
         assert_eq!(due(LETTER, &letter, &[1], limits::DELAYED).len(), 1);
         let names: std::collections::HashSet<_> = notices.iter().map(|due| due.transaction).collect();
-        assert_eq!(names.len(), 3);
+        assert_eq!(names.len(), 4);
         assert_eq!(due(LETTER, &letter, &[0, 1, 2, 3], limits::DELAYED - 1).len(), 2);
         for notice in &notices {
             for (number, state) in &notice.then {
                 letter.recipients[usize::from(*number)].state = state.clone();
             }
         }
-        assert_eq!(due(LETTER, &letter, &[0, 1, 2, 3], limits::GIVE_UP), []);
+        assert_eq!(due(LETTER, &letter, &[0, 1, 2, 3, 4], limits::GIVE_UP), []);
     }
 
     proptest! {
