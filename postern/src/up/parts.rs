@@ -196,6 +196,7 @@ impl Parts {
             identity: *self.outgoing,
             srs_key: *self.srs_key,
             memory: self.config.budget() / 4,
+            largest: self.config.largest_message(),
             worker_seconds: WORKER_SECONDS,
         }
     }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use filter_sandbox::score::{Authentication, Outcome, Policy};
 use mail_auth::common::crypto::{DkimKey, SigningKey};
 use mail_auth::dkim::Canonicalization;
 use wire::base64;
@@ -77,8 +78,27 @@ pub fn found(letter: &[u8], host: &str, method: &str) -> Option<String> {
     result(&findings(letter, host)?, method)
 }
 
-/// A method's result in it. What is quoted, or a comment, others may have chosen.
+/// What `mx` found about who wrote it, as far as DMARC goes; nothing where it says nothing.
+#[must_use]
+pub fn dmarc(letter: &[u8], host: &str) -> Authentication {
+    let words = findings(letter, host).and_then(|found| words(&found, "dmarc")).unwrap_or_default();
+    let dmarc = match words.first().map(String::as_str) {
+        Some("pass") => Outcome::Pass,
+        Some("fail") => Outcome::Fail,
+        _ => Outcome::None,
+    };
+    let is_quarantine = words.iter().any(|word| word == "policy.dmarc=quarantine");
+    let policy = if is_quarantine { Policy::Quarantine } else { Policy::None };
+    Authentication { dmarc, policy, ..Authentication::default() }
+}
+
+/// A method's result in it.
 fn result(found: &str, method: &str) -> Option<String> {
+    words(found, method)?.into_iter().next()
+}
+
+/// The same, and the properties that follow it. What is quoted, or a comment, others may have chosen.
+fn words(found: &str, method: &str) -> Option<Vec<String>> {
     let plain = header::without_comments(&found.replace(['\r', '\n'], " "))?;
     let mut quoted = false;
     let parts = plain.split(|c: char| {
@@ -86,7 +106,7 @@ fn result(found: &str, method: &str) -> Option<String> {
         c == ';' && !quoted
     });
     let value = parts.skip(1).find_map(|part| part.trim().strip_prefix(method)?.strip_prefix('='))?;
-    value.split_whitespace().next().map(str::to_lowercase)
+    Some(value.split_whitespace().map(str::to_lowercase).collect())
 }
 
 /// The fields of the sets before ours, canonical, in the order in which a seal covers them; `None` when the chain is
@@ -232,6 +252,19 @@ mod tests {
         let latin = |text: &str| text.chars().map(|c| c as u8).collect::<Vec<u8>>();
         let sealed = seal(&latin(&format!("{letter}\t\r\n")), HOST, &signers, 1_700_000_000).unwrap();
         assert_eq!(verify(&zone, latin(&format!("{sealed}{letter}"))), (DkimResult::Pass, 1));
+    }
+
+    #[test]
+    fn what_dmarc_said_when_it_came() {
+        let dmarc = |found: &str| super::dmarc(came(found, TEXT).as_bytes(), HOST);
+        let failed = dmarc(";\r\n\tdmarc=fail (policy not aligned) header.from=far.test policy.dmarc=quarantine");
+        assert_eq!((failed.dmarc, failed.policy), (Outcome::Fail, Policy::Quarantine));
+        let passed = dmarc(";\r\n\tdmarc=pass header.from=far.test policy.dmarc=none");
+        assert_eq!((passed.dmarc, passed.policy), (Outcome::Pass, Policy::None));
+        let forged = format!("Authentication-Results: far.test; dmarc=pass\r\n{TEXT}");
+        for nothing in [dmarc(""), super::dmarc(forged.as_bytes(), HOST)] {
+            assert_eq!(nothing, Authentication::default());
+        }
     }
 
     #[test]

@@ -46,6 +46,8 @@ use crate::role::{self, Fault};
 const AUTHORITIES: u64 = 4 * 1024 * 1024;
 /// A notice: the part of the letter that is returned, and words.
 const NOTICE: usize = 1024 * 1024;
+/// What stands in front of a letter that waits: our fields, and Return-Path.
+const FRONT: usize = 64 * 1024;
 /// SMTP between servers.
 const PORT: u16 = 25;
 
@@ -83,7 +85,9 @@ pub struct Start {
     pub srs_key: [u8; 32],
     /// Bytes of letters in memory.
     pub memory: u64,
-    /// Seconds one worker gets for one notice.
+    /// Bytes of the largest letter that this house takes: such a one may wait while its domain moves in.
+    pub largest: u64,
+    /// Seconds one worker gets for one letter.
     pub worker_seconds: u64,
 }
 
@@ -121,8 +125,13 @@ fn courier(
     roots: Arc<RootCertStore>,
     (zygote, dials): (OwnedFd, OwnedFd),
 ) -> Result<Arc<Courier<Outside>>, Fault> {
-    let filter =
-        FilterLimits { ready: 0, concurrent: 2, deadline: Duration::from_secs(start.worker_seconds), largest: NOTICE };
+    let letters = usize::try_from(start.largest).unwrap_or(usize::MAX).saturating_add(FRONT);
+    let filter = FilterLimits {
+        ready: 0,
+        concurrent: 2,
+        deadline: Duration::from_secs(start.worker_seconds),
+        largest: letters.max(NOTICE),
+    };
     let identity =
         Identity::from_bytes(&start.identity).map_err(|_| Fault::Broken("the outgoing identity is no key"))?;
     let own =

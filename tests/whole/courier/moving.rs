@@ -4,12 +4,44 @@ use tests::alone::{self, OTHER};
 use tests::house::Mailbox;
 use tests::names::Names;
 use tests::place::LETTER;
+use tests::programs::python_ok;
 use tests::{Imap, Place};
+
+/// Longer than a notice may be, with words at its end.
+const LARGE: &str = r#"
+import smtplib, ssl, sys
+port, ca, user, password, to = sys.argv[1:]
+smtp = smtplib.SMTP('localhost', int(port), timeout=60)
+smtp.starttls(context=ssl.create_default_context(cafile=ca))
+smtp.login(user, password)
+text = f'From: {user}\r\nTo: {to}\r\nSubject: Photos\r\n\r\n' + ('photo ' * 11 + '\r\n') * 50_000 + 'the last photo\r\n'
+smtp.sendmail(user, to, text, rcpt_options=['NOTIFY=SUCCESS'])
+smtp.quit()
+"#;
+
+fn submit_large(place: &Place, to: &str) {
+    let (port, ca) = (place.house.port("submission").to_string(), place.house.authority().authority());
+    let you = place.house.you();
+    python_ok(LARGE, &[&port, ca.to_str().unwrap(), &you.address, &you.password, to]);
+}
+
+/// `two.test` is this house's from now on.
+fn moves_in(place: &mut Place) {
+    let config = place.house.data().join("postern.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("[\"home.test\"]", "[\"home.test\", \"two.test\"]")).unwrap();
+    place.house.stop();
+    place.house.start_again();
+}
 
 /// Everything in somebody's mailbox.
 fn inbox(place: &Place, who: &Mailbox) -> String {
+    folder(place, who, "INBOX")
+}
+
+fn folder(place: &Place, who: &Mailbox, name: &str) -> String {
     let mut imap = Imap::login(&place.house, &who.address, &who.password).unwrap();
-    assert!(imap.ask("SELECT INBOX").unwrap().ok());
+    assert!(imap.ask(&format!("SELECT {name}")).unwrap().ok());
     imap.ask("FETCH 1:* (BODY.PEEK[])").unwrap().text()
 }
 
@@ -40,11 +72,7 @@ fn what_named_it_and_what_waits_for_it_finds_it_here() {
         ["carl@two.test", "Ben@two.test"].iter().all(|to| place.waits(to, "4.4.1", "two.test"))
     });
 
-    let config = place.house.data().join("postern.toml");
-    let text = std::fs::read_to_string(&config).unwrap();
-    std::fs::write(&config, text.replace("[\"home.test\"]", "[\"home.test\", \"two.test\"]")).unwrap();
-    place.house.stop();
-    place.house.start_again();
+    moves_in(&mut place);
     // Nobody there has a mailbox yet: the others have theirs, and who asks is told.
     assert_eq!(place.stranger(&["aunt@example.org", "family@home.test", &stranger(2)]), "250\n250\n");
     assert_eq!(place.stranger(&["aunt@example.org", "lost@home.test"]), "550\n");
@@ -77,4 +105,43 @@ fn what_named_it_and_what_waits_for_it_finds_it_here() {
     }
     let dead = place.house.admin_json(&["alias", "list"], "").to_string();
     assert_eq!(dead.matches("\"nobody\":[]").count(), 1, "{dead}");
+}
+
+#[test]
+fn large_letters_junk_and_what_is_shared_with_others_find_it_too() {
+    if !alone::inside("moving::large_letters_junk_and_what_is_shared_with_others_find_it_too") {
+        return;
+    }
+    let names = Names::serve(false);
+    let mut place = Place::new(false, "domains = [\"home.test\"]\n");
+    names.host("two.test", OTHER);
+    names.txt("_dmarc.bank.test", "v=DMARC1; p=quarantine");
+    for to in ["you", "ben@two.test"] {
+        let _ = place.house.admin_json(&["alias", "add", "family", to], "");
+    }
+    let forged = "From: ceo@bank.test\nTo: family@home.test\nSubject: Account\n\nYour account is closed.\n";
+    assert_eq!(place.stranger(&["ceo@bank.test", "family@home.test", forged]), "250\n250\n");
+    submit_large(&place, "carl@two.test");
+    place.submit(1, &["team@two.test"], LETTER);
+    place.eventually("they wait", || {
+        ["carl@two.test", "team@two.test", "ben@two.test"].iter().all(|to| place.waits(to, "4.4.1", "two.test"))
+    });
+
+    moves_in(&mut place);
+    place.retried_until("it waits", || place.waits("carl@two.test", "4.1.1", "nobody here has that address yet"));
+    let [ben, carl] = ["ben@two.test", "carl@two.test"].map(|name| place.house.add_mailbox(name));
+    for to in ["carl@two.test", "x@far.test"] {
+        let _ = place.house.admin_json(&["alias", "add", "team@two.test", to], "");
+    }
+    place.retried_until("they have theirs", || {
+        let mail = inbox(&place, &carl);
+        mail.contains("the last photo") && mail.contains("Good day.")
+    });
+    place.retried_until("nothing waits", || place.is_all_gone());
+    for (who, what) in [(place.house.you(), "you"), (&ben, "ben")] {
+        assert!(folder(&place, who, "Junk").contains("Your account is closed."), "{what}");
+    }
+    place.eventually("who asked is told", || place.inbox().contains("Action: delivered\r\nStatus: 2.1.5"));
+    let mail = place.inbox();
+    assert!(!mail.contains("Action: failed") && !mail.contains("Action: relayed"), "{mail}");
 }

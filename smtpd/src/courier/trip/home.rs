@@ -1,13 +1,14 @@
 //! A letter that waited while its domain came into this house: into mailboxes here, through a worker, as any that comes in.
 
+use filter_sandbox::filter::Unfiltered;
 use filter_sandbox::report::Facts as Envelope;
-use filter_sandbox::score::Authentication;
 use ring::digest;
-use spool::edges::outbox::Leased;
+use spool::edges::outbox::{Leased, Outgoing};
 use spool::edges::{Into, Recipient, Size, Target};
 use spool::names::{LetterId, TransactionId};
 
-use super::{Open, OwnedFd, Trip, all};
+use super::{Open, OwnedFd, Trip};
+use crate::courier::arc;
 use crate::courier::elsewhere::Fates;
 use crate::courier::fate::{Fate, Status, Why};
 use crate::courier::letter;
@@ -32,58 +33,85 @@ impl<W: World + Send + 'static> Trip<W> {
 
     async fn all_arrive(&self, open: &mut Open) -> Fates {
         let _room = self.courier.memory.to_convert(open.leased.outgoing.size).await;
-        let letter = match self.arriving(open).await {
-            Ok(letter) => letter,
-            Err(fate) => return all(&open.leased, &fate),
-        };
-        let mut fates = Vec::new();
-        for number in &open.leased.recipients {
-            fates.push((*number, self.arrives((open.leased.letter, *number), &letter).await));
+        let (mut fates, mut examined) = (Vec::new(), None);
+        for number in open.leased.recipients.clone() {
+            let waits = (open.leased.letter, number);
+            let fate = match self.who_is_here(waits, &open.leased.outgoing).await {
+                Ok(targets) => {
+                    let letter = match examined.take() {
+                        Some(letter) => letter,
+                        None => self.arriving(open).await,
+                    };
+                    self.arrives(name(waits), &targets, examined.insert(letter)).await
+                }
+                // What nobody here gets is not read at all.
+                Err(fate) => fate,
+            };
+            if !matches!(fate, Fate::Delivered(_)) {
+                self.keeper.abandon(name(waits)).await;
+            }
+            fates.push((number, fate));
         }
         fates
+    }
+
+    /// With room reserved.
+    async fn who_is_here(&self, waits: (LetterId, u16), outgoing: &Outgoing) -> Result<Vec<Target>, Fate> {
+        let size = u64::from(outgoing.size) + return_path(outgoing).len() as u64;
+        let answer = self.keeper.here(name(waits), waits, Size::Said(size)).await;
+        if matches!(&answer, Ok(Recipient::Forwarded { targets, .. }) if !targets.is_empty()) {
+            let (letter, recipient) = waits;
+            tracing::warn!(%letter, recipient, "an alias here leads elsewhere, too: those there get none of what waited for it");
+        }
+        answer.map_or_else(|Down| Err(not_now()), targets)
     }
 
     /// With what a stranger found in it. What others wrote may be junk; who proved what about it was seen when it came.
     async fn arriving(&self, open: &mut Open) -> Result<Letter, Fate> {
         let (outgoing, name) = (&open.leased.outgoing, open.leased.letter);
         let text = tokio::task::block_in_place(|| open.file.whole()).map_err(|error| letter::fate(name, &error))?;
-        // RFC 5321 §4.4: who delivers it at last says where it came from.
-        let sender = outgoing.sender.as_deref().unwrap_or_default();
-        let mut bytes = format!("Return-Path: <{sender}>\r\n").into_bytes();
+        let mut bytes = return_path(outgoing).into_bytes();
         bytes.extend_from_slice(&text);
+        let found = arc::dmarc(&text, &self.courier.house.hello);
         drop(text);
         let made = FinalBytes::whole(bytes);
-        let domain = sender.rsplit_once('@').map_or("", |(_, domain)| domain);
+        let domain = outgoing.sender.as_deref().and_then(|sender| sender.rsplit_once('@')).map_or("", |(_, far)| far);
         let facts = Envelope { sender_domain: domain.to_owned(), script: Vec::new() };
         let report = self.courier.filter.examine(&made.slices(), &facts).await.map_err(|error| {
             tracing::warn!(letter = %name, %error, "a letter that waited for an address of ours could not be examined");
-            if error.is_permanent() { Fate::Failed(unreadable()) } else { not_now() }
+            unexamined(&error)
         })?;
         let into = match outgoing.passed_on {
-            true => verdict::folder(&report, &Authentication::default(), None).0,
+            true => verdict::folder(&report, &found, None).0,
             false => Into::Inbox,
         };
         Letter::new(made, &report, into).ok_or_else(not_now)
     }
 
-    async fn arrives(&self, waits: (LetterId, u16), letter: &Letter) -> Fate {
-        let transaction = name(waits);
-        let answer = self.keeper.here(transaction, waits, Size::Said(letter.made.len() as u64)).await;
-        let targets = match answer.map_or_else(|Down| Err(not_now()), targets) {
-            Ok(targets) => targets,
-            Err(fate) => {
-                self.keeper.abandon(transaction).await;
-                return fate;
-            }
+    async fn arrives(&self, transaction: TransactionId, targets: &[Target], letter: &Result<Letter, Fate>) -> Fate {
+        let letter = match letter {
+            Ok(letter) => letter,
+            Err(fate) => return fate.clone(),
         };
-        match store(&self.keeper, transaction, Letters::address(&targets, None), letter, None).await {
+        match store(&self.keeper, transaction, Letters::address(targets, None), letter, None).await {
             Outcome::Delivered => Fate::Delivered(Why::ours(Status::new(2, 1, 5), "its mailbox is in this house now")),
             Outcome::MailboxFull => full(),
-            _ => {
-                self.keeper.abandon(transaction).await;
-                not_now()
-            }
+            _ => not_now(),
         }
+    }
+}
+
+/// RFC 5321 §4.4: who delivers it at last says where it came from.
+fn return_path(outgoing: &Outgoing) -> String {
+    format!("Return-Path: <{}>\r\n", outgoing.sender.as_deref().unwrap_or_default())
+}
+
+/// Only what nobody will ever make out is given up: the same letter may be examined later, or by a house that takes larger
+/// ones again.
+fn unexamined(error: &Unfiltered) -> Fate {
+    match error {
+        Unfiltered::NotUnderstood => Fate::Failed(unreadable()),
+        _ => not_now(),
     }
 }
 
@@ -91,6 +119,8 @@ impl<W: World + Send + 'static> Trip<W> {
 fn targets(answer: Recipient) -> Result<Vec<Target>, Fate> {
     match answer {
         Recipient::Known(targets) => Ok(targets),
+        // To pass it on now would be a new letter, which the courier may not hand in.
+        Recipient::Forwarded { targets, .. } if !targets.is_empty() => Ok(targets),
         // The mailbox may be about to be made: the domain has just come.
         Recipient::Unknown => Err(Fate::Deferred(Why::ours(
             Status::new(4, 1, 1),
@@ -137,6 +167,7 @@ fn name((letter, recipient): (LetterId, u16)) -> TransactionId {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use spool::names::MailboxId;
 
     #[test]
     fn what_the_keeper_says_of_who_is_here_now() {
@@ -150,6 +181,17 @@ mod tests {
         }
         let passed_on = Recipient::Forwarded { targets: Vec::new(), generation: 1, public_key: key() };
         assert!(matches!(fate(passed_on), Fate::Failed(why) if why.words.contains("sends the letter again")));
+        let carl = Target { mailbox: MailboxId(2), generation: 1, public_key: key() };
+        let shared = Recipient::Forwarded { targets: vec![carl.clone()], generation: 1, public_key: key() };
+        assert_eq!(targets(shared), Ok(vec![carl]), "who is here has it, whoever else is named");
+    }
+
+    #[test]
+    fn only_what_nobody_can_make_out_is_given_up() {
+        assert!(matches!(unexamined(&Unfiltered::NotUnderstood), Fate::Failed(_)));
+        for later in [Unfiltered::TooLong, Unfiltered::Busy, Unfiltered::Late, Unfiltered::Died, Unfiltered::Garbage] {
+            assert_eq!(unexamined(&later), not_now(), "{later}");
+        }
     }
 
     #[test]
