@@ -229,8 +229,8 @@ impl Map {
         all.filter(|(home, grant)| lives_here(home, grant) || self.strays.may(dialled, home)).collect()
     }
 
-    /// Where a home's names are to lead: to its own addresses, else to its street's, else to those of the proxy that are nobody's. Of
-    /// one that a router translates the world knows another, and it proves nothing.
+    /// Where a home's names are to lead: to its own addresses, else to its street's, else to those of the proxy that are nobody's; where
+    /// those have no IPv4, to the next that have, too. Of one that a router translates the world knows another, and it proves nothing.
     #[must_use]
     pub fn places(&self, grant: &HomeGrant, here: &Here) -> BTreeSet<IpAddr> {
         let is_shared = |at: &IpAddr| self.owner(*at).is_none() && !self.streets.contains_key(at);
@@ -240,7 +240,16 @@ impl Map {
         let named = here.named.iter().copied().filter(is_shared).collect();
         let bound = here.bound.iter().copied().filter(|at| is_shared(at) && is_public(*at)).collect();
         let all: [BTreeSet<IpAddr>; 4] = [own, of_street, named, bound];
-        all.into_iter().find(|places| !places.is_empty()).unwrap_or_default()
+        let first = |is: fn(&IpAddr) -> bool| {
+            let kind = all.iter().map(|places| places.iter().copied().filter(is).collect::<BTreeSet<_>>());
+            kind.into_iter().find(|places| !places.is_empty()).unwrap_or_default()
+        };
+        let mut places = first(|_| true);
+        // Many senders have no IPv6. (They have IPv4, all: an IPv6 address that others share is never added.)
+        if !places.iter().any(IpAddr::is_ipv4) {
+            places.extend(first(IpAddr::is_ipv4));
+        }
+        places
     }
 
     /// Homes of others that can be meant at somebody's own address, or at a street's.

@@ -1,6 +1,7 @@
 //! A proxy's program in a test's network, as its operator has it.
 
 use std::fs::File;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -29,6 +30,8 @@ impl Operated {
     #[must_use]
     pub fn start(program: &'static str, host: Host, name: &str, config: &str) -> Self {
         let scratch = Scratch::new(program);
+        // As the program makes one.
+        std::fs::set_permissions(scratch.path(), PermissionsExt::from_mode(0o700)).unwrap();
         let text = format!("name = \"{name}\"\ndns = [\"{HERE}:53\"]\nmetrics = \"{METRICS}\"\n{config}");
         std::fs::write(scratch.path().join(program).with_extension("toml"), text).unwrap();
         let mut this = Self { program, host, child: None, scratch };

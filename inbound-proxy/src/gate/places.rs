@@ -56,7 +56,7 @@ impl Gate {
             return Ok(Answer::Place(None));
         };
         let mut places = map.places(grant, &Here::default());
-        if places.is_empty() {
+        if !places.iter().any(std::net::IpAddr::is_ipv4) {
             places = map.places(grant, &self.places.here(&self.dns, &self.name).await);
         }
         Ok(Answer::Place(Some(places.into_iter().take(PLACES).collect())))

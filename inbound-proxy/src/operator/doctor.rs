@@ -1,6 +1,7 @@
 //! `inbound-proxy doctor`: what works, what does not, and what to do about it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -47,16 +48,17 @@ pub(super) fn doctor(folder: &Folder, config: &Config) -> Result<ExitCode, Failu
         homes: all.iter().map(|(home, facts)| (home.clone(), facts.grant.clone())).collect(),
         hides_some: !homes.are_all_read().doing(|| "the homes".to_owned())?,
         streets: config.streets.clone(),
-        strays: known(folder, &all)?,
+        strays: known(&all)?,
     };
     findings.extend(Whither::new(map, found, Here::new(&here, &config.bind)).findings());
     Ok(print(&findings))
 }
 
-/// Where the names led within the last day, as `run` has seen it: what leads there no more may do so still for others.
-fn known(folder: &Folder, all: &BTreeMap<String, Home<HomeGrant>>) -> Result<Strays, Failure> {
+/// Where the names led within the last day, as `run` has seen it: what leads there no more may do so still for others. This program
+/// stands in the process's folder by now, as its user, who may not enter the operator's.
+fn known(all: &BTreeMap<String, Home<HomeGrant>>) -> Result<Strays, Failure> {
     let what = || "where the homes' names led".to_owned();
-    let leads = Leads::open(&folder.state().join("leads")).doing(what)?;
+    let leads = Leads::open(Path::new("leads")).doing(what)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let homes = all.iter().map(|(home, facts)| (home.clone(), facts.grant.clone())).collect();
     // What nobody has answered yet is asked for here.

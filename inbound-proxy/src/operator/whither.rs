@@ -215,6 +215,10 @@ mod tests {
         let text = said(&[("alice", None, &[LANE], &[CLEAN])], &[]);
         let bad = "BAD   alice: mail.alice.test leads to 44.0.0.20\n      -> its family must point it at 44.0.0.21";
         assert!(text.contains(bad), "{text}");
+        let text = said(&[("alice", None, &["2a00:44::21"], &["2a00:44::21", CLEAN])], &[]);
+        assert!(text.contains("good  alice"), "whose senders have no IPv6 find the shared one: {text}");
+        let text = said(&[("alice", None, &["2a00:44::21"], &["2a00:44::21"])], &[]);
+        assert!(text.contains("weak  alice") && text.contains("and not to 44.0.0.20"), "{text}");
         let text = said(&[("alice", None, &[LANE, "2a00:44::21"], &[LANE])], &[]);
         assert!(text.contains("weak  alice: mail.alice.test leads to 44.0.0.21, and not to 2a00:44::21"), "{text}");
         let text = said(&[("alice", Some("lane"), &[], &[CLEAN])], &[(LANE, "lane")]);

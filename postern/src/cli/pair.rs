@@ -68,6 +68,7 @@ fn pair(house: &House, kept: &Pairings, code: &str) -> Result<(), Failure> {
     let outbound = paired.proxy.outbound;
     let ended = kept.change(|all| Ok(join(all, paired)))?;
     learn_place(house, kept)?;
+    let unserved = if outbound { None } else { unserved(&kept.read()?, &house.config.hostname()) };
     let names: Vec<&String> = ended.iter().map(|pairing| &pairing.name).collect();
     house.print(&json!({"proxy": called, "name": name, "outbound": outbound, "ended": names}), || {
         let what = if outbound { "takes this house's mail out" } else { "brings this house its mail" };
@@ -77,7 +78,23 @@ fn pair(house: &House, kept: &Pairings, code: &str) -> Result<(), Failure> {
             )
         };
         let over: String = names.iter().filter(|old| ***old != name).map(over).collect();
-        format!("Paired: {called} {what}; its operator calls this house {name}.{over}")
+        let unserved = unserved.unwrap_or_default();
+        format!("Paired: {called} {what}; its operator calls this house {name}.{over}{unserved}")
+    })
+}
+
+/// What is to be done where no inbound proxy takes mail for what this house calls itself.
+fn unserved(all: &[Pairing], hostname: &str) -> Option<String> {
+    let inbound = || all.iter().filter(|pairing| !pairing.proxy.outbound);
+    let is_alien = |pairing: &Pairing| {
+        pairing.found_at.as_ref().is_some_and(|found| found.host == hostname && found.addresses.is_none())
+    };
+    let name = &inbound().next()?.name;
+    inbound().all(is_alien).then(|| {
+        format!(
+            "\nThere the world finds this house as {name}, but it calls itself {hostname}: write `hostname = \"{name}\"` into \
+             postern.toml, and start the box anew."
+        )
     })
 }
 
@@ -219,6 +236,7 @@ mod tests {
     use wire::control::PairedProxy;
 
     use super::*;
+    use crate::pairings::FoundAt;
 
     fn pairing(outbound: bool, name: &str) -> Pairing {
         let port = if outbound { 7_026 } else { 7_025 };
@@ -267,6 +285,18 @@ mod tests {
         {
             assert!(words.contains(part), "{words}");
         }
+    }
+
+    #[test]
+    fn a_name_that_no_proxy_takes_is_told() {
+        let found = |host: &str, known: bool| FoundAt { host: host.into(), addresses: known.then(Vec::new) };
+        let mut all = vec![pairing(true, "alice"), pairing(false, "mail.alice.test")];
+        assert_eq!(unserved(&all, "alice.test"), None, "nobody could be asked");
+        all[1].found_at = Some(found("alice.test", false));
+        assert!(unserved(&all, "alice.test").is_some_and(|words| words.contains("hostname = \"mail.alice.test\"")));
+        all.push(Pairing { found_at: Some(found("alice.test", true)), ..pairing(false, "mail.club.test") });
+        assert_eq!(unserved(&all, "alice.test"), None, "another proxy takes it");
+        assert_eq!(unserved(&all[..1], "alice.test"), None, "none brings mail in");
     }
 
     #[test]

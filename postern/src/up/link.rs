@@ -6,37 +6,111 @@ use wire::control::PairedProxy;
 
 use super::roles::Roles;
 use super::say;
-use crate::pairings::{self, Pairings};
+use crate::failure::Failure;
+use crate::pairings::{self, Pairing, Pairings};
+
+/// The proxies this house uses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Proxies {
+    /// All of them.
+    pub all: Vec<PairedProxy>,
+    /// Whether mail leaves through one of them, or not at all: also where it cannot be known through which.
+    pub outbound: bool,
+}
+
+impl Proxies {
+    fn of(all: &[Pairing]) -> Self {
+        let all = pairings::proxies(all);
+        Self { outbound: all.iter().any(|proxy| proxy.outbound), all }
+    }
+
+    /// Of a house whose pairings nobody can read.
+    const fn unknown() -> Self {
+        Self { all: Vec::new(), outbound: true }
+    }
+}
 
 /// The file.
 #[derive(Debug)]
 pub struct Links {
     pairings: Pairings,
     seen: Option<SystemTime>,
+    known: Option<Proxies>,
+    /// What was wrong with it last, in words: said once.
+    wrong: Option<String>,
 }
 
 impl Links {
     /// Takes it over, not read yet.
     #[must_use]
     pub const fn new(pairings: Pairings) -> Self {
-        Self { pairings, seen: None }
+        Self { pairings, seen: None, known: None, wrong: None }
     }
 
-    /// What it holds now. A file that cannot be read costs the way through the proxies, and nobody's mail at home.
+    /// What it holds now. One that cannot be read never sends mail past a proxy: what was known stays, and of a house that has just
+    /// been started the mail that leaves waits.
     #[must_use]
-    pub fn proxies(&mut self) -> Vec<PairedProxy> {
+    pub fn proxies(&mut self) -> Proxies {
         self.seen = self.pairings.written();
-        self.pairings.read().map(|all| pairings::proxies(&all)).unwrap_or_else(|failure| {
-            say(&format!("the pairings: {failure}; until then nothing comes through a proxy"));
-            Vec::new()
-        })
+        let (proxies, wrong) = judged(self.pairings.read(), self.known.as_ref());
+        if let Some(wrong) = wrong.as_ref().filter(|wrong| self.wrong.as_ref() != Some(*wrong)) {
+            say(wrong);
+        }
+        self.wrong = wrong;
+        self.known = Some(proxies.clone());
+        proxies
     }
 
     /// Tells `link` when it has changed.
     pub fn look(&mut self, roles: &mut Roles) {
-        if self.pairings.written() != self.seen {
-            let proxies = self.proxies();
+        if self.pairings.written() == self.seen && self.wrong.is_none() {
+            return;
+        }
+        let before = self.known.clone();
+        let proxies = self.proxies();
+        if before.as_ref() != Some(&proxies) {
             roles.pair(proxies);
         }
+    }
+}
+
+/// Which proxies are used, and what is wrong with the file.
+fn judged(read: Result<Vec<Pairing>, Failure>, known: Option<&Proxies>) -> (Proxies, Option<String>) {
+    match read {
+        Ok(all) => (Proxies::of(&all), None),
+        Err(failure) => {
+            let until = match known {
+                Some(_) => "until then all goes on with those that were paired before",
+                None => "until then nothing comes through a proxy, and mail that leaves waits",
+            };
+            let proxies = known.cloned().unwrap_or_else(Proxies::unknown);
+            (proxies, Some(format!("the pairings: {failure}; {until}")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outbound() -> Pairing {
+        let host = "clean.example".to_owned();
+        let proxy =
+            PairedProxy { outbound: true, host: host.clone(), port: 7_026, key: String::new(), own: Vec::new() };
+        Pairing { proxy, name: "alice".into(), called: host, since: 0, found_at: None }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_sends_nothing_past_a_proxy() {
+        let damaged = || Err(Failure::new("damaged"));
+        assert_eq!(judged(Ok(Vec::new()), None), (Proxies::default(), None), "a house that sends by itself");
+        let (unknown, wrong) = judged(damaged(), None);
+        assert!(unknown.outbound && unknown.all.is_empty());
+        assert!(wrong.is_some_and(|wrong| wrong.contains("mail that leaves waits")));
+        let (known, wrong) = judged(Ok(vec![outbound()]), Some(&unknown));
+        assert!(known.outbound && wrong.is_none());
+        assert_eq!(judged(damaged(), Some(&known)).0, known, "as it was");
+        let alone = Proxies::default();
+        assert_eq!(judged(damaged(), Some(&alone)).0, alone, "nor is anything kept back that was not");
     }
 }

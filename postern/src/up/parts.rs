@@ -12,10 +12,11 @@ use serde::Serialize;
 use smtpd::role::Settings;
 use spool::keeper::EdgeKind;
 use spool::keeper::start::Outgoing;
-use wire::control::{Control, PairedProxy, SigningKey};
+use wire::control::{Control, SigningKey};
 use wire::sasl::Offer;
 use wire::tls::CertificatePem;
 
+use super::link::Proxies;
 use super::ports::{Bound, Service};
 use crate::box_key::Secret;
 use crate::config::{Config, WhenItFails};
@@ -54,7 +55,7 @@ pub struct Parts {
     /// DKIM.
     pub signing: Vec<SigningKey>,
     /// The proxies this house is paired with.
-    pub pairings: Vec<PairedProxy>,
+    pub pairings: Proxies,
     /// The file of the authorities that are believed.
     pub authorities: Option<PathBuf>,
 }
@@ -98,15 +99,14 @@ impl Parts {
                 let authorities = self.authorities();
                 send(control, &self.courier(), ends.chain(authorities.iter().map(AsFd::as_fd)))?;
                 // Before the keys, without which nothing leaves.
-                let through = self.pairings.iter().any(|proxy| proxy.outbound);
-                send(control, &Control::ThroughProxy(through), std::iter::empty())?;
+                send(control, &Control::ThroughProxy(self.pairings.outbound), std::iter::empty())?;
                 Control::signing(&self.signing).try_for_each(|some| send(control, &some, std::iter::empty()))
             }
             Role::Login => send(control, &self.login(), self.listeners(Service::Imaps).chain(ends)),
             Role::OwnerZygote => send(control, &imapd::owner::Start { bounds: self.appending() }, ends),
             Role::Link => {
                 send(control, &relay_link::link::Start::Serve { upstreams: self.dns.clone() }, ends)?;
-                send(control, &Control::Pairings(self.pairings.clone()), std::iter::empty())
+                send(control, &Control::Pairings(self.pairings.all.clone()), std::iter::empty())
             }
             Role::Resolver => {
                 let start = wire::resolver::Start { upstreams: self.dns.clone() };

@@ -14,10 +14,11 @@ use filter_sandbox::role::Role;
 use filter_sandbox::zygote::Ready;
 use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus};
 use serde::Serialize;
-use wire::control::{Control, EdgeName, PairedProxy, SigningKey};
+use wire::control::{Control, EdgeName, SigningKey};
 use wire::tls::CertificatePem;
 
 use super::back_off::BackOff;
+use super::link::Proxies;
 use super::parts::Parts;
 use super::{logs, say};
 use crate::data::{is_read_only_at, is_writable_elsewhere};
@@ -273,9 +274,9 @@ impl Roles {
     }
 
     /// Hands out the pairings, also to a `link` started from now on.
-    pub fn pair(&mut self, proxies: Vec<PairedProxy>) {
-        self.tell(Role::Link, &Control::Pairings(proxies.clone()), &[]);
-        self.tell(Role::Courier, &Control::ThroughProxy(proxies.iter().any(|proxy| proxy.outbound)), &[]);
+    pub fn pair(&mut self, proxies: Proxies) {
+        self.tell(Role::Link, &Control::Pairings(proxies.all.clone()), &[]);
+        self.tell(Role::Courier, &Control::ThroughProxy(proxies.outbound), &[]);
         self.parts.pairings = proxies;
     }
 

@@ -21,7 +21,7 @@ pub fn mail_leaves_through_a_paired_proxy() {
     let postfix = place.far("postfix", 0, "far.test");
     let exim = place.far("exim", 1, "exim.test");
     let opensmtpd = place.far("opensmtpd", 2, "open.test");
-    let home = Home::start("alice", "44.0.0.71");
+    let mut home = Home::start("alice", "44.0.0.71");
     let anna = home.house.add_mailbox(PHRASES[2]);
     let output = home.try_pair(&place.proxy.invite("alice", &[]));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -45,12 +45,25 @@ pub fn mail_leaves_through_a_paired_proxy() {
     // The proxy is gone: nothing leaves in another way.
     place.proxy.kill();
     home.submit(&anna, &["cleo@far.test"], &letter(&["cleo@far.test"]));
-    let waits = || {
+    let waits = |home: &Home| {
         let queue: Value = home.house.admin_json(&["queue", "list"], "");
         queue.to_string().contains("outbound proxy")
     };
-    eventually("it waits, and says for whom", waits);
+    eventually("it waits, and says for whom", || waits(&home));
     assert!(!postfix.mail("cleo").contains(PHRASES[1]));
+    // Nor where nobody can read any more which proxy it is.
+    let pairings = home.house.data().join("pairings");
+    let whole = std::fs::read(&pairings).unwrap();
+    let mut damaged = whole.clone();
+    damaged[40] ^= 1;
+    std::fs::write(&pairings, damaged).unwrap();
+    home.house.stop();
+    home.house.start_again();
+    let _ = home.house.admin(&["queue", "retry"], "");
+    eventually("it waits still, and says for whom", || waits(&home));
+    assert!(home.house.log().contains("mail that leaves waits"), "{}", home.house.log());
+    assert!(!postfix.mail("cleo").contains(PHRASES[1]));
+    std::fs::write(&pairings, whole).unwrap();
     place.proxy.start_again();
     eventually("delivered once the proxy is back", || {
         let _ = home.house.admin(&["queue", "retry"], "");

@@ -25,7 +25,11 @@ pub fn look(patient: &Patient) -> Vec<Finding> {
         .and_then(|key| pairings::of(data, &key)?.read());
     let all = match kept {
         Ok(all) => all,
-        Err(failure) => return vec![Finding::bad(ABOUT, format!("the pairings: {failure}"), "")],
+        Err(failure) => {
+            let advice =
+                "a box that was started with it so lets no mail leave, since it may only do so through a proxy";
+            return vec![Finding::bad(ABOUT, format!("the pairings: {failure}"), advice)];
+        }
     };
     let (outbound, inbound): (Vec<_>, Vec<_>) = all.iter().partition(|pairing| pairing.proxy.outbound);
     let mut findings: Vec<Finding> = inbound
