@@ -306,6 +306,8 @@ impl Config {
 
     /// An address that all others of its kind are part of takes their place: a port can be had once only.
     fn check_bind(&mut self) -> Result<(), ConfigError> {
+        // Sockets of IPv6 take IPv6 alone here, which `::ffff:127.0.0.1` is not.
+        self.bind.iter_mut().for_each(|ip| *ip = ip.to_canonical());
         if let Some((ip, why)) = self.bind.iter().find_map(|ip| Some((ip, no_listener(ip)?))) {
             return Err(ConfigError::Value(format!("`bind`: {ip} {why}")));
         }
@@ -435,5 +437,18 @@ mod tests {
         let config = Config { max_message: Some(Bytes(60_000_000)), ..Config::default() };
         assert_eq!(config.largest_message(), 60_000_000, "what is configured counts");
         assert_eq!(Config::default().largest_message(), default_largest(total_memory()));
+    }
+
+    #[test]
+    fn an_address_in_the_clothes_of_ipv6_is_taken_as_itself() {
+        let of = |bind: &[&str]| {
+            let bind = bind.iter().map(|ip| ip.parse().unwrap()).collect();
+            let mut config = Config { bind, ..Config::default() };
+            config.check_bind().map(|()| config.bind)
+        };
+        let here = [IpAddr::from([127, 0, 0, 1])];
+        assert_eq!(of(&["::ffff:127.0.0.1"]).unwrap(), here);
+        assert_eq!(of(&["127.0.0.1", "::ffff:127.0.0.1"]).unwrap(), here);
+        assert!(of(&["::ffff:255.255.255.255"]).is_err());
     }
 }

@@ -8,7 +8,7 @@
 //! | `tls/` | the self-signed certificate and its key | `up` |
 //! | `dkim.keys`, `pairings` (0600) | sealed under the box key: see `sealed` | `up`, the admin's commands |
 //! | `first-unseen` | which mailbox was made by a first start that has not printed its secrets yet | `mailbox add`, `up` |
-//! | `admin.sock` (0600) | the admin commands' way to the keeper (where nothing can be written, in /run: `admin::socket`) | `up` |
+//! | `admin.sock` (0600) | the admin commands' way to the keeper (where none can be made, in /run: `admin::socket`) | `up` |
 //! | `lock` | held while a keeper of this folder is running | `up`, an admin command without it |
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -136,7 +136,7 @@ impl DataFolder {
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {
                     match write_pid(file.as_fd()) {
-                        Err(error) if writes && error != Errno::ROFS => {
+                        Err(error) if writes && !is_unwritten(error) => {
                             return Err(Failure::new(format!(
                                 "cannot write {}: {error}",
                                 self.entry("lock").display()
@@ -219,6 +219,16 @@ impl DataFolder {
     pub fn spool_has(&self, name: &str) -> bool {
         fs::read_dir(self.entry("spool").join(name)).is_ok_and(|mut entries| entries.next().is_some())
     }
+}
+
+/// Whether a write failed for want of room: of blocks, of inodes, or of what this user may have of them.
+pub const fn is_full(error: Errno) -> bool {
+    matches!(error, Errno::NOSPC | Errno::DQUOT)
+}
+
+/// Whether the disk takes no write. The pid in a lock is a word for the admin: nothing depends on it.
+fn is_unwritten(error: Errno) -> bool {
+    error == Errno::ROFS || is_full(error)
 }
 
 /// Whether the file system of that folder is mounted read-only, or was made so by the kernel after an error: ext4 says that
@@ -377,6 +387,12 @@ mod tests {
         drop(held);
         assert!(data.lock(Duration::ZERO).unwrap().is_some());
         fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn only_a_disk_that_takes_nothing_is_passed_over() {
+        assert_eq!([Errno::ROFS, Errno::NOSPC, Errno::DQUOT, Errno::IO].map(is_unwritten), [true, true, true, false]);
+        assert_eq!([Errno::ROFS, Errno::NOSPC, Errno::DQUOT, Errno::IO].map(is_full), [false, true, true, false]);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Where commands reach a box: `admin.sock` in the data folder. A box that is started where that folder takes no file has its
-//! socket in a folder of /run, which no disk is needed for; where this user has none there, it serves without.
+//! Where commands reach a box: `admin.sock` in the data folder. A box that is started where that folder takes no file (it is
+//! read-only, or has room for none) has its socket in a folder of /run, which no disk is needed for; where this user has none there, it serves without.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
@@ -74,7 +74,9 @@ pub fn listen(data: &DataFolder) -> Result<Option<OwnedFd>, Failure> {
     // Left behind by a box that was killed: the lock says that no other serves it.
     remove(data);
     match listen_at(&data.admin_socket()) {
-        Err(_) if data::is_read_only(data.path()) => Ok(elsewhere(data).and_then(|path| listen_at(&path).ok())),
+        Err(error) if data::is_full(error) || data::is_read_only(data.path()) => {
+            Ok(elsewhere(data).and_then(|path| listen_at(&path).ok()))
+        }
         listens => listens.map(Some).doing(|| what(data)),
     }
 }

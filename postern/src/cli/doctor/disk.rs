@@ -46,11 +46,9 @@ fn judge(room: &Room, largest: u64, place: &str) -> Finding {
     let advice = "make room: remove what else lies on that disk, let people empty their Trash, or stop the box and move \
                   the data folder to a larger disk. Until then senders are told to come again (452); nothing is lost";
     let free = format!("{} of {} are free where {place} lies", Bytes(room.free), Bytes(room.size));
-    if room.free < largest {
-        return Finding::bad(ABOUT, format!("full: {free}"), advice);
-    }
     match room.files {
         Some(0) => Finding::bad(ABOUT, format!("full: no more files fit where {place} lies"), advice),
+        _ if room.free < largest => Finding::bad(ABOUT, format!("full: {free}"), advice),
         Some(files @ ..FILES) => {
             Finding::weak(ABOUT, format!("nearly full: only {files} more files fit where {place} lies"), advice)
         }
@@ -73,6 +71,7 @@ mod tests {
         assert_eq!(state(1 << 35, Some(9_999)), State::Weak);
         assert_eq!(state(40_000_000, Some(1 << 20)), State::Bad);
         assert_eq!(state(1 << 35, Some(0)), State::Bad);
+        assert!(judge(&Room { free: 1, size: 1, files: Some(0) }, 2, "spool").words.contains("no more files"));
         assert!(judge(&Room { free: 0, size: 1, files: None }, 1, "spool").advice.contains("make room"));
     }
 }
