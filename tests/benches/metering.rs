@@ -8,7 +8,9 @@
 //!
 //! Then letters of ordinary homes, old and new, with the buckets that such homes have, beside a relay that looks at nothing, over this
 //! machine's own loopback: what a window costs there is a timer's tick, and on a real path nothing while the path has no more on
-//! the way than the window.
+//! the way than the window. Some five minutes; half a minute without these.
+//!
+//! `cargo bench --profile release -p tests --bench metering [-- bulk|homes]`
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench")]
 
@@ -259,7 +261,18 @@ fn ordinary_homes(runtime: &Runtime) {
 
 fn main() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    ordinary_homes(&runtime);
+    let only = std::env::args().nth(1).filter(|word| !word.starts_with('-'));
+    let wanted = |part: &str| only.as_deref().is_none_or(|only| only == part);
+    if wanted("homes") {
+        ordinary_homes(&runtime);
+    }
+    if wanted("bulk") {
+        bulk(&runtime);
+    }
+}
+
+/// The same bytes in each of three ways, in turns.
+fn bulk(runtime: &Runtime) {
     let scratch = Scratch::new("metering");
     let homes = Homes::<HomeGrant>::open(&scratch.path().join("homes")).unwrap();
     let most = Allowance { bucket: u32::MAX, daily: u32::MAX, hourly: u32::MAX, ..Allowance::default() };
@@ -271,14 +284,14 @@ fn main() {
     let metered = || {
         let tab = books.tab(&homes, "home").unwrap();
         let pieces = &pieces;
-        turn(&runtime, |home, server| async move {
+        turn(runtime, |home, server| async move {
             let _ = Session::new(&home, &server, &tab, pieces).run().await;
         })
     };
-    let plain = || turn(&runtime, copied);
+    let plain = || turn(runtime, copied);
     let spliced = || {
         let pipes = pipes.clone();
-        turn(&runtime, |home, server| async move {
+        turn(runtime, |home, server| async move {
             in_clear(&home, &server).await;
             let _ = relay(&home, &server, &pipes, &Moved::default()).await;
         })
