@@ -276,7 +276,8 @@ fn bulk(runtime: &Runtime) {
     let scratch = Scratch::new("metering");
     let homes = Homes::<HomeGrant>::open(&scratch.path().join("homes")).unwrap();
     let many = u32::MAX;
-    let most = Allowance { bucket: many, daily: many, hourly: many, megabytes: many, sessions: many, ..Allowance::default() };
+    let most =
+        Allowance { bucket: many, daily: many, hourly: many, megabytes: many, sessions: many, ..Allowance::default() };
     let now = SystemTime::now();
     let invited = homes.invite("home", HomeGrant { allowance: most }, now, Duration::from_secs(600)).unwrap();
     homes.pair(&invited.secret, LinkKey::generate().unwrap().public(), now).unwrap();
