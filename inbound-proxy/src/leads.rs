@@ -3,7 +3,7 @@
 //!
 //! The letters that a wrong answer here could mislead are those of the home whose name was asked for, so its own DNS speaks
 //! for nobody else: a name that cannot be looked up keeps its last answer, and one that has never had any counts as leading
-//! anywhere for ten minutes.
+//! anywhere for ten minutes. What was answered of one kind of address counts, whatever becomes of the other's question.
 //!
 //! Pure but for [`Leads::open`] and [`Leads::save`]: times are seconds since 1970, given by the caller.
 
@@ -12,6 +12,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use relay_link::dns::{Addresses, Silent};
 use relay_link::durable;
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +46,8 @@ struct Name {
 pub struct Strays {
     /// By address: homes whose names lead there.
     pub at: BTreeMap<IpAddr, BTreeSet<String>>,
+    /// Homes whose names lead somewhere.
+    pub somewhere: BTreeSet<String>,
     /// Homes of which it is not known yet.
     pub anywhere: BTreeSet<String>,
 }
@@ -94,18 +97,12 @@ impl Leads {
     }
 
     /// What came of it; `None`: nobody has answered.
-    pub fn heard(&mut self, name: &str, answer: Option<&[IpAddr]>, now: u64) {
+    pub fn heard(&mut self, name: &str, answer: Option<&Addresses>, now: u64) {
         let Some(name) = self.names.get_mut(name) else { return };
         name.asked = now;
-        let Some(found) = answer else { return };
+        let Some(answer) = answer else { return };
         let before = name.clone();
-        name.answered = Some(now);
-        name.seen.retain(|_, seen| now.abs_diff(*seen) < limits::LED.as_secs());
-        name.seen.extend(found.iter().take(limits::LEADS_OF_ONE).map(|address| (address.to_canonical(), now)));
-        while name.seen.len() > limits::LEADS_OF_ONE {
-            let oldest = name.seen.iter().min_by_key(|(_, seen)| **seen).map(|(address, _)| *address);
-            oldest.map(|oldest| name.seen.remove(&oldest));
-        }
+        name.hear(answer, now);
         // Times alone are worth a write now and then only.
         let hour = |name: &Name| name.answered.map(|at| at / 3_600);
         self.unsaved |= !name.seen.keys().eq(before.seen.keys()) || hour(name) != hour(&before);
@@ -131,17 +128,46 @@ impl Strays {
     /// A home's name leads to this address.
     pub fn lead(&mut self, to: IpAddr, home: &str) {
         self.at.entry(to).or_default().insert(home.to_owned());
+        self.somewhere.insert(home.to_owned());
     }
 
-    /// Whether this home's name leads there, or may.
+    /// Whether this home's name leads there, or may; of one that nobody can have written to yet, whether it does.
     #[must_use]
-    pub fn may(&self, to: IpAddr, home: &str) -> bool {
+    pub fn may(&self, to: IpAddr, home: &str, is_expected: bool) -> bool {
         // Behind an address that is not the Internet's own there is another, of which DNS speaks, and nobody here knows it.
-        !is_public(to) || self.anywhere.contains(home) || self.at.get(&to).is_some_and(|homes| homes.contains(home))
+        let leads = match is_public(to) {
+            true => self.at.get(&to).is_some_and(|homes| homes.contains(home)),
+            false => !is_expected || self.somewhere.contains(home),
+        };
+        leads || self.anywhere.contains(home)
     }
 }
 
 impl Name {
+    fn hear(&mut self, answer: &Addresses, now: u64) {
+        if let Some(silent) = answer.silent {
+            self.keep(silent, now);
+        }
+        // Of the other kind nothing has ever been heard: it may lead anywhere yet.
+        if answer.silent.is_none() || self.is_known(now) {
+            self.answered = Some(now);
+        }
+        self.seen.retain(|_, seen| now.abs_diff(*seen) < limits::LED.as_secs());
+        let found = answer.found.iter().take(limits::LEADS_OF_ONE);
+        self.seen.extend(found.map(|address| (address.to_canonical(), now)));
+        while self.seen.len() > limits::LEADS_OF_ONE {
+            let oldest = self.seen.iter().min_by_key(|(_, seen)| **seen).map(|(address, _)| *address);
+            oldest.map(|oldest| self.seen.remove(&oldest));
+        }
+    }
+
+    /// Of this kind the last answer stays.
+    fn keep(&mut self, silent: Silent, now: u64) {
+        let last = self.answered;
+        let stays = self.seen.iter_mut().filter(|(address, seen)| silent.is_of(**address) && Some(**seen) == last);
+        stays.for_each(|(_, seen)| *seen = now);
+    }
+
     const fn is_known(&self, now: u64) -> bool {
         self.answered.is_some() || now.abs_diff(self.since) >= limits::UNANSWERED.as_secs()
     }
@@ -178,6 +204,10 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn to(found: &[IpAddr]) -> Addresses {
+        Addresses::all(found.to_vec())
+    }
+
     fn homes() -> BTreeMap<String, HomeGrant> {
         [("bob".to_owned(), HomeGrant { names: [BOB.to_owned()].into(), ..HomeGrant::default() })].into()
     }
@@ -187,7 +217,7 @@ mod tests {
     }
 
     fn strays(leads: &Leads, to: &str, now: u64) -> bool {
-        leads.strays(&homes(), now).may(address(to), "bob")
+        leads.strays(&homes(), now).may(address(to), "bob", false)
     }
 
     #[test]
@@ -200,7 +230,7 @@ mod tests {
         let over = 1_000 + limits::UNANSWERED.as_secs();
         assert!(strays(&leads, "192.0.2.1", over - 1), "nobody answers");
         assert!(!strays(&leads, "192.0.2.1", over), "who finds it, if nobody answers?");
-        leads.heard(BOB, Some(&[]), 1_000);
+        leads.heard(BOB, Some(&to(&[])), 1_000);
         assert!(!strays(&leads, "192.0.2.1", 1_000), "there is no such name: that is an answer");
     }
 
@@ -208,14 +238,64 @@ mod tests {
     fn an_answer_lasts_while_there_is_no_other_and_a_day_longer() {
         let mut leads = Leads::default();
         leads.due(names().iter(), 0);
-        leads.heard(BOB, Some(&[address("::ffff:192.0.2.1")]), 0);
+        leads.heard(BOB, Some(&to(&[address("::ffff:192.0.2.1")])), 0);
         leads.heard(BOB, None, 30 * DAY);
         assert!(strays(&leads, "192.0.2.1", 30 * DAY) && !strays(&leads, "192.0.2.2", 30 * DAY));
-        leads.heard(BOB, Some(&[address("192.0.2.1")]), 30 * DAY);
-        leads.heard(BOB, Some(&[address("192.0.2.2")]), 30 * DAY + 600);
+        leads.heard(BOB, Some(&to(&[address("192.0.2.1")])), 30 * DAY);
+        leads.heard(BOB, Some(&to(&[address("192.0.2.2")])), 30 * DAY + 600);
         assert!(strays(&leads, "192.0.2.1", 31 * DAY - 1) && strays(&leads, "192.0.2.2", 30 * DAY + 600));
         assert!(!strays(&leads, "192.0.2.1", 31 * DAY), "what others were told is old, too");
         assert!(strays(&leads, "10.0.0.5", 31 * DAY), "a router's: DNS speaks of another address");
+    }
+
+    /// Mail for Bob was brought to whom he had lived with, though his new A record was known.
+    #[test]
+    fn what_was_answered_of_one_kind_counts() {
+        let silent = |found: &[&str], silent| Addresses {
+            found: found.iter().map(|text| address(text)).collect(),
+            silent: Some(silent),
+        };
+        let mut leads = Leads::default();
+        leads.due(names().iter(), 0);
+        leads.heard(BOB, Some(&to(&[address("192.0.2.1"), address("2001:db8::1")])), 0);
+        leads.heard(BOB, Some(&silent(&["192.0.2.2"], Silent::Six)), 3 * DAY);
+        assert!(strays(&leads, "192.0.2.2", 3 * DAY), "senders that ask for A find it");
+        assert!(strays(&leads, "2001:db8::1", 3 * DAY) && !strays(&leads, "192.0.2.1", 3 * DAY));
+        leads.heard(BOB, Some(&silent(&["192.0.2.2"], Silent::Six)), 9 * DAY);
+        leads.heard(BOB, None, 12 * DAY);
+        assert!(strays(&leads, "2001:db8::1", 12 * DAY) && strays(&leads, "192.0.2.2", 12 * DAY), "the last answers");
+        leads.heard(BOB, Some(&silent(&["2001:db8::2"], Silent::Four)), 13 * DAY);
+        leads.heard(BOB, Some(&silent(&["2001:db8::2"], Silent::Four)), 15 * DAY);
+        assert!(!strays(&leads, "2001:db8::1", 15 * DAY) && strays(&leads, "192.0.2.2", 15 * DAY));
+    }
+
+    #[test]
+    fn a_new_name_of_which_half_is_known() {
+        let half = Addresses { found: vec![address("192.0.2.2")], silent: Some(Silent::Six) };
+        let (mut leads, over) = (Leads::default(), limits::UNANSWERED.as_secs());
+        leads.due(names().iter(), 0);
+        leads.heard(BOB, Some(&half), 1);
+        assert!(strays(&leads, "2001:db8::1", over - 1), "AAAA may lead anywhere");
+        for now in [over, 9 * DAY] {
+            leads.heard(BOB, Some(&half), now);
+            assert!(strays(&leads, "192.0.2.2", now) && !strays(&leads, "192.0.2.1", now));
+        }
+        leads.heard(BOB, None, 19 * DAY);
+        assert!(strays(&leads, "192.0.2.2", 19 * DAY), "the last answer");
+    }
+
+    /// Who is found nowhere is not found behind a router, either.
+    #[test]
+    fn an_expected_home_that_leads_nowhere_is_meant_nowhere() {
+        let mut leads = Leads::default();
+        leads.due(names().iter(), 0);
+        let may = |leads: &Leads, to| leads.strays(&homes(), 1).may(address(to), "bob", true);
+        assert!(may(&leads, "10.0.0.5"), "nobody has answered");
+        leads.heard(BOB, Some(&to(&[])), 1);
+        assert!(!may(&leads, "10.0.0.5") && !may(&leads, "192.0.2.1"));
+        assert!(strays(&leads, "10.0.0.5", 1), "others may have kept where a home led that was here");
+        leads.heard(BOB, Some(&to(&[address("192.0.2.9")])), 1);
+        assert!(may(&leads, "10.0.0.5") && !may(&leads, "192.0.2.1"), "which of them the router has nobody knows");
     }
 
     #[test]
@@ -225,7 +305,7 @@ mod tests {
             (0..limits::LEADS_AT_ONCE + 5).map(|number| format!("mail.{number}.example")).collect();
         let first = leads.due(names.iter(), 1_000);
         assert_eq!(first.len(), limits::LEADS_AT_ONCE);
-        first.iter().for_each(|name| leads.heard(name, Some(&[]), 1_000));
+        first.iter().for_each(|name| leads.heard(name, Some(&to(&[])), 1_000));
         let second = leads.due(names.iter(), 1_001);
         assert!(second.len() == 5 && second.iter().all(|name| !first.contains(name)), "{second:?}");
         second.iter().for_each(|name| leads.heard(name, None, 1_001));
@@ -241,7 +321,7 @@ mod tests {
         let mut leads = Leads::default();
         leads.due(names().iter(), 0);
         for turn in 0..100u8 {
-            leads.heard(BOB, Some(&[[198, 51, 100, turn].into()]), turn.into());
+            leads.heard(BOB, Some(&to(&[[198, 51, 100, turn].into()])), turn.into());
         }
         assert_eq!(leads.names[BOB].seen.len(), limits::LEADS_OF_ONE);
         assert!(strays(&leads, "198.51.100.99", 100), "the newest are kept");
@@ -253,7 +333,7 @@ mod tests {
         let _ = std::fs::remove_file(&path);
         let mut leads = Leads::open(&path).unwrap();
         leads.due(names().iter(), 0);
-        leads.heard(BOB, Some(&[address("192.0.2.1")]), 0);
+        leads.heard(BOB, Some(&to(&[address("192.0.2.1")])), 0);
         leads.save().unwrap();
         let again = Leads::open(&path).unwrap();
         assert!(strays(&again, "192.0.2.1", 9 * DAY) && !strays(&again, "192.0.2.2", 9 * DAY));

@@ -11,7 +11,9 @@
 //! | 7. nothing: learn, under TLS, and answer 451 | |
 //!
 //! A home is one from its invitation until the operator forgets it, whether its box has come, is away, or was revoked: its
-//! mail waits for it, and goes to nobody who happens to be there. A name that nobody has is not anybody's, either.
+//! mail waits for it, and goes to nobody who happens to be there. A name that nobody has is not anybody's, either. But one
+//! whose box has never come takes nothing away from who is there, as long as its names lead nowhere near: nobody can bring
+//! mail for it.
 //!
 //! 3 proves as much as the sender's store of tickets is kept by the domain it writes to, as Postfix's is (measured). Between
 //! streets it counts only for the group of senders that got it. A sender that keeps tickets by address alone would show
@@ -128,6 +130,8 @@ pub struct Map {
     pub streets: BTreeMap<IpAddr, String>,
     /// Whose names lead where they do not live.
     pub strays: Strays,
+    /// Homes whose box has never come.
+    pub expected: BTreeSet<String>,
 }
 
 impl Map {
@@ -225,8 +229,14 @@ impl Map {
             (None, Some(street)) => grant.street.as_ref() == Some(street),
             (None, None) => true,
         };
+        // Its owner alone is meant at an address of its own, come or not.
+        let is_there = |home: &str| owner.is_some() || !self.expected.contains(home);
         let all = self.homes.iter().map(|(home, grant)| (home.as_str(), grant));
-        all.filter(|(home, grant)| lives_here(home, grant) || self.strays.may(dialled, home)).collect()
+        let is_meant = |home: &str, grant: &HomeGrant| lives_here(home, grant) && is_there(home);
+        all.filter(|(home, grant)| {
+            is_meant(home, grant) || self.strays.may(dialled, home, self.expected.contains(*home))
+        })
+        .collect()
     }
 
     /// Where a home's names are to lead: to its own addresses, else to its street's, else to those of the proxy that are nobody's; where

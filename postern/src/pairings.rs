@@ -6,6 +6,8 @@ use std::os::fd::AsFd;
 
 use filter_sandbox::launch::Launch;
 use filter_sandbox::role::Role;
+use relay_link::code::PairingCode;
+use relay_link::keys::PublicKey;
 use relay_link::link::{Asked, Paired, Placed, Seen, Start};
 use relay_link::outbound::{Budget, Host};
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
@@ -66,19 +68,28 @@ pub fn proxies(all: &[Pairing]) -> Vec<PairedProxy> {
     all.iter().map(|pairing| pairing.proxy.clone()).collect()
 }
 
-/// Pairs, in a process of its own that holds nothing but the code and the key it makes: what it talks to has proved
-/// nothing yet.
+/// Pairs, in a process of its own that holds nothing but the code and the key it makes, or those that this proxy knows already:
+/// what it talks to has proved nothing yet.
 ///
 /// # Errors
 /// In words for the admin.
-pub fn pair(code: &str, upstreams: Vec<SocketAddr>) -> Result<Pairing, Failure> {
-    match ask(&Start::Pair { code: code.to_owned(), upstreams })? {
+pub fn pair(code: &str, all: &[Pairing], upstreams: Vec<SocketAddr>) -> Result<Pairing, Failure> {
+    match ask(&Start::Pair { code: code.to_owned(), known: of_its_proxy(code, all), upstreams })? {
         Paired::With { proxy, name, called } => {
             let (name, called) = (harmless(&name), host(&called)?);
             Ok(Pairing { proxy, name, called, since: wire::date::now(), found_at: None })
         }
         Paired::Failed(words) => Err(Failure::new(words)),
     }
+}
+
+/// What there is already with the proxy of a code.
+fn of_its_proxy(code: &str, all: &[Pairing]) -> Vec<PairedProxy> {
+    let Ok(code) = code.parse::<PairingCode>() else { return Vec::new() };
+    let is_it = |proxy: &PairedProxy| {
+        !proxy.outbound && proxy.key.parse().is_ok_and(|key: PublicKey| key.fingerprint() == code.proxy)
+    };
+    proxies(all).into_iter().filter(is_it).collect()
 }
 
 /// What this house may still send through an outbound proxy, as that says.
@@ -92,17 +103,18 @@ pub fn budget(proxy: &PairedProxy, upstreams: Vec<SocketAddr>) -> Result<Budget,
     }
 }
 
-/// Where the world is to find this house by that name, as an inbound proxy says.
+/// Where the world is to find this house by that name, as an inbound proxy says; `None`: it does not know this house any more.
 ///
 /// # Errors
 /// In words for the admin.
-pub fn found_at(proxy: &PairedProxy, host: &str, upstreams: Vec<SocketAddr>) -> Result<FoundAt, Failure> {
+pub fn found_at(proxy: &PairedProxy, host: &str, upstreams: Vec<SocketAddr>) -> Result<Option<FoundAt>, Failure> {
     let addresses = match ask(&Start::Place { proxy: proxy.clone(), host: host.to_owned(), upstreams })? {
         Placed::At(addresses) => Some(addresses),
         Placed::NotOurs => None,
+        Placed::Revoked => return Ok(None),
         Placed::Failed(words) => return Err(Failure::new(words)),
     };
-    Ok(FoundAt { host: host.to_owned(), addresses })
+    Ok(Some(FoundAt { host: host.to_owned(), addresses }))
 }
 
 /// How a proxy sees this house's link.
@@ -148,7 +160,28 @@ fn harmless(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use relay_link::code::{Kind, Place};
+    use relay_link::keys::{LinkKey, OneTimeSecret};
+
     use super::*;
+
+    /// A key is shown to nobody but the proxy that knows it.
+    #[test]
+    fn only_the_pairings_of_that_proxy_are_handed_over() {
+        let keys = [(); 2].map(|()| LinkKey::generate().unwrap().public());
+        let pairing = |key: &PublicKey, outbound, own| {
+            let host = "clean.test".to_owned();
+            let proxy = PairedProxy { outbound, host: host.clone(), port: 7_025, key: key.to_string(), own: vec![own] };
+            Pairing { proxy, name: "mail.alice.test".into(), called: host, since: 0, found_at: None }
+        };
+        let all = [pairing(&keys[0], false, 0), pairing(&keys[1], false, 1), pairing(&keys[1], true, 2)];
+        let place = Place::new("clean.test", 7_025).unwrap();
+        let secret = OneTimeSecret::generate().unwrap();
+        let code = PairingCode { kind: Kind::Inbound, place, proxy: keys[1].fingerprint(), secret, expires: 1 };
+        let own = |code: &str| of_its_proxy(code, &all).iter().map(|proxy| proxy.own.clone()).collect::<Vec<_>>();
+        assert_eq!(own(&code.to_string()), [[1]]);
+        assert!(own("nonsense").is_empty());
+    }
 
     #[test]
     fn what_a_proxy_calls_itself_is_a_host_name() {

@@ -30,6 +30,10 @@ pub struct Facts {
     pub sends_from: Vec<IpAddr>,
     /// Whether the world finds it at a proxy's address.
     pub is_behind_proxy: bool,
+    /// Its further names at a proxy, and where they are to lead.
+    pub also: Vec<(String, Vec<IpAddr>)>,
+    /// The hosts of the proxies through which mail comes in.
+    pub comes_through: Vec<String>,
     /// The names of the proxies through which its mail leaves.
     pub leaves_through: Vec<String>,
     /// Its domains.
@@ -135,6 +139,14 @@ pub fn records(facts: &Facts) -> Vec<Record> {
     let addresses = facts.addresses.iter().map(|address| (Kind::Address(*address), "where this box is"));
     let keys = facts.keys.iter().map(|key| (Kind::Tlsa(*key), "its certificate, for senders that check it (DANE)"));
     records.extend(addresses.map(|(kind, purpose)| Record { name: host.clone(), kind, purpose }));
+    for (name, at) in &facts.also {
+        let kinds = at.iter().map(|address| Kind::Address(*address));
+        records.extend(kinds.map(|kind| Record {
+            name: name.clone(),
+            kind,
+            purpose: "where this box is by its other name",
+        }));
+    }
     if !facts.domains.iter().any(|domain| domain.name.eq_ignore_ascii_case(&host)) {
         let kind = Kind::Txt(facts.spf("a"));
         records.push(Record { name: host.clone(), kind, purpose: "nobody else may call himself so (SPF)" });
@@ -221,6 +233,8 @@ mod tests {
             addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
             sends_from: Vec::new(),
             is_behind_proxy: false,
+            also: Vec::new(),
+            comes_through: Vec::new(),
             leaves_through: Vec::new(),
             domains: vec![Domain {
                 name: "home.test".into(),
@@ -241,6 +255,14 @@ mod tests {
         ] {
             assert!(zone.lines().any(|found| found == line), "{line} is not in\n{zone}");
         }
+    }
+
+    #[test]
+    fn a_second_name_leads_to_the_same_box() {
+        let also = vec![("mail.club.test".into(), vec!["192.0.2.9".parse().unwrap()])];
+        let zone = zone_file(&records(&Facts { also, ..facts() }));
+        assert!(zone.lines().any(|line| line == "mail.club.test. 3600 IN A 192.0.2.9"), "{zone}");
+        assert_eq!(zone.matches("mail.club.test").count(), 1);
     }
 
     #[test]

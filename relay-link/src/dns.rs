@@ -14,6 +14,40 @@ use wire::limits::DNS_QUESTIONS;
 
 use crate::limits;
 
+/// Every address of a host, as far as anybody has answered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// These.
+    pub found: Vec<IpAddr>,
+    /// Of one kind nobody has said anything: IPv6 (or else IPv4).
+    pub silent: Option<Silent>,
+}
+
+/// A kind of address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Silent {
+    /// A.
+    Four,
+    /// AAAA.
+    Six,
+}
+
+impl Silent {
+    /// Whether an address is of this kind.
+    #[must_use]
+    pub const fn is_of(self, address: IpAddr) -> bool {
+        matches!((self, address), (Self::Four, IpAddr::V4(_)) | (Self::Six, IpAddr::V6(_)))
+    }
+}
+
+impl Addresses {
+    /// All of them.
+    #[must_use]
+    pub const fn all(found: Vec<IpAddr>) -> Self {
+        Self { found, silent: None }
+    }
+}
+
 /// The means to ask.
 #[derive(Debug)]
 pub struct Dns {
@@ -58,14 +92,22 @@ impl Dns {
         })
     }
 
-    /// Every address of a host. Empty: it has none.
+    /// Every address of a host. Empty: it has none. A resolver that fails for one kind takes nothing away of the other: senders that
+    /// ask for that find the host by it.
     ///
     /// # Errors
-    /// No resolver has answered, be it for one kind of address only.
-    pub async fn all_addresses(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+    /// No resolver has answered.
+    pub async fn all_addresses(&self, host: &str) -> io::Result<Addresses> {
         let (six, four) = tokio::join!(self.six(host), self.four(host));
-        let four = four?.into_iter().map(IpAddr::from);
-        Ok(six?.into_iter().map(IpAddr::from).chain(four).collect())
+        let silent = match (&six, &four) {
+            (Err(error), Err(_)) => return Err(io::Error::new(error.kind(), error.to_string())),
+            (Err(_), Ok(_)) => Some(Silent::Six),
+            (Ok(_), Err(_)) => Some(Silent::Four),
+            (Ok(_), Ok(_)) => None,
+        };
+        let four = four.unwrap_or_default().into_iter().map(IpAddr::from);
+        let found = six.unwrap_or_default().into_iter().map(IpAddr::from).chain(four).collect();
+        Ok(Addresses { found, silent })
     }
 
     /// The hosts that take a domain's mail, best first; without MX records the domain itself (RFC 5321 §5.1).
@@ -153,7 +195,7 @@ mod tests {
         assert_eq!(in_turn(vec![], vec![d]), [d]);
     }
 
-    use hickory_proto::op::{Message, MessageType, OpCode};
+    use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
     use hickory_proto::rr::{Record, rdata};
     use tokio::net::UdpSocket;
 
@@ -165,6 +207,11 @@ mod tests {
 
     /// Answers every question with these records.
     async fn server(records: Vec<(&'static str, RData)>) -> Dns {
+        failing(records, None).await
+    }
+
+    /// The same, but for questions of one kind, which fail.
+    async fn failing(records: Vec<(&'static str, RData)>, kind: Option<RecordType>) -> Dns {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         tokio::spawn(async move {
@@ -174,6 +221,9 @@ mod tests {
                 let asked = Message::from_vec(&buffer[..length]).unwrap();
                 let mut message = Message::new(asked.metadata.id, MessageType::Response, OpCode::Query);
                 message.add_query(asked.queries[0].clone());
+                if kind == Some(asked.queries[0].query_type()) {
+                    message.metadata.response_code = ResponseCode::ServFail;
+                }
                 for (owner, data) in &records {
                     message.add_answer(Record::from_rdata(name(owner), 60, data.clone()));
                 }
@@ -217,6 +267,26 @@ mod tests {
         let dns = server(records).await;
         assert_eq!(dns.mail_hosts("a.example").await.unwrap(), ["one.example", "two.example"]);
         assert_eq!(dns.mail_hosts("b.example").await.unwrap(), ["b.example"], "none: the domain itself");
+    }
+
+    /// As old DNS servers answer AAAA.
+    #[tokio::test]
+    async fn what_was_answered_of_either_kind_counts() {
+        let [four, six] = ["192.0.2.1", "2001:db8::1"].map(|text| text.parse::<IpAddr>().unwrap());
+        let records = || {
+            let a = RData::A(rdata::A("192.0.2.1".parse().unwrap()));
+            let aaaa = RData::AAAA(rdata::AAAA("2001:db8::1".parse().unwrap()));
+            vec![("old.example", a), ("old.example", aaaa)]
+        };
+        for (fails, found, silent) in [
+            (None, vec![six, four], None),
+            (Some(RecordType::AAAA), vec![four], Some(Silent::Six)),
+            (Some(RecordType::A), vec![six], Some(Silent::Four)),
+        ] {
+            let dns = failing(records(), fails).await;
+            assert_eq!(dns.all_addresses("old.example").await.unwrap(), Addresses { found, silent }, "{fails:?}");
+        }
+        assert!(Dns::new(Vec::new()).all_addresses("old.example").await.is_err());
     }
 
     #[tokio::test]

@@ -48,10 +48,11 @@ pub(super) async fn follow(gate: Arc<Gate>, dns: Dns) {
 
 /// Whether anything was asked for.
 async fn round(gate: &Gate, dns: &Arc<Dns>, all: &BTreeMap<String, Home<HomeGrant>>) -> bool {
-    if !gate.maps.has_owners(all) {
+    let mut followed = gate.maps.followed(all).peekable();
+    if followed.peek().is_none() {
         return false;
     }
-    let due = gate.maps.leads().due(all.values().flat_map(|home| &home.grant.names), now());
+    let due = gate.maps.leads().due(followed, now());
     if due.is_empty() {
         return false;
     }
@@ -65,7 +66,7 @@ async fn round(gate: &Gate, dns: &Arc<Dns>, all: &BTreeMap<String, Home<HomeGran
     }
     while let Some(asked) = asking.join_next().await {
         let Ok((name, found)) = asked else { continue };
-        gate.maps.leads().heard(&name, found.as_deref(), now());
+        gate.maps.leads().heard(&name, found.as_ref(), now());
     }
     if let Err(error) = gate.maps.leads().save() {
         warn!(%error, "where the homes' names lead cannot be written down");

@@ -38,9 +38,14 @@ impl Maps {
         Self { streets, leads: Mutex::new(leads), made: Mutex::new(None) }
     }
 
-    /// Whether it matters where names lead: only where an address is somebody's.
-    pub(super) fn has_owners(&self, homes: &BTreeMap<String, Home<HomeGrant>>) -> bool {
-        !self.streets.is_empty() || homes.values().any(|home| !home.grant.addresses.is_empty())
+    /// The names of which it matters where they lead: all, where an address is somebody's, else those of homes whose box has never
+    /// come.
+    pub(super) fn followed<'a>(
+        &self,
+        homes: &'a BTreeMap<String, Home<HomeGrant>>,
+    ) -> impl Iterator<Item = &'a String> + use<'a> {
+        let owned = !self.streets.is_empty() || homes.values().any(|home| !home.grant.addresses.is_empty());
+        homes.values().filter(move |home| owned || home.expected).flat_map(|home| &home.grant.names)
     }
 
     /// Where the names lead.
@@ -73,10 +78,11 @@ impl Maps {
             return Ok(made.map.clone());
         }
         let hides_some = !homes.are_all_read()?;
-        let strays = self.has_owners(&read);
+        let follows = self.followed(&read).next().is_some();
         let homes = read.iter().map(|(name, home)| (name.clone(), home.grant.clone())).collect();
-        let strays = if strays { self.leads().strays(&homes, seconds()) } else { Strays::default() };
-        let map = Arc::new(Map { homes, hides_some, streets: self.streets.clone(), strays });
+        let expected = read.iter().filter(|(_, home)| home.expected).map(|(name, _)| name.clone()).collect();
+        let strays = if follows { self.leads().strays(&homes, seconds()) } else { Strays::default() };
+        let map = Arc::new(Map { homes, hides_some, streets: self.streets.clone(), strays, expected });
         *made = Some(Made { from: read, map: map.clone(), looked });
         Ok(map)
     }
@@ -86,6 +92,7 @@ impl Maps {
 mod tests {
     use std::time::SystemTime;
 
+    use relay_link::dns::Addresses;
     use relay_link::inbound::Service;
     use relay_link::keys::LinkKey;
 
@@ -118,9 +125,91 @@ mod tests {
         let (mut leads, names) = (Leads::default(), [ALICE.to_owned(), MALLORY.to_owned()]);
         leads.due(names.iter(), seconds());
         let to: Vec<IpAddr> = mallorys.iter().map(|address| address.parse().unwrap()).collect();
-        leads.heard(ALICE, Some(&[HERS.parse().unwrap()]), seconds());
-        leads.heard(MALLORY, Some(&to), seconds());
+        leads.heard(ALICE, Some(&Addresses::all(vec![HERS.parse().unwrap()])), seconds());
+        leads.heard(MALLORY, Some(&Addresses::all(to)), seconds());
         Maps::new(BTreeMap::new(), leads)
+    }
+
+    fn grant(name: &str, address: Option<&str>) -> HomeGrant {
+        HomeGrant {
+            names: [name.to_owned()].into(),
+            addresses: address.into_iter().map(|address| address.parse().unwrap()).collect(),
+            ..HomeGrant::default()
+        }
+    }
+
+    const CLUB: &str = "mail.club.example";
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    /// What is known of where the names of those lead whose box has not come.
+    fn following(name: &str, to: Option<&[&str]>) -> Maps {
+        let mut leads = Leads::default();
+        leads.due([name.to_owned()].iter(), seconds());
+        let to = to.map(|to| Addresses::all(to.iter().map(|address| address.parse().unwrap()).collect()));
+        leads.heard(name, to.as_ref(), seconds());
+        Maps::new(BTreeMap::new(), leads)
+    }
+
+    /// Mail cannot come yet for a name that leads nowhere; as soon as it can, it goes to nobody else.
+    #[test]
+    fn an_invitation_alone_takes_nothing_away() {
+        let folder = std::env::temp_dir().join(format!("gate-expected-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        let homes = Homes::<HomeGrant>::open(&folder).unwrap();
+        let now = SystemTime::now();
+        let (own, only) = (LinkKey::generate().unwrap().public(), Route::Home(ALICE.into(), How::Only));
+        let invited = homes.invite(ALICE, grant(ALICE, None), now, HOUR).unwrap();
+        homes.pair(&invited.secret, own, now).unwrap();
+        let club = homes.invite(CLUB, grant(CLUB, None), now, HOUR).unwrap();
+        for (leads, expected) in [
+            (Some(&[][..]), &only),
+            (Some(&["198.51.100.9"]), &only),
+            (Some(&[SHARED]), &Route::Learn),
+            (Some(&["198.51.100.9", SHARED]), &Route::Learn),
+            (None, &Route::Learn),
+        ] {
+            let maps = following(CLUB, leads);
+            assert_eq!(maps.followed(&homes.all().unwrap()).collect::<Vec<_>>(), [CLUB]);
+            let map = maps.now(&homes).unwrap();
+            assert_eq!(route(&map, SHARED, None), *expected, "{leads:?}");
+            assert_eq!(route(&map, SHARED, Some(CLUB)), Route::Home(CLUB.into(), How::Sni));
+        }
+        // Its box turns out to be Alice's: it is no stranger, wherever its name leads.
+        homes.pair(&club.secret, own, now).unwrap();
+        let maps = following(CLUB, None);
+        assert_eq!(maps.followed(&homes.all().unwrap()).count(), 0, "nobody asks the DNS for nothing");
+        let map = maps.now(&homes).unwrap();
+        assert_eq!(route(&map, SHARED, None), only);
+        assert_eq!(route(&map, SHARED, Some(CLUB)), Route::Home(ALICE.into(), How::Sni));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    /// The second name of a family that has an address of its own leads there, as the first does.
+    #[test]
+    fn two_names_of_one_box_share_its_own_address() {
+        let folder = std::env::temp_dir().join(format!("gate-two-names-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        let homes = Homes::<HomeGrant>::open(&folder).unwrap();
+        let (now, own) = (SystemTime::now(), LinkKey::generate().unwrap().public());
+        for (name, address, key) in
+            [(ALICE, Some(HERS), own), (MALLORY, None, LinkKey::generate().unwrap().public()), (CLUB, None, own)]
+        {
+            let invited = homes.invite(name, grant(name, address), now, HOUR).unwrap();
+            homes.pair(&invited.secret, key, now).unwrap();
+        }
+        let mut leads = Leads::default();
+        let all = [ALICE, CLUB, MALLORY].map(str::to_owned);
+        leads.due(all.iter(), seconds());
+        for (name, to) in all.iter().zip([HERS, HERS, SHARED]) {
+            leads.heard(name, Some(&Addresses::all(vec![to.parse().unwrap()])), seconds());
+        }
+        let map = Maps::new(BTreeMap::new(), leads).now(&homes).unwrap();
+        for sni in [None, Some(CLUB), Some(ALICE)] {
+            assert_eq!(route(&map, HERS, sni), Route::Home(ALICE.into(), How::OwnAddress), "{sni:?}");
+        }
+        assert_eq!(route(&map, HERS, Some(MALLORY)), Route::Home(MALLORY.into(), How::Sni));
+        assert_eq!(route(&map, SHARED, None), Route::Learn, "Mallory is a stranger still");
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     /// Mallory answers 250 to everything, and Alice is away: invited, revoked, or invited again.
@@ -130,11 +219,6 @@ mod tests {
         let _ = std::fs::remove_dir_all(&folder);
         let homes = Homes::<HomeGrant>::open(&folder).unwrap();
         let (now, hour) = (SystemTime::now(), Duration::from_secs(3_600));
-        let grant = |name: &str, address: Option<&str>| HomeGrant {
-            names: [name.to_owned()].into(),
-            addresses: address.into_iter().map(|address| address.parse().unwrap()).collect(),
-            ..HomeGrant::default()
-        };
         let pair = |name, address| {
             let invited = homes.invite(name, grant(name, address), now, hour).unwrap();
             homes.pair(&invited.secret, LinkKey::generate().unwrap().public(), now).unwrap();
@@ -152,7 +236,9 @@ mod tests {
             act();
             let map = maps(&[SHARED]).now(&homes).unwrap();
             assert_eq!(route(&map, SHARED, Some(ALICE)), Route::Home(ALICE.into(), How::Sni), "{step}");
-            assert_eq!(route(&map, SHARED, None), Route::Learn, "{step}");
+            // Her name leads elsewhere, so as long as her box has never come nobody can have mail for her here.
+            let left = if step == "invited" { Route::Home(MALLORY.into(), How::Only) } else { Route::Learn };
+            assert_eq!(route(&map, SHARED, None), left, "{step}");
             assert_eq!(route(&map, SHARED, Some("mail.nobody.example")), Route::Learn, "{step}");
             for sni in [None, Some(ALICE), Some("mail.nobody.example")] {
                 assert_eq!(route(&map, HERS, sni), Route::Home(ALICE.into(), How::OwnAddress), "{step}");

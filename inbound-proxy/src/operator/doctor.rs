@@ -1,6 +1,6 @@
 //! `inbound-proxy doctor`: what works, what does not, and what to do about it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,7 +13,7 @@ use relay_link::operator::folder::Folder;
 
 use super::certificate::certificate;
 use super::config::Config;
-use super::whither::Whither;
+use super::whither::{Found, Whither};
 use super::{Doing, Failure};
 use crate::grant::HomeGrant;
 use crate::leads::{Leads, Strays};
@@ -44,33 +44,71 @@ pub(super) fn doctor(folder: &Folder, config: &Config) -> Result<ExitCode, Failu
     findings.extend(all.iter().filter_map(|(home, facts)| absent(home, facts)));
     let names = all.values().flat_map(|facts| &facts.grant.names);
     let found = names.map(|name| (name.clone(), runtime.block_on(dns.all_addresses(name)).ok())).collect();
+    let granted = all.iter().map(|(home, facts)| (home.clone(), facts.grant.clone())).collect();
+    let expected = all.iter().filter(|(_, facts)| facts.expected).map(|(home, _)| home.clone());
     let map = Map {
-        homes: all.iter().map(|(home, facts)| (home.clone(), facts.grant.clone())).collect(),
+        strays: strays(&granted, &found)?,
+        homes: granted,
         hides_some: !homes.are_all_read().doing(|| "the homes".to_owned())?,
         streets: config.streets.clone(),
-        strays: known(&all)?,
+        expected: expected.collect(),
     };
     findings.extend(Whither::new(map, found, Here::new(&here, &config.bind)).findings());
     Ok(print(&findings))
 }
 
-/// Where the names led within the last day, as `run` has seen it: what leads there no more may do so still for others. This program
-/// stands in the process's folder by now, as its user, who may not enter the operator's.
-fn known(all: &BTreeMap<String, Home<HomeGrant>>) -> Result<Strays, Failure> {
+/// Where the names lead, as `run` sees it: what it has heard before counts as long as it does there, and so does what is heard now.
+/// This program stands in the process's folder by now, as its user, who may not enter the operator's.
+fn strays(homes: &BTreeMap<String, HomeGrant>, found: &Found) -> Result<Strays, Failure> {
     let what = || "where the homes' names led".to_owned();
     let leads = Leads::open(Path::new("leads")).doing(what)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let homes = all.iter().map(|(home, facts)| (home.clone(), facts.grant.clone())).collect();
-    // What nobody has answered yet is asked for here.
-    Ok(Strays { anywhere: BTreeSet::new(), ..leads.strays(&homes, now) })
+    Ok(judged(leads, homes, found, now))
+}
+
+/// What follows from both.
+fn judged(mut leads: Leads, homes: &BTreeMap<String, HomeGrant>, found: &Found, now: u64) -> Strays {
+    leads.due(homes.values().flat_map(|grant| &grant.names), now);
+    found.iter().for_each(|(name, answer)| leads.heard(name, answer.as_ref(), now));
+    leads.strays(homes, now)
 }
 
 /// A home whose box has not come, or may not: its mail waits.
 fn absent(home: &str, facts: &Home<HomeGrant>) -> Option<Finding> {
+    let mail = if facts.expected { "" } else { ": mail for its names waits at its senders" };
     facts.paired.is_none().then(|| {
         Finding::weak(
-            format!("{home} is not paired: mail for its names waits at its senders"),
+            format!("{home} is not paired{}{mail}", if facts.expected { " yet" } else { "" }),
             "`postern pair CODE` in its house (`invite` gives a new code), or `inbound-proxy forget` once its names lead elsewhere",
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use relay_link::dns::{Addresses, Silent};
+
+    use super::*;
+
+    /// Its DNS fails for AAAA, or has failed altogether for a month: mail for its neighbours is served all the same, and `run` says so.
+    #[test]
+    fn doctor_judges_as_the_gate_does() {
+        const EVE: &str = "mail.eve.test";
+        let [before, now] = ["44.0.0.20", "44.0.0.21"].map(|text| text.parse().unwrap());
+        let grant = HomeGrant { names: [EVE.to_owned()].into(), ..HomeGrant::default() };
+        let homes = BTreeMap::from([("eve".to_owned(), grant)]);
+        let known = || {
+            let mut leads = Leads::default();
+            leads.due([EVE.to_owned()].iter(), 0);
+            leads.heard(EVE, Some(&Addresses::all(vec![before])), 0);
+            leads
+        };
+        let month = 30 * 86_400;
+        let judged = |leads, answer| judged(leads, &homes, &Found::from([(EVE.to_owned(), answer)]), month);
+        let silent = judged(known(), None);
+        assert!(silent.may(before, "eve", false) && !silent.may(now, "eve", false), "the last answer");
+        let half = judged(known(), Some(Addresses { found: vec![now], silent: Some(Silent::Six) }));
+        assert!(half.may(now, "eve", false) && !half.may(before, "eve", false));
+        assert!(judged(Leads::default(), None).may(now, "eve", false), "nobody has ever answered");
+    }
 }

@@ -55,7 +55,7 @@ enum Command {
         /// As `inbound-proxy list` shows it
         home: String,
     },
-    /// Give the names of a home free that is not paired (any more), once they lead elsewhere
+    /// Give the names of a home free that is not paired (any more), or one further name of a home, once they lead elsewhere
     Forget {
         /// As `inbound-proxy list` shows it
         home: String,

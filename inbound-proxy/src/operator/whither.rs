@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use relay_link::dns::Addresses;
 use relay_link::operator::findings::Finding;
 
 use crate::grant::HomeGrant;
@@ -10,7 +11,7 @@ use crate::leads::is_public;
 use crate::route::{Here, Map};
 
 /// What DNS says of each name; `None`: nobody has answered.
-type Found = BTreeMap<String, Option<Vec<IpAddr>>>;
+pub(super) type Found = BTreeMap<String, Option<Addresses>>;
 
 /// What is to be judged.
 #[derive(Debug)]
@@ -22,15 +23,7 @@ pub(super) struct Whither {
 
 impl Whither {
     /// Of a proxy that is `here`.
-    pub(super) fn new(mut map: Map, found: Found, here: Here) -> Self {
-        for (home, grant) in &map.homes {
-            for name in &grant.names {
-                match found.get(name).and_then(Option::as_ref) {
-                    None => drop(map.strays.anywhere.insert(home.clone())),
-                    Some(to) => to.iter().for_each(|to| map.strays.lead(to.to_canonical(), home)),
-                }
-            }
-        }
+    pub(super) const fn new(map: Map, found: Found, here: Here) -> Self {
         Self { map, found, here }
     }
 
@@ -56,11 +49,13 @@ impl Whither {
         let places = self.map.places(grant, &self.here);
         let wanted = if places.is_empty() { "an address of this proxy".to_owned() } else { list(&places) };
         let point = format!("its family must point it at {wanted}");
-        let Some(found) = self.found.get(name).and_then(Option::as_ref) else {
-            let words = format!("{home}: {name} cannot be looked up: its DNS servers do not answer");
-            return Finding::bad(words, "until they do, no address of a home or a street proves anything");
-        };
-        let found: BTreeSet<IpAddr> = found.iter().map(IpAddr::to_canonical).collect();
+        let answer =
+            self.found.get(name).and_then(Option::as_ref).filter(|it| !it.found.is_empty() || it.silent.is_none());
+        let Some(answer) = answer else { return self.silent(home, name) };
+        let found: BTreeSet<IpAddr> = answer.found.iter().map(IpAddr::to_canonical).collect();
+        if found.is_empty() && self.map.expected.contains(home) {
+            return Finding::good(format!("{home}: {name} leads nowhere yet"));
+        }
         if found.is_empty() {
             return Finding::bad(format!("{home}: {name} has no address in DNS"), point);
         }
@@ -70,7 +65,8 @@ impl Whither {
         }
         let ours = self.ours();
         let not_here: BTreeSet<IpAddr> = found.difference(&places).copied().collect();
-        let absent: BTreeSet<IpAddr> = places.difference(&found).copied().collect();
+        let is_asked = |at: &IpAddr| answer.silent.is_none_or(|silent| !silent.is_of(*at));
+        let absent: BTreeSet<IpAddr> = places.difference(&found).copied().filter(is_asked).collect();
         if found.is_disjoint(&places) || not_here.iter().any(|at| ours.contains(at)) {
             return Finding::bad(format!("{home}: {name} leads to {}", list(&found)), point);
         }
@@ -82,7 +78,22 @@ impl Whither {
             let words = format!("{home}: {name} leads to {}, and not to {}", list(&found), list(&absent));
             return Finding::weak(words, "its family may add that: `postern dns` says so, too");
         }
+        if answer.silent.is_some() {
+            let words =
+                format!("{home}: {name} leads here, but its DNS servers do not answer for every kind of address");
+            return Finding::weak(words, "some senders may take that for no answer at all");
+        }
         Finding::good(format!("{home}: {name} leads here"))
+    }
+
+    /// The gate goes on with what it heard last.
+    fn silent(&self, home: &str, name: &str) -> Finding {
+        let words = format!("{home}: {name} cannot be looked up: its DNS servers do not answer");
+        let then = match self.map.strays.anywhere.contains(home) {
+            true => "until they do, or for ten minutes, no address of a home or a street proves anything",
+            false => "senders find it as little; what is known of it stays as it was",
+        };
+        Finding::bad(words, then)
     }
 
     /// Every address of the proxy that is known.
@@ -152,7 +163,9 @@ mod tests {
                 ..HomeGrant::default()
             };
             map.homes.insert((*name).to_owned(), grant);
-            found.insert(host, Some(to.iter().map(address).collect()));
+            let to: Vec<IpAddr> = to.iter().map(address).collect();
+            to.iter().for_each(|to| map.strays.lead(*to, name));
+            found.insert(host, Some(Addresses::all(to)));
         }
         map.streets = streets.iter().map(|(at, street)| (address(at), (*street).to_owned())).collect();
         let findings = Whither::new(map, found, Here::new(&[address(&CLEAN)], &[])).findings();
@@ -227,6 +240,35 @@ mod tests {
         assert!(text.contains("BAD   alice: mail.alice.test leads to 44.0.0.20 or 44.0.0.21"), "{text}");
         let text = said(&[("alice", None, &[LANE], &[LANE, "2a00:71::2"])], &[]);
         assert!(text.contains("weak  alice: mail.alice.test leads to 2a00:71::2, too"), "a line of her own: {text}");
+    }
+
+    fn of_one(answer: Option<Addresses>, change: impl FnOnce(&mut Map)) -> String {
+        let host = "mail.alice.test".to_owned();
+        let grant = HomeGrant { names: [host.clone()].into(), ..HomeGrant::default() };
+        let mut map = Map { homes: [("alice".to_owned(), grant)].into(), ..Map::default() };
+        change(&mut map);
+        let here = Here::new(&[CLEAN, "2a00:44::20"].map(|text| text.parse().unwrap()), &[]);
+        Whither::new(map, Found::from([(host, answer)]), here).findings()[0].to_string()
+    }
+
+    #[test]
+    fn a_question_that_fails_is_said_as_what_it_means() {
+        let half = |found: &[&str]| {
+            let found = found.iter().map(|text| text.parse().unwrap()).collect();
+            Some(Addresses { found, silent: Some(relay_link::dns::Silent::Six) })
+        };
+        let said = of_one(half(&[CLEAN]), |_| ());
+        assert!(said.starts_with("weak") && said.contains("leads here, but") && !said.contains("and not to"), "{said}");
+        for answer in [half(&[]), None] {
+            let said = of_one(answer.clone(), |_| ());
+            assert!(said.contains("BAD") && said.contains("stays as it was"), "{said}");
+            let said = of_one(answer, |map| map.strays.anywhere.extend(["alice".to_owned()]));
+            assert!(said.contains("BAD") && said.contains("proves anything"), "{said}");
+        }
+        let nowhere = Some(Addresses::default());
+        assert!(of_one(nowhere.clone(), |_| ()).contains("BAD   alice: mail.alice.test has no address"));
+        let said = of_one(nowhere, |map| map.expected.extend(["alice".to_owned()]));
+        assert!(said.starts_with("good") && said.contains("nowhere yet"), "{said}");
     }
 
     #[test]

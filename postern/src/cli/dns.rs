@@ -25,7 +25,7 @@ use crate::failure::{Doing, Failure};
 use crate::pairings::{self, Pairing};
 use crate::records::{self, Domain, Facts, Record, Verdict};
 use crate::signing::{self, Key, Stage};
-use crate::up::certificate_files;
+use crate::up::{certificate_files, upstreams};
 
 /// The DNS records of this box.
 #[derive(Debug, Args)]
@@ -125,6 +125,8 @@ fn facts(house: &House) -> Result<(Facts, Vec<String>), Failure> {
         sends_from: own.clone().collect(),
         is_behind_proxy: !inbound.is_empty(),
         addresses: if inbound.is_empty() { own.collect() } else { place.addresses },
+        also: place.also,
+        comes_through: inbound.iter().map(|pairing| pairing.proxy.host.clone()).collect(),
         leaves_through: outbound.into_iter().map(|pairing| pairing.called).collect(),
         domains: domains?,
         keys: certificate(house).into_iter().collect(),
@@ -175,11 +177,7 @@ fn value(record: &Record) -> Value {
 
 fn check(house: &House, facts: &Facts, records: &[Record], unknown: &[String]) -> Result<ExitCode, Failure> {
     let found = sending::evaluated(house, facts, records, look_up(house, records)?)?;
-    let verdicts: Vec<Verdict> = records
-        .iter()
-        .zip(&found)
-        .map(|(record, found)| place::strictly(facts, record, found, records::judge(record, found)))
-        .collect();
+    let verdicts = place::strictly(facts, records, &found, &proxys(house, facts));
     let judged = records.iter().zip(&verdicts).map(|(record, verdict)| judged(record, verdict));
     let values: Vec<Value> = judged.chain(unknown.iter().map(|words| unasked(facts, words))).collect();
     house.print(&values.into(), || {
@@ -198,6 +196,12 @@ fn check(house: &House, facts: &Facts, records: &[Record], unknown: &[String]) -
     let_sign(house, records, &verdicts)?;
     let fine = verdicts.iter().all(|verdict| matches!(verdict, Verdict::Fine | Verdict::But(_)));
     Ok(if fine && unknown.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Where the names of the proxies lead through which mail comes in; who cannot be found has none.
+fn proxys(house: &House, facts: &Facts) -> Vec<IpAddr> {
+    let all = facts.comes_through.iter().collect::<BTreeSet<_>>();
+    all.into_iter().flat_map(|host| addresses(host, upstreams(&house.config)).unwrap_or_default()).collect()
 }
 
 /// Keys that wait for their records sign from now on, if those are there.

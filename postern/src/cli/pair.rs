@@ -62,8 +62,9 @@ impl Pair {
 fn pair(house: &House, kept: &Pairings, code: &str) -> Result<(), Failure> {
     // Before the code is used up.
     kept.can_change()?;
-    room(&kept.read()?)?;
-    let paired = pairings::pair(code, up::upstreams(&house.config))?;
+    let all = kept.read()?;
+    room(&all)?;
+    let paired = pairings::pair(code, &all, up::upstreams(&house.config))?;
     let (name, called) = (paired.name.clone(), paired.called.clone());
     let outbound = paired.proxy.outbound;
     let ended = kept.change(|all| Ok(join(all, paired)))?;
@@ -197,11 +198,17 @@ fn full(pairing: &Pairing) -> String {
 
 fn is_called(pairing: &Pairing, name: &str) -> bool {
     let (at, proxy) = name.split_once('@').map_or((None, name), |(name, proxy)| (Some(name), proxy));
+    let is_name = |name: &str| plain(&pairing.name) == plain(name);
     let at_its_port = proxy
         .rsplit_once(':')
-        .is_some_and(|(host, port)| host == pairing.proxy.host && port.parse() == Ok(pairing.proxy.port));
-    let is_it = at_its_port || pairing.proxy.host == proxy || pairing.called == proxy;
-    pairing.name == name || is_it && at.is_none_or(|name| pairing.name == name)
+        .is_some_and(|(host, port)| plain(host) == pairing.proxy.host && port.parse() == Ok(pairing.proxy.port));
+    let is_it = at_its_port || [&pairing.proxy.host, &pairing.called].iter().any(|host| plain(host) == plain(proxy));
+    is_name(name) || is_it && at.is_none_or(is_name)
+}
+
+/// A host name as it is kept, however it is written.
+fn plain(host: &str) -> String {
+    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }
 
 /// Whoever ends one pairing means no other.
@@ -217,18 +224,32 @@ fn one_of(all: &[Pairing], name: &str) -> Result<(), Failure> {
 }
 
 fn revoke(house: &House, kept: &Pairings, proxy: &str) -> Result<(), Failure> {
-    let gone = kept.change(|all| {
-        let before = all.len();
+    let (gone, left) = kept.change(|all| {
         one_of(all, proxy)?;
-        all.retain(|pairing| !is_called(pairing, proxy));
-        Ok(before - all.len())
+        let gone: Vec<Pairing> = all.extract_if(.., |pairing| is_called(pairing, proxy)).collect();
+        Ok((gone, all.clone()))
     })?;
-    if gone == 0 {
+    if gone.is_empty() {
         return Err(Failure::new(format!("this house is not paired with {proxy}; see `postern pair list`")));
     }
-    house.print(&json!({"revoked": gone}), || {
-        format!("{proxy} is used no more. Tell its operator to revoke this house, too, and change your DNS records.")
+    house.print(&json!({"revoked": gone.len()}), || match still_used(&gone, &left) {
+        Some((name, stays)) => format!(
+            "{name} is used no more; the same link goes on for {stays}. Tell the proxy's operator to forget that name \
+             (`inbound-proxy forget {name}`), and change your DNS records."
+        ),
+        None => {
+            format!(
+                "{proxy} is used no more. Tell its operator to revoke this house, too, and change your DNS records."
+            )
+        }
     })
+}
+
+/// A name that ends, and one for which its link goes on.
+fn still_used<'a>(gone: &'a [Pairing], left: &'a [Pairing]) -> Option<(&'a str, &'a str)> {
+    let pairs = gone.iter().flat_map(|ended| left.iter().map(move |stays| (ended, stays)));
+    let mut same = pairs.filter(|(ended, stays)| ended.proxy == stays.proxy);
+    same.next().map(|(ended, stays)| (&*ended.name, &*stays.name))
 }
 
 #[cfg(test)]
@@ -274,6 +295,13 @@ mod tests {
             ("mail.club.test@clean.example:7026", 0),
             ("alice@other.example", 0),
             ("other.example:7026", 0),
+            ("CLEAN.Example", 3),
+            ("clean.example.", 3),
+            ("Clean.Example.:7026", 1),
+            ("Mail.Club.Test.", 1),
+            ("MAIL.CLUB.TEST@CLEAN.EXAMPLE.", 1),
+            (".", 0),
+            ("", 0),
             ("clean.example:70260", 0),
         ] {
             assert_eq!(called(name), count, "{name}");
@@ -285,6 +313,19 @@ mod tests {
         {
             assert!(words.contains(part), "{words}");
         }
+    }
+
+    #[test]
+    fn two_names_of_one_link_end_one_by_one() {
+        let key = |own: u8, mut pairing: Pairing| {
+            pairing.proxy.own = vec![own];
+            pairing
+        };
+        let [alice, club] = [key(1, pairing(false, "mail.alice.test")), key(1, pairing(false, "mail.club.test"))];
+        let [out, other] = [key(2, pairing(true, "alice")), key(3, pairing(false, "mail.bob.test"))];
+        let left = [out, other, alice];
+        assert_eq!(still_used(std::slice::from_ref(&club), &left), Some(("mail.club.test", "mail.alice.test")));
+        assert_eq!(still_used(&[club], &left[..2]), None);
     }
 
     #[test]

@@ -25,19 +25,20 @@ use tracing::{error, info, warn};
 use wire::control::{Control, Controls, EdgeName, PairedProxy};
 use wire::dialled::Exchange;
 
-use crate::code::{Kind, PairingCode};
 use crate::dns::Dns;
-use crate::home;
+use crate::hello::Refusal;
+use crate::home::{self, DialError};
 use crate::inbound::ClientName;
-use crate::keys::LinkKey;
 use crate::limits;
 use crate::outbound::Budget;
 
 mod hands;
 mod inbound;
 mod outbound;
+mod pairing;
 
 use hands::Hands;
+use pairing::pair;
 
 /// What `up` or `postern pair` sends first.
 #[derive(Debug, Serialize, Deserialize)]
@@ -74,6 +75,8 @@ pub enum Start {
     Pair {
         /// As it was typed.
         code: String,
+        /// What there is already with that proxy: it then knows this box by the same key, and serves both names as one home's.
+        known: Vec<PairedProxy>,
         /// DNS servers.
         upstreams: Vec<SocketAddr>,
     },
@@ -111,6 +114,8 @@ pub enum Placed {
     At(Vec<IpAddr>),
     /// Nowhere: that host name is not this house's.
     NotOurs,
+    /// The proxy does not know this house: its operator has revoked it.
+    Revoked,
     /// In words for the admin.
     Failed(String),
 }
@@ -143,8 +148,8 @@ fn story() -> io::Result<()> {
     let (start, edges) = wire::control::start::<Start>(&confined.control).map_err(io::Error::other)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match start {
-        Start::Pair { code, upstreams } => {
-            let paired = runtime.block_on(pair(&code, upstreams)).unwrap_or_else(Paired::Failed);
+        Start::Pair { code, known, upstreams } => {
+            let paired = runtime.block_on(pair(&code, known, upstreams)).unwrap_or_else(Paired::Failed);
             confined.control.send(&paired, &[]).map_err(io::Error::other)
         }
         Start::Budget { proxy, upstreams } => {
@@ -163,21 +168,6 @@ fn story() -> io::Result<()> {
     }
 }
 
-async fn pair(code: &str, upstreams: Vec<SocketAddr>) -> Result<Paired, String> {
-    let code: PairingCode = code.parse().map_err(|bad: crate::code::BadCode| bad.to_string())?;
-    let own = LinkKey::generate().map_err(|error| error.to_string())?;
-    let paired = home::pair(&code, own, Arc::new(Dns::new(upstreams))).await;
-    let (proxy, welcome) = paired.map_err(|error| error.to_string())?;
-    let proxy = PairedProxy {
-        outbound: code.kind == Kind::Outbound,
-        host: proxy.place.host().to_owned(),
-        port: proxy.place.port(),
-        key: proxy.key.to_string(),
-        own: proxy.own.pkcs8().to_vec(),
-    };
-    Ok(Paired::With { proxy, name: welcome.name, called: welcome.proxy })
-}
-
 async fn budget(proxy: &PairedProxy, upstreams: Vec<SocketAddr>) -> Result<Budget, String> {
     let proxy = home::Proxy::paired(proxy, Arc::new(Dns::new(upstreams))).ok_or("this pairing is damaged")?;
     proxy.budget().await.map_err(|error| error.to_string())
@@ -192,10 +182,14 @@ async fn presence(proxy: &PairedProxy, upstreams: Vec<SocketAddr>) -> Result<See
 async fn place(proxy: &PairedProxy, host: &str, upstreams: Vec<SocketAddr>) -> Result<Placed, String> {
     let proxy = home::Proxy::paired(proxy, Arc::new(Dns::new(upstreams))).ok_or("this pairing is damaged")?;
     let host = ClientName::new(host).ok_or("this house has no host name")?;
-    match proxy.place(&host).await.map_err(|error| error.to_string())? {
-        Some(addresses) if addresses.is_empty() => Err("the proxy does not know its own address just now".to_owned()),
-        Some(addresses) => Ok(Placed::At(addresses)),
-        None => Ok(Placed::NotOurs),
+    match proxy.place(&host).await {
+        Ok(Some(addresses)) if addresses.is_empty() => {
+            Err("the proxy does not know its own address just now".to_owned())
+        }
+        Ok(Some(addresses)) => Ok(Placed::At(addresses)),
+        Ok(None) => Ok(Placed::NotOurs),
+        Err(DialError::Refused(Refusal::Unknown)) => Ok(Placed::Revoked),
+        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -75,30 +75,48 @@ pub fn the_family_and_the_operator_are_told_the_same() {
     assert_eq!((told(&alice), told(&bob)), (vec![OWN[0].to_owned()], vec![OWN[1].to_owned()]));
 }
 
-/// A second name at the same proxy is served beside the first, and ended without it.
+/// A second name at the same proxy is no stranger to the first: senders that say neither go on being served, before its box has come
+/// and after.
 pub fn one_house_with_two_names() {
     let place = Place::new();
     let alice = place.home("alice", "44.0.0.71", &[]);
+    let mail = alice.house.add_mailbox("anna");
+    let served = |text: &str| {
+        place.send("postfix", &[&alice], &["anna@alice.test"], text).log();
+        assert_eq!(place.proxy.metric("learning_sessions_total"), 0, "nobody was asked: {text}");
+        assert!(alice.mail_of(&mail, PROXY).iter().any(|one| one.contains(text)));
+    };
+    served("alone");
     let code = place.proxy.operator(&["invite", "--name", "mail.club.test"]);
+    let leads = || std::fs::read(place.proxy.folder().join("state/leads")).unwrap_or_default();
+    eventually("it is known that its name leads nowhere", || leads().windows(14).any(|name| name == b"mail.club.test"));
+    served("beside-an-invitation");
     assert!(alice.try_pair(code.trim()).status.success());
-    eventually("both links are up", || place.proxy.metric("homes_connected") == 2);
     let list = || String::from_utf8(alice.postern(&["pair", "list"]).stdout).unwrap();
     let connected = || list().matches("connected for").count();
-    eventually("the house sees both", || connected() == 2);
+    eventually("both names are served", || connected() == 2);
     assert!(list().contains("mail.alice.test") && list().contains("mail.club.test"), "{}", list());
-    assert_eq!(told(&alice), [PROXY], "the club's name is not this host's");
+    assert_eq!(place.proxy.metric("homes_connected"), 1, "by one link");
+    assert_eq!(told(&alice), [PROXY, PROXY], "where each name must lead");
+    place.names.a("mail.club.test", PROXY);
+    served("with-two-names");
+    let said = place.proxy.operator(&["list"]);
+    assert!(said.contains("names mail.alice.test, mail.club.test"), "{said}");
     for several in [CLEAN, "clean.test:7025"] {
         let refused = alice.postern(&["pair", "revoke", several]);
         let words = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert!(!refused.status.success() && words.contains("mail.club.test@clean.test:7025"), "{words}");
     }
     assert!(!alice.postern(&["pair", "revoke", "clean.test:7026"]).status.success());
-    assert_eq!(connected(), 2);
-    assert!(alice.postern(&["pair", "revoke", "mail.club.test@clean.test:7025"]).status.success());
-    eventually("one is gone", || place.proxy.metric("homes_connected") == 1);
-    let mail = alice.house.add_mailbox("anna");
-    place.send("postfix", &[&alice], &["anna@alice.test"], "to-the-first-name");
-    eventually("the other goes on", || alice.mail_of(&mail, PROXY).iter().any(|one| one.contains("to-the-first-name")));
-    assert!(alice.postern(&["pair", "revoke", "clean.test:7025"]).status.success(), "one alone needs no name");
+    let ended = alice.postern(&["pair", "revoke", "Mail.Club.Test@clean.test.:7025"]);
+    assert!(String::from_utf8_lossy(&ended.stdout).contains("`inbound-proxy forget mail.club.test`"), "{ended:?}");
+    assert!(!place.proxy.try_operator(&["revoke", "mail.club.test"]).status.success(), "it is the same box");
+    place.proxy.operator(&["forget", "mail.club.test"]);
+    assert_eq!((connected(), told(&alice)), (1, vec![PROXY.to_owned()]), "the other goes on");
+    served("with-one-name");
+    place.proxy.operator(&["revoke", "mail.alice.test"]);
+    let print: Value = serde_json::from_slice(&alice.postern(&["dns", "--json"]).stdout).unwrap();
+    assert!(print["unknown"].to_string().contains("does not know this house any more"), "{print}");
+    assert!(alice.postern(&["pair", "revoke", "CLEAN.test."]).status.success(), "one alone needs no name");
     eventually("none is left", || place.proxy.metric("homes_connected") == 0);
 }
