@@ -10,7 +10,7 @@ use relay_link::operator::folder::Folder;
 use serde::Deserialize;
 
 use super::Failure;
-use crate::grant::is_street;
+use crate::grant::{is_mistaken_for, is_street};
 
 /// What the operator may choose.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -53,13 +53,22 @@ impl Config {
     pub fn parse(text: &str) -> Result<Self, Failure> {
         config::parse(text, |config: &Self| match config::problem(config.name.as_deref(), &config.bind, &config.dns) {
             None if !config.streets.values().all(|street| is_street(street)) => {
-                Some("streets: a street has a name, without line breaks")
+                Some("streets: a street has a name, of letters that can be seen")
+            }
+            None if config.streets.values().any(|street| config.mistaken(street).is_some()) => {
+                Some("streets: one street is written in two ways")
             }
             None if config.tls_cert.is_some() != config.tls_key.is_some() => {
                 Some("tls-cert and tls-key: both or neither")
             }
             problem => problem,
         })
+    }
+
+    /// A street that looks like this one, and is another.
+    #[must_use]
+    pub fn mistaken(&self, street: &str) -> Option<&str> {
+        self.streets.values().map(String::as_str).find(|other| is_mistaken_for(street, other))
     }
 
     /// What the proxy calls itself.
@@ -100,6 +109,7 @@ mod tests {
             "bind = ['x']",
             "streets = { x = 'lane' }",
             "streets = { '192.0.2.7' = '' }",
+            "streets = { '192.0.2.7' = 'lane', '192.0.2.8' = 'Lane' }",
             "metrics = 9125",
             "log-connections = 'sometimes'",
         ] {

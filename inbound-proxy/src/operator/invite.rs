@@ -10,6 +10,7 @@ use relay_link::operator::folder::Folder;
 use relay_link::operator::valid;
 
 use super::config::Config;
+use super::own_address::{named, unusable};
 use super::{Doing, Failure};
 use crate::grant::{HomeGrant, is_street};
 use crate::leads::is_public;
@@ -24,7 +25,7 @@ pub(super) struct Invite {
     /// Homes of one street trust each other not to take each other's post
     #[arg(long)]
     street: Option<String>,
-    /// An address of this proxy that is this home's alone (repeatable)
+    /// An address of this machine that is this home's alone, and not where the proxy's own name leads (repeatable)
     #[arg(long = "address", value_name = "ADDR")]
     addresses: Vec<IpAddr>,
     /// A sender (its EHLO name, or with a leading dot all below it) that writes to this home only; works inside a street
@@ -48,6 +49,10 @@ impl Invite {
             Failure::new(format!("`{own}` is no name that a home can dial: say `name = ...` in the configuration"))
         })?;
         let (home, grant) = self.grant(config)?;
+        let named = if grant.addresses.is_empty() { Vec::new() } else { named(config)? };
+        if let Some(words) = grant.addresses.iter().find_map(|address| unusable(*address, config, &named)) {
+            return Err(Failure::new(words));
+        }
         for absent in grant.addresses.iter().filter(|address| !is_here(**address)) {
             eprintln!("No interface of this machine has {absent}: until one has, nobody reaches {home} by it.");
         }
@@ -97,27 +102,23 @@ impl Invite {
             return Some(format!("one home has {} names at most", limits::NAMES));
         }
         if let Some(bad) = self.street.as_ref().filter(|street| !is_street(street)) {
-            return Some(format!("{bad:?} is no street: a name without line breaks, or no `--street` at all"));
+            let shown = bad.escape_default();
+            return Some(format!("`{shown}` is no street: letters that can be seen, or no `--street` at all"));
         }
         let is_sender = |name: &str| is_host(name.strip_prefix('.').unwrap_or(name));
         if let Some(bad) = self.senders.iter().find(|name| !is_sender(&plain(name))) {
             return Some(format!("`{bad}` is no sender: say out.bank.example, or .bank.example for all below it"));
         }
-        self.addresses.iter().find_map(|address| unusable(address.to_canonical(), config))
+        if self.street.is_none() && !self.senders.is_empty() {
+            return Some("`--sender` works inside a street only: say which with `--street`".to_owned());
+        }
+        let mistaken = self.street.as_deref().and_then(|street| config.mistaken(street));
+        mistaken.map(|other| format!("the configuration has that street as `{other}`: write it in the same way"))
     }
 }
 
 fn plain(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
-}
-
-/// Why an address cannot be one home's alone.
-fn unusable(address: IpAddr, config: &Config) -> Option<String> {
-    if address.is_unspecified() || address.is_loopback() || address.is_multicast() {
-        return Some(format!("nobody reaches a home at {address}: say an address of this machine that the world has"));
-    }
-    let of_street = config.streets.iter().find(|(at, _)| at.to_canonical() == address);
-    of_street.map(|(_, street)| format!("{address} is the street {street}'s (`streets` in the configuration)"))
 }
 
 /// Whether connections to it can arrive at this machine. (Nothing is sent: only who has an address can bind it.)
@@ -148,25 +149,26 @@ mod tests {
         for good in ["lane", "Lane 7"] {
             assert_eq!(refused(|invite| invite.street = Some(good.to_owned())), None);
         }
-        for bad in ["", " ", "a b\nc", "\u{1b}[2J"] {
+        for bad in ["", " ", "a b\nc", "\u{1b}[2J", "la\u{200b}ne"] {
             let words = refused(|invite| invite.street = Some(bad.to_owned())).unwrap();
-            assert!(words.contains("is no street") && !words.contains(char::is_control), "{words}");
-        }
-        for bad in ["0.0.0.0", "::", "127.0.0.1", "::1", "::ffff:127.0.0.1", "224.0.0.1", "192.0.2.7"] {
-            assert!(refused(|invite| invite.addresses = vec![bad.parse().unwrap()]).is_some(), "{bad}");
-        }
-        for good in ["out.bank.example", ".bank.example", "192.0.2.8"] {
-            assert_eq!(
-                refused(|invite| match good.parse() {
-                    Ok(address) => invite.addresses = vec![address],
-                    Err(_) => invite.senders = vec![good.to_owned()],
-                }),
-                None,
-                "{good}"
+            assert!(
+                words.contains("is no street") && words.chars().all(|c| c.is_ascii_graphic() || c == ' '),
+                "{words}"
             );
         }
+        let words = refused(|invite| invite.street = Some("LANE".to_owned())).unwrap();
+        assert!(words.contains("as `lane`"), "{words}");
+        let with = |invite: &mut Invite, sender: &str| {
+            invite.street = Some("lane".to_owned());
+            invite.senders = vec![sender.to_owned()];
+        };
+        for good in ["out.bank.example", ".bank.example"] {
+            assert_eq!(refused(|invite| with(invite, good)), None, "{good}");
+            let words = refused(|invite| invite.senders = vec![good.to_owned()]).unwrap();
+            assert!(words.contains("inside a street only"), "{words}");
+        }
         for bad in ["", ".", ".com", "com", "a b.example", "192.0.2.1"] {
-            let words = refused(|invite| invite.senders = vec![bad.to_owned()]).unwrap();
+            let words = refused(|invite| with(invite, bad)).unwrap();
             assert!(words.contains("is no sender"), "{words}");
         }
         for own in ["clean.example", "Clean.Example."] {

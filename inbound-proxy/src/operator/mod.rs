@@ -12,6 +12,7 @@ pub mod config;
 mod doctor;
 mod invite;
 mod list;
+mod own_address;
 mod run;
 mod whither;
 

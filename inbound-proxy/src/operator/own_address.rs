@@ -1,0 +1,121 @@
+//! Whether an address can be one home's alone.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use relay_link::dns::Dns;
+use tokio::time::timeout;
+
+use super::config::Config;
+use super::{Doing, Failure};
+use crate::leads::is_public;
+use crate::limits;
+
+/// In words, why it cannot; `named`: where the proxy's own name leads.
+pub(super) fn unusable(address: IpAddr, config: &Config, named: &[IpAddr]) -> Option<String> {
+    if let Some(what) = nobodys(address) {
+        return Some(format!(
+            "nobody reaches a home at {address}, which is {what}: say an address of this machine that the world has"
+        ));
+    }
+    if let Some((_, street)) = config.streets.iter().find(|(at, _)| at.to_canonical() == address) {
+        return Some(format!("{address} is the street {street}'s (`streets` in the configuration)"));
+    }
+    named.iter().any(|at| at.to_canonical() == address).then(|| {
+        let own = config.name();
+        format!(
+            "{address} is where {own} leads, and so where all homes live that have no address of their own: give this one another, \
+             or, if it is the only one, none"
+        )
+    })
+}
+
+/// Why connections from elsewhere never arrive there.
+fn nobodys(address: IpAddr) -> Option<&'static str> {
+    match address {
+        IpAddr::V4(four) => nobodys4(four),
+        IpAddr::V6(six) => nobodys6(six),
+    }
+}
+
+fn nobodys4(four: Ipv4Addr) -> Option<&'static str> {
+    match four.octets() {
+        [0, ..] => Some("no address of a machine (RFC 1122)"),
+        [127, ..] => Some("this machine's own for itself"),
+        [169, 254, ..] => Some("of one cable alone"),
+        [224..=239, ..] => Some("of a group"),
+        [240..=255, ..] => Some("reserved"),
+        _ => None,
+    }
+}
+
+fn nobodys6(six: Ipv6Addr) -> Option<&'static str> {
+    let within = |four: [u16; 2]| {
+        let [[a, b], [c, d]] = four.map(u16::to_be_bytes);
+        let four = Ipv4Addr::new(a, b, c, d);
+        nobodys4(four).is_some() || !is_public(four.into())
+    };
+    match six.segments() {
+        [0, 0, 0, 0, 0, 0, ..] => Some("no address of a machine"),
+        [0x64, 0xff9b, ..] => Some("an IPv4 address in disguise (RFC 6052)"),
+        [0x2002, high, low, ..] if within([high, low]) => Some("6to4 of an IPv4 address that nobody reaches"),
+        [0xfe80..=0xfebf, ..] => Some("of one cable alone"),
+        [0xff00..=0xffff, ..] => Some("of a group"),
+        _ => None,
+    }
+}
+
+/// Where the proxy's own name leads; nowhere, where nobody says it in time: then the operator knows best.
+pub(super) fn named(config: &Config) -> Result<Vec<IpAddr>, Failure> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().doing(|| "a runtime".to_owned())?;
+    let (dns, name) = (Dns::new(config.upstreams()), config.name());
+    let answer = runtime.block_on(async { timeout(limits::HERE, dns.all_addresses(&name)).await });
+    Ok(answer.ok().and_then(Result::ok).map(|answer| answer.found).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_where_nobody_arrives() {
+        for bad in [
+            "0.0.0.0",
+            "0.1.2.3",
+            "127.0.0.1",
+            "169.254.3.3",
+            "224.0.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::1.2.3.4",
+            "fe80::1",
+            "febf::1",
+            "ff02::1",
+            "64:ff9b::1.2.3.4",
+            "64:ff9b:1::1",
+            "2002:7f00:1::1",
+            "2002:a00:1::1",
+            "2002:c0a8:1::1",
+            "2002:f000:1::1",
+        ] {
+            assert!(nobodys(bad.parse().unwrap()).is_some(), "{bad}");
+        }
+        for good in ["192.0.2.8", "10.0.0.5", "44.0.0.20", "2a00:44::20", "fd00::1", "2002:2c00:14::1", "fec0::1"] {
+            assert_eq!(nobodys(good.parse().unwrap()), None, "{good}");
+        }
+    }
+
+    #[test]
+    fn the_address_of_all_is_nobodys_alone() {
+        let config = Config::parse("name = \"clean.example\"\n[streets]\n\"192.0.2.7\" = \"lane\"").unwrap();
+        let named: Vec<IpAddr> = ["192.0.2.20", "2001:db8::20"].map(|text| text.parse().unwrap()).into();
+        for at in &named {
+            assert!(unusable(*at, &config, &named).unwrap().contains("where clean.example leads"), "{at}");
+            assert_eq!(unusable(*at, &config, &[]), None, "nobody has said so");
+        }
+        assert!(unusable("192.0.2.7".parse().unwrap(), &config, &named).unwrap().contains("the street lane's"));
+        assert_eq!(unusable("192.0.2.21".parse().unwrap(), &config, &named), None);
+    }
+}
