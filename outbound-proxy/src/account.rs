@@ -194,6 +194,25 @@ impl Account {
         Some((first + MINUTE).saturating_sub(now))
     }
 
+    /// Whether a network is one of those of the last hour.
+    #[must_use]
+    pub fn knows(&self, network: [u8; 7], now: u64) -> bool {
+        self.of_this_hour(now).any(|(known, _)| *known == network)
+    }
+
+    /// Whether it is, or may be one more.
+    #[must_use]
+    pub fn may_visit(&self, allowance: &Allowance, network: [u8; 7], now: u64) -> bool {
+        self.knows(network, now) || self.of_this_hour(now).count() < most_networks(allowance)
+    }
+
+    fn of_this_hour(&self, now: u64) -> impl Iterator<Item = &([u8; 7], u64)> {
+        // A clock that was set back gives nothing; by more than a day it was wrong before.
+        let ahead = self.at.saturating_sub(now) > DAY;
+        let is_past = move |seen: u64| if ahead { seen > now } else { now.saturating_sub(seen) >= HOUR };
+        self.networks.iter().filter(move |(_, seen)| !is_past(*seen))
+    }
+
     /// Notes a further network of a session that has begun: another address of the same host.
     ///
     /// # Errors
@@ -203,13 +222,17 @@ impl Account {
             *seen = now;
             return Ok(());
         }
-        if self.networks.len() >= usize::try_from(allowance.networks).unwrap_or(usize::MAX).min(limits::NETWORKS) {
+        if self.networks.len() >= most_networks(allowance) {
             let oldest = self.networks.iter().map(|(_, seen)| *seen).min().unwrap_or(now);
             return Err(Refusal::Networks(seconds((oldest + HOUR).saturating_sub(now))));
         }
         self.networks.push((network, now));
         Ok(())
     }
+}
+
+fn most_networks(allowance: &Allowance) -> usize {
+    usize::try_from(allowance.networks).unwrap_or(usize::MAX).min(limits::NETWORKS)
 }
 
 /// Seconds until there are so many units; `None` when there are.

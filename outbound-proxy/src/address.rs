@@ -2,6 +2,7 @@
 //! very addresses that are then dialled.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 use relay_link::outbound::Refusal;
@@ -106,15 +107,24 @@ pub fn is_own(address: IpAddr) -> bool {
     leaves_from_itself(address) || (may_leave_from(address) && !may_leave_from(nobodys(address)))
 }
 
+/// Whether this machine knows a way to an address. Nothing is sent.
+#[must_use]
+pub fn has_way(address: IpAddr) -> bool {
+    source(address).is_ok()
+}
+
 fn leaves_from_itself(address: IpAddr) -> bool {
-    let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let source = UdpSocket::bind((any, 0)).and_then(|socket| {
-        socket.connect((address, limits::PORT))?;
-        socket.local_addr()
-    });
     // Without a way there it cannot be its own; connecting says why it is of no use. What leaves from the loopback does
     // not leave.
-    source.is_ok_and(|source| source.ip() == address || source.ip().is_loopback())
+    source(address).is_ok_and(|source| source == address || source.is_loopback())
+}
+
+/// From which address packets to it leave.
+fn source(address: IpAddr) -> io::Result<IpAddr> {
+    let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect((address, limits::PORT))?;
+    Ok(socket.local_addr()?.ip())
 }
 
 /// Whether the kernel takes it for a source of what is sent to itself.

@@ -123,5 +123,9 @@ pub const CONNECT_ALL: Duration = Duration::from_secs(30);
 pub const LEDGER_HALF: usize = 4_096;
 /// Most networks an allowance can have in an hour, so that they fit the ledger.
 pub const NETWORKS: usize = 200;
+/// Networks new in this hour that one look-up of a host may cost: a host that is gone, with eight addresses in as many networks, must not
+/// take a fourth of what a new home has. They count though nobody answers there: who dials unused networks is taken for one who
+/// scans, whatever he meant, and it is the address of all homes that gets that name. A later try goes on behind those.
+pub const NEW_NETWORKS: usize = 4;
 /// How long a home is new.
 pub const NEW: Duration = Duration::from_secs(14 * 86_400);

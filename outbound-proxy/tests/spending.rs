@@ -70,6 +70,22 @@ fn days_sessions_networks_and_what_runs_at_once() {
     assert_eq!((budget.today, budget.sessions, budget.networks), ((1_000, 1_000), (1, 5), (1, 3)));
 }
 
+/// A host with two addresses: one in a network that is paid for, beside one that would be too many.
+#[test]
+fn a_network_of_this_hour_is_open_still() {
+    let allowance = Allowance { networks: 2, ..Allowance::default() };
+    let mut account = Account::new(&allowance, NOON);
+    for number in 0..2 {
+        assert!(account.may_visit(&allowance, network(number), NOON) && !account.knows(network(number), NOON));
+        account.open(&allowance, 0, network(number), NOON).unwrap();
+    }
+    let open = |number, now| (account.knows(network(number), now), account.may_visit(&allowance, network(number), now));
+    assert_eq!([open(0, NOON + 3_599), open(9, NOON + 3_599)], [(true, true), (false, false)]);
+    assert_eq!([open(0, NOON + 3_600), open(9, NOON + 3_600)], [(false, true), (false, true)], "an hour is over");
+    assert_eq!(open(9, NOON - 60), (false, false), "a clock set back a little gives nothing");
+    assert_eq!(open(9, NOON - 200_000), (false, true), "it was wrong before");
+}
+
 /// A new connection for each mail: not only paid for, but no more of them than so many in any minute.
 #[test]
 fn sessions_of_a_minute() {

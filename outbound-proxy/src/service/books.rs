@@ -311,12 +311,25 @@ impl Tab {
         Ok(kept.write().map(|()| kept.ledger.number()))
     }
 
-    /// It goes on with another address of its host.
+    /// The first of a host's networks that the home may visit; where there is none, the first.
+    #[must_use]
+    pub fn first_open(&self, networks: &[[u8; 7]]) -> Option<[u8; 7]> {
+        let (kept, now) = (lock(&self.book.kept), now());
+        let open = networks.iter().find(|network| kept.account.may_visit(&self.allowance, **network, now));
+        open.or(networks.first()).copied()
+    }
+
+    /// It goes on with another address of its host: whether its network is a new one, as it `may_be`.
     ///
     /// # Errors
     /// [`Refusal::Networks`].
-    pub fn visit(&self, network: [u8; 7]) -> Result<(), Refusal> {
-        lock(&self.book.kept).account.visit(&self.allowance, network, now())
+    pub fn visit(&self, network: [u8; 7], may_be_new: bool) -> Result<bool, Refusal> {
+        let (mut kept, now) = (lock(&self.book.kept), now());
+        let is_new = !kept.account.knows(network, now);
+        if is_new && !may_be_new {
+            return Err(Refusal::Networks(1));
+        }
+        kept.account.visit(&self.allowance, network, now).map(|()| is_new)
     }
 
     /// Takes what has come due, for recipients and for bodies, and writes it down. A disk that takes nothing more stops new

@@ -69,13 +69,15 @@ impl Service {
         let resolved = self.dns.addresses(host.as_str()).await.map_err(|_| Refusal::Unresolved)?;
         let mut chosen = self.policy.choose(&resolved)?;
         chosen.retain(|address| !address::is_own(*address));
-        let first = *chosen.first().ok_or(Refusal::NotPublic)?;
-        tab.open(address::network(first)).await?;
+        let chosen = with_a_way(chosen, address::has_way);
+        let networks: Vec<_> = chosen.iter().map(|address| address::network(*address)).collect();
+        tab.open(tab.first_open(&networks).ok_or(Refusal::NotPublic)?).await?;
         self.counters.begun();
-        let all = chosen.len();
+        let (all, mut new) = (chosen.len(), 1);
         for (tried, address) in chosen.into_iter().enumerate() {
-            if tab.visit(address::network(address)).is_err() {
-                continue;
+            match tab.visit(address::network(address), new < limits::NEW_NETWORKS) {
+                Ok(is_new) => new += usize::from(is_new),
+                Err(_) => continue,
             }
             let patience = share(until.saturating_duration_since(Instant::now()), all - tried);
             match timeout(patience, TcpStream::connect(SocketAddr::new(address, limits::PORT))).await {
@@ -101,6 +103,12 @@ impl Service {
             Err(why) => self.refuse(home, request, why),
         }
     }
+}
+
+/// Where this machine knows no way to, nothing is sent, and nobody is visited. Without a way to any of them the first says so.
+fn with_a_way(chosen: Vec<IpAddr>, has_way: impl Fn(IpAddr) -> bool) -> Vec<IpAddr> {
+    let ways: Vec<IpAddr> = chosen.iter().copied().filter(|address| has_way(*address)).collect();
+    if ways.is_empty() { chosen.into_iter().take(1).collect() } else { ways }
 }
 
 /// How long one address is waited for, when so many are left with it.
@@ -131,6 +139,16 @@ impl Call {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Eight networks to which there is no way are not eight of an hour's.
+    #[test]
+    fn what_cannot_be_dialled_is_no_visit() {
+        let [a, b, c] = ["2001:db8:1::1", "2001:db8:2::1", "192.0.2.1"].map(|text| text.parse::<IpAddr>().unwrap());
+        assert_eq!(with_a_way(vec![a, b, c], |address| address.is_ipv4()), [c]);
+        assert_eq!(with_a_way(vec![a, b, c], |_| true), [a, b, c]);
+        assert_eq!(with_a_way(vec![a, b, c], |_| false), [a]);
+        assert_eq!(with_a_way(Vec::new(), |_| false), Vec::<IpAddr>::new());
+    }
 
     /// All of them silent: the last is tried like the first.
     #[test]

@@ -43,4 +43,13 @@ pub fn no_address_hides_the_one_that_answers() {
     assert!(far.mail("ben").contains(PROXY), "through the proxy");
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(place.proxy.status("alice", "sessions"), 1, "at the first attempt");
+    // Who has used up his networks reaches a host where it has an address in one of them.
+    place.names.a("mx.near.test", FAR[0]);
+    SILENT6.iter().for_each(|silent| place.names.aaaa("mx.both.test", silent));
+    place.names.a("mx.both.test", FAR[0]);
+    let mut near = Stranger::pair(&place.proxy.invite("near", &["--networks", "2"]));
+    for host in ["mx.near.test", "mx.both.test"] {
+        assert_eq!(near.connect(host).map(|stream| stream.peer_addr().is_ok()), Ok(true), "{host}");
+    }
+    assert_eq!(place.proxy.status("near", "networks"), 1);
 }
