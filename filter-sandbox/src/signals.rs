@@ -4,12 +4,35 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
-use std::ptr;
 
 use rustix::event::{PollFd, PollFlags};
 
-/// What ends a process whose terminal, or whose admin, is done with it.
-const ENDING: [libc::c_int; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+/// What ends a process whose terminal, or whose admin, is done with it, or that nobody expected; the real-time ones do so, too.
+const ENDING: [libc::c_int; 12] = [
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGTERM,
+    libc::SIGALRM,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGVTALRM,
+    libc::SIGPROF,
+    libc::SIGXCPU,
+    libc::SIGIO,
+    libc::SIGPWR,
+];
+
+/// What was waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Came {
+    /// Something to read.
+    Input,
+    /// A signal that ends the process.
+    End,
+    /// The one that a shell stops a process with: see [`Held::stop`].
+    Stop,
+}
 
 /// While this lives they wait. Then those that came do what they do. For a process of one thread: another one's would not wait.
 #[derive(Debug)]
@@ -24,46 +47,79 @@ impl Held {
     /// # Errors
     /// The kernel's.
     pub fn new() -> io::Result<Self> {
-        let mut ending = MaybeUninit::uninit();
-        // SAFETY: the set is made by the first call, before anything is put in or read; the numbers are signals.
-        let ending = unsafe {
-            libc::sigemptyset(ending.as_mut_ptr());
-            for signal in ENDING {
-                libc::sigaddset(ending.as_mut_ptr(), signal);
-            }
-            ending.assume_init()
-        };
+        let held = set(ENDING.into_iter().chain(libc::SIGRTMIN()..=libc::SIGRTMAX()).chain([libc::SIGTSTP]));
         // SAFETY: the set lives, and a new descriptor is asked for.
-        let came = unsafe { libc::signalfd(-1, &raw const ending, libc::SFD_CLOEXEC) };
+        let came = unsafe { libc::signalfd(-1, &raw const held, libc::SFD_CLOEXEC) };
         if came < 0 {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: the kernel gave it just now, and to nobody else.
         let came = unsafe { OwnedFd::from_raw_fd(came) };
-        let mut before = MaybeUninit::uninit();
-        // SAFETY: the set lives, and there is room for the one before.
-        let failed = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const ending, before.as_mut_ptr()) };
-        if failed != 0 {
-            return Err(io::Error::from_raw_os_error(failed));
-        }
-        // SAFETY: the call has filled it.
-        Ok(Self { before: unsafe { before.assume_init() }, came })
+        Ok(Self { before: mask(libc::SIG_BLOCK, &held)?, came })
     }
 
-    /// Waits until there is something to read, or one of them came: then `false`.
+    /// Waits until there is something to read, or one of them came.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn until_readable(&self, what: impl AsFd) -> io::Result<bool> {
+    pub fn wait(&self, what: impl AsFd) -> io::Result<Came> {
         let mut both = [PollFd::new(&self.came, PollFlags::IN), PollFd::new(&what, PollFlags::IN)];
         rustix::io::retry_on_intr(|| rustix::event::poll(&mut both, None))?;
-        Ok(both[0].revents().is_empty())
+        if both[0].revents().is_empty() {
+            return Ok(Came::Input);
+        }
+        Ok(if only_stop_waits()? { Came::Stop } else { Came::End })
     }
+
+    /// Stands still, as the signal that came asks, until somebody continues this process.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn stop(&self) -> io::Result<()> {
+        let stop = set([libc::SIGTSTP]);
+        mask(libc::SIG_UNBLOCK, &stop)?;
+        mask(libc::SIG_BLOCK, &stop).map(drop)
+    }
+}
+
+fn set(signals: impl IntoIterator<Item = libc::c_int>) -> libc::sigset_t {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: the set is made by the first call, before anything is put in or read; the numbers are signals.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        for signal in signals {
+            libc::sigaddset(set.as_mut_ptr(), signal);
+        }
+        set.assume_init()
+    }
+}
+
+/// What was masked before.
+fn mask(how: libc::c_int, set: &libc::sigset_t) -> io::Result<libc::sigset_t> {
+    let mut before = MaybeUninit::uninit();
+    // SAFETY: the set lives, and there is room for the one before.
+    let failed = unsafe { libc::pthread_sigmask(how, set, before.as_mut_ptr()) };
+    if failed != 0 {
+        return Err(io::Error::from_raw_os_error(failed));
+    }
+    // SAFETY: the call has filled it.
+    Ok(unsafe { before.assume_init() })
+}
+
+fn only_stop_waits() -> io::Result<bool> {
+    let mut waiting = set([]);
+    // SAFETY: there is room for the answer.
+    if unsafe { libc::sigpending(&raw mut waiting) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the set lives; the numbers are signals.
+    let waits = |signal| unsafe { libc::sigismember(&raw const waiting, signal) == 1 };
+    let mut ending = ENDING.into_iter().chain(libc::SIGRTMIN()..=libc::SIGRTMAX());
+    Ok(waits(libc::SIGTSTP) && !ending.any(waits))
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // SAFETY: the set is the one that the kernel gave.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, ptr::null_mut()) };
+        let _ = mask(libc::SIG_SETMASK, &self.before);
     }
 }

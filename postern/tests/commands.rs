@@ -85,37 +85,100 @@ fn what_goes_with_a_mailbox_is_told() {
     assert!(said.contains("family@home.test, postmaster@home.test") && said.contains("oldest mailbox"), "{said}");
 }
 
-/// A terminal of its own (of `bsdutils`, which every Debian has), whose prompt is ended from outside.
+/// A shell with a terminal of its own (of `bsdutils`, which every Debian has), and what it typed once nothing is shown.
+fn at_a_terminal(house: &Folder, commands: &str, variable: &str, typed: &str) -> String {
+    let commands = format!(
+        r#"hidden() {{ stty -a < /dev/tty | tr ' ;' '\n\n' | grep -qx -- -echo; }}
+        told() {{ if hidden; then echo "hidden it is"; else echo "shown it is"; fi; }}
+        when_hidden() {{ until hidden; do sleep 0.05; done; "$@"; }}
+        {commands}"#
+    );
+    let mut terminal = Command::new("timeout")
+        .args(["60", "script", "-qec", &commands, "/dev/null"])
+        .env("SHELL", "/bin/sh")
+        .env("SIGNAL", variable)
+        .env("POSTERN", env!("CARGO_BIN_EXE_postern"))
+        .current_dir(&house.0)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // An end of it would be typed.
+    let mut keys = terminal.stdin.take().unwrap();
+    while !typed.is_empty() && !house.0.join("ready").exists() && terminal.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    keys.write_all(typed.as_bytes()).unwrap();
+    let output = terminal.wait_with_output().unwrap();
+    drop(keys);
+    let _ = std::fs::remove_file(house.0.join("ready"));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 #[test]
 fn a_signal_at_a_prompt_leaves_a_terminal_that_shows_what_is_typed() {
     let house = Folder::new("prompt");
     house.json(&["mailbox", "add", "anna"], "");
     let commands = r#"
-        hidden() { stty -a < /dev/tty | tr ' ;' '\n\n' | grep -qx -- -echo; }
-        (until hidden; do sleep 0.05; done; kill -s "$SIGNAL" "$(cat pid)") &
+        (when_hidden; kill -s "$SIGNAL" "$(cat pid)") &
         sh -c 'echo $$ > pid; exec "$POSTERN" mailbox audit anna --data .'
         echo "it ended with $?"
-        if hidden; then echo "hidden it is"; else echo "shown it is"; fi
+        told
     "#;
-    for (signal, code) in [("TERM", 143), ("HUP", 129), ("INT", 130)] {
-        let mut terminal = Command::new("timeout")
-            .args(["60", "script", "-qec", commands, "/dev/null"])
-            .env("SHELL", "/bin/sh")
-            .env("SIGNAL", signal)
-            .env("POSTERN", env!("CARGO_BIN_EXE_postern"))
-            .current_dir(&house.0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // An end of it would be typed.
-        let typed = terminal.stdin.take();
-        let output = terminal.wait_with_output().unwrap();
-        drop(typed);
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    for (signal, code) in [("TERM", 143), ("HUP", 129), ("INT", 130), ("USR1", 138), ("ALRM", 142), ("RTMIN", 162)] {
+        let said = at_a_terminal(&house, commands, signal, "");
         assert!(said.contains("A device password of anna@home.test"), "{said}");
         assert!(said.contains(&format!("it ended with {code}")) && said.contains("shown it is"), "{signal}: {said}");
     }
+}
+
+#[test]
+fn a_prompt_that_is_stopped_shows_what_is_typed_and_hides_it_when_it_goes_on() {
+    let house = Folder::new("stopped");
+    house.json(&["mailbox", "add", "anna"], "");
+    let commands = r#"
+        set -m
+        (when_hidden; kill -s TSTP "$(cat pid)") &
+        sh -c 'echo $$ > pid; exec "$POSTERN" mailbox audit anna --data .'
+        echo "it stopped with $?"
+        told
+        (when_hidden; kill -s TERM "$(cat pid)") &
+        fg %2
+        echo "it ended with $?"
+        told
+    "#;
+    let said = at_a_terminal(&house, commands, "", "");
+    assert_eq!(said.matches("A device password of anna@home.test").count(), 2, "{said}");
+    assert!(said.contains("it stopped with 148") && said.contains("it ended with 143"), "{said}");
+    assert_eq!(said.matches("shown it is").count(), 2, "{said}");
+}
+
+/// As a paper's reader pastes them: what a shell gets of them it shows, runs, and writes down.
+#[test]
+fn recovery_words_are_taken_in_the_rows_they_are_printed_in() {
+    let house = Folder::new("rows");
+    let mailbox = house.json(&["mailbox", "add", "anna"], "");
+    let words: Vec<&str> =
+        mailbox["recovery_words"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+    let numbered: Vec<String> = words.iter().enumerate().map(|(n, word)| format!("{:2}. {word:8}", n + 1)).collect();
+    let rows: Vec<String> = numbered.chunks(4).map(|row| row.join("  ")).collect();
+    let audit = r#"
+        (when_hidden; : > ready) &
+        "$POSTERN" mailbox audit anna --data .
+        echo "it ended with $?"
+        timeout --foreground 1 cat
+    "#;
+    for typed in [rows.join("\n"), rows.join("\n\n"), words.join("\n"), words.join(" ")] {
+        let said = at_a_terminal(&house, audit, "", &format!("{typed}\necho left over\n"));
+        assert!(said.contains("it ended with 0"), "{said}");
+        assert!(!said.contains("left over"), "{said}");
+    }
+    // Of what opens nothing no more is asked for, and nothing of it is left, either.
+    let said = at_a_terminal(&house, audit, "", &format!("not-a-secret\n{}\n", rows.join("\n")));
+    assert!(said.contains("it ended with 2") && !said.contains(words[11]), "{said}");
+    // In rows also where it is no terminal; one word alone is waited upon no longer.
+    let printed = rows.join("\n") + "\n";
+    house.json(&["device", "add", "anna", "tablet", "--unlock-stdin"], &printed);
 }
 
 #[test]

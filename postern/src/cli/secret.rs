@@ -3,7 +3,7 @@
 
 use std::io::{self, BufRead, Write};
 
-use filter_sandbox::signals::Held;
+use filter_sandbox::signals::{Came, Held};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 use spool::keys::Words;
 use zeroize::Zeroizing;
@@ -54,7 +54,7 @@ impl Secrets {
                  run it at a terminal, or give it with --unlock-stdin"
             )));
         }
-        next(&format!("A device password of {address}, or its recovery words: "))
+        secret(&format!("A device password of {address}, or its recovery words: "))
     }
 
     /// What a mail app would be given: the recovery words open no connection.
@@ -71,7 +71,7 @@ impl Secrets {
     }
 
     /// Sets of recovery words, one a line or in the rows that they are printed in, until the end of input (at a terminal:
-    /// one line).
+    /// one set).
     ///
     /// # Errors
     /// In words for the admin.
@@ -80,7 +80,7 @@ impl Secrets {
             if !rustix::termios::isatty(io::stdin()) {
                 return Err(Failure::new("run this at a terminal, or give the recovery words with --words-stdin"));
             }
-            return next("The twelve recovery words (or another secret of the mailbox): ").map(|line| vec![line]);
+            return secret("The twelve recovery words (or another secret of the mailbox): ").map(|secret| vec![secret]);
         }
         let mut all = Vec::new();
         while let Some(line) = line(None)? {
@@ -128,22 +128,100 @@ fn words_in(line: &str) -> Option<usize> {
 
 /// One line; at a terminal with a question and without showing it.
 fn next(question: &str) -> Result<Zeroizing<String>, Failure> {
-    let stdin = io::stdin();
-    let Ok(shown) = rustix::termios::tcgetattr(&stdin) else { return needed(line(None)) };
-    // Whatever ends this command does so once the terminal shows again what is typed.
-    let held = Held::new().doing(|| "cannot hold signals back".to_owned())?;
-    eprint!("{question}");
-    let _ = io::stderr().flush();
-    let mut hidden: Termios = shown.clone();
-    // Ctrl-C would leave a terminal that shows nothing any more: here it ends the line instead, and then the command.
-    hidden.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
-    hidden.special_codes[SpecialCodeIndex::VEOL] = shown.special_codes[SpecialCodeIndex::VINTR];
-    hidden.local_modes.insert(LocalModes::ECHONL);
-    let _ = rustix::termios::tcsetattr(&stdin, OptionalActions::Now, &hidden);
-    let read = line(Some((&held, shown.special_codes[SpecialCodeIndex::VINTR])));
-    let _ = rustix::termios::tcsetattr(&stdin, OptionalActions::Now, &shown);
-    drop(held);
-    needed(read)
+    needed(line(Prompt::new(question)?.as_ref()))
+}
+
+/// As [`next`], but recovery words are taken in whatever rows they come.
+fn secret(question: &str) -> Result<Zeroizing<String>, Failure> {
+    let prompt = Prompt::new(question)?;
+    // One word is a row where somebody types; a program that keeps its end open waits for the answer to it.
+    let row = if prompt.is_some() { 1 } else { 2 };
+    let mut rows = Zeroizing::new(String::with_capacity(LINE));
+    let mut next = Some(needed(line(prompt.as_ref()))?);
+    while let Some(line_of_them) = next {
+        if rows.len() + line_of_them.len() >= LINE {
+            return Err(too_long());
+        }
+        rows.push_str(&line_of_them);
+        let Some(count) = words_in(&rows).filter(|count| (row..Words::COUNT).contains(count)) else { break };
+        if let Some(prompt) = &prompt {
+            prompt.ask(&format!("{count} of the {} words, the others: ", Words::COUNT));
+        }
+        rows.push(' ');
+        next = line(prompt.as_ref())?;
+    }
+    Ok(rows)
+}
+
+/// A terminal that does not show what is typed; it does again when this is dropped.
+struct Prompt<'a> {
+    question: &'a str,
+    /// Whatever ends this command does so once the terminal shows again what is typed.
+    held: Held,
+    shown: Termios,
+}
+
+impl<'a> Prompt<'a> {
+    /// Asks; `None`: standard input is no terminal.
+    fn new(question: &'a str) -> Result<Option<Self>, Failure> {
+        let Ok(shown) = rustix::termios::tcgetattr(io::stdin()) else { return Ok(None) };
+        let held = Held::new().doing(|| "cannot hold signals back".to_owned())?;
+        let prompt = Self { question, held, shown };
+        prompt.ask(question);
+        prompt.hide();
+        Ok(Some(prompt))
+    }
+
+    fn ask(&self, question: &str) {
+        eprint!("{question}");
+        let _ = io::stderr().flush();
+    }
+
+    fn hide(&self) {
+        let mut hidden = self.shown.clone();
+        // Ctrl-C would leave a terminal that shows nothing any more: here it ends the line instead, and then the command.
+        hidden.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
+        hidden.special_codes[SpecialCodeIndex::VEOL] = self.interrupts();
+        hidden.local_modes.insert(LocalModes::ECHONL);
+        let _ = rustix::termios::tcsetattr(io::stdin(), OptionalActions::Now, &hidden);
+    }
+
+    /// What was typed and not read is thrown away: a shell would show it, run it, and write it down.
+    fn show(&self) {
+        let _ = rustix::termios::tcsetattr(io::stdin(), OptionalActions::Flush, &self.shown);
+    }
+
+    /// Waits for a line. `false`: a signal ends all.
+    fn waits(&self) -> Result<bool, Failure> {
+        let what = || "cannot read standard input".to_owned();
+        loop {
+            match self.held.wait(io::stdin()).doing(what)? {
+                Came::Input => return Ok(true),
+                Came::End => return Ok(false),
+                Came::Stop => {
+                    self.show();
+                    self.held.stop().doing(what)?;
+                    self.ask(self.question);
+                    self.hide();
+                }
+            }
+        }
+    }
+
+    /// The key that ends the command.
+    fn interrupts(&self) -> u8 {
+        self.shown.special_codes[SpecialCodeIndex::VINTR]
+    }
+}
+
+impl Drop for Prompt<'_> {
+    fn drop(&mut self) {
+        self.show();
+    }
+}
+
+fn too_long() -> Failure {
+    Failure::new("a line of standard input is too long for a secret")
 }
 
 fn needed(read: Result<Option<Zeroizing<String>>, Failure>) -> Result<Zeroizing<String>, Failure> {
@@ -151,14 +229,14 @@ fn needed(read: Result<Option<Zeroizing<String>>, Failure>) -> Result<Zeroizing<
 }
 
 /// One line without its end; `None` at the end of input. At a terminal a key ends all, or a signal.
-fn line(terminal: Option<(&Held, u8)>) -> Result<Option<Zeroizing<String>>, Failure> {
+fn line(terminal: Option<&Prompt<'_>>) -> Result<Option<Zeroizing<String>>, Failure> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(LINE));
     let (mut input, what) = (io::stdin().lock(), || "cannot read standard input".to_owned());
     let interrupted = || Err(Failure::new("interrupted"));
     loop {
         // A terminal gives a line at a time, and all of it is taken: nothing else is left of what was read before.
-        if let Some((held, _)) = terminal
-            && !held.until_readable(io::stdin()).doing(what)?
+        if let Some(prompt) = terminal
+            && !prompt.waits()?
         {
             return interrupted();
         }
@@ -166,13 +244,13 @@ fn line(terminal: Option<(&Held, u8)>) -> Result<Option<Zeroizing<String>>, Fail
         if available.is_empty() && bytes.is_empty() {
             return Ok(None);
         }
-        if terminal.is_some_and(|(_, interrupts)| available.contains(&interrupts)) {
+        if terminal.is_some_and(|prompt| available.contains(&prompt.interrupts())) {
             return interrupted();
         }
         let end = available.iter().position(|byte| *byte == b'\n');
         let taken = end.unwrap_or(available.len());
         if bytes.len() + taken > LINE {
-            return Err(Failure::new("a line of standard input is too long for a secret"));
+            return Err(too_long());
         }
         bytes.extend_from_slice(&available[..taken]);
         let over = end.is_some() || available.is_empty();
