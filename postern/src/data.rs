@@ -282,7 +282,8 @@ fn sync_above(path: &Path) {
     let _ = fs::File::open(above(path)).and_then(|above| above.sync_all());
 }
 
-fn above(path: &Path) -> &Path {
+/// The folder that it is in.
+pub fn above(path: &Path) -> &Path {
     path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 

@@ -14,6 +14,7 @@ pub mod names;
 pub mod owner;
 pub mod pairings;
 pub mod records;
+mod room;
 pub mod sealed;
 pub mod sheet;
 pub mod signing;

@@ -173,3 +173,32 @@ fn a_first_start_that_was_killed_leaves_no_mailbox_to_nobody() {
     tests::house::signal(second.id(), "TERM");
     second.wait().unwrap();
 }
+
+/// There nothing can be made: that is said at once, and nothing is left half made.
+#[test]
+fn a_disk_without_room_for_a_box_is_told() {
+    for (option, words) in [("nr_inodes=40", "more files fit"), ("size=2m", "needs 4 MB")] {
+        let disk = Scratch::new("no-room");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", option, "tmpfs"]).arg(disk.path()).status();
+        assert!(mounted.unwrap().success(), "mount: run as root");
+        let data = disk.path().join("data");
+        let output = Command::new("timeout")
+            .arg("60")
+            .arg(tests::house::binary())
+            .args(["up", "--json", "--bind", "127.0.0.1", "--port-offset", &tests::house::free_offset().to_string()])
+            .arg("--data")
+            .arg(&data)
+            .stdin(Stdio::null())
+            .output();
+        let is_made = data.exists();
+        let _ = Command::new("umount").arg("-l").arg(disk.path()).status();
+        let output = output.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(
+            said.contains("no room for a mail server") && said.contains(words) && said.contains("--data"),
+            "{said}"
+        );
+        assert!(!is_made, "{said}");
+    }
+}

@@ -36,7 +36,7 @@ use crate::config::{Config, EXAMPLE};
 use crate::data::{DataFolder, Lock, is_read_only};
 use crate::failure::{Doing, Failure};
 use crate::told::Told;
-use crate::{pairings, signing};
+use crate::{pairings, room, signing};
 use certificates::Certificates;
 use keys::SigningKeys;
 use link::Links;
@@ -113,6 +113,7 @@ fn refuse_read_only(data: &DataFolder) -> Result<(), Failure> {
 /// # Errors
 /// In words for the admin: what is missing and what to do.
 pub fn run(shared: &Shared, options: &UpOptions) -> Result<ExitCode, Failure> {
+    room::refuse_too_little(&shared.data)?;
     let data = DataFolder::open_or_make(&shared.data)?;
     refuse_read_only(&data)?;
     let lock = take(&data)?;

@@ -3,6 +3,7 @@
 use super::{Finding, Patient};
 use crate::admin::WRITABLE_AGAIN;
 use crate::data::is_read_only;
+use crate::room::Room;
 use crate::size::Bytes;
 
 const ABOUT: &str = "disk";
@@ -21,28 +22,13 @@ pub fn look(patient: &Patient) -> Option<Finding> {
             format!("the file system where {} lies is read-only: mail can be read, none is taken", place.display());
         return Some(Finding::bad(ABOUT, words, format!("`dmesg` says why. {WRITABLE_AGAIN}")));
     }
-    Some(match rustix::fs::statvfs(&place) {
-        Ok(disk) => judge(&Room::of(&disk), patient.config.largest_message(), &place.display().to_string()),
+    Some(match Room::at(&place) {
+        Ok(room) => judge(room, patient.config.largest_message(), &place.display().to_string()),
         Err(error) => Finding::bad(ABOUT, format!("{}: {error}", place.display()), "can this user read it?"),
     })
 }
 
-/// What a disk has left.
-struct Room {
-    free: u64,
-    size: u64,
-    /// `None` where files are not counted (btrfs).
-    files: Option<u64>,
-}
-
-impl Room {
-    const fn of(disk: &rustix::fs::StatVfs) -> Self {
-        let files = if disk.f_files == 0 { None } else { Some(disk.f_ffree) };
-        Self { free: disk.f_bavail * disk.f_frsize, size: disk.f_blocks * disk.f_frsize, files }
-    }
-}
-
-fn judge(room: &Room, largest: u64, place: &str) -> Finding {
+fn judge(room: Room, largest: u64, place: &str) -> Finding {
     let advice = "make room: remove what else lies on that disk, let people empty their Trash, or stop the box and move \
                   the data folder to a larger disk. Until then senders are told to come again (452); nothing is lost";
     let free = format!("{} of {} are free where {place} lies", Bytes(room.free), Bytes(room.size));
@@ -64,14 +50,14 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_told_and_a_nearly_full_one() {
-        let state = |free, files| judge(&Room { free, size: 1 << 40, files }, 50_000_000, "spool").state;
+        let state = |free, files| judge(Room { free, size: 1 << 40, files }, 50_000_000, "spool").state;
         assert_eq!(state(1 << 35, Some(1 << 20)), State::Good);
         assert_eq!(state(1 << 35, None), State::Good);
         assert_eq!(state(400_000_000, Some(1 << 20)), State::Weak);
         assert_eq!(state(1 << 35, Some(9_999)), State::Weak);
         assert_eq!(state(40_000_000, Some(1 << 20)), State::Bad);
         assert_eq!(state(1 << 35, Some(0)), State::Bad);
-        assert!(judge(&Room { free: 1, size: 1, files: Some(0) }, 2, "spool").words.contains("no more files"));
-        assert!(judge(&Room { free: 0, size: 1, files: None }, 1, "spool").advice.contains("make room"));
+        assert!(judge(Room { free: 1, size: 1, files: Some(0) }, 2, "spool").words.contains("no more files"));
+        assert!(judge(Room { free: 0, size: 1, files: None }, 1, "spool").advice.contains("make room"));
     }
 }
