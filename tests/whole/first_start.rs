@@ -174,6 +174,52 @@ fn a_first_start_that_was_killed_leaves_no_mailbox_to_nobody() {
     second.wait().unwrap();
 }
 
+/// A machine without any network but its own, on which the box is started; then the network comes.
+const BEFORE_THE_NETWORK: &str = r#"
+import json, os, socket, subprocess, sys, time
+binary, data = sys.argv[1:3]
+subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True)
+words = ['up', '--json', '--data', data, '--bind', '10.9.8.7']
+log = open(data + '.log', 'wb')
+up = subprocess.Popen([binary, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+
+def greeted(address, port):
+    with socket.create_connection((address, port), timeout=30) as smtp:
+        return smtp.recv(100)[:3].decode()
+
+def advised():
+    said = subprocess.run([binary, 'doctor', '--json', '--data', data], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    about = [finding for finding in json.loads(said.stdout)['findings'] if finding['about'] == 'ports']
+    return [finding['state'] for finding in about if finding['state'] != 'good']
+
+try:
+    print(json.loads(up.stdout.readline())['smtp'], greeted('127.0.0.1', 10025), *advised())
+    subprocess.run(['ip', 'address', 'add', '10.9.8.7/32', 'dev', 'lo'], check=True)
+    print(greeted('10.9.8.7', 25), *advised())
+    end = time.time() + 30
+    while b'has 10.9.8.7 now' not in open(data + '.log', 'rb').read():
+        assert time.time() < end, 'that it came is not said'
+        time.sleep(0.1)
+finally:
+    up.terminate()
+    up.wait()
+print(open(data + '.log').read(), file=sys.stderr)
+"#;
+
+#[test]
+fn an_address_that_comes_after_the_box_is_reached_without_another_start() {
+    let scratch = Scratch::new("before-the-network");
+    let data = scratch.path().join("data");
+    let output = Command::new("unshare")
+        .args(["--net", "python3", "-c", BEFORE_THE_NETWORK])
+        .args([&tests::house::binary(), &data])
+        .output()
+        .unwrap();
+    let (said, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(said.lines().collect::<Vec<_>>(), ["127.0.0.1:10025 220 weak", "220"], "{log}");
+    assert!(log.contains("`bind` names 10.9.8.7, which this machine does not have now"), "{log}");
+}
+
 /// There nothing can be made: that is said at once, and nothing is left half made.
 #[test]
 fn a_disk_without_room_for_a_box_is_told() {

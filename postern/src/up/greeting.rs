@@ -5,7 +5,7 @@ use std::io;
 use serde_json::{Map, Value, json};
 
 use super::first::{self, Found};
-use super::ports::{Bound, Service};
+use super::ports::{Awaited, Bound, Service};
 use super::roles::Roles;
 use super::say;
 use crate::admin;
@@ -110,7 +110,8 @@ fn remarks(shared: &Shared, data: &DataFolder, roles: &Roles, found: Option<&Fou
         format!("The file system of {place} is read-only: `dmesg` says why. {}.", admin::WRITABLE_AGAIN)
     });
     let unreachable = (!roles.has_admin_socket()).then(|| admin::NO_PLACE.to_owned());
-    [none, read_only, unreachable].into_iter().flatten().collect()
+    let awaited = Awaited::of(roles.bound()).words().map(|words| format!("{words}. `ip address` shows what it has."));
+    [none, read_only, unreachable, awaited].into_iter().flatten().collect()
 }
 
 fn none_yet(shared: &Shared, found: &Found) -> Option<String> {

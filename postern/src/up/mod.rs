@@ -289,6 +289,7 @@ async fn live(
     tokio::pin!(started);
     let (mut greeted, mut told_to_begin_anew, terminal) = (false, false, rustix::termios::isatty(std::io::stdin()));
     let mut watched = Watch { certificates, tick: interval(LOOK) };
+    let mut awaited = ports::Awaited::of(roles.bound());
     watched.tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let due = roles.next_due();
@@ -312,6 +313,7 @@ async fn live(
             }
             _ = watched.tick.tick() => {
                 watched.look(&mut roles);
+                awaited.look();
                 if roles.look_at_disk(data) && !told_to_begin_anew {
                     told_to_begin_anew = true;
                     say(BEGIN_ANEW);

@@ -1,5 +1,6 @@
 //! Binding: the real port where that is allowed and free, else, service by service, the same port + 10000 on loopback.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -70,6 +71,10 @@ pub struct Bound {
 }
 
 impl Bound {
+    const fn at(service: Service, listeners: Vec<TcpListener>) -> Self {
+        Self { service, listeners, instead: None }
+    }
+
     /// Where it listens; at least one address.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
@@ -121,10 +126,15 @@ fn bind_service(
     let taken =
         take(handed, &config.bind, port).map_err(|error| Failure::new(format!("{}: {error}", service.name())))?;
     if let Some(listeners) = taken {
-        return Ok(Bound { service, listeners, instead: None });
+        return Ok(Bound::at(service, listeners));
     }
     let (address, error) = match listen_until(&config.bind, port, until) {
-        Ok(listeners) => return Ok(Bound { service, listeners, instead: None }),
+        Ok(listeners) => return Ok(Bound::at(service, listeners)),
+        // Who chooses ports is there to choose again; a box that starts before its network has nobody.
+        Err((_, Errno::ADDRNOTAVAIL)) if config.port_offset.is_none() => match listen_ahead(&config.bind, service) {
+            Ok(listeners) => return Ok(Bound::at(service, listeners)),
+            Err(refused) => refused,
+        },
         Err(refused) => refused,
     };
     let name = service.name();
@@ -190,27 +200,86 @@ pub fn is_everything(addresses: &[IpAddr]) -> bool {
 /// All of `addresses`, or one socket for everything when there are none.
 fn listen(addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, (SocketAddr, Errno)> {
     if !addresses.is_empty() && !is_everything(addresses) {
-        let each = addresses.iter().map(|ip| listen_on((*ip, port).into(), true));
+        let each = addresses.iter().map(|ip| listen_on((*ip, port).into(), true, false));
         return each.collect();
     }
     let everything: SocketAddr = (Ipv6Addr::UNSPECIFIED, port).into();
-    match listen_on(everything, false) {
+    match listen_on(everything, false, false) {
         Ok(listener) => Ok(vec![listener]),
         Err((_, Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL)) => {
-            listen_on((Ipv4Addr::UNSPECIFIED, port).into(), true).map(|listener| vec![listener])
+            listen_on((Ipv4Addr::UNSPECIFIED, port).into(), true, false).map(|listener| vec![listener])
         }
         Err(refused) => Err(refused),
     }
 }
 
-fn listen_on(address: SocketAddr, only: bool) -> Result<TcpListener, (SocketAddr, Errno)> {
+/// All of `addresses`, those too that this machine does not have yet: what comes to them arrives as soon as it has. While it
+/// has none of them its own programs are served where they are when a port cannot be had.
+fn listen_ahead(addresses: &[IpAddr], service: Service) -> Result<Vec<TcpListener>, (SocketAddr, Errno)> {
+    let each = addresses.iter().map(|ip| listen_on((*ip, service.port()).into(), true, true));
+    let ahead = each.collect::<Result<Vec<_>, _>>()?;
+    let nowhere = !addresses.iter().copied().any(is_here);
+    let stand_in = nowhere.then(|| listen(&[Ipv4Addr::LOCALHOST.into()], service.port() + FALLBACK_OFFSET).ok());
+    Ok(stand_in.flatten().into_iter().flatten().chain(ahead).collect())
+}
+
+const fn family(ip: IpAddr) -> AddressFamily {
+    if ip.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET }
+}
+
+/// Whether this machine has that address now.
+#[must_use]
+pub fn is_here(ip: IpAddr) -> bool {
+    let socket = rustix::net::socket(family(ip), SocketType::STREAM, None);
+    socket.and_then(|socket| rustix::net::bind(&socket, &SocketAddr::from((ip, 0)))) != Err(Errno::ADDRNOTAVAIL)
+}
+
+/// Addresses that are listened on and that this machine does not have yet.
+#[derive(Debug)]
+pub struct Awaited(BTreeSet<IpAddr>);
+
+impl Awaited {
+    /// Of these.
+    #[must_use]
+    pub fn of(bound: &[Bound]) -> Self {
+        Self::among(bound.iter().flat_map(Bound::addresses))
+    }
+
+    /// Of these.
+    pub fn among(addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
+        let all: BTreeSet<IpAddr> = addresses.into_iter().map(|address| address.ip()).collect();
+        Self(all.into_iter().filter(|ip| !is_here(*ip)).collect())
+    }
+
+    /// In words; `None`: there are none.
+    #[must_use]
+    pub fn words(&self) -> Option<String> {
+        let all = self.0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let words = "this machine does not have now: mail and mail apps get through there once it has";
+        (!self.0.is_empty()).then(|| format!("`bind` names {all}, which {words}"))
+    }
+
+    /// Says which of them has come.
+    pub(super) fn look(&mut self) {
+        for ip in self.0.extract_if(.., |ip| is_here(*ip)) {
+            super::say(&format!("this machine has {ip} now: the box is reached there"));
+        }
+    }
+}
+
+/// `ahead`: also where this machine does not have that address yet.
+fn listen_on(address: SocketAddr, only: bool, ahead: bool) -> Result<TcpListener, (SocketAddr, Errno)> {
     let open = || {
-        let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+        let socket = rustix::net::socket_with(family(address.ip()), SocketType::STREAM, flags, None)?;
         sockopt::set_socket_reuseaddr(&socket, true)?;
         if address.is_ipv6() {
             sockopt::set_ipv6_v6only(&socket, only)?;
+        }
+        match (ahead, address.is_ipv6()) {
+            (true, true) => sockopt::set_ipv6_freebind(&socket, true)?,
+            (true, false) => sockopt::set_ip_freebind(&socket, true)?,
+            (false, _) => {}
         }
         rustix::net::bind(&socket, &address)?;
         listener::only_answers(socket.as_fd())?;

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{Finding, Patient};
 use crate::told::Told;
-use crate::up::ports::{FALLBACK_OFFSET, Service, bind};
+use crate::up::ports::{Awaited, Bound, FALLBACK_OFFSET, Service, bind};
 
 const ABOUT: &str = "ports";
 
@@ -24,7 +24,13 @@ fn running(up: u32, patient: &Patient) -> Vec<Finding> {
         return vec![Finding::weak(ABOUT, words, "look at the log of `postern up`")];
     };
     let offset = patient.config.port_offset;
-    Service::ALL.into_iter().map(|service| one(service, find(&all, service), offset)).collect()
+    let found = Service::ALL.into_iter().map(|service| one(service, find(&all, service), offset));
+    found.chain(not_here(all.iter().copied())).collect()
+}
+
+fn not_here(all: impl IntoIterator<Item = SocketAddr>) -> Option<Finding> {
+    let advice = "is the network up, and `bind` right? `ip address` shows what this machine has";
+    Awaited::among(all).words().map(|words| Finding::weak(ABOUT, words, advice))
 }
 
 fn one(service: Service, found: Option<SocketAddr>, offset: Option<u16>) -> Finding {
@@ -49,10 +55,13 @@ fn stopped(patient: &Patient) -> Vec<Finding> {
     let would = match bind(&patient.config) {
         Err(failure) => vec![Finding::bad(ABOUT, failure.words, "choose others with --port-offset or --bind")],
         Ok(bound) => {
-            let place = |bound: &crate::up::ports::Bound| {
-                one(bound.service, bound.addresses().first().copied(), patient.config.port_offset)
+            let offset = patient.config.port_offset;
+            let place = |bound: &Bound| {
+                let (all, wanted) = (bound.addresses(), bound.service.port() + offset.unwrap_or(0));
+                let there = all.iter().find(|address| address.port() == wanted).or_else(|| all.first());
+                one(bound.service, there.copied(), offset)
             };
-            bound.iter().map(place).collect()
+            bound.iter().map(place).chain(not_here(bound.iter().flat_map(Bound::addresses))).collect()
         }
     };
     [idle].into_iter().chain(would).collect()
@@ -66,7 +75,9 @@ pub fn find(all: &[SocketAddr], service: Service) -> Option<SocketAddr> {
         let offset = all
             .iter()
             .map(|address| address.port().wrapping_sub(Service::Smtp.port()))
-            .find(|offset| Service::ALL.iter().all(|service| at(service.port().wrapping_add(*offset)).is_some()))?;
+            .filter(|offset| Service::ALL.iter().all(|service| at(service.port().wrapping_add(*offset)).is_some()))
+            // Where an address is awaited the stand-ins are a whole set, too.
+            .min()?;
         at(service.port().wrapping_add(offset))
     };
     moved().or_else(|| at(service.port())).or_else(|| at(service.port() + FALLBACK_OFFSET))
@@ -158,6 +169,9 @@ mod tests {
         assert_eq!(find(&mixed, Service::Smtp).unwrap().port(), 25);
         assert_eq!(find(&mixed, Service::Submissions).unwrap().port(), 10_465);
         assert_eq!(find(&mixed, Service::Imaps), None);
+        let ahead = [25, 465, 587, 993].map(|port| SocketAddr::from(([192, 0, 2, 7], port)));
+        let stand_ins = ahead.map(|at| SocketAddr::from((Ipv4Addr::LOCALHOST, at.port() + FALLBACK_OFFSET)));
+        assert_eq!(find(&[stand_ins, ahead].concat(), Service::Imaps).unwrap(), ahead[3]);
     }
 
     #[test]
