@@ -189,7 +189,7 @@ impl Verifier {
     pub async fn verify(&self, message: &[u8], mut early: Early) -> Result<Verified, Disorder> {
         let deadline = Instant::now() + limits::AUTHENTICATION;
         let domains = policies::author_domains(message)?;
-        let reduced = signatures::too_many_signatures(message).then(|| signatures::without_signatures(message));
+        let reduced = signatures::beyond_measure(message).then(|| signatures::without_signatures(message));
         let parsed = signatures::parse(reduced.as_deref().unwrap_or(message));
         let each = parsed.as_ref().map(Each::of);
         let dkim = async {
@@ -261,7 +261,7 @@ async fn finish<T>(task: &mut JoinHandle<T>, deadline: Instant) -> Option<T> {
 /// Reads a message as [`Verifier::verify`] does, without DNS.
 pub(crate) fn exercise(message: &[u8]) {
     let _ = policies::author_domains(message);
-    let reduced = signatures::too_many_signatures(message).then(|| signatures::without_signatures(message));
+    let reduced = signatures::beyond_measure(message).then(|| signatures::without_signatures(message));
     let parsed = signatures::parse(reduced.as_deref().unwrap_or(message));
     let _ = parsed.as_ref().map(Each::of);
 }

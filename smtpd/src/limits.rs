@@ -86,6 +86,15 @@ pub const AUTHENTICATION: Duration = Duration::from_secs(10);
 pub const LOOKUP: Duration = Duration::from_secs(3);
 /// Signatures, ARC's included, beyond which none is looked at (RFC 6376 §8.4 lets a verifier choose).
 pub const SIGNATURES: usize = 20;
+/// Octets of one of them, or of what ARC found, beyond which none is looked at: the longest keys make some 700 of them, and fifty
+/// names some 1,000.
+pub const SIGNATURE: usize = 16 * 1024;
+/// Fields that one may name. Each name is looked for among all fields; signers that guard against fields put in later
+/// name some forty.
+pub const SIGNED_NAMES: usize = 200;
+/// Fields of a header beyond which no signature is looked at, for the same reason. Mail has some thirty, after years of lists
+/// and forwarding some hundred.
+pub const SIGNED_FIELDS: usize = 2_000;
 /// How long a question that DNS failed to answer is not asked again, doubled with each failure...
 pub const FAILED_LOOKUP: Duration = Duration::from_secs(15);
 /// ...up to this (RFC 9520 §3.2: 1 s to 5 min).

@@ -31,7 +31,13 @@ impl<'x> Each<'x> {
 /// Whether a signature may say anything: one that leaves From to whoever comes by must be ignored (RFC 6376 §6.1.1), and
 /// SHA-1 proves nothing (RFC 8301 §3.1).
 fn counts(signature: &Signature) -> bool {
-    signature.a != Algorithm::RsaSha1 && signature.h.iter().any(|name| name.trim().eq_ignore_ascii_case("from"))
+    let signs_from = signature.h.iter().any(|name| name.trim().eq_ignore_ascii_case("from"));
+    signs_from && signature.a != Algorithm::RsaSha1 && names_few(&signature.h)
+}
+
+/// The library looks for each name among all fields, and among the names before it.
+const fn names_few(names: &[String]) -> bool {
+    names.len() <= limits::SIGNED_NAMES
 }
 
 /// Whether a key's record lets it sign mail, with a hash that counts (RFC 6376 §3.6.1, `s=` and `h=`).
@@ -84,6 +90,9 @@ impl Verifier {
         let Some((parsed, last)) = parsed.and_then(|parsed| Some((parsed, &parsed.ams_headers.last()?.header))) else {
             return ArcOutput::default();
         };
+        if !parsed.ams_headers.iter().all(|signature| names_few(&signature.header.h)) {
+            return ArcOutput::default();
+        }
         let unknown = || ArcOutput::default().with_result(DkimResult::TempError(no_answer()));
         let failed = |output: &ArcOutput<'_>| matches!(output.result(), DkimResult::TempError(_));
         let asked = self.authenticator.verify_arc(parsed);
@@ -119,10 +128,19 @@ fn is_signature(field: &header::Field<'_>) -> bool {
         .any(|name| field.is(name))
 }
 
-/// Each signature may want the body hashed in a way of its own: with thousands of them one message would keep a
-/// core busy for hours.
-pub(super) fn too_many_signatures(message: &[u8]) -> bool {
-    header::fields(message).filter(is_signature).count() > limits::SIGNATURES
+/// Each signature may want the body hashed in a way of its own, and its names looked for among all fields: with thousands of either
+/// one message would keep a core busy for hours.
+pub(super) fn beyond_measure(message: &[u8]) -> bool {
+    let (mut fields, mut signatures) = (0, 0);
+    header::fields(message).any(|field| {
+        let signs = is_signature(&field);
+        fields += 1;
+        signatures += usize::from(signs);
+        let counted = signs || field.is("ARC-Authentication-Results");
+        fields > limits::SIGNED_FIELDS
+            || signatures > limits::SIGNATURES
+            || (counted && field.value.len() > limits::SIGNATURE)
+    })
 }
 
 /// The header without signatures: enough for SPF and DMARC.
@@ -174,6 +192,26 @@ mod tests {
         assert!(counts(&signed(&["subject", "From"], Algorithm::RsaSha256)));
         assert!(!counts(&signed(&["subject", "date"], Algorithm::RsaSha256)));
         assert!(!counts(&signed(&["from"], Algorithm::RsaSha1)));
+    }
+
+    #[test]
+    fn what_takes_long_to_look_at_is_not_looked_at() {
+        let one = |value: usize| format!("DKIM-Signature: {}\r\n", "x".repeat(value - 3));
+        let message = |fields: &[String]| {
+            [fields.concat().as_bytes(), b"From: a@b.example\r\n\r\nDKIM-Signature: x\r\n"].concat()
+        };
+        let few = |fields: &[String]| !beyond_measure(&message(fields));
+        assert!(few(&vec![one(limits::SIGNATURE); limits::SIGNATURES]));
+        assert!(!few(&vec![one(10); limits::SIGNATURES + 1]));
+        assert!(!few(&[one(limits::SIGNATURE + 1)]));
+        assert!(!few(&[one(limits::SIGNATURE + 1).replace("DKIM-Signature", "ARC-Authentication-Results")]));
+        assert!(few(&[one(limits::SIGNATURE + 1).replace("DKIM-Signature", "References")]));
+        let others = |fields: usize| vec!["X: y\r\n".to_owned(); fields - 1];
+        assert!(few(&others(limits::SIGNED_FIELDS)) && !few(&others(limits::SIGNED_FIELDS + 1)));
+        let long = [one(limits::SIGNATURE + 1)];
+        assert_eq!(without_signatures(&message(&long)), b"From: a@b.example\r\n\r\n");
+        let naming = |names: usize| Signature { h: vec!["from".to_owned(); names], ..Signature::default() };
+        assert!(counts(&naming(limits::SIGNED_NAMES)) && !counts(&naming(limits::SIGNED_NAMES + 1)));
     }
 
     #[test]
