@@ -147,6 +147,14 @@ impl BoxKey {
         self.derive(b"postern srs v1")
     }
 
+    /// What a letter that aliases pass on is marked with, so that it is known when it comes back.
+    ///
+    /// # Errors
+    /// The cryptographic library's; none is known.
+    pub fn marks_key(&self) -> Result<Secret, Failure> {
+        self.derive(b"postern marks v1")
+    }
+
     /// What seals the DKIM keys.
     ///
     /// # Errors

@@ -20,7 +20,6 @@ use crate::final_bytes::{self, FinalBytes, Trace};
 use crate::form;
 use crate::header;
 use crate::peers::Keeper;
-use crate::returning::without_returning;
 use crate::sealing::{Letter, Letters, store};
 use crate::session::{Envelope, Outcome, Owner, Return, Service};
 use crate::spent;
@@ -45,6 +44,8 @@ struct Delivery<'a> {
     keeper: &'a Keeper,
     origin: Origin,
     envelope: Envelope,
+    /// See [`crate::returning`].
+    marks: Vec<String>,
 }
 
 /// A message whose bytes are final, and where it goes.
@@ -87,10 +88,11 @@ pub async fn deliver(
     body: Body,
 ) -> (Outcome, Option<Told>) {
     let returning = match desk.rules.service {
-        Service::Mx => without_returning(&mut envelope, &body.bytes, &desk.rules.host),
+        Service::Mx => desk.marks.without_returning(&mut envelope, &body.bytes),
         Service::Submission => 0,
     };
-    let delivery = Delivery { desk, keeper, origin, envelope };
+    let marks = desk.marks.of(&envelope);
+    let delivery = Delivery { desk, keeper, origin, envelope, marks };
     // Held until the end: the bytes are in memory until then.
     let Body { bytes, early, mut letters, taken: _taken, .. } = body;
     if returning > 0 {
@@ -220,6 +222,7 @@ impl Delivery<'_> {
             client_name: None,
             tls: self.origin.tls.as_deref(),
             now: wire::date::now(),
+            marks: &self.marks,
         }
     }
 

@@ -13,6 +13,7 @@ use crate::authentication::Verifier;
 use crate::budget::Budget;
 use crate::limits;
 use crate::peers::Keeper;
+use crate::returning::Marks;
 use crate::session::Rules;
 
 /// An external scanner, and how much depends on it.
@@ -37,6 +38,8 @@ pub struct Desk {
     pub filter: Arc<Filter>,
     /// `mx` only, when the admin switched it on: an external scanner.
     pub second_opinion: Option<SecondOpinion>,
+    /// Of what aliases pass on.
+    pub marks: Marks,
     /// `mx` only: whose mail it is.
     pub verifier: Option<Arc<Verifier>>,
     /// `submission` only: failed logins.

@@ -90,6 +90,8 @@ pub struct Trace<'a> {
     pub tls: Option<&'a str>,
     /// Seconds since 1970.
     pub now: i64,
+    /// By which a letter is known that comes back (see [`crate::returning`]).
+    pub marks: &'a [String],
 }
 
 /// Makes the final bytes of a letter from a stranger. `results` is a whole Authentication-Results field.
@@ -165,6 +167,10 @@ fn trace_fields(envelope: &Envelope, trace: &Trace<'_>) -> String {
         front.push_str(&format!("\r\n\t({tls})"));
     }
     front.push_str(&format!(" id {}", envelope.id()));
+    // A line holds so many (RFC 5322 §2.1.1: 78 octets).
+    for some in trace.marks.chunks(4) {
+        front.push_str(&format!("\r\n\t(marks {})", some.join(" ")));
+    }
     // RFC 5321 §7.2: with several, one recipient would learn of another.
     if let [only] = envelope.recipients.as_slice() {
         front.push_str(&format!("\r\n\tfor <{}>", only.address));
@@ -245,6 +251,7 @@ mod tests {
             client_name: None,
             tls: Some("TLS1.3 with TLS13_AES_128_GCM_SHA256"),
             now: 0,
+            marks: &[],
         }
     }
 

@@ -33,6 +33,11 @@ pub const PARAMETERS: usize = 16;
 /// Received fields after which a message is taken to be in a loop (RFC 5321 §6.3 says at least 100; fifty is
 /// what Postfix takes, and no real path is half as long).
 pub const HOPS: usize = 50;
+/// Octets of a mark in Received, which tells a letter that comes back: enough that none is there by chance.
+pub const MARK: usize = 8;
+/// Times that a letter may come for an alias which passed it on, since somebody resent it by hand: people seldom do it twice, and
+/// a house that does it with every letter is in a loop.
+pub const RESENT: usize = 3;
 /// Octets of a header block. It is read for hops, senders and forged fields, so one that does not end within this is
 /// refused: what we do not read, a mail reader would.
 pub const HEADER: usize = 1024 * 1024;

@@ -26,6 +26,7 @@ use crate::desk::{Desk, SecondOpinion};
 use crate::limits;
 use crate::listen::{self, Doors};
 use crate::peers::Keeper;
+use crate::returning::{Marks, MarksKey};
 use crate::session::{Rules, Service};
 
 /// What both roles are told at their start.
@@ -52,6 +53,8 @@ pub struct Settings {
     pub concurrent_workers: usize,
     /// Seconds one worker gets for one letter.
     pub worker_seconds: u64,
+    /// Marks what aliases pass on, so that it is known when it comes back.
+    pub marks: MarksKey,
 }
 
 /// Why a role cannot serve. Its last word on standard error; `up` starts it again.
@@ -170,6 +173,7 @@ pub fn desk(
         budget: Budget::new(settings.budget, settings.largest),
         filter: Filter::new(zygote.into(), filter)?,
         second_opinion,
+        marks: Marks::new(&settings.marks),
         verifier,
         logins: Apart::default(),
         keeper: watch::Sender::new(Some(keeper)),

@@ -1,5 +1,6 @@
-# Postfix: takes mail for two people of one domain, with opportunistic TLS; round@ leads back to the house. What is written
-# here goes out, over TLS that DANE proves where there are such records.
+# Postfix: takes mail for two people of one domain, with opportunistic TLS; round@ and, in one transaction to two addresses of it,
+# twice@ lead back to the house. What is written here goes out, over TLS that DANE proves where there are such
+# records.
 account postfix 101 /var/spool/postfix
 account postdrop 102 /
 mkdir -p "$root/etc/postfix" "$root/var/lib/postfix" "$root/var/spool/postfix" "$root/var/log"
@@ -9,7 +10,7 @@ myhostname = mx.$domain
 mydestination =
 virtual_mailbox_domains = $domain
 virtual_mailbox_maps = inline:{ben@$domain=ben, cleo@$domain=cleo}
-virtual_alias_maps = inline:{round@$domain=round@home.test}
+virtual_alias_maps = inline:{round@$domain=round@home.test, {twice@$domain = round@home.test, around@home.test}}
 virtual_mailbox_base = /vmail
 virtual_uid_maps = static:5000
 virtual_gid_maps = static:5000

@@ -31,7 +31,8 @@ smtp = smtplib.SMTP('localhost', int(sys.argv[1]), timeout=60)
 smtp.starttls(context=ssl.create_default_context(cafile=sys.argv[2]))
 smtp.ehlo()
 smtp.mail(sys.argv[3])
-print(smtp.rcpt(sys.argv[4])[0])
+for to in sys.argv[4].split(','):
+    print(smtp.rcpt(to)[0])
 if len(sys.argv) > 5:
     print(smtp.data(sys.argv[5].replace('\n', '\r\n'))[0])
 smtp.quit()
@@ -94,7 +95,7 @@ impl Place {
         python_ok(SUBMIT, &[&fixed[..], to].concat());
     }
 
-    /// What a stranger gets for RCPT, and for his letter when there is one, a line each.
+    /// What a stranger gets for RCPT (several have commas between them), and for his letter when there is one, a line each.
     #[must_use]
     pub fn stranger(&self, words: &[&str]) -> String {
         let (port, ca) = (self.house.port("smtp").to_string(), self.house.authority().authority());

@@ -150,6 +150,7 @@ pub fn run(shared: &Shared, options: &UpOptions) -> Result<ExitCode, Failure> {
         dns: upstreams(&config),
         outgoing_public: public(&outgoing)?,
         srs_key: key.srs_key()?,
+        marks_key: key.marks_key()?,
         outgoing,
         signing: signing.signing(),
         pairings: links.proxies(),

@@ -9,6 +9,7 @@ use filter_sandbox::edge::{Edge, EdgeError};
 use filter_sandbox::launch::Dns;
 use filter_sandbox::role::Role;
 use serde::Serialize;
+use smtpd::returning::MarksKey;
 use smtpd::role::Settings;
 use spool::keeper::EdgeKind;
 use spool::keeper::start::Outgoing;
@@ -52,6 +53,8 @@ pub struct Parts {
     pub outgoing_public: String,
     /// Rewrites the senders of what aliases pass on.
     pub srs_key: Secret,
+    /// Marks what they pass on.
+    pub marks_key: Secret,
     /// DKIM.
     pub signing: Vec<SigningKey>,
     /// The proxies this house is paired with.
@@ -229,6 +232,7 @@ impl Parts {
             ready_workers: 0,
             concurrent_workers: if crate::config::small_board() { 2 } else { 8 },
             worker_seconds: WORKER_SECONDS,
+            marks: MarksKey(*self.marks_key),
         }
     }
 }

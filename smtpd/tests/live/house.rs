@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use filter_sandbox::edge::Edge;
 use filter_sandbox::{Launch, Role, Running};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
+use smtpd::returning::MarksKey;
 use smtpd::role::Settings;
 use spool::edges::admin::{Admin, Reply, Request};
 use spool::edges::login::Login;
@@ -142,6 +143,7 @@ impl House {
             ready_workers: 2,
             concurrent_workers: 4,
             worker_seconds: 20,
+            marks: MarksKey([3; 32]),
         };
         let listener = || TcpListener::bind("127.0.0.1:0").unwrap();
         let mut house = Self {

@@ -131,3 +131,34 @@ fn what_comes_back_does_not_pile_up_here() {
     let inbox = place.inbox();
     assert_eq!(inbox.matches("And round.").count(), 1, "{inbox}");
 }
+
+#[test]
+fn nor_what_comes_back_for_several_at_once() {
+    if !alone::inside("alias::nor_what_comes_back_for_several_at_once") {
+        return;
+    }
+    let names = Names::serve(false);
+    let place = Place::new(false, "");
+    names.host("far.test", FAR);
+    names.mx("home.test", 10, "mail.home.test");
+    names.a("mail.home.test", HOME);
+    let far = Far::start("postfix", FAR, "far.test", &place.certificate);
+    // There, twice@ leads back to both.
+    for (alias, to) in [("round", "you"), ("around", "you"), ("round", "twice@far.test"), ("around", "twice@far.test")]
+    {
+        let _ = place.house.admin_json(&["alias", "add", alias, to], "");
+    }
+    let text = "From: aunt@example.org\nTo: round@home.test\nSubject: Round\n\nAnd round.\n";
+    let both = "round@home.test,around@home.test";
+    assert_eq!(place.stranger(&["aunt@example.org", both, text]), "250\n250\n250\n");
+    place.eventually("it is seen", || far.log().contains("it was here before for that address"));
+    place.eventually("nothing waits", || place.is_all_gone());
+    let inbox = place.inbox();
+    assert_eq!(inbox.matches("And round.").count(), 1, "{inbox}");
+    // Who resends by hand what came through an alias is no house that sends it back.
+    let first = inbox.find("Received: ").unwrap();
+    let came = inbox[first..].split("And round.").next().unwrap().replace("\r\n", "\n");
+    let resent = format!("Resent-From: ben@example.org\nResent-To: round@home.test\n{came}And again.\n");
+    assert_eq!(place.stranger(&["ben@example.org", both, &resent]), "250\n250\n250\n");
+    place.eventually("it is there, once", || place.inbox().matches("And again.").count() == 1);
+}
