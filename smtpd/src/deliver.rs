@@ -20,7 +20,7 @@ use crate::final_bytes::{self, FinalBytes, Trace};
 use crate::form;
 use crate::header;
 use crate::peers::Keeper;
-use crate::sealing::{Letter, Letters, store};
+use crate::sealing::{Kind, Letter, Letters, store};
 use crate::session::{Envelope, Outcome, Owner, Return, Service};
 use crate::spent;
 use crate::verdict;
@@ -128,11 +128,11 @@ impl Delivery<'_> {
             Service::Submission => (self.owners_bytes(bytes)?, Authentication::default()),
         };
         let targets: Vec<Target> = self.envelope.targets().into_iter().cloned().collect();
-        let posted = self.posted(&made);
+        let kind = self.posted(&made).map_or(Kind::Here, Kind::Leaves);
         let outgoing = self.envelope.leaving().map(|(outgoing, _)| outgoing);
         let examined = self.examine(made, &authentication).await?;
         let letters = begun.or_else(|| Letters::address(&targets, outgoing));
-        let outcome = store(self.keeper, self.envelope.transaction, letters, &examined.letter, posted).await;
+        let outcome = store(self.keeper, self.envelope.transaction, letters, &examined.letter, kind).await;
         match outcome {
             Outcome::Delivered => self.tell_sender(&examined.letter.made).await,
             Outcome::Spent { tell: true } => self.warn_owner().await,
@@ -296,7 +296,7 @@ impl Delivery<'_> {
         let answer = self.keeper.recipient(transaction, &notice.to, size).await;
         let Ok(Recipient::Known(targets)) = answer else { return Err(failed("its sender's mailbox takes nothing")) };
         let examined = self.examine(FinalBytes::whole(notice.text.into_bytes()), &Authentication::default()).await?;
-        match store(self.keeper, transaction, Letters::address(&targets, None), &examined.letter, None).await {
+        match store(self.keeper, transaction, Letters::address(&targets, None), &examined.letter, Kind::Here).await {
             Outcome::Delivered => Ok(()),
             other => {
                 self.keeper.abandon(transaction).await;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use filter_sandbox::edge::Edge;
 use spool::edges::deposit::Deposit;
 use spool::edges::login::{Fields, Login};
-use spool::edges::notices::Notices;
+use spool::edges::notices::{Notices, Others};
 use spool::edges::queue::{Posted, Queue};
 use spool::edges::{Delivered, Down, NewLetter, Recipient, Size};
 use spool::names::{LetterId, MailboxId, SlotId, TransactionId};
@@ -63,7 +63,7 @@ impl Keeper {
         transaction: TransactionId,
         waits: (LetterId, u16),
         size: Size,
-    ) -> Result<Recipient, Down> {
+    ) -> Result<(Recipient, Others), Down> {
         match self {
             Self::Courier(notices) => notices.here(transaction, waits, size).await,
             _ => Err(Down),
@@ -105,6 +105,23 @@ impl Keeper {
             Self::Owner(_, queue) => queue.deliver(transaction, letters, pipes).await,
             Self::Courier(notices) => notices.deliver(transaction, letters, pipes).await,
             Self::Login(_) => Err(Down),
+        }
+    }
+
+    /// The same, of a letter that waited; only a courier may.
+    ///
+    /// # Errors
+    /// [`Down`]: the outcome is not known.
+    pub async fn arrive(
+        &self,
+        transaction: TransactionId,
+        letter: LetterId,
+        letters: Vec<NewLetter>,
+        pipes: &[BorrowedFd<'_>],
+    ) -> Result<Delivered, Down> {
+        match self {
+            Self::Courier(notices) => notices.arrive(transaction, letter, letters, pipes).await,
+            _ => Err(Down),
         }
     }
 

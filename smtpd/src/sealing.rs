@@ -9,7 +9,7 @@ use spool::edges::queue::Posted;
 use spool::edges::{Delivered, Into, NewLetter, Target};
 use spool::keys::PublicKey;
 use spool::letter::Addressed;
-use spool::names::{MailboxId, TransactionId};
+use spool::names::{LetterId, MailboxId, TransactionId};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 use tracing::warn;
@@ -88,18 +88,30 @@ impl Letters {
     }
 }
 
-/// Seals each letter into its pipe while the keeper reads. With `posted`, the last of them leaves.
+/// What the keeper is told of a transaction.
+#[derive(Debug)]
+pub enum Kind {
+    /// Letters for mailboxes.
+    Here,
+    /// The last of them leaves.
+    Leaves(Posted),
+    /// One that waited to leave: a mailbox that has had it gets no second.
+    Waited(LetterId),
+}
+
+/// Seals each letter into its pipe while the keeper reads.
 pub async fn store(
     keeper: &Keeper,
     transaction: TransactionId,
     letters: Option<Letters>,
     letter: &Letter,
-    posted: Option<Posted>,
+    kind: Kind,
 ) -> Outcome {
     let Some(letters) = letters else { return Outcome::Failed };
     let at_once = letters.fit(letter);
     let Letters { to, reads, addressed, .. } = letters;
-    let (made, into, summary, leaves) = (letter.made.clone(), letter.into, letter.summary.clone(), posted.is_some());
+    let (made, into, summary, leaves) =
+        (letter.made.clone(), letter.into, letter.summary.clone(), matches!(kind, Kind::Leaves(_)));
     let size = u32::try_from(made.len()).unwrap_or(u32::MAX);
     let letters: Vec<NewLetter> =
         to.into_iter().map(|(mailbox, generation)| NewLetter { mailbox, generation, size, into }).collect();
@@ -109,9 +121,10 @@ pub async fn store(
     let writer = if at_once { Writer::Done(seal()) } else { Writer::Writes(tokio::task::spawn_blocking(seal)) };
     let borrowed: Vec<_> = reads.iter().map(AsFd::as_fd).collect();
     let asked = async {
-        match posted {
-            Some(posted) => keeper.post(transaction, letters, posted, &borrowed).await,
-            None => keeper.deliver(transaction, letters, &borrowed).await,
+        match kind {
+            Kind::Leaves(posted) => keeper.post(transaction, letters, posted, &borrowed).await,
+            Kind::Here => keeper.deliver(transaction, letters, &borrowed).await,
+            Kind::Waited(letter) => keeper.arrive(transaction, letter, letters, &borrowed).await,
         }
     };
     let answer = asked.await;

@@ -16,7 +16,7 @@ use super::reach::World;
 use super::session::Return;
 use super::trip::Trip;
 use crate::final_bytes::FinalBytes;
-use crate::sealing::{Letter, Letters, store};
+use crate::sealing::{Kind, Letter, Letters, store};
 use crate::session::Outcome;
 
 /// What became of a notice.
@@ -120,7 +120,7 @@ async fn put<W: World + Send + 'static>(
     };
     let outcome = examined(trip, notice).await;
     let outcome = match outcome {
-        Some(notice) => store(&trip.keeper, due.transaction, Letters::address(&targets, None), &notice, None).await,
+        Some(notice) => store(&trip.keeper, due.transaction, Letters::address(&targets, None), &notice, Kind::Here).await,
         None => Outcome::Unfiltered,
     };
     if outcome != Outcome::Delivered {

@@ -327,13 +327,18 @@ impl<W: World + Send + 'static> Trip<W> {
 
     /// Writes down what became of it; then its sender hears that it waits.
     async fn conclude(&self, open: &mut Open, fates: Vec<(u16, Fate)>, far_notifies: bool) -> Result<(), Down> {
+        let states = self.states(&open.leased, &fates, far_notifies);
+        self.settle(open, states).await
+    }
+
+    fn states(&self, leased: &Leased, fates: &[(u16, Fate)], far_notifies: bool) -> Vec<(u16, State)> {
+        log(leased, fates);
+        let (now, jitter) = (wire::date::now(), self.courier.jitter(&leased.destination));
+        outcome::states(&leased.outgoing, fates, Attempt { now, jitter, far_notifies })
+    }
+
+    async fn settle(&self, open: &mut Open, states: Vec<(u16, State)>) -> Result<(), Down> {
         let (leased, now) = (&open.leased, wire::date::now());
-        log(leased, &fates);
-        let states = outcome::states(
-            &leased.outgoing,
-            &fates,
-            Attempt { now, jitter: self.courier.jitter(&leased.destination), far_notifies },
-        );
         let mut after = leased.outgoing.clone();
         apply(&mut after, &states);
         // What is decided is told under a lease of its own, once the decision is durable.

@@ -20,8 +20,23 @@ pub enum Request {
     Here { transaction: TransactionId, letter: LetterId, recipient: u16, size: Size },
     /// One pipe a letter rides along, in the same order. The sender waits for [`super::limits::DELIVERY`] from `begun` on.
     Deliver { transaction: TransactionId, begun: Moment, letters: Vec<NewLetter> },
+    /// The same, of a letter that waited: a mailbox that has had it gets no second.
+    Arrive { transaction: TransactionId, begun: Moment, letter: LetterId, letters: Vec<NewLetter> },
     /// Reserved room is given back.
     Abandon { transaction: TransactionId },
+}
+
+/// Those elsewhere to whom an address leads that is ours now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Others {
+    /// There are none.
+    Nobody,
+    /// They are among the letter's recipients from now on, if they were not before.
+    Wait,
+    /// They cannot be, at this moment.
+    NoRoom,
+    /// With them, one letter would have more recipients than it may.
+    TooMany,
 }
 
 /// From the keeper to `courier`.
@@ -29,9 +44,10 @@ pub enum Request {
 pub enum Reply {
     /// To `Listener`; `Unknown` is nobody.
     Listener(Recipient),
-    /// To `Here`; `NotLocal` is an address that is not ours, or nobody's that waits.
-    Here(Recipient),
-    /// To `Deliver`.
+    /// To `Here`; `NotLocal` is an address that is not ours, or nobody's that waits. Of its mailboxes, those that have not
+    /// had the letter: where that is none, all have.
+    Here(Recipient, Others),
+    /// To `Deliver` and `Arrive`.
     Delivered(Delivered),
     /// To `Abandon`.
     Abandoned,
@@ -68,15 +84,15 @@ impl Notices {
     /// Where a letter goes for whom it is, now that the domain is ours.
     ///
     /// # Errors
-    /// [`Down`] when the keeper is gone.
+    /// [`Down`] when the keeper is gone: whether others wait for it now is unknown.
     pub async fn here(
         &self,
         transaction: TransactionId,
         (letter, recipient): (LetterId, u16),
         size: Size,
-    ) -> Result<Recipient, Down> {
+    ) -> Result<(Recipient, Others), Down> {
         match self.0.call(Request::Here { transaction, letter, recipient, size }, &[]).await? {
-            (Reply::Here(recipient), _) => Ok(recipient),
+            (Reply::Here(recipient, others), _) => Ok((recipient, others)),
             _ => Err(Down),
         }
     }
@@ -91,7 +107,24 @@ impl Notices {
         letters: Vec<NewLetter>,
         pipes: &[BorrowedFd<'_>],
     ) -> Result<Delivered, Down> {
-        let request = Request::Deliver { transaction, begun: Moment::now(), letters };
+        self.hand_in(Request::Deliver { transaction, begun: Moment::now(), letters }, pipes).await
+    }
+
+    /// The same, of a letter that waited: [`Delivered::Already`], where all have had it.
+    ///
+    /// # Errors
+    /// As [`Self::deliver`].
+    pub async fn arrive(
+        &self,
+        transaction: TransactionId,
+        letter: LetterId,
+        letters: Vec<NewLetter>,
+        pipes: &[BorrowedFd<'_>],
+    ) -> Result<Delivered, Down> {
+        self.hand_in(Request::Arrive { transaction, begun: Moment::now(), letter, letters }, pipes).await
+    }
+
+    async fn hand_in(&self, request: Request, pipes: &[BorrowedFd<'_>]) -> Result<Delivered, Down> {
         super::in_time(async {
             match self.0.call(request, pipes).await? {
                 (Reply::Delivered(outcome), _) => Ok(outcome),

@@ -177,8 +177,10 @@ impl Index {
 
     /// What is passed on was not written here: it takes from nobody's allowance, and nobody has met its recipients.
     fn count(&mut self, record: &Record) {
-        if let Record::Queued { outgoing, .. } = record
+        // One that waits already has only more to go to: it was counted when it came.
+        if let Record::Queued { letter, outgoing } = record
             && !outgoing.passed_on
+            && self.waiting.get(*letter).is_none()
         {
             let recipients = outgoing.each_recipient();
             let message = self.amount(outgoing.mailbox, &recipients);

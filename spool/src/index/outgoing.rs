@@ -412,6 +412,20 @@ mod tests {
     }
 
     #[test]
+    fn whom_a_letter_that_waits_goes_to_as_well_is_no_letter_more() {
+        let mut index = Index::default();
+        let queued = |number, all: &[&str]| Record::Queued { letter: letter(number), outgoing: to(all, 0) };
+        for (sequence, record) in [(1, queued(1, &["a@far.test"])), (2, queued(2, &["c@far.test"]))] {
+            index.apply(sequence, record, &mut ());
+        }
+        let sent = index.sent(MailboxId(1)).unwrap().hours();
+        index.apply(3, queued(1, &["a@far.test", "b@far.test"]), &mut ());
+        assert_eq!(index.sent(MailboxId(1)).unwrap().hours(), sent);
+        let all: Vec<_> = index.waiting().all().map(|(id, outgoing)| (id, outgoing.recipients.len())).collect();
+        assert_eq!(all, [(letter(1), 2), (letter(2), 1)], "where it stood");
+    }
+
+    #[test]
     fn the_admin() {
         let mut waiting = Waiting::default();
         queue(&mut waiting, 1, &["a@far.test"], 1_000);

@@ -8,25 +8,21 @@ use std::time::Instant;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 
-use crate::commit::{Leading, NotTaken, With};
-use crate::edges::outbox::Outgoing;
+use crate::edges::notices::Others;
 use crate::edges::{Delivered, Moment, NewLetter, Recipient, Size, Target, limits};
-use crate::index::plan::{self, Arrival};
 use crate::index::{Index, Mailbox, normal_address};
-use crate::journal::record::Record;
 use crate::names::{LetterId, MailboxId, TransactionId};
-use crate::store;
 
+use super::arriving;
 use super::elsewhere::{Counted, Elsewhere};
 use super::failing::Failing;
-use super::house::{House, now};
-use super::hub::Hub;
-use super::intake::{self, NotIn};
+use super::house::House;
 use super::leads::{self, Leads};
 use super::line::{Asked, Breach};
 use super::passing;
 use super::posting::{self, Leaving};
-use super::reserve::{self, Open, Rooms};
+use super::reserve::{self, Open};
+use super::taking::{self, Work};
 
 /// One edge's transactions.
 #[derive(Debug)]
@@ -37,17 +33,6 @@ pub struct Delivering {
     /// The state of the house's addresses by which the last recipient was found.
     routes: u64,
     hands: Arc<Semaphore>,
-}
-
-/// A Deliver that the table has let through.
-struct Work {
-    transaction: TransactionId,
-    letters: Vec<(NewLetter, OwnedFd)>,
-    /// For recipients elsewhere.
-    leaving: Option<(Leaving, OwnedFd)>,
-    rooms: Rooms,
-    /// From here on the sender may have given up, and told so.
-    until: Instant,
 }
 
 impl Delivering {
@@ -74,7 +59,7 @@ impl Delivering {
         let (found, ample) = {
             let core = self.house.committer.lock();
             self.routes = core.index.routes();
-            self.find(&core.index, transaction, address, size)
+            self.find(&core.index, transaction, (address, size), &|_| false)
         };
         // Who is nobody stays nobody: the journal is whole.
         if self.house.manner.only_reads() && !matches!(found, Recipient::Unknown | Recipient::NotLocal) {
@@ -93,7 +78,7 @@ impl Delivering {
         self.with_room(transaction, found, size)
     }
 
-    /// A recipient of a letter that waits, whose domain is ours by now.
+    /// A recipient of a letter that waits, whose domain is ours by now; and the entry that the answer rests on.
     ///
     /// # Errors
     /// As [`Self::recipient`].
@@ -102,9 +87,27 @@ impl Delivering {
         transaction: TransactionId,
         waits: (LetterId, u16),
         size: Size,
-    ) -> Result<Recipient, Breach> {
-        let address = posting::waiting_for(&self.house.committer.lock().index, waits);
-        address.map_or(Ok(Recipient::NotLocal), |address| self.recipient(transaction, &address, size))
+    ) -> Result<(Recipient, Others, u64), Breach> {
+        let free = passing::free(&self.house);
+        let ((found, ample), others, after) = {
+            let mut core = self.house.committer.lock();
+            let Some(address) = posting::waiting_for(&core.index, waits) else {
+                return Ok((Recipient::NotLocal, Others::Nobody, 0));
+            };
+            let has = |mailbox| arriving::has_had(&core.index, waits.0, mailbox);
+            let found = self.find(&core.index, transaction, (&address, size), &has);
+            let (others, after) = match &found.0 {
+                Recipient::Known(_) | Recipient::Forwarded { .. } => {
+                    arriving::add_others(&self.house, &mut core, waits, free)
+                }
+                _ => (Others::Nobody, 0),
+            };
+            (found, others, after)
+        };
+        if self.house.manner.only_reads() && !matches!(found, Recipient::Unknown | Recipient::NotLocal) {
+            return Ok((Recipient::OnlyReads, others, after));
+        }
+        Ok((self.with_room(transaction, (found, ample), size), others, after))
     }
 
     fn with_room(&mut self, transaction: TransactionId, (found, ample): (Recipient, bool), size: Size) -> Recipient {
@@ -191,6 +194,24 @@ impl Delivering {
         self.deliver_and_post(asked, transaction, (letters, None), pipes, reply)
     }
 
+    /// The same, of a letter that waited: a mailbox that has had it gets no second.
+    ///
+    /// # Errors
+    /// As [`Self::deliver`].
+    pub fn arrive<R: Failing + Serialize + Send + 'static, E: Serialize + Send + 'static>(
+        &mut self,
+        asked: Asked<R, E>,
+        transaction: (TransactionId, Moment),
+        (letter, letters): (LetterId, Vec<NewLetter>),
+        pipes: Vec<OwnedFd>,
+        reply: fn(Delivered) -> R,
+    ) -> Result<(), Breach> {
+        if letters.is_empty() {
+            return Err(Breach("no letter"));
+        }
+        self.begin(asked, transaction, (letters, None, Some(letter)), pipes, reply)
+    }
+
     /// The same, with a letter that leaves, checked already; its pipe is the last.
     ///
     /// # Errors
@@ -198,8 +219,19 @@ impl Delivering {
     pub fn deliver_and_post<R: Failing + Serialize + Send + 'static, E: Serialize + Send + 'static>(
         &mut self,
         asked: Asked<R, E>,
-        (transaction, begun): (TransactionId, Moment),
+        transaction: (TransactionId, Moment),
         (letters, leaving): (Vec<NewLetter>, Option<Leaving>),
+        pipes: Vec<OwnedFd>,
+        reply: fn(Delivered) -> R,
+    ) -> Result<(), Breach> {
+        self.begin(asked, transaction, (letters, leaving, None), pipes, reply)
+    }
+
+    fn begin<R: Failing + Serialize + Send + 'static, E: Serialize + Send + 'static>(
+        &mut self,
+        asked: Asked<R, E>,
+        (transaction, begun): (TransactionId, Moment),
+        (letters, leaving, waited): (Vec<NewLetter>, Option<Leaving>, Option<LetterId>),
         mut pipes: Vec<OwnedFd>,
         reply: fn(Delivered) -> R,
     ) -> Result<(), Breach> {
@@ -221,7 +253,7 @@ impl Delivering {
         }
         let until = begun.deadline();
         let letters = letters.into_iter().zip(pipes).collect();
-        let work = Work { transaction, letters, leaving, rooms, until };
+        let work = Work { transaction, letters, leaving, waited, rooms, until };
         let (house, hands) = (self.house.clone(), self.hands.clone());
         tokio::spawn(async move {
             let Ok(hand) = hands.acquire_owned().await else { return };
@@ -229,7 +261,7 @@ impl Delivering {
                 let _hand = hand;
                 // Dropped last: what the answer waits for is written while it is queued.
                 let leading = house.committer.leading();
-                let (outcome, after) = run(&house, &leading, work);
+                let (outcome, after) = taking::run(&house, &leading, work);
                 asked.reply(after, reply(outcome));
             });
             let _ = done.await;
@@ -237,8 +269,15 @@ impl Delivering {
         Ok(())
     }
 
-    /// Who that address is, and whether one of its mailboxes has room whatever comes.
-    fn find(&self, index: &Index, transaction: TransactionId, address: &str, size: Size) -> (Recipient, bool) {
+    /// Who that address is, without the mailboxes that have had the letter, and whether one of the others has room whatever
+    /// comes.
+    fn find(
+        &self,
+        index: &Index,
+        transaction: TransactionId,
+        (address, size): (&str, Size),
+        has: &dyn Fn(MailboxId) -> bool,
+    ) -> (Recipient, bool) {
         // RFC 5321 §4.5.1: postmaster, with or without our domain.
         let bare = address.eq_ignore_ascii_case("postmaster");
         let Some(address) = normal_address(address).or_else(|| bare.then(|| "postmaster@".to_owned())) else {
@@ -265,6 +304,11 @@ impl Delivering {
                 Some(found) => targets = vec![found],
                 None => return (Recipient::NotNow, false),
             }
+        }
+        let named = targets.len();
+        targets.retain(|id| !has(*id));
+        if targets.is_empty() && named > 0 {
+            return (Recipient::Known(Vec::new()), true);
         }
         let found = match (!elsewhere.is_empty(), &self.house.outgoing) {
             (true, Some(outgoing)) => match self.choose(index, transaction, &targets, size) {
@@ -332,153 +376,7 @@ fn is_full(mailbox: &Mailbox, size: Size) -> bool {
     !mailbox.takes(1) || mailbox.used().saturating_add(size.needed()) > mailbox.profile().quota
 }
 
-fn told_full(mailbox: MailboxId) {
+/// Says so.
+pub fn told_full(mailbox: MailboxId) {
     tracing::warn!(%mailbox, "this mailbox is full: it gets no copy of a letter to an address that it shares");
-}
-
-/// In a thread: pipes to letters, letters to one entry.
-fn run(house: &House, leading: &Leading<'_, Hub>, work: Work) -> (Delivered, u64) {
-    let Work { transaction, letters, leaving, mut rooms, until } = work;
-    let left_out = {
-        let core = house.committer.lock();
-        if core.index.delivered(transaction) {
-            return (Delivered::Already, core.sequence);
-        }
-        // The mailbox has a new key since RCPT: its sender comes again, and then seals to that.
-        if letters.iter().any(|(letter, _)| !house.is_newest_generation(letter)) {
-            return (Delivered::Failed, core.sequence);
-        }
-        let left_out = without_room(&core.index, house, &letters, &mut rooms);
-        if !rooms.can_do_without(&left_out) {
-            return (Delivered::MailboxFull, core.sequence);
-        }
-        left_out
-    };
-    left_out.iter().copied().for_each(told_full);
-    let at = now();
-    // Until it is in the journal, which counts it then, or is not after all.
-    let _counted = match leaving.as_ref().map(|(leaving, _)| posting::allowed(house, leaving, at)).transpose() {
-        Ok(counted) => counted.flatten(),
-        Err(spent) => return (spent, 0),
-    };
-    let passing = leaving.as_ref().map(|(leaving, _)| passing::begin(house, leaving)).transpose();
-    let stays_only = passing.is_err();
-    let _passing = match (passing, &leaving) {
-        (Ok(passing), _) => passing.flatten(),
-        // Those here need not wait for a house that may be gone: they have their copies.
-        (Err(_), Some((leaving, _))) if leaving.is_shared && left_out.is_empty() => None,
-        (Err(waiting), _) => return (waiting, 0),
-    };
-    let mut arrivals = Vec::with_capacity(letters.len());
-    let mut placed = Vec::with_capacity(letters.len());
-    for (letter, pipe) in letters {
-        if left_out.contains(&letter.mailbox) {
-            intake::pass_by(letter.size, pipe, until);
-            continue;
-        }
-        match intake::take(house, &letter, pipe, at, until) {
-            Ok(arrival) => {
-                arrivals.push(arrival);
-                placed.push((arrival, letter.into));
-            }
-            Err(why) => {
-                intake::discard(house, &arrivals);
-                return (failed(house, &why), 0);
-            }
-        }
-    }
-    let leaves = |(leaving, pipe): (Leaving, OwnedFd)| match stays_only {
-        true => {
-            intake::pass_by(leaving.size(), pipe, until);
-            None
-        }
-        false => Some(posting::take(house, leaving, pipe, (at, until))),
-    };
-    let queued = match leaving.and_then(leaves) {
-        None => None,
-        Some(Ok(queued)) => Some(queued),
-        Some(Err(why)) => {
-            intake::discard(house, &arrivals);
-            return (failed(house, &why), 0);
-        }
-    };
-    let file = queued.as_ref().map(|(letter, _)| store::outgoing_path(&house.root, *letter));
-    let (outcome, after) = commit((house, leading), (transaction, until), at, &placed, queued);
-    if outcome != Delivered::Durable {
-        intake::discard(house, &arrivals);
-        file.into_iter().for_each(|file| drop(house.disk.remove(&file)));
-    }
-    (outcome, after)
-}
-
-/// The mailboxes that do not hold what comes beyond what was reserved (a size is a promise, not a proof). For the others
-/// it is reserved now.
-fn without_room(
-    index: &Index,
-    house: &House,
-    letters: &[(NewLetter, OwnedFd)],
-    rooms: &mut Rooms,
-) -> HashSet<MailboxId> {
-    let mut left_out = HashSet::new();
-    for (letter, _) in letters {
-        let (id, comes) = (letter.mailbox, u64::from(letter.size));
-        if index.mailbox(id).is_some_and(|mailbox| comes > rooms.of(id) && !rooms.grow(mailbox, id, comes)) {
-            house.reserved.did_not_fit(id, comes);
-            left_out.insert(id);
-        }
-    }
-    left_out
-}
-
-fn commit(
-    (house, leading): (&House, &Leading<'_, Hub>),
-    (transaction, until): (TransactionId, Instant),
-    at: i64,
-    placed: &[(Arrival, crate::edges::Into)],
-    queued: Option<(LetterId, Outgoing)>,
-) -> (Delivered, u64) {
-    let mut core = house.committer.lock();
-    if core.index.delivered(transaction) {
-        return (Delivered::Already, core.sequence);
-    }
-    if Instant::now() >= until {
-        tracing::warn!("a letter came too late: its sender may have been told that it was not taken");
-        return (Delivered::Failed, core.sequence);
-    }
-    let fits =
-        |(arrival, _): &(Arrival, _)| core.index.mailbox(arrival.mailbox).is_none_or(|found| arrival.fits(found));
-    if !placed.iter().all(fits) {
-        return (Delivered::MailboxFull, core.sequence);
-    }
-    let letters = plan::arrivals(&core.index, placed);
-    if letters.len() != placed.len() {
-        // A mailbox was removed meanwhile. Asked again, its recipient is unknown.
-        return (Delivered::Failed, core.sequence);
-    }
-    let folders: Vec<_> = letters.iter().map(|placed| (placed.mailbox, placed.letter.letter)).collect();
-    let mut entry = vec![Record::Delivered { transaction: Some(transaction), at, letters }];
-    entry.extend(queued.map(|(letter, outgoing)| Record::Queued { letter, outgoing: Box::new(outgoing) }));
-    match leading.take(&mut core, entry, &With { letters: &folders, frees: false }) {
-        Ok(after) => (Delivered::Durable, after),
-        Err(NotTaken::Full) => (Delivered::Full, core.sequence),
-        Err(NotTaken::Failed | NotTaken::OnlyReads) => (Delivered::Failed, core.sequence),
-    }
-}
-
-fn failed(house: &House, why: &NotIn) -> Delivered {
-    match why {
-        NotIn::Full => {
-            tracing::error!("no room on the disk for a letter");
-            Delivered::Full
-        }
-        NotIn::Disk(error) => {
-            tracing::error!(%error, "a letter could not be written");
-            house.doubts.notify_one();
-            Delivered::Failed
-        }
-        NotIn::Sender(what) => {
-            tracing::warn!(what, "a letter was not taken");
-            Delivered::Failed
-        }
-    }
 }

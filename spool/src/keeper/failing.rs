@@ -30,7 +30,7 @@ impl Failing for notices::Reply {
     fn failed(self) -> Self {
         match self {
             Self::Listener(recipient) => Self::Listener(recipient.failed()),
-            Self::Here(recipient) => Self::Here(recipient.failed()),
+            Self::Here(recipient, others) => Self::Here(recipient.failed(), others),
             Self::Delivered(_) => Self::Delivered(Delivered::Failed),
             Self::Abandoned => self,
         }

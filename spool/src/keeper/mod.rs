@@ -8,6 +8,7 @@
 //! - **Speaks:** the edges of [`crate::edges`], nothing else.
 
 pub mod admin;
+mod arriving;
 pub mod delivering;
 pub mod deposit;
 mod elsewhere;
@@ -34,6 +35,7 @@ pub mod share;
 pub mod start;
 pub(crate) mod suspension;
 pub mod sweep;
+mod taking;
 mod under_way;
 mod work;
 

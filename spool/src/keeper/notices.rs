@@ -36,10 +36,14 @@ impl Service for Notices {
                 asked.reply(0, Reply::Listener(self.0.listener(transaction, letter, size)));
             }
             Request::Here { transaction, letter, recipient, size } if with.is_empty() => {
-                asked.reply(0, Reply::Here(self.0.here(transaction, (letter, recipient), size)?));
+                let (found, others, after) = self.0.here(transaction, (letter, recipient), size)?;
+                asked.reply(after, Reply::Here(found, others));
             }
             Request::Deliver { transaction, begun, letters } => {
                 self.0.deliver(asked, (transaction, begun), letters, with, Reply::Delivered)?;
+            }
+            Request::Arrive { transaction, begun, letter, letters } => {
+                self.0.arrive(asked, (transaction, begun), (letter, letters), with, Reply::Delivered)?;
             }
             Request::Abandon { transaction } if with.is_empty() => {
                 self.0.abandon(transaction);
@@ -53,7 +57,7 @@ impl Service for Notices {
     }
 
     fn without(&mut self, request: Request, asked: Asked<Reply, Event>) -> Result<(), Breach> {
-        let Request::Deliver { transaction, .. } = request else {
+        let (Request::Deliver { transaction, .. } | Request::Arrive { transaction, .. }) = request else {
             return Err(Breach("descriptors where none belong"));
         };
         self.0.abandon(transaction);

@@ -3,7 +3,7 @@
 
 use std::sync::{MutexGuard, PoisonError};
 
-use crate::edges::outbox::limits;
+use crate::edges::outbox::{Outgoing, OutgoingRecipient, limits};
 use crate::edges::{Delivered, Size};
 use crate::index::Index;
 use crate::index::passed_on::{Amount, Load, PassedOn};
@@ -35,6 +35,22 @@ pub fn room(house: &House, address: &str, size: Size) -> Room {
             Room::None
         }
     }
+}
+
+/// Whether a letter that waits may wait for these, too.
+pub fn has_room_for(
+    house: &House,
+    index: &Index,
+    free: u64,
+    (outgoing, new): (&Outgoing, &[OutgoingRecipient]),
+) -> bool {
+    let to = new.iter().map(|one| one.address.as_str());
+    let has = !outgoing.passed_on
+        || has_room(house, index, free, &Load::new(outgoing.size.into(), outgoing.sender.is_some(), to));
+    if !has {
+        told_full(index);
+    }
+    has
 }
 
 /// A letter that counts until this goes.
@@ -75,7 +91,8 @@ fn most(free: u64, waiting: u64) -> Amount {
     Amount { bytes, recipients: limits::PASSED_ON_RECIPIENTS }
 }
 
-fn free(house: &House) -> u64 {
+/// Bytes of the disk.
+pub fn free(house: &House) -> u64 {
     house.disk.free(&house.root).unwrap_or_else(|error| {
         tracing::error!(%error, "how much of the disk is free cannot be asked: nothing more is passed on");
         0

@@ -139,7 +139,8 @@ pub fn forwards(house: &House, index: &Index, address: &str) -> usize {
     leads(house, index, address).elsewhere.len()
 }
 
-fn leads(house: &House, index: &Index, address: &str) -> Leads {
+/// Where an address leads, however it is written.
+pub fn leads(house: &House, index: &Index, address: &str) -> Leads {
     normal_address(address).map(|address| leads::of(house, index, &address)).unwrap_or_default()
 }
 

@@ -4,12 +4,14 @@ use std::os::fd::AsFd;
 
 use spool::disk::Disk;
 use spool::edges::admin::{AliasInfo, Reply, Request};
-use spool::edges::notices::Notices;
+use spool::edges::notices::{Notices, Others};
+use spool::edges::outbox::{Event, Leased, Outbox};
 use spool::edges::{Delivered, Recipient, Size};
 use spool::keeper::start::Outgoing;
-use spool::names::MailboxId;
+use spool::names::{LetterId, MailboxId};
+use tokio::sync::mpsc::Receiver;
 
-use crate::house::{Folder, Running, new_letter, run, sealing, transaction};
+use crate::house::{Folder, Person, Running, new_letter, open, run, sealing, transaction};
 use crate::outbox::{DONE, MESSAGE, courier, lease, post, posted, queue};
 
 /// The house, with these domains beside its own.
@@ -165,11 +167,12 @@ fn a_courier_reaches_whom_a_letter_waits_for_once_the_domain_is_ours_and_nobody_
             let one = leased.iter().find(|leased| leased.destination == "one.test").unwrap();
             assert_eq!(one.is_ours, ours);
             assert!(leased.iter().all(|leased| leased.destination == "one.test" || !leased.is_ours));
-            let here = async |recipient| notices.here(transaction(), (one.letter, recipient), size).await.unwrap();
+            let here = async |recipient| notices.here(transaction(), (one.letter, recipient), size).await.unwrap().0;
             match here(0).await {
                 Recipient::Known(targets) if ours => {
                     let name = transaction();
-                    assert!(matches!(notices.here(name, (one.letter, 0), size).await, Ok(Recipient::Known(_))));
+                    let again = notices.here(name, (one.letter, 0), size).await;
+                    assert!(matches!(again, Ok((Recipient::Known(_), Others::Nobody))));
                     let (end, _writing) = sealing(&targets[0], MESSAGE);
                     let letters = vec![new_letter(&targets[0], MESSAGE)];
                     assert_eq!(notices.deliver(name, letters, &[end.as_fd()]).await.unwrap(), Delivered::Durable);
@@ -188,6 +191,128 @@ fn a_courier_reaches_whom_a_letter_waits_for_once_the_domain_is_ours_and_nobody_
             house = start(&folder, &["one.test"]);
             house.add("ben@one.test");
         }
+        assert!(house.stop());
+    });
+}
+
+/// What lies in somebody's INBOX.
+async fn uids(house: &Running, who: &Person) -> Vec<u32> {
+    let (mailbox, _events) = house.login(who).await.unwrap();
+    open(&mailbox, "INBOX").await.1.iter().map(|fact| fact.uid).collect()
+}
+
+/// A courier of its own, with what is leased for that domain.
+async fn leased_for(house: &mut Running, domain: &str) -> (Outbox, Receiver<Event>, Notices, Leased) {
+    let (outbox, news) = courier(house);
+    let notices = Notices::new(house.notices.take().unwrap()).unwrap();
+    let mut leased = lease(&outbox).await;
+    while leased.as_ref().is_some_and(|leased| leased.destination != domain) {
+        leased = lease(&outbox).await;
+    }
+    (outbox, news, notices, leased.unwrap())
+}
+
+/// Brings it where the keeper says; to how many.
+async fn bring(notices: &Notices, waits: (LetterId, u16)) -> (Option<Delivered>, Others) {
+    let name = transaction();
+    let (found, others) = notices.here(name, waits, Size::Said(10)).await.unwrap();
+    let (Recipient::Known(targets) | Recipient::Forwarded { targets, .. }) = found else { panic!("{found:?}") };
+    if targets.is_empty() {
+        return (None, others);
+    }
+    let pipes: Vec<_> = targets.iter().map(|target| sealing(target, MESSAGE)).collect();
+    let letters = targets.iter().map(|target| new_letter(target, MESSAGE)).collect();
+    let ends: Vec<_> = pipes.iter().map(|(end, _)| end.as_fd()).collect();
+    (Some(notices.arrive(name, waits.0, letters, &ends).await.unwrap()), others)
+}
+
+#[test]
+fn one_letter_lies_once_in_a_mailbox_whose_addresses_it_waited_for() {
+    run(async {
+        let folder = Folder::new();
+        let house = start(&folder, &[]);
+        let anna = house.add("anna@home.test");
+        let login = queue(&house, &anna).await;
+        let letter = posted("anna@home.test", &["ben@one.test", "info@one.test", "team@one.test", "me@one.test"]);
+        let name = transaction();
+        let target = house.target(transaction(), "anna@home.test", 10).await;
+        assert!(matches!(login.recipient(name, "anna@home.test", 10).await, Ok(Recipient::Known(_))));
+        let ((here, _writing), (far, _passing)) = (sealing(&target, MESSAGE), sealing(&target, MESSAGE));
+        let letters = vec![new_letter(&target, MESSAGE)];
+        let taken = login.post(name, letters, letter, &[here.as_fd(), far.as_fd()]).await.unwrap();
+        assert_eq!(taken, Delivered::Durable);
+        assert!(house.stop());
+
+        let mut house = start(&folder, &["one.test"]);
+        let [ben, carl] = ["ben@one.test", "carl@one.test"].map(|name| house.add(name));
+        for (from, to) in
+            [("info", "ben@one.test"), ("team", "ben@one.test"), ("team", "carl@one.test"), ("me", "anna@home.test")]
+        {
+            alias(&house, &format!("{from}@one.test"), to);
+        }
+        let (_outbox, _news, notices, leased) = leased_for(&mut house, "one.test").await;
+        let waits = |recipient| (leased.letter, recipient);
+        // Two that ask before either has it.
+        let (one, other) = (transaction(), transaction());
+        for (name, recipient) in [(one, 0), (other, 1)] {
+            assert!(matches!(notices.here(name, waits(recipient), Size::Said(10)).await, Ok((Recipient::Known(_), _))));
+        }
+        let target = house.target(transaction(), "ben@one.test", 10).await;
+        for (name, outcome) in [(one, Delivered::Durable), (other, Delivered::Already)] {
+            let (end, _writing) = sealing(&target, MESSAGE);
+            let letters = vec![new_letter(&target, MESSAGE)];
+            assert_eq!(notices.arrive(name, leased.letter, letters, &[end.as_fd()]).await.unwrap(), outcome);
+        }
+        assert_eq!(bring(&notices, waits(0)).await, (None, Others::Nobody), "he has it");
+        // The courier dies before it can say so, and the keeper, too.
+        drop(notices);
+        assert!(house.stop());
+        let mut house = start(&folder, &["one.test"]);
+        let (_outbox, _news, notices, leased) = leased_for(&mut house, "one.test").await;
+        let waits = |recipient| (leased.letter, recipient);
+        for recipient in [0, 1, 3] {
+            assert_eq!(bring(&notices, waits(recipient)).await, (None, Others::Nobody), "{recipient}");
+        }
+        assert_eq!(bring(&notices, waits(2)).await, (Some(Delivered::Durable), Others::Nobody));
+        assert_eq!(bring(&notices, waits(2)).await, (None, Others::Nobody));
+        for who in [&anna, &ben, &carl] {
+            assert_eq!(uids(&house, who).await, [1]);
+        }
+        assert!(house.stop());
+    });
+}
+
+#[test]
+fn whom_an_address_leads_to_elsewhere_the_letter_waits_for_from_then_on() {
+    run(async {
+        let folder = Folder::new();
+        let house = start(&folder, &[]);
+        let anna = house.add("anna@home.test");
+        let login = queue(&house, &anna).await;
+        let letter = posted("anna@home.test", &["team@one.test", "x@third.test", "away@one.test"]);
+        assert_eq!(post(&house, &login, transaction(), letter).await.unwrap(), Delivered::Durable);
+        assert!(house.stop());
+        let mut house = start(&folder, &["one.test"]);
+        house.add("ben@one.test");
+        for (from, to) in
+            [("team", "ben@one.test"), ("team", "X@third.test"), ("team", "y@third.test"), ("away", "z@third.test")]
+        {
+            alias(&house, &format!("{from}@one.test"), to);
+        }
+        let (outbox, _news, notices, leased) = leased_for(&mut house, "one.test").await;
+        let waits = |recipient| (leased.letter, recipient);
+        assert_eq!(bring(&notices, waits(0)).await, (Some(Delivered::Durable), Others::Wait));
+        assert_eq!(bring(&notices, waits(0)).await, (None, Others::Wait));
+        assert_eq!(bring(&notices, waits(2)).await, (None, Others::Wait));
+        assert!(outbox.report(leased.lease, vec![(0, DONE), (2, DONE)]).await.unwrap());
+        drop((outbox, notices));
+        assert!(house.stop());
+        let mut house = start(&folder, &["one.test"]);
+        let (outbox, _news, _notices, leased) = leased_for(&mut house, "third.test").await;
+        let to: Vec<_> =
+            leased.recipients.iter().map(|n| &leased.outgoing.recipients[usize::from(*n)].address).collect();
+        assert_eq!(to, ["x@third.test", "y@third.test", "z@third.test"]);
+        assert_eq!(lease(&outbox).await, None);
         assert!(house.stop());
     });
 }

@@ -1,7 +1,9 @@
 //! A domain moves into the house: aliases that named its addresses, and letters that wait for them, find them here.
 
-use tests::alone::{self, OTHER};
+use tests::alone::{self, FAR, OTHER};
+use tests::far::Far;
 use tests::house::Mailbox;
+use tests::house::signal;
 use tests::names::Names;
 use tests::place::LETTER;
 use tests::programs::python_ok;
@@ -115,6 +117,8 @@ fn large_letters_junk_and_what_is_shared_with_others_find_it_too() {
     let names = Names::serve(false);
     let mut place = Place::new(false, "domains = [\"home.test\"]\n");
     names.host("two.test", OTHER);
+    names.host("far.test", FAR);
+    let far = Far::start("postfix", FAR, "far.test", &place.certificate);
     names.txt("_dmarc.bank.test", "v=DMARC1; p=quarantine");
     for to in ["you", "ben@two.test"] {
         let _ = place.house.admin_json(&["alias", "add", "family", to], "");
@@ -130,7 +134,7 @@ fn large_letters_junk_and_what_is_shared_with_others_find_it_too() {
     moves_in(&mut place);
     place.retried_until("it waits", || place.waits("carl@two.test", "4.1.1", "nobody here has that address yet"));
     let [ben, carl] = ["ben@two.test", "carl@two.test"].map(|name| place.house.add_mailbox(name));
-    for to in ["carl@two.test", "x@far.test"] {
+    for to in ["carl@two.test", "ben@far.test"] {
         let _ = place.house.admin_json(&["alias", "add", "team@two.test", to], "");
     }
     place.retried_until("they have theirs", || {
@@ -138,10 +142,48 @@ fn large_letters_junk_and_what_is_shared_with_others_find_it_too() {
         mail.contains("the last photo") && mail.contains("Good day.")
     });
     place.retried_until("nothing waits", || place.is_all_gone());
+    assert!(far.mail("ben").contains("Good day."), "who shares the address elsewhere: {}", far.mail("ben"));
     for (who, what) in [(place.house.you(), "you"), (&ben, "ben")] {
         assert!(folder(&place, who, "Junk").contains("Your account is closed."), "{what}");
     }
     place.eventually("who asked is told", || place.inbox().contains("Action: delivered\r\nStatus: 2.1.5"));
     let mail = place.inbox();
     assert!(!mail.contains("Action: failed") && !mail.contains("Action: relayed"), "{mail}");
+}
+
+/// Letters that wait for two addresses of one mailbox each.
+const LETTERS: usize = 40;
+
+#[test]
+fn each_lies_there_once_whoever_is_killed_meanwhile() {
+    if !alone::inside("moving::each_lies_there_once_whoever_is_killed_meanwhile") {
+        return;
+    }
+    let names = Names::serve(false);
+    let mut place = Place::new(false, "domains = [\"home.test\"]\n");
+    names.host("two.test", OTHER);
+    place.submit(LETTERS, &["carl@two.test", "info@two.test"], LETTER);
+    place.eventually("they wait", || place.waits("info@two.test", "4.4.1", "two.test"));
+    moves_in(&mut place);
+    let carl = place.house.add_mailbox("carl@two.test");
+    let _ = place.house.admin_json(&["alias", "add", "info@two.test", "carl@two.test"], "");
+    let there = |place: &Place| inbox(place, &carl).matches("Good day.").count();
+    for before in 0..4 {
+        let kills = if before == 2 { "keeper" } else { "courier" };
+        place.eventually("the keeper is there", || place.queue().is_some());
+        let had = there(&place);
+        place.retry();
+        // While they come in.
+        place.eventually("some have come", || had == LETTERS || there(&place) > had);
+        match place.role(kills) {
+            0 => {}
+            role => signal(role, "KILL"),
+        }
+    }
+    place.retried_until("nothing waits", || place.is_all_gone());
+    let mail = inbox(&place, &carl);
+    for number in 0..LETTERS {
+        assert_eq!(mail.matches(&format!("Subject: Hello {number}\r\n")).count(), 1, "{number}");
+    }
+    assert!(!place.inbox().contains("Action:"), "nothing came back");
 }

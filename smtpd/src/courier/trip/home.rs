@@ -1,9 +1,11 @@
-//! A letter that waited while its domain came into this house: into mailboxes here, through a worker, as any that comes in.
+//! A letter that waited while its domain came into this house: into mailboxes here, through a worker, as any that comes in. The
+//! keeper sees to it that each has it once, and that whom the address leads to elsewhere gets it, too.
 
 use filter_sandbox::filter::Unfiltered;
 use filter_sandbox::report::Facts as Envelope;
 use ring::digest;
-use spool::edges::outbox::{Leased, Outgoing};
+use spool::edges::notices::Others;
+use spool::edges::outbox::{Leased, Outgoing, State};
 use spool::edges::{Into, Recipient, Size, Target};
 use spool::names::{LetterId, TransactionId};
 
@@ -14,7 +16,7 @@ use crate::courier::fate::{Fate, Status, Why};
 use crate::courier::letter;
 use crate::courier::reach::World;
 use crate::final_bytes::FinalBytes;
-use crate::sealing::{Letter, Letters, store};
+use crate::sealing::{Kind, Letter, Letters, store};
 use crate::session::Outcome;
 use crate::verdict;
 use spool::edges::Down;
@@ -27,43 +29,51 @@ impl<W: World + Send + 'static> Trip<W> {
             return self.report(leased.lease, Vec::new()).await;
         }
         let mut open = self.open(leased, file);
-        let fates = self.all_arrive(&mut open).await;
-        self.conclude(&mut open, fates, false).await
+        let (fates, replaced) = self.all_arrive(&mut open).await;
+        let mut states = self.states(&open.leased, &fates, false);
+        // Of those in their place, each has a fate of its own.
+        states.extend(replaced.into_iter().map(|number| (number, State::Done { delivered: true })));
+        self.settle(&mut open, states).await
     }
 
-    async fn all_arrive(&self, open: &mut Open) -> Fates {
+    /// And the recipients in whose place the letter waits for others now.
+    async fn all_arrive(&self, open: &mut Open) -> (Fates, Vec<u16>) {
         let _room = self.courier.memory.to_convert(open.leased.outgoing.size).await;
-        let (mut fates, mut examined) = (Vec::new(), None);
+        let (mut fates, mut replaced, mut examined) = (Vec::new(), Vec::new(), None);
         for number in open.leased.recipients.clone() {
             let waits = (open.leased.letter, number);
-            let fate = match self.who_is_here(waits, &open.leased.outgoing).await {
-                Ok(targets) => {
+            let (fate, others) = match self.who_is_here(waits, &open.leased.outgoing).await {
+                Place::Mailboxes(targets, others) if targets.is_empty() => (here(), others),
+                Place::Mailboxes(targets, others) => {
                     let letter = match examined.take() {
                         Some(letter) => letter,
                         None => self.arriving(open).await,
                     };
-                    self.arrives(name(waits), &targets, examined.insert(letter)).await
+                    (self.arrives(waits, &targets, examined.insert(letter)).await, others)
                 }
+                Place::Elsewhere(Others::Wait) => {
+                    tracing::info!(letter = %waits.0, recipient = number, "it waits for those to whom that address leads");
+                    replaced.push(number);
+                    continue;
+                }
+                Place::Elsewhere(Others::Nobody) => (not_now(), Others::Nobody),
+                Place::Elsewhere(others) => (here(), others),
                 // What nobody here gets is not read at all.
-                Err(fate) => fate,
+                Place::None(fate) => (fate, Others::Nobody),
             };
             if !matches!(fate, Fate::Delivered(_)) {
                 self.keeper.abandon(name(waits)).await;
             }
-            fates.push((number, fate));
+            fates.push((number, with_others(fate, others)));
         }
-        fates
+        (fates, replaced)
     }
 
     /// With room reserved.
-    async fn who_is_here(&self, waits: (LetterId, u16), outgoing: &Outgoing) -> Result<Vec<Target>, Fate> {
+    async fn who_is_here(&self, waits: (LetterId, u16), outgoing: &Outgoing) -> Place {
         let size = u64::from(outgoing.size) + return_path(outgoing).len() as u64;
         let answer = self.keeper.here(name(waits), waits, Size::Said(size)).await;
-        if matches!(&answer, Ok(Recipient::Forwarded { targets, .. }) if !targets.is_empty()) {
-            let (letter, recipient) = waits;
-            tracing::warn!(%letter, recipient, "an alias here leads elsewhere, too: those there get none of what waited for it");
-        }
-        answer.map_or_else(|Down| Err(not_now()), targets)
+        answer.map_or_else(|Down| Place::None(not_now()), place)
     }
 
     /// With what a stranger found in it. What others wrote may be junk; who proved what about it was seen when it came.
@@ -88,13 +98,14 @@ impl<W: World + Send + 'static> Trip<W> {
         Letter::new(made, &report, into).ok_or_else(not_now)
     }
 
-    async fn arrives(&self, transaction: TransactionId, targets: &[Target], letter: &Result<Letter, Fate>) -> Fate {
+    async fn arrives(&self, waits: (LetterId, u16), targets: &[Target], letter: &Result<Letter, Fate>) -> Fate {
         let letter = match letter {
             Ok(letter) => letter,
             Err(fate) => return fate.clone(),
         };
-        match store(&self.keeper, transaction, Letters::address(targets, None), letter, None).await {
-            Outcome::Delivered => Fate::Delivered(Why::ours(Status::new(2, 1, 5), "its mailbox is in this house now")),
+        let letters = Letters::address(targets, None);
+        match store(&self.keeper, name(waits), letters, letter, Kind::Waited(waits.0)).await {
+            Outcome::Delivered => here(),
             Outcome::MailboxFull => full(),
             _ => not_now(),
         }
@@ -115,27 +126,51 @@ fn unexamined(error: &Unfiltered) -> Fate {
     }
 }
 
-/// The mailboxes that get it.
-fn targets(answer: Recipient) -> Result<Vec<Target>, Fate> {
+/// Where the letter goes for a recipient.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    /// Into these mailboxes (where there are none, all have had it), and to others.
+    Mailboxes(Vec<Target>, Others),
+    /// To others only.
+    Elsewhere(Others),
+    /// Nowhere.
+    None(Fate),
+}
+
+fn place((answer, others): (Recipient, Others)) -> Place {
     match answer {
-        Recipient::Known(targets) => Ok(targets),
-        // To pass it on now would be a new letter, which the courier may not hand in.
-        Recipient::Forwarded { targets, .. } if !targets.is_empty() => Ok(targets),
+        Recipient::Forwarded { targets, .. } if targets.is_empty() => Place::Elsewhere(others),
+        Recipient::Known(targets) | Recipient::Forwarded { targets, .. } => Place::Mailboxes(targets, others),
         // The mailbox may be about to be made: the domain has just come.
-        Recipient::Unknown => Err(Fate::Deferred(Why::ours(
+        Recipient::Unknown => Place::None(Fate::Deferred(Why::ours(
             Status::new(4, 1, 1),
             "its domain is this house's now, and nobody here has that address yet",
         ))),
-        Recipient::Forwarded { .. } | Recipient::Remote { .. } => Err(Fate::Failed(Why::ours(
-            Status::new(5, 1, 6),
-            "its domain has become this house's while the letter waited, and here that address is an alias that passes mail \
-             on: whoever sends the letter again reaches it",
-        ))),
-        Recipient::OverQuota => Err(full()),
-        Recipient::NotLocal | Recipient::Separately | Recipient::Waiting | Recipient::OnlyReads | Recipient::NotNow => {
-            Err(not_now())
-        }
+        Recipient::OverQuota => Place::None(full()),
+        Recipient::Remote { .. }
+        | Recipient::NotLocal
+        | Recipient::Separately
+        | Recipient::Waiting
+        | Recipient::OnlyReads
+        | Recipient::NotNow => Place::None(not_now()),
     }
+}
+
+/// While those elsewhere cannot wait for it, the address has not all of it yet. Who is here gets no second when it is tried again.
+fn with_others(fate: Fate, others: Others) -> Fate {
+    match (fate, others) {
+        (Fate::Delivered(_), Others::NoRoom) => not_now(),
+        (Fate::Delivered(_), Others::TooMany) => Fate::Failed(Why::ours(
+            Status::new(5, 5, 3),
+            "its domain is this house's now, and that address leads to more addresses elsewhere than one letter may: who \
+             has a mailbox here has it, the others do not",
+        )),
+        (fate, _) => fate,
+    }
+}
+
+fn here() -> Fate {
+    Fate::Delivered(Why::ours(Status::new(2, 1, 5), "its mailbox is in this house now"))
 }
 
 fn full() -> Fate {
@@ -172,18 +207,33 @@ mod tests {
     #[test]
     fn what_the_keeper_says_of_who_is_here_now() {
         let key = || "age1".to_owned();
-        let fate = |answer| targets(answer).unwrap_err();
-        assert_eq!(targets(Recipient::Known(Vec::new())), Ok(Vec::new()));
-        assert!(matches!(fate(Recipient::Unknown), Fate::Deferred(why) if why.status == Status::new(4, 1, 1)));
-        assert!(matches!(fate(Recipient::OverQuota), Fate::Deferred(why) if why.status == Status::new(4, 2, 2)));
+        let at = |answer| place((answer, Others::Nobody));
+        assert_eq!(at(Recipient::Known(Vec::new())), Place::Mailboxes(Vec::new(), Others::Nobody));
+        assert!(
+            matches!(at(Recipient::Unknown), Place::None(Fate::Deferred(why)) if why.status == Status::new(4, 1, 1))
+        );
+        assert!(
+            matches!(at(Recipient::OverQuota), Place::None(Fate::Deferred(why)) if why.status == Status::new(4, 2, 2))
+        );
         for later in [Recipient::NotLocal, Recipient::NotNow, Recipient::OnlyReads, Recipient::Separately] {
-            assert_eq!(fate(later), not_now());
+            assert_eq!(at(later), Place::None(not_now()));
         }
-        let passed_on = Recipient::Forwarded { targets: Vec::new(), generation: 1, public_key: key() };
-        assert!(matches!(fate(passed_on), Fate::Failed(why) if why.words.contains("sends the letter again")));
+        let forwarded = |targets| (Recipient::Forwarded { targets, generation: 1, public_key: key() }, Others::Wait);
+        assert_eq!(place(forwarded(Vec::new())), Place::Elsewhere(Others::Wait));
         let carl = Target { mailbox: MailboxId(2), generation: 1, public_key: key() };
-        let shared = Recipient::Forwarded { targets: vec![carl.clone()], generation: 1, public_key: key() };
-        assert_eq!(targets(shared), Ok(vec![carl]), "who is here has it, whoever else is named");
+        assert_eq!(place(forwarded(vec![carl.clone()])), Place::Mailboxes(vec![carl], Others::Wait));
+    }
+
+    #[test]
+    fn an_address_that_leads_elsewhere_too_is_not_done_before_they_wait_for_it() {
+        for others in [Others::Nobody, Others::Wait] {
+            assert_eq!(with_others(here(), others), here());
+        }
+        assert_eq!(with_others(here(), Others::NoRoom), not_now());
+        assert!(
+            matches!(with_others(here(), Others::TooMany), Fate::Failed(why) if why.words.contains("the others do not"))
+        );
+        assert_eq!(with_others(full(), Others::TooMany), full(), "who is here comes first");
     }
 
     #[test]
