@@ -188,6 +188,8 @@ enum Place {
     Held,
     /// Nobody has it in hand.
     Here,
+    /// The same, and the postmaster hears of it.
+    PassedOn,
     /// A connection is made for it, or has it.
     UnderWay,
 }
@@ -197,6 +199,7 @@ impl Place {
         match info.under_way.contains(&number) {
             true => Self::UnderWay,
             false if info.held => Self::Held,
+            false if info.passed_on => Self::PassedOn,
             false => Self::Here,
         }
     }
@@ -226,6 +229,9 @@ fn words(to: &str, place: Place, state: &State, when: &When) -> String {
         }
         State::Waiting { due, last: None, .. } => format!("Trying at {}.", when.zone.at(*due, now)),
         State::Untold { delivered: true, .. } => "delivered; its sender is being told".to_owned(),
+        State::Untold { delivered: false, last } if place == Place::PassedOn => {
+            format!("failed: {} The postmaster hears of it with others, or now: `postern queue retry`.", said(last))
+        }
         State::Untold { delivered: false, last } => format!("failed: {} Its sender is being told.", said(last)),
         State::Done { delivered: true } => "delivered".to_owned(),
         State::Done { delivered: false } => "failed".to_owned(),
@@ -320,6 +326,9 @@ mod tests {
         assert_eq!(held(&waits(0, None)), "not tried yet");
         let failed = State::Untold { delivered: false, last: last(None, "there is no domain far.test") };
         assert_eq!(words(&failed), "failed: there is no domain far.test. Its sender is being told.");
+        assert!(
+            at(Place::PassedOn, &failed).starts_with("failed: there is no domain far.test. The postmaster hears of it")
+        );
     }
 
     #[test]

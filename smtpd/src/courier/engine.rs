@@ -243,6 +243,7 @@ impl<W: World + Send + 'static> Courier<W> {
                         let now = *hurries.borrow_and_update();
                         if std::mem::replace(&mut woken, now) != now {
                             self.lanes().wake();
+                            self.postmaster.hurry();
                         }
                     }
                     Err(_) => break,

@@ -141,8 +141,22 @@ pub const SAME_FATE: usize = 200;
 pub const LETTERS: usize = 100;
 /// Seconds after which a notice that nobody takes is given up.
 pub const NOTICE_GIVE_UP: i64 = 10 * 86_400;
-/// Notices a day of what aliases passed on and nobody took: one an hour.
+/// Notices a day about single letters that aliases passed on and nobody took: one an hour.
 pub const POSTMASTER_NOTICES: usize = 24;
+/// Seconds after which the others are told together: what fails at once comes in one notice...
+pub const SUMMARY_AFTER: i64 = 3_600;
+/// ...and seconds between two of these: three a day.
+pub const SUMMARY_BETWEEN: i64 = 8 * 3_600;
+/// Letters that wait for one; each stays in the queue until then. More are only counted...
+pub const SUMMARY_LETTERS: usize = 100;
+/// ...and so are those beyond so many bytes, of the 1 GiB that all that is passed on may take.
+pub const SUMMARY_BYTES: u64 = 32 * 1024 * 1024;
+/// Domains of senders by which those are counted.
+pub const SUMMARY_DOMAINS: usize = 50;
+/// Addresses that one names of a letter.
+pub const SUMMARY_RECIPIENTS: usize = 5;
+/// Signs of each address and of a far server's words in one.
+pub const SUMMARY_WORDS: usize = 200;
 /// Seconds a destination rests when as many connections as it may have are running.
 pub const BUSY: i64 = 1;
 /// Time until a report that the disk did not take is made again; it doubles, up to the second.

@@ -51,6 +51,7 @@ pub mod role;
 mod samples;
 pub mod schedule;
 pub mod session;
+pub mod summary;
 pub mod tell;
 pub mod text;
 pub mod tls_rule;

@@ -1,6 +1,7 @@
 //! What the postmaster hears of what aliases passed on and nobody took: strangers decide how much of it there is, and must not
-//! decide how much lies in somebody's mailbox. Of letters for the same addresses that are refused in the same way there is one
-//! notice a day; the log has them all.
+//! decide how much lies in somebody's mailbox. The first letter of a kind that fails has a notice of its own; the others
+//! wait, and come in one notice, a few times a day. A letter of which nobody has heard yet stays untold in the journal, so
+//! that the next courier tells of it.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,15 +12,15 @@ use spool::names::TransactionId;
 
 use super::limits;
 use super::outcome::Due;
+use super::summary::{Entry, Rest, Sum};
 
 const DAY: i64 = 86_400;
 /// Kinds of reasons that are told apart (RFC 3463 §2 knows eight): far servers say any number.
 const SUBJECTS: u16 = 8;
 
-/// The name of that notice: the same for all of one day that tell the same. By it the keeper, too, knows the second, also after
-/// a start.
+/// Letters of one day are of a kind that came for the same alias, and fail at the same addresses for the same kind of reason.
 #[must_use]
-pub fn name(outgoing: &Outgoing, due: &Due, alias: Option<&str>, now: i64) -> TransactionId {
+pub fn kind(outgoing: &Outgoing, due: &Due, alias: Option<&str>, now: i64) -> TransactionId {
     let about = due.recipients.iter().filter_map(|number| outgoing.recipients.get(usize::from(*number)));
     let mut lines: Vec<String> = about
         .map(|one| {
@@ -38,26 +39,37 @@ pub fn name(outgoing: &Outgoing, due: &Due, alias: Option<&str>, now: i64) -> Tr
     TransactionId(name)
 }
 
-/// What was told today.
+/// What was told, and what is still to be.
 #[derive(Debug, Default)]
-pub struct Postmaster(Mutex<(i64, HashSet<TransactionId>)>);
+pub struct Postmaster(Mutex<Told>);
 
-/// Whether a notice is made.
-#[derive(Debug)]
-pub enum May<'a> {
-    /// It is; what is not kept was none after all.
-    Tell(Telling<'a>),
-    /// There is one already.
-    Told,
-    /// There are as many as there may be in a day.
-    Enough,
+#[derive(Debug, Default)]
+struct Told {
+    day: i64,
+    kinds: HashSet<TransactionId>,
+    rest: Rest,
 }
 
-/// A notice that is being made.
+/// How the postmaster hears of a letter.
+#[derive(Debug)]
+pub enum May<'a> {
+    /// By a notice about it; what is not kept was none after all.
+    Tell(Telling<'a>),
+    /// By one that is due now, with all that wait for it.
+    Sum(Summing<'a>),
+    /// Later, with others; whether it is the first time that this is said.
+    Wait(bool),
+    /// Already.
+    Told,
+    /// As one of a number.
+    Counted,
+}
+
+/// A notice about one letter that is being made.
 #[derive(Debug)]
 pub struct Telling<'a> {
     of: &'a Postmaster,
-    name: TransactionId,
+    kind: TransactionId,
     kept: bool,
 }
 
@@ -71,30 +83,61 @@ impl Telling<'_> {
 impl Drop for Telling<'_> {
     fn drop(&mut self) {
         if !self.kept {
-            self.of.lock().1.remove(&self.name);
+            self.of.lock().kinds.remove(&self.kind);
         }
     }
 }
 
+/// A notice about many that is being made.
+#[derive(Debug)]
+pub struct Summing<'a> {
+    of: &'a Postmaster,
+    /// What it says.
+    pub sum: Sum,
+}
+
+impl Summing<'_> {
+    /// It lies in the mailbox; the letter for which it was made goes now, the others when their turn comes.
+    pub fn kept(self, one: TransactionId, now: i64) {
+        let mut told = self.of.lock();
+        told.rest.told(&self.sum, now);
+        told.rest.has_told(one);
+    }
+}
+
+impl Drop for Summing<'_> {
+    fn drop(&mut self) {
+        self.of.lock().rest.ended();
+    }
+}
+
 impl Postmaster {
-    /// Asks for one of that name.
-    pub fn may(&self, name: TransactionId, now: i64) -> May<'_> {
-        let mut today = self.lock();
+    /// Asks for one letter, of that kind. `one` is the name of a notice about it alone.
+    pub fn may(&self, one: TransactionId, kind: TransactionId, entry: &Entry, now: i64) -> May<'_> {
+        let mut told = self.lock();
         let day = now.div_euclid(DAY);
-        if today.0 != day {
-            *today = (day, HashSet::new());
+        if told.day != day {
+            (told.day, told.kinds) = (day, HashSet::new());
         }
-        if today.1.contains(&name) {
+        if told.rest.has_told(one) {
             return May::Told;
         }
-        if today.1.len() >= limits::POSTMASTER_NOTICES {
-            return May::Enough;
+        if !told.rest.has(one) && told.kinds.len() < limits::POSTMASTER_NOTICES && told.kinds.insert(kind) {
+            return May::Tell(Telling { of: self, kind, kept: false });
         }
-        today.1.insert(name);
-        May::Tell(Telling { of: self, name, kept: false })
+        let Some(is_new) = told.rest.add(one, entry, now) else { return May::Counted };
+        match told.rest.due(now) {
+            Some(sum) => May::Sum(Summing { of: self, sum }),
+            None => May::Wait(is_new),
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, (i64, HashSet<TransactionId>)> {
+    /// The admin wants to hear of it now.
+    pub fn hurry(&self) {
+        self.lock().rest.hurry();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Told> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -107,50 +150,108 @@ mod tests {
     use crate::courier::dsn::Kind;
     use crate::courier::samples;
 
-    fn named(to: &str, subject: u16, alias: Option<&str>, now: i64) -> TransactionId {
+    fn of_kind(to: &str, subject: u16, alias: Option<&str>, now: i64) -> TransactionId {
         let last = Said { status: (5, subject, 1), by: None, words: "no".into(), at: 0 };
         let state = State::Untold { delivered: false, last };
         let one = OutgoingRecipient { address: to.into(), original: None, notify: None, state };
         let due =
             Due { kind: Kind::Failure, recipients: vec![0], transaction: TransactionId([1; 16]), then: Vec::new() };
-        name(&samples::outgoing(Some("joe@far.test"), std::iter::once(one)), &due, alias, now)
+        kind(&samples::outgoing(Some("joe@far.test"), std::iter::once(one)), &due, alias, now)
     }
 
     #[test]
-    fn the_same_of_one_day_has_one_name() {
+    fn the_same_of_one_day_is_one_kind() {
         let us = Some("us@home.test");
-        let one = named("ben@far.test", 7, us, 100);
-        assert_eq!(named("Ben@far.test", 7, us, DAY - 1), one);
+        let one = of_kind("ben@far.test", 7, us, 100);
+        assert_eq!(of_kind("Ben@far.test", 7, us, DAY - 1), one);
         for other in [
-            named("ben@far.test", 7, us, DAY),
-            named("ben@far.test", 1, us, 100),
-            named("cleo@far.test", 7, us, 100),
-            named("ben@far.test", 7, Some("them@home.test"), 100),
+            of_kind("ben@far.test", 7, us, DAY),
+            of_kind("ben@far.test", 1, us, 100),
+            of_kind("cleo@far.test", 7, us, 100),
+            of_kind("ben@far.test", 7, Some("them@home.test"), 100),
         ] {
             assert_ne!(other, one);
         }
         assert_eq!(
-            named("ben@far.test", 900, us, 1),
-            named("ben@far.test", 901, us, 1),
+            of_kind("ben@far.test", 900, us, 1),
+            of_kind("ben@far.test", 901, us, 1),
             "a far server cannot go on for ever"
         );
     }
 
-    #[test]
-    fn one_of_each_and_so_many_a_day() {
-        let (postmaster, name) = (Postmaster::default(), |n: usize| TransactionId([u8::try_from(n).unwrap(); 16]));
-        let tell = |n, now| match postmaster.may(name(n), now) {
+    fn name(number: usize) -> TransactionId {
+        let mut name = [0; 16];
+        name[..8].copy_from_slice(&(number as u64).to_le_bytes());
+        TransactionId(name)
+    }
+
+    fn entry(from: &str) -> Entry {
+        Entry { domain: "far.test".into(), lines: format!("{from}, for us@home.test\r\n"), size: 1_000 }
+    }
+
+    /// Whether it is told by itself.
+    fn tells(postmaster: &Postmaster, one: usize, kind: usize, now: i64) -> bool {
+        match postmaster.may(name(one), name(kind), &entry("joe"), now) {
             May::Tell(telling) => {
                 telling.kept();
                 true
             }
-            May::Told | May::Enough => false,
-        };
-        drop(postmaster.may(name(0), 0));
-        assert!(tell(0, 0), "it was none after all");
-        assert!(matches!(postmaster.may(name(0), 1), May::Told));
-        assert_eq!((1..100).filter(|n| tell(*n, 1)).count(), limits::POSTMASTER_NOTICES - 1);
-        assert!(matches!(postmaster.may(name(100), 1), May::Enough) && matches!(postmaster.may(name(0), 1), May::Told));
-        assert!(tell(100, DAY), "another day");
+            _ => false,
+        }
+    }
+
+    #[test]
+    fn one_of_each_kind_and_so_many_a_day() {
+        let postmaster = Postmaster::default();
+        drop(postmaster.may(name(0), name(0), &entry("joe"), 0));
+        assert!(tells(&postmaster, 0, 0, 0), "it was none after all");
+        assert!(!tells(&postmaster, 1, 0, 1));
+        assert_eq!((2..100).filter(|n| tells(&postmaster, *n, *n, 1)).count(), limits::POSTMASTER_NOTICES - 1);
+        assert!(tells(&postmaster, 100, 100, DAY), "another day");
+        assert!(!tells(&postmaster, 1, 0, DAY), "what waits to be told with others is told with them");
+    }
+
+    #[test]
+    fn what_is_not_told_by_itself_is_told_with_others() {
+        let (postmaster, hour) = (Postmaster::default(), limits::SUMMARY_AFTER);
+        assert!(tells(&postmaster, 0, 0, 0));
+        let may = |one, from: &str, now| postmaster.may(name(one), name(0), &entry(from), now);
+        assert!(matches!(may(1, "spam", 10), May::Wait(true)) && matches!(may(1, "spam", 20), May::Wait(false)));
+        assert!(matches!(may(2, "aunt", 10 + hour - 1), May::Wait(true)));
+        let May::Sum(summing) = may(1, "spam", 10 + hour) else { panic!("not yet") };
+        assert!(["aunt, for", "spam, for"].iter().all(|one| summing.sum.text.contains(one)), "{}", summing.sum.text);
+        assert!(matches!(may(2, "aunt", 10 + hour), May::Wait(false)), "it is being told");
+        drop(summing);
+        let May::Sum(summing) = may(2, "aunt", 10 + hour) else { panic!("it was not kept") };
+        assert!(matches!(may(3, "late", 10 + hour), May::Wait(true)));
+        summing.kept(name(2), 10 + hour);
+        assert!(matches!(may(1, "spam", 11 + hour), May::Told));
+        assert!(matches!(may(3, "late", 10 + 2 * hour), May::Wait(false)), "a few times a day");
+        postmaster.hurry();
+        let May::Sum(summing) = may(3, "late", 10 + 2 * hour) else { panic!("the admin asks") };
+        assert!(!summing.sum.text.contains("aunt"));
+        summing.kept(name(3), 10 + 2 * hour);
+        assert!(matches!(may(4, "next", 10 + 2 * hour), May::Wait(true)));
+        let next = 10 + 2 * hour + limits::SUMMARY_BETWEEN;
+        assert!(matches!(may(4, "next", next - 1), May::Wait(false)) && matches!(may(4, "next", next), May::Sum(_)));
+    }
+
+    #[test]
+    fn beyond_what_may_wait_they_are_counted() {
+        let postmaster = Postmaster::default();
+        assert!(tells(&postmaster, 0, 0, 0));
+        for number in 1..=limits::SUMMARY_LETTERS {
+            assert!(matches!(postmaster.may(name(number), name(0), &entry("joe"), 0), May::Wait(true)), "{number}");
+        }
+        for number in 0..3 {
+            let more = name(1_000 + number);
+            assert!(matches!(postmaster.may(more, name(0), &entry("joe"), 0), May::Counted));
+        }
+        postmaster.hurry();
+        let May::Sum(summing) = postmaster.may(name(1), name(0), &entry("joe"), 0) else { panic!("none") };
+        assert!(summing.sum.text.contains("3 more, from: far.test (3)"), "{}", summing.sum.text);
+        summing.kept(name(1), 0);
+        let large = Entry { size: limits::SUMMARY_BYTES + 1, ..entry("joe") };
+        assert!(matches!(postmaster.may(name(2_000), name(0), &large, 0), May::Counted));
     }
 }

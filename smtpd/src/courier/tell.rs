@@ -4,7 +4,7 @@
 use filter_sandbox::report::Facts as Envelope;
 use spool::edges::outbox::{Leased, Outgoing, State};
 use spool::edges::{Down, Into, Recipient, Size};
-use spool::names::LetterId;
+use spool::names::{LetterId, TransactionId};
 use tracing::{info, warn};
 
 use super::dsn::{self, About, Facts};
@@ -14,6 +14,7 @@ use super::passing;
 use super::postmaster::{self, May};
 use super::reach::World;
 use super::session::Return;
+use super::summary::{self, Entry};
 use super::trip::Trip;
 use crate::final_bytes::FinalBytes;
 use crate::sealing::{Kind, Letter, Letters, store};
@@ -61,7 +62,7 @@ fn unheard(leased: &Leased, told: &[(u16, State)]) -> Vec<(u16, State)> {
     done.collect()
 }
 
-/// Puts a notice into its mailbox; of what an alias passed on, one of its kind a day.
+/// Puts a notice into its mailbox; of what an alias passed on, by itself or with others.
 pub async fn deposit<W: World + Send + 'static>(
     trip: &Trip<W>,
     letter: LetterId,
@@ -69,25 +70,49 @@ pub async fn deposit<W: World + Send + 'static>(
     due: &Due,
     text: &[u8],
 ) -> Told {
-    if !outgoing.passed_on {
-        return put(trip, letter, outgoing, due, text).await;
+    if outgoing.passed_on {
+        return to_postmaster(trip, letter, outgoing, due, text).await;
     }
-    let now = wire::date::now();
-    let transaction = postmaster::name(outgoing, due, passing::alias(text).as_deref(), now);
-    match trip.courier.postmaster.may(transaction, now) {
+    let Some(notice) = notice(trip, outgoing, due, text) else { return Told::Nobody };
+    put(trip, (letter, due.transaction), notice).await
+}
+
+async fn to_postmaster<W: World + Send + 'static>(
+    trip: &Trip<W>,
+    letter: LetterId,
+    outgoing: &Outgoing,
+    due: &Due,
+    text: &[u8],
+) -> Told {
+    let (now, alias) = (wire::date::now(), passing::alias(text));
+    let Some(notice) = notice(trip, outgoing, due, text) else { return Told::Nobody };
+    let kind = postmaster::kind(outgoing, due, alias.as_deref(), now);
+    let entry = Entry::of(outgoing, due, alias.as_deref());
+    match trip.courier.postmaster.may(due.transaction, kind, &entry, now) {
         May::Tell(telling) => {
-            let told = put(trip, letter, outgoing, &Due { transaction, ..due.clone() }, text).await;
+            let told = put(trip, (letter, due.transaction), notice).await;
             if told != Told::Later {
                 telling.kept();
             }
             told
         }
-        May::Told => {
-            info!(%letter, "the postmaster was told of another like it today");
-            Told::Nobody
+        May::Sum(summing) => {
+            let names = (trip.courier.house.hello.as_str(), trip.courier.domain.as_str());
+            let told = put(trip, (letter, summing.sum.name), summary::notice(&summing.sum, names, now)).await;
+            if told != Told::Later {
+                summing.kept(due.transaction, now);
+            }
+            told
         }
-        May::Enough => {
-            warn!(%letter, "the postmaster is not told: there were as many notices of what aliases passed on as there are in a day");
+        May::Wait(is_new) => {
+            if is_new {
+                info!(%letter, from = entry.domain, "the postmaster hears of it with others");
+            }
+            Told::Later
+        }
+        May::Told => Told::Yes,
+        May::Counted => {
+            warn!(%letter, from = entry.domain, "the postmaster hears only how many these were: too many wait to be told");
             Told::Nobody
         }
     }
@@ -96,13 +121,10 @@ pub async fn deposit<W: World + Send + 'static>(
 /// Under its name it is there once, however often it is put.
 async fn put<W: World + Send + 'static>(
     trip: &Trip<W>,
-    letter: LetterId,
-    outgoing: &Outgoing,
-    due: &Due,
-    text: &[u8],
+    (letter, transaction): (LetterId, TransactionId),
+    notice: Vec<u8>,
 ) -> Told {
-    let Some(notice) = notice(trip, outgoing, due, text) else { return Told::Nobody };
-    let targets = match trip.keeper.listener(due.transaction, letter, Size::Said(notice.len() as u64)).await {
+    let targets = match trip.keeper.listener(transaction, letter, Size::Said(notice.len() as u64)).await {
         Ok(Recipient::Known(targets)) => targets,
         Ok(Recipient::Unknown | Recipient::NotLocal | Recipient::Remote { .. } | Recipient::Forwarded { .. }) => {
             return Told::Nobody;
@@ -118,17 +140,16 @@ async fn put<W: World + Send + 'static>(
             return Told::Later;
         }
     };
-    let outcome = examined(trip, notice).await;
-    let outcome = match outcome {
-        Some(notice) => store(&trip.keeper, due.transaction, Letters::address(&targets, None), &notice, Kind::Here).await,
+    let outcome = match examined(trip, notice).await {
+        Some(notice) => store(&trip.keeper, transaction, Letters::address(&targets, None), &notice, Kind::Here).await,
         None => Outcome::Unfiltered,
     };
     if outcome != Outcome::Delivered {
-        trip.keeper.abandon(due.transaction).await;
+        trip.keeper.abandon(transaction).await;
         warn!(%letter, ?outcome, "a notice could not be delivered");
         return Told::Later;
     }
-    info!(%letter, kind = ?due.kind, recipients = due.recipients.len(), "its sender was told");
+    info!(%letter, "a notice was delivered");
     Told::Yes
 }
 

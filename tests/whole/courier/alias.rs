@@ -4,7 +4,7 @@ use tests::Place;
 use tests::alone::{self, FAR, HOME, OTHER};
 use tests::far::Far;
 use tests::faulty::Faulty;
-use tests::house::admin;
+use tests::house::{admin, signal};
 use tests::names::Names;
 use tests::place::LETTER;
 
@@ -79,9 +79,21 @@ fn what_could_not_be_passed_on_the_postmaster_hears() {
     for _ in 0..3 {
         assert_eq!(place.stranger(&["aunt@example.org", "grandma@home.test", text]), "250\n250\n");
     }
-    place.eventually("nothing waits", || place.is_all_gone());
-    place.house.logs("the postmaster was told of another like it today");
-    assert_eq!(place.inbox().matches("Content-Type: message/delivery-status").count(), 1, "{}", place.inbox());
+    let untold = || {
+        let queue = place.queue().unwrap_or_default();
+        queue.iter().filter(|letter| letter["recipients"][0]["state"] == "failed").count()
+    };
+    place.eventually("the others wait to be told", || untold() == 3);
+    place.house.logs("the postmaster hears of it with others");
+    let told = || place.inbox().matches("Content-Type: message/delivery-status").count();
+    assert_eq!(told(), 1, "{}", place.inbox());
+    // The next courier knows of them, too, though not that one like them was told.
+    signal(place.role("courier"), "KILL");
+    place.eventually("one of them is told by itself", || told() == 2);
+    place.retried_until("nothing waits", || place.is_all_gone());
+    assert_eq!(told(), 2, "{}", place.inbox());
+    let others = place.inbox().matches("From aunt@example.org, for grandma@home.test, ").count();
+    assert_eq!(others, 2, "{}", place.inbox());
 }
 
 /// Far more than a loop may turn: each turn adds two Received fields, and fifty are too many.
