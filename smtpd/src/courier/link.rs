@@ -21,6 +21,9 @@ use super::pieces::Pieces;
 use super::session::{Awaits, Effect, Event, Extensions, Letter, Rules, Session};
 use super::text::Stuffing;
 use crate::stream::Stream;
+use answer::Answer;
+
+mod answer;
 
 /// A connected, ready session.
 pub struct Link<S> {
@@ -34,6 +37,8 @@ pub struct Link<S> {
     begun: bool,
     /// They must not any more.
     called_back: bool,
+    /// What comes after their end.
+    answer: Answer,
 }
 
 impl<S> fmt::Debug for Link<S> {
@@ -79,6 +84,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             broken: None,
             begun: false,
             called_back: false,
+            answer: Answer::default(),
         };
         match link.run(None, &mut Pieces::none(), limits::OPENING, &Alone).await.unusable {
             Some(why) => Err(why),
@@ -124,7 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 
     /// Sends a letter whose bytes are these, one after another; a fate for each recipient.
     pub async fn send(&mut self, letter: Letter, mut bytes: Pieces<'_>, around: &impl Around) -> Vec<Fate> {
-        self.begun = false;
+        (self.begun, self.answer) = (false, Answer::default());
         let count = letter.recipients.len();
         let slowest = letter.size / limits::SLOWEST;
         let lost = || Fate::Deferred(Why::ours(Status::new(4, 4, 2), "the connection was closed"));
@@ -135,6 +141,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         }
         let patience = limits::TRANSACTION + Duration::from_secs(slowest);
         let came = self.run(Some(Event::Letter(letter)), &mut bytes, patience, around).await;
+        if self.answer.is_odd() {
+            self.session = Session::closed();
+        }
         came.fates.unwrap_or_else(|| vec![lost(); count])
     }
 
@@ -223,16 +232,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 
     async fn line<A: Around>(&mut self, until: Instant, is_outcome: bool, around: &A) -> io::Result<Line> {
         self.flush(until, around).await?;
-        let line = async {
-            timeout_at(until, self.lines.next(limits::REPLY_LINE)).await.map_err(|_| io::ErrorKind::TimedOut)?
-        };
         if !is_outcome {
+            let line = async {
+                timeout_at(until, self.lines.next(limits::REPLY_LINE)).await.map_err(|_| io::ErrorKind::TimedOut)?
+            };
             return in_time(line, around).await;
         }
-        tokio::select! {
+        let line = timeout_at(until, self.answer.line(&mut self.lines));
+        let in_time = tokio::select! {
             line = line => line,
             never = around.stands_aside() => match never {},
-        }
+        };
+        in_time.unwrap_or_else(|_| {
+            self.answer.begun(&mut self.lines).map(Line::Whole).ok_or_else(|| io::ErrorKind::TimedOut.into())
+        })
     }
 
     async fn last_words(&mut self) -> io::Result<Line> {

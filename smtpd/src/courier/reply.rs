@@ -130,11 +130,11 @@ impl Gathering {
     }
 
     /// After the end of a letter's text: a line that is none of a reply, and still says yes by its first three digits, as those
-    /// read it who sent it. Whoever took it for a no would send the letter again, and again.
+    /// read it who sent it, or follows such a one. Whoever took it for a no would send the letter again, and again.
     #[must_use]
     pub fn yes(&mut self, line: &[u8]) -> Option<FarReply> {
-        let code = digits(line).filter(|code| code / 100 == 2)?;
-        if self.code.is_some_and(|first| first / 100 != 2) {
+        let Some(code) = digits(line) else { return self.begun_yes() };
+        if code / 100 != 2 || self.code.is_some_and(|first| first / 100 != 2) {
             return None;
         }
         self.keep(clean(line.get(3..).unwrap_or_default()));

@@ -188,6 +188,53 @@ fn a_refusal_in_the_middle_of_the_letter_is_heard() {
 }
 
 #[test]
+fn a_yes_after_the_letter_is_one_however_it_is_written() {
+    let long = format!("250 2.0.0 taken {}\r\n", "x".repeat(3_000));
+    let odd = ["250 2.0.0 taken\n", "250 2.0.0 taken", "250-2.0.0 taken\n250 b\r\n", "\r\n250 2.0.0 taken\r\n", &long];
+    for (answer, is_good) in odd.into_iter().map(|odd| (odd, false)).chain([("250 2.0.0 taken\r\n", true)]) {
+        run(async {
+            let (ours, theirs) = pair();
+            let talk = [
+                ("", "220 hi\r\n"),
+                ("EHLO", "250 mx\r\n"),
+                ("MAIL", "250 ok\r\n"),
+                ("RCPT", "250 ok\r\n"),
+                ("DATA", "354 go\r\n"),
+                ("text", answer),
+            ];
+            let sending = async {
+                let mut link = Link::open(ours, rules(Tls::Without), handshake()).await.unwrap();
+                let fates = link.send(letter(1), here(b"x\r\n"), &Alone).await;
+                assert!(
+                    matches!(&fates[..], [Fate::Delivered(why)] if why.words.contains("2.0.0 taken")),
+                    "{answer:?}: {fates:?}"
+                );
+                assert_eq!(link.is_ready(), is_good, "{answer:?}: nobody knows how to read what follows");
+            };
+            tokio::join!(far(theirs, &talk), sending);
+        });
+    }
+}
+
+#[test]
+fn before_the_letters_end_lines_end_as_they_must() {
+    for (rcpt, go) in [("250 ok\n250 ok\r\n", ""), ("250 ok\r\n", "354 go\n")] {
+        run(async {
+            let (ours, theirs) = pair();
+            let talk =
+                [("", "220 hi\r\n"), ("EHLO", "250 mx\r\n"), ("MAIL", "250 ok\r\n"), ("RCPT", rcpt), ("DATA", go)];
+            let sending = async {
+                let mut link = Link::open(ours, rules(Tls::Without), handshake()).await.unwrap();
+                let fates = link.send(letter(1), here(b"x\r\n"), &Alone).await;
+                assert!(matches!(&fates[..], [Fate::Deferred(_)]), "{rcpt:?} {go:?}: {fates:?}");
+                assert!(link.is_lost_unbegun(), "nothing of it went out");
+            };
+            tokio::join!(far(theirs, &talk), sending);
+        });
+    }
+}
+
+#[test]
 fn a_yes_too_many_is_not_the_letters() {
     for last in [("DATA", "354 go\r\n"), ("BDAT", "")] {
         run(async {

@@ -407,7 +407,9 @@ fn sent() -> Talk {
 
 #[test]
 fn a_yes_after_the_letter_is_a_yes_however_it_is_said() {
-    for yes in [&["250\ttaken"][..], &["250taken"], &["250-a", "251 b"], &["250-a", "250\tb"], &["299=="]] {
+    for yes in
+        [&["250\ttaken"][..], &["250taken"], &["250-a", "251 b"], &["250-a", "250\tb"], &["299=="], &["250-a", "b"]]
+    {
         let mut talk = sent();
         assert!(talk.lines(yes).ends_with("<close>"), "{yes:?}");
         assert!(matches!(talk.fates(), [Fate::Delivered(why)] if why.said.is_some()), "{yes:?}: {:?}", talk.fates());
