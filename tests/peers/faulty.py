@@ -3,12 +3,14 @@
 faulty.py ADDRESS CERTIFICATE KEY FOLDER FAULT: on port 25, with STARTTLS. FOLDER/mail gets every letter whose end was seen,
 FOLDER/log what was said, and `cut off` for a letter without its end. FAULT:
   greylisting   each recipient is refused for now the first time (451)
+  never         each recipient is refused for now
   full          each letter is refused at its end (552)
   hang          the end of a letter is never answered
   slow          the end of a letter is answered once there is a file FOLDER/go
   pause         MAIL is answered once there is a file FOLDER/go
   closed        it takes no mail at all (554 in place of a greeting)
   drop          the first letter's end is answered by closing the connection
+  odd           each letter's end is answered with a yes, each time in another way of its own
   garbage       STARTTLS is agreed to, and no TLS follows
 """
 
@@ -24,6 +26,7 @@ context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
 context.load_cert_chain(certificate, key)
 lock = threading.Lock()
 seen = set()
+YESES = [b'250 taken ' + b'x' * 3000 + b'\r\n', b'250 taken\n', b'250-a\n250 b\r\n', b'\r\n250 taken\r\n', b'250 taken']
 
 
 def note(name, text):
@@ -69,6 +72,8 @@ class Session(socketserver.BaseRequestHandler):
             self.stream = self.request.makefile('rwb')
         elif verb == 'RCPT' and fault == 'greylisting' and first(line):
             self.say('451 4.7.1 greylisted, come back')
+        elif verb == 'RCPT' and fault == 'never':
+            self.say('450 4.7.1 cannot find your reverse hostname')
         elif verb == 'MAIL' and fault == 'pause':
             self.wait()
             self.say('250 ok')
@@ -102,6 +107,12 @@ class Session(socketserver.BaseRequestHandler):
         elif fault == 'slow':
             self.wait()
             self.say('250 2.0.0 taken')
+        elif fault == 'odd':
+            with lock:
+                answer = YESES.pop()
+            self.stream.write(answer)
+            self.stream.flush()
+            return False
         elif fault == 'drop' and first('drop'):
             return False
         else:

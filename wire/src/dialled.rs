@@ -1,7 +1,7 @@
 //! Connections through an outbound proxy: the courier asks the `link` role for one with port 25 of a host, and gets its
 //! descriptor.
 
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{fmt, io};
@@ -22,6 +22,8 @@ pub struct Dial {
 pub enum Dialled {
     /// The stream rides along.
     Connected {
+        /// Which of the host's addresses it is.
+        address: IpAddr,
         /// What the address that the far server sees is called: the name to greet with.
         hello: String,
     },
@@ -29,6 +31,17 @@ pub enum Dialled {
     Failed(String),
     /// There is none before so many seconds are over: what the house may send is spent.
     NotBefore(u32, String),
+}
+
+/// A connection through a proxy.
+#[derive(Debug)]
+pub struct Through {
+    /// Its bytes.
+    pub stream: tokio::net::TcpStream,
+    /// Which of the host's addresses it is.
+    pub address: IpAddr,
+    /// The name to greet with.
+    pub hello: String,
 }
 
 /// There is no connection before some seconds are over, as the `io::Error` of [`Dialler::dial`] carries it.
@@ -81,22 +94,22 @@ impl Dialler {
         Ok(())
     }
 
-    /// A connection with that host, and the name to greet with.
+    /// A connection with that host.
     ///
     /// # Errors
     /// In words: why there is none.
-    pub async fn dial(&self, host: &str) -> io::Result<(tokio::net::TcpStream, String)> {
+    pub async fn dial(&self, host: &str) -> io::Result<Through> {
         let caller = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (answer, mut with) = caller.call(Dial { host: host.to_owned() }, &[]).await.map_err(io::Error::other)?;
         match (answer, with.pop()) {
             // It goes into a command, and a proxy says it: a line end in it would be a second command, under TLS.
-            (Dialled::Connected { hello }, _) if !is_host(&hello) => {
+            (Dialled::Connected { hello, .. }, _) if !is_host(&hello) => {
                 Err(io::Error::other("the outbound proxy has no name to greet with"))
             }
-            (Dialled::Connected { hello }, Some(fd)) => {
+            (Dialled::Connected { address, hello }, Some(fd)) => {
                 let stream = TcpStream::from(fd);
                 stream.set_nonblocking(true)?;
-                Ok((tokio::net::TcpStream::from_std(stream)?, hello))
+                Ok(Through { stream: tokio::net::TcpStream::from_std(stream)?, address, hello })
             }
             (Dialled::Connected { .. }, None) => Err(io::Error::other("the connection was lost on its way here")),
             (Dialled::Failed(words), _) => Err(io::Error::other(words)),
@@ -146,8 +159,8 @@ impl Exchange {
 
 impl Asked {
     /// Here it is. Who asked may be gone: then it is dropped.
-    pub async fn connected(self, stream: &impl AsFd, hello: String) {
-        self.answer(Dialled::Connected { hello }, Some(stream)).await;
+    pub async fn connected(self, stream: &impl AsFd, address: IpAddr, hello: String) {
+        self.answer(Dialled::Connected { address, hello }, Some(stream)).await;
     }
 
     /// There is none.
@@ -202,7 +215,7 @@ mod tests {
             let there = listener.local_addr().unwrap();
             tokio::spawn(async move {
                 let asked = exchange.next().await.unwrap();
-                asked.connected(&tokio::net::TcpStream::connect(there).await.unwrap(), hello).await;
+                asked.connected(&tokio::net::TcpStream::connect(there).await.unwrap(), there.ip(), hello).await;
             });
             assert!(dialler.dial("mx.far.test").await.is_err(), "{bad:?}");
         }
@@ -216,11 +229,12 @@ mod tests {
         tokio::spawn(async move {
             let asked = exchange.next().await.unwrap();
             assert_eq!(asked.dial.host, "mx.far.test");
-            asked.connected(&tokio::net::TcpStream::connect(there).await.unwrap(), "clean.test".into()).await;
+            let stream = tokio::net::TcpStream::connect(there).await.unwrap();
+            asked.connected(&stream, [192, 0, 2, 7].into(), "clean.test".into()).await;
             exchange.next().await.unwrap().failed("spent".into()).await;
         });
-        let (mut stream, hello) = dialler.dial("mx.far.test").await.unwrap();
-        assert_eq!(hello, "clean.test");
+        let Through { mut stream, address, hello } = dialler.dial("mx.far.test").await.unwrap();
+        assert_eq!((hello.as_str(), address), ("clean.test", [192, 0, 2, 7].into()));
         let (mut accepted, _) = listener.accept().await.unwrap();
         accepted.write_all(b"220").await.unwrap();
         let mut three = [0; 3];

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 use smtpd::courier::fate::without_status;
-use spool::edges::admin::{QueuedInfo, Reply, Request};
+use spool::edges::admin::{QueuedInfo, Reply, Request, Rest};
 use spool::edges::outbox::{Said, State};
 use spool::names::LetterId;
 
@@ -183,26 +183,33 @@ fn sender(info: &QueuedInfo) -> String {
 
 /// Where a letter is, as far as one recipient goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Place<'a> {
     /// The admin keeps it back.
     Held,
     /// Nobody has it in hand.
     Here,
     /// The same, and the postmaster hears of it.
     PassedOn,
+    /// Nor has it anybody for a while: nothing goes there.
+    Resting(&'a Rest),
     /// A connection is made for it, or has it.
     UnderWay,
 }
 
-impl Place {
-    fn of(info: &QueuedInfo, number: u16) -> Self {
-        match info.under_way.contains(&number) {
-            true => Self::UnderWay,
-            false if info.held => Self::Held,
-            false if info.passed_on => Self::PassedOn,
-            false => Self::Here,
+impl<'a> Place<'a> {
+    fn of(info: &'a QueuedInfo, number: u16) -> Self {
+        match (info.under_way.contains(&number), rest(info, number)) {
+            (true, _) => Self::UnderWay,
+            (false, _) if info.held => Self::Held,
+            (false, Some(rest)) => Self::Resting(rest),
+            (false, None) if info.passed_on => Self::PassedOn,
+            (false, None) => Self::Here,
         }
     }
+}
+
+fn rest(info: &QueuedInfo, number: u16) -> Option<&Rest> {
+    info.resting.iter().find(|(numbers, _)| numbers.contains(&number)).map(|(_, rest)| rest)
 }
 
 /// Now, on this box's clock.
@@ -211,7 +218,7 @@ struct When {
     zone: Zone,
 }
 
-fn words(to: &str, place: Place, state: &State, when: &When) -> String {
+fn words(to: &str, place: Place<'_>, state: &State, when: &When) -> String {
     let (now, said) = (when.now, |last: &Said| said(to, last));
     match state {
         State::Waiting { last: None, .. } if place == Place::UnderWay => "on its way".to_owned(),
@@ -220,6 +227,13 @@ fn words(to: &str, place: Place, state: &State, when: &When) -> String {
         }
         State::Waiting { last: None, .. } if place == Place::Held => "not tried yet".to_owned(),
         State::Waiting { last: Some(last), .. } if place == Place::Held => said(last),
+        State::Waiting { due, last, .. }
+            if *due <= now
+                && let Place::Resting(rest) = place =>
+        {
+            let own = last.as_ref().map_or_else(String::new, |last| format!("{} ", said(last)));
+            format!("{own}{}", resting(to, rest, when))
+        }
         State::Waiting { due, last: None, .. } if *due <= now => "waiting for its turn".to_owned(),
         State::Waiting { due, last: Some(last), .. } if *due <= now => {
             format!("{} Waiting for its turn to try again.", said(last))
@@ -238,9 +252,19 @@ fn words(to: &str, place: Place, state: &State, when: &When) -> String {
     }
 }
 
+/// What keeps it there is another letter's trouble.
+fn resting(to: &str, rest: &Rest, when: &When) -> String {
+    let stop = if rest.why.ends_with(['.', '!', '?']) { "" } else { "." };
+    format!("Nothing goes to {} before {}: {}{stop}", domain(to), when.zone.at(rest.until, when.now), rest.why)
+}
+
+fn domain(to: &str) -> &str {
+    to.rsplit_once('@').map_or(to, |(_, domain)| domain)
+}
+
 /// People know the domain that they wrote to; which of its hosts it was, `--json` says.
 fn said(to: &str, last: &Said) -> String {
-    let domain = to.rsplit_once('@').map_or(to, |(_, domain)| domain);
+    let domain = domain(to);
     let stop = if last.words.ends_with(['.', '!', '?']) { "" } else { "." };
     match &last.by {
         Some((_, code)) => format!("{domain} says: {code} {}{stop}", without_status(&last.words)),
@@ -264,6 +288,9 @@ fn value(info: &QueuedInfo) -> Value {
     let recipients = info.recipients.iter().zip(0..).map(|((to, state), number)| {
         let mut value = recipient(to, state);
         value["under_way"] = info.under_way.contains(&number).into();
+        let rest = rest(info, number);
+        value["rests_until"] = rest.map(|rest| rest.until).into();
+        value["rests_because"] = rest.map(|rest| rest.why.clone()).into();
         value
     });
     let recipients: Vec<Value> = recipients.collect();
@@ -323,6 +350,12 @@ mod tests {
         let again = waits(0, Some(greylisted));
         assert!(words(&again).ends_with("come back. Waiting for its turn to try again."));
         assert!(on_its_way(&again).ends_with("come back. Trying again now."));
+        let rest = Rest { until: 240, why: "mx.far.test broke the connection off".to_owned() };
+        let rests = "Nothing goes to far.test before 00:04: mx.far.test broke the connection off.";
+        assert_eq!(at(Place::Resting(&rest), &waits(0, None)), rests);
+        let both = at(Place::Resting(&rest), &again);
+        assert_eq!(both, format!("far.test says: 451 greylisted, come back. {rests}"));
+        assert_eq!(at(Place::Resting(&rest), &waits(90_000, None)), "Trying at 01:00 on Friday.");
         assert_eq!(held(&waits(0, None)), "not tried yet");
         let failed = State::Untold { delivered: false, last: last(None, "there is no domain far.test") };
         assert_eq!(words(&failed), "failed: there is no domain far.test. Its sender is being told.");
@@ -349,14 +382,17 @@ mod tests {
             held: false,
             passed_on: mailbox.is_none(),
             under_way: vec![1],
+            resting: vec![(vec![1, 2], Rest { until: 60, why: "it is down".to_owned() })],
             recipients: Vec::new(),
         };
         assert_eq!(sender(&info(Some("anna@home.test"), Some("a@home.test"))), "a@home.test");
         assert_eq!(sender(&info(Some("anna@home.test"), None)), "anna@home.test");
         assert_eq!(sender(&info(None, Some("ben@far.test"))), "ben@far.test (passed on by an alias)");
         assert!(sender(&info(None, None)).starts_with("a mail server"));
-        let places = [0, 1].map(|number| Place::of(&QueuedInfo { held: true, ..info(None, None) }, number));
-        assert_eq!(places, [Place::Held, Place::UnderWay]);
+        let (held, free) = (QueuedInfo { held: true, ..info(None, None) }, info(None, None));
+        assert_eq!([0, 1, 2].map(|number| Place::of(&held, number)), [Place::Held, Place::UnderWay, Place::Held]);
+        let rest = Place::Resting(&free.resting[0].1);
+        assert_eq!([0, 1, 2].map(|number| Place::of(&free, number)), [Place::PassedOn, Place::UnderWay, rest]);
     }
 
     #[test]

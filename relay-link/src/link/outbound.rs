@@ -1,6 +1,7 @@
 //! One outbound proxy: the courier's questions go to it, and the streams it opens come back.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -69,11 +70,11 @@ impl Link {
         Some((link.clone(), Keeping { link, script, tell }))
     }
 
-    /// A connection with port 25 of a host, and the name that the proxy's address has.
+    /// A connection with port 25 of a host, at which of its addresses, and the name that the proxy's address has.
     ///
     /// # Errors
     /// In words, why not now.
-    async fn dial(&self, host: &Host) -> Result<(TcpStream, String), Unmade> {
+    async fn dial(&self, host: &Host) -> Result<(TcpStream, IpAddr, String), Unmade> {
         let hello = self.connected().await?;
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
@@ -83,9 +84,9 @@ impl Link {
         let ask = FromHome::Connect { request: number, host: host.clone() };
         self.speaker.say(ask).map_err(|_| unheard())?;
         match timeout(limits::DIAL, answered).await {
-            Ok(Ok(ToHome::Connected { ticket, .. })) => {
+            Ok(Ok(ToHome::Connected { ticket, address, .. })) => {
                 let fetched = self.proxy.fetch(&ticket).await;
-                fetched.map(|stream| (stream, hello)).map_err(|error| format!("{}: {error}", unheard()).into())
+                fetched.map(|stream| (stream, address, hello)).map_err(|error| format!("{}: {error}", unheard()).into())
             }
             Ok(Ok(ToHome::Refused { why, .. })) => Err(Unmade { words: why.to_string(), until: why.seconds() }),
             _ => Err(unheard().into()),
@@ -155,7 +156,7 @@ async fn serve(house: &House, asked: Asked) {
     let mut last = Unmade::from("this house is not paired with an outbound proxy any more".to_owned());
     for link in links {
         match link.dial(&host).await {
-            Ok((stream, hello)) => return asked.connected(&stream, hello).await,
+            Ok((stream, address, hello)) => return asked.connected(&stream, address, hello).await,
             Err(why) => last = why,
         }
     }

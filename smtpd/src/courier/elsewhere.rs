@@ -1,64 +1,159 @@
-//! When one host of a domain cannot have a letter, another may (RFC 5321 §5.1; RFC 8689 §4.2.1 for REQUIRETLS): for whom it is
-//! asked, and whose word counts in the end.
+//! When one host of a domain cannot have a letter, another may, or another address of the same one (RFC 5321 §5.1; RFC 8689 §4.2.1
+//! for REQUIRETLS): for whom it is asked, and whose word counts in the end.
+
+use std::collections::BTreeSet;
 
 use tokio::time::Instant;
 
 use super::fate::{Fate, Why};
 use super::limits;
+use super::lost::Door;
 
 /// Recipients by their numbers.
 pub type Fates = Vec<(u16, Fate)>;
 
-/// The hosts of a domain that were asked for a letter in one attempt.
+/// How a letter's connection was left by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// It was not lost.
+    Kept,
+    /// It was lost before any byte of the letter's text went out: nobody can have it.
+    Unbegun,
+    /// It was lost over the text, or after it: whoever has no answer may have the letter.
+    OverText,
+}
+
+/// The addresses of a domain's hosts that were asked for a letter in one attempt.
 #[derive(Debug)]
 pub struct Asked {
-    names: Vec<String>,
-    not_now: usize,
-    /// The last one was lost before any byte of the letter's text went out: nobody can have it.
-    lost_unbegun: bool,
-    /// How many may say "not now": one more with each attempt that failed, or a third host would never be asked.
-    most: usize,
+    doors: Vec<Door>,
+    /// Hosts that lack something: one of their addresses is as the other.
+    lacking: Vec<String>,
+    /// Hosts that had nothing for it, once for each address that said so.
+    not_now: Vec<String>,
+    last: Ending,
+    /// Who may have the letter, and nobody knows.
+    unknown: BTreeSet<u16>,
+    /// Some of those who are left were lacked something for: any host may have it.
+    has_misfits: bool,
+    /// Where it was lost over its text in earlier attempts, the oldest first: there last.
+    lost: Vec<Door>,
+    failures: usize,
     until: Instant,
 }
 
 impl Asked {
-    /// Nobody yet, of a letter that has had so many failed attempts there.
+    /// Nobody yet, of a letter that has had so many failed attempts there, and was lost over its text at those.
     #[must_use]
-    pub fn none(failures: u32) -> Self {
-        let failures = usize::try_from(failures).unwrap_or(limits::HOSTS);
-        let most = limits::HOSTS_NOT_NOW.saturating_add(failures).min(limits::HOSTS);
-        Self { names: Vec::new(), not_now: 0, lost_unbegun: false, most, until: Instant::now() + limits::REACH }
+    pub fn none(failures: u32, lost: Vec<Door>) -> Self {
+        Self {
+            doors: Vec::new(),
+            lacking: Vec::new(),
+            not_now: Vec::new(),
+            last: Ending::Kept,
+            unknown: BTreeSet::new(),
+            has_misfits: false,
+            lost,
+            failures: usize::try_from(failures).unwrap_or(limits::HOSTS),
+            until: Instant::now() + limits::REACH,
+        }
     }
 
-    /// By name.
+    /// Whether nobody was.
     #[must_use]
-    pub fn names(&self) -> &[String] {
-        &self.names
+    pub const fn is_nobody(&self) -> bool {
+        self.doors.is_empty()
     }
 
-    /// That one has answered so; `lost_unbegun`: and was lost before any byte of the letter's text went out.
-    pub fn answered(&mut self, host: &str, fates: &Fates, lost_unbegun: bool) {
-        self.names.push(host.to_owned());
-        self.lost_unbegun = lost_unbegun;
-        self.not_now += usize::from(fates.iter().any(|(_, fate)| self.has_nothing_now(fate)));
+    /// Whether that host was.
+    #[must_use]
+    pub fn has_asked(&self, host: &str) -> bool {
+        self.doors.iter().any(|door| door.host == host)
     }
 
-    fn has_nothing_now(&self, fate: &Fate) -> bool {
-        is_not_now(fate) || (self.lost_unbegun && is_lost(fate))
+    /// Whether that address was.
+    #[must_use]
+    pub fn has_been_at(&self, door: &Door) -> bool {
+        self.doors.contains(door)
     }
 
-    /// For whom another host is to be asked.
+    /// Whether that host is not asked any more, whatever addresses it has.
+    #[must_use]
+    pub fn is_done_with(&self, host: &str) -> bool {
+        self.lacking.iter().any(|lacking| lacking == host) || !self.may_say_not_now(host)
+    }
+
+    /// How long ago a letter was lost there over its text, among all such; `None`: it was not.
+    #[must_use]
+    pub fn lost_at(&self, door: &Door) -> Option<usize> {
+        self.lost.iter().position(|lost| lost == door)
+    }
+
+    /// Whether it is known by address, not by its name alone.
+    #[must_use]
+    pub fn knows(&self, host: &str) -> bool {
+        self.doors.iter().chain(&self.lost).any(|door| door.host == host)
+    }
+
+    /// That one has answered so; whether somebody may have the letter now, and nobody knows.
+    pub fn answered(&mut self, door: Door, fates: &Fates, ending: Ending) -> bool {
+        self.last = ending;
+        let is_unknown = |fate| ending == Ending::OverText && is_unanswered(fate);
+        let unknown: Vec<u16> = fates.iter().filter(|(_, fate)| is_unknown(fate)).map(|(number, _)| *number).collect();
+        self.unknown.extend(&unknown);
+        if fates.iter().any(|(_, fate)| is_misfit(fate)) {
+            self.lacking.push(door.host.clone());
+        }
+        if fates.iter().any(|(number, fate)| self.has_nothing_now(*number, fate)) {
+            self.not_now.push(door.host.clone());
+        }
+        self.doors.push(door);
+        !unknown.is_empty()
+    }
+
+    /// Who may have the letter, and nobody knows.
+    #[must_use]
+    pub const fn unknown(&self) -> &BTreeSet<u16> {
+        &self.unknown
+    }
+
+    fn has_nothing_now(&self, number: u16, fate: &Fate) -> bool {
+        !self.unknown.contains(&number) && (is_not_now(fate) || (self.last == Ending::Unbegun && is_lost(fate)))
+    }
+
+    /// Whether one more "not now" of that host may be asked for.
+    fn may_say_not_now(&self, host: &str) -> bool {
+        let said = self.not_now.iter().filter(|one| *one == host).count();
+        match said {
+            0 => self.has_misfits || self.hosts_not_now() < self.most(limits::HOSTS_NOT_NOW),
+            said => said < self.most(limits::ADDRESSES_NOT_NOW),
+        }
+    }
+
+    fn hosts_not_now(&self) -> usize {
+        self.not_now.iter().collect::<BTreeSet<_>>().len()
+    }
+
+    /// One more with each attempt that failed, or a third would never be asked.
+    fn most(&self, at_first: usize) -> usize {
+        at_first.saturating_add(self.failures).min(limits::HOSTS)
+    }
+
+    /// For whom another is to be asked.
     ///
     /// Nobody once one recipient has the letter: that must be written down before anything else takes time; the others have
-    /// another attempt soon. Nor when a connection was lost over the letter's text: it may have been taken.
+    /// another attempt soon. Nor who may have it, since a connection was lost over its text.
     #[must_use]
-    pub fn left(&self, fates: &Fates) -> Vec<u16> {
-        let is_late = self.names.len() >= limits::HOSTS_NOT_NOW && Instant::now() >= self.until;
-        if is_late || self.names.len() >= limits::HOSTS || is_taken(fates) {
+    pub fn left(&mut self, fates: &Fates) -> Vec<u16> {
+        let is_late = self.doors.len() >= limits::HOSTS_NOT_NOW && Instant::now() >= self.until;
+        if is_late || self.doors.len() >= limits::HOSTS || is_taken(fates) {
             return Vec::new();
         }
-        let may = |fate: &Fate| is_misfit(fate) || (self.has_nothing_now(fate) && self.not_now < self.most);
-        fates.iter().filter(|(_, fate)| may(fate)).map(|(number, _)| *number).collect()
+        self.has_misfits = fates.iter().any(|(_, fate)| is_misfit(fate));
+        let is_enough = self.hosts_not_now() >= self.most(limits::HOSTS_NOT_NOW)
+            && (self.has_misfits || self.not_now.iter().all(|host| !self.may_say_not_now(host)));
+        let may = |number: u16, fate: &Fate| is_misfit(fate) || (!is_enough && self.has_nothing_now(number, fate));
+        fates.iter().filter(|(number, fate)| may(*number, fate)).map(|(number, _)| *number).collect()
     }
 }
 
@@ -91,6 +186,12 @@ pub fn postpone(fates: &mut Fates) {
 #[must_use]
 pub fn is_postponed(why: &Why) -> bool {
     why.status.class == 4 && is_lack(why)
+}
+
+/// Whether no far server has said anything of it.
+#[must_use]
+pub const fn is_unanswered(fate: &Fate) -> bool {
+    matches!(fate, Fate::Deferred(why) if why.said.is_none())
 }
 
 /// Whether that host only lacks what the letter needs.
@@ -151,13 +252,22 @@ mod tests {
         Fate::Delivered(said(2, 250))
     }
 
+    fn door(host: &str, last: u8) -> Door {
+        Door { host: host.to_owned(), address: [192, 0, 2, last].into() }
+    }
+
     /// After the answers of so many hosts, the last of them the latest.
-    fn left(failures: u32, answers: &[Fates]) -> Vec<u16> {
-        let (mut asked, mut fates) = (Asked::none(failures), Fates::new());
+    fn asked(failures: u32, answers: &[Fates]) -> (Asked, Fates) {
+        let (mut asked, mut fates) = (Asked::none(failures, Vec::new()), Fates::new());
         for (answer, name) in answers.iter().zip('a'..) {
-            asked.answered(&name.to_string(), answer, false);
+            asked.answered(door(&name.to_string(), 1), answer, Ending::Kept);
             merge(&mut fates, answer.clone());
         }
+        (asked, fates)
+    }
+
+    fn left(failures: u32, answers: &[Fates]) -> Vec<u16> {
+        let (mut asked, fates) = asked(failures, answers);
         asked.left(&fates)
     }
 
@@ -167,46 +277,99 @@ mod tests {
         assert_eq!(left(0, &[vec![(0, not_now()), (1, never()), (2, lacks())]]), [0, 2]);
         let too_many = Fate::Deferred(Why { status: Status::new(4, 5, 3), ..said(4, 452) });
         assert_eq!(left(0, &[vec![(0, too_many)]]), [0], "it took nobody");
-        let lost = Fate::Deferred(Why::ours(Status::new(4, 4, 2), "the connection was closed"));
-        for fates in [vec![(0, lost)], vec![(0, taken()), (1, not_now())], vec![(0, never())]] {
+        for fates in [vec![(0, lost())], vec![(0, taken()), (1, not_now())], vec![(0, never())]] {
             assert_eq!(left(0, std::slice::from_ref(&fates)), nobody, "{fates:?}");
         }
         assert_eq!(left(0, &vec![vec![(0, lacks())]; limits::HOSTS - 1]), [0]);
         assert_eq!(left(0, &vec![vec![(0, lacks())]; limits::HOSTS]), nobody);
     }
 
+    /// Whether these hosts are asked further, after those answers.
+    fn open(failures: u32, answers: &[Fates], hosts: [&str; 3]) -> [bool; 3] {
+        let (mut asked, fates) = asked(failures, answers);
+        let is_any_left = !asked.left(&fates).is_empty();
+        hosts.map(|host| is_any_left && !asked.is_done_with(host))
+    }
+
     #[test]
-    fn how_many_may_say_not_now() {
+    fn how_many_hosts_may_say_not_now() {
         let (waits, lack) = (|| vec![(0, not_now())], || vec![(0, lacks())]);
-        assert_eq!(left(0, &[waits(), waits()]), Vec::<u16>::new());
-        assert_eq!(left(0, &[lack(), lack(), waits()]), [0], "those that only lack something are not among them");
-        assert_eq!(left(0, &[vec![(0, not_now()), (2, lacks())], vec![(0, not_now()), (2, lacks())]]), [2]);
-        assert_eq!(left(1, &[waits(), waits()]), [0], "a third is reached at a later attempt");
-        assert_eq!(left(1, &[waits(), waits(), waits()]), Vec::<u16>::new());
+        assert_eq!(open(0, &[waits()], ["a", "b", "c"]), [true; 3]);
+        assert_eq!(
+            open(0, &[waits(), waits()], ["a", "b", "c"]),
+            [true, true, false],
+            "only other addresses of theirs"
+        );
+        assert_eq!(
+            open(0, &[lack(), lack(), waits()], ["a", "c", "d"]),
+            [false, true, true],
+            "who lacks is not among them"
+        );
+        let mixed = || vec![(0, not_now()), (2, lacks())];
+        assert_eq!(left(0, &[mixed(), mixed()]), [2]);
+        assert_eq!(open(0, &[mixed(), mixed()], ["a", "b", "c"]), [false, false, true]);
+        assert_eq!(open(1, &[waits(), waits()], ["a", "b", "c"]), [true; 3], "a third is reached at a later attempt");
+        assert_eq!(open(1, &[waits(), waits(), waits()], ["b", "c", "d"]), [true, true, false]);
         assert_eq!(left(u32::MAX, &vec![waits(); limits::HOSTS]), Vec::<u16>::new());
     }
 
     #[test]
+    fn how_many_addresses_of_a_host_may_say_not_now() {
+        let fates = vec![(0, not_now())];
+        for (failures, expected) in [(0, limits::ADDRESSES_NOT_NOW), (1, limits::ADDRESSES_NOT_NOW + 1)] {
+            let mut asked = Asked::none(failures, Vec::new());
+            let times = (1..9).find(|last| {
+                asked.answered(door("a", *last), &fates, Ending::Kept);
+                asked.is_done_with("a")
+            });
+            assert_eq!(times.map(usize::from), Some(expected));
+            assert!(asked.has_been_at(&door("a", 1)) && !asked.has_been_at(&door("b", 1)));
+            assert_eq!(asked.left(&fates), [0], "another host may have it");
+        }
+        let mut asked = Asked::none(0, Vec::new());
+        for (host, last) in [("a", 1), ("a", 2), ("b", 1)] {
+            asked.answered(door(host, last), &fates, Ending::Kept);
+            assert_eq!(asked.left(&fates), [0], "{host} {last}");
+        }
+        asked.answered(door("b", 2), &fates, Ending::Kept);
+        assert_eq!(asked.left(&fates), Vec::<u16>::new(), "two of each of two are enough at first");
+    }
+
+    #[test]
     fn two_have_all_their_time_and_the_others_what_is_left() {
-        let mut asked = Asked { until: Instant::now(), ..Asked::none(9) };
+        let mut asked = Asked { until: Instant::now(), ..Asked::none(9, Vec::new()) };
         let fates = vec![(0, not_now()), (1, lacks())];
-        asked.answered("a", &fates, false);
+        asked.answered(door("a", 1), &fates, Ending::Kept);
         assert_eq!(asked.left(&fates), [0, 1]);
-        asked.answered("b", &fates, false);
+        asked.answered(door("b", 1), &fates, Ending::Kept);
         assert_eq!(asked.left(&fates), Vec::<u16>::new());
+    }
+
+    fn lost() -> Fate {
+        Fate::Deferred(Why::ours(Status::new(4, 4, 2), "the connection was closed"))
     }
 
     #[test]
     fn lost_before_the_text_another_is_asked() {
-        let lost = || Fate::Deferred(Why::ours(Status::new(4, 4, 2), "the connection was closed"));
-        for (begun, next) in [(false, vec![0, 2]), (true, vec![])] {
-            let mut asked = Asked::none(0);
+        for (ending, next) in [(Ending::Unbegun, vec![0, 2]), (Ending::OverText, vec![])] {
+            let mut asked = Asked::none(0, Vec::new());
             let fates = vec![(0, lost()), (1, never()), (2, lost())];
-            asked.answered("a", &fates, !begun);
-            assert_eq!(asked.left(&fates), next, "begun: {begun}");
-            asked.answered("b", &fates, !begun);
-            assert_eq!(asked.left(&fates), Vec::<u16>::new(), "two are enough at first");
+            asked.answered(door("a", 1), &fates, ending);
+            assert_eq!(asked.left(&fates), next, "{ending:?}");
         }
+    }
+
+    #[test]
+    fn who_may_have_it_is_asked_for_nowhere_else_in_this_attempt() {
+        let mut asked = Asked::none(0, Vec::new());
+        let mut fates = vec![(0, lost()), (1, not_now())];
+        asked.answered(door("a", 1), &fates, Ending::OverText);
+        assert_eq!(asked.left(&fates), [1], "it was refused before the text");
+        let next = vec![(1, lost())];
+        asked.answered(door("b", 1), &next, Ending::Unbegun);
+        merge(&mut fates, next);
+        assert_eq!(asked.left(&fates), [1]);
+        assert_eq!(asked.unknown().iter().collect::<Vec<_>>(), [&0]);
     }
 
     #[test]

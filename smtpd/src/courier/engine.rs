@@ -23,6 +23,7 @@ use super::dkim::{Kind, Signers};
 use super::idle::Idle;
 use super::lanes::Lanes;
 use super::limits;
+use super::lost::Lost;
 use super::memory::Memory;
 use super::postmaster::Postmaster;
 use super::reach::{self, World};
@@ -51,6 +52,7 @@ pub struct Courier<W: World> {
     pub postmaster: Postmaster,
     signers: Mutex<HashMap<String, Arc<Signers>>>,
     lanes: Mutex<Lanes>,
+    lost: Mutex<Lost>,
     rests: Mutex<BTreeSet<i64>>,
     connections: Arc<Semaphore>,
     /// See [`Self::jitter`].
@@ -96,6 +98,7 @@ impl<W: World + Send + 'static> Courier<W> {
             postmaster: Postmaster::default(),
             signers: Mutex::default(),
             lanes: Mutex::default(),
+            lost: Mutex::default(),
             rests: Mutex::default(),
             connections: Arc::new(Semaphore::new(limits::CONNECTIONS)),
             spread: RandomState::new(),
@@ -137,6 +140,11 @@ impl<W: World + Send + 'static> Courier<W> {
     /// How the destinations behave.
     pub fn lanes(&self) -> MutexGuard<'_, Lanes> {
         lock(&self.lanes)
+    }
+
+    /// Where letters were lost over their text.
+    pub fn lost(&self) -> MutexGuard<'_, Lost> {
+        lock(&self.lost)
     }
 
     /// A connection to that destination that has just been of use.

@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 
+use spool::names::LetterId;
+
 use super::limits;
 
 /// Connections to a destination nothing is known of.
@@ -23,6 +25,10 @@ struct Lane {
     most: u32,
     failures: u32,
     rest_until: i64,
+    /// Why it rests, or would.
+    why: String,
+    /// Letters that were lost over their text since one last went well.
+    lost: Vec<LetterId>,
     rate: Option<Rate>,
     /// A connection was not begun because of those that run.
     turned_away: bool,
@@ -65,13 +71,45 @@ pub enum Went {
     Well,
     /// It could not be reached, broke off, or has no time.
     Badly,
+    /// It was lost over that letter's text: that may be the letter's fault, and says little about others.
+    Lost(LetterId),
     /// There was none: this house's own proxy has no room for it now.
     Not,
 }
 
 impl Lane {
     const fn new(now: i64) -> Self {
-        Self { running: 0, most: AT_FIRST, failures: 0, rest_until: 0, rate: None, turned_away: false, seen: now }
+        Self {
+            running: 0,
+            most: AT_FIRST,
+            failures: 0,
+            rest_until: 0,
+            why: String::new(),
+            lost: Vec::new(),
+            rate: None,
+            turned_away: false,
+            seen: now,
+        }
+    }
+
+    fn rest(&mut self, now: i64) {
+        self.failures = self.failures.saturating_add(1);
+        self.most = AT_FIRST;
+        self.turned_away = false;
+        let rest = REST << self.failures.saturating_sub(1).min(6);
+        self.rest_until = now.saturating_add(rest.min(LONGEST_REST));
+    }
+
+    /// Others go on, a few at a time; where they are lost, too, it is the far server's fault.
+    fn lost(&mut self, letter: LetterId, now: i64) {
+        if !self.lost.contains(&letter) {
+            self.lost.push(letter);
+        }
+        self.most = AT_FIRST;
+        if self.lost.len() >= limits::LOST_IN_A_ROW {
+            self.lost.truncate(limits::LOST_IN_A_ROW);
+            self.rest(now);
+        }
     }
 
     fn is_idle(&self, now: i64) -> bool {
@@ -171,16 +209,25 @@ impl Lanes {
         match went {
             Went::Well => {
                 lane.failures = 0;
+                lane.lost.clear();
             }
             Went::Not => {}
-            Went::Badly => {
-                lane.failures = lane.failures.saturating_add(1);
-                lane.most = AT_FIRST;
-                lane.turned_away = false;
-                let rest = REST << lane.failures.saturating_sub(1).min(6);
-                lane.rest_until = now.saturating_add(rest.min(LONGEST_REST));
-            }
+            Went::Badly => lane.rest(now),
+            Went::Lost(letter) => lane.lost(letter, now),
         }
+    }
+
+    /// In whose words it rests if it does; for the admin.
+    pub fn because(&mut self, destination: &str, why: String) {
+        if let Some(lane) = self.lanes.get_mut(destination) {
+            lane.why = why;
+        }
+    }
+
+    /// Why it rests.
+    #[must_use]
+    pub fn why(&self, destination: &str) -> String {
+        self.lanes.get(destination).map(|lane| lane.why.clone()).unwrap_or_default()
     }
 
     /// Whether a connection was turned away that may begin now. Says so once.
@@ -240,6 +287,37 @@ mod tests {
             lanes.ended("a", Went::Badly, 1_000);
         }
         assert_eq!(lanes.begin("a", 1_000), Go::NotBefore(1_000 + LONGEST_REST));
+    }
+
+    #[test]
+    fn one_letter_that_is_lost_over_its_text_holds_up_no_other() {
+        let (mut lanes, letter) = (Lanes::default(), |number| Went::Lost(LetterId([number; 16])));
+        lanes.begin("a", 0);
+        (0..20).for_each(|_| lanes.answered("a", false, 0));
+        for now in 0..5 {
+            lanes.ended("a", letter(1), now);
+            assert_eq!(lanes.begin("a", now), Go::Now, "however often");
+        }
+        assert_eq!([lanes.begin("a", 5), lanes.begin("a", 5)], [Go::Now, Go::Busy], "few at a time");
+        for (number, ended) in [(2, Went::Well), (3, letter(3)), (4, letter(4)), (5, letter(3)), (6, letter(4))] {
+            lanes.ended("a", ended, 10);
+            assert_eq!(lanes.begin("a", 10), Go::Now, "{number}");
+        }
+        lanes.ended("a", letter(7), 10);
+        assert_eq!(lanes.begin("a", 10), Go::NotBefore(70), "three different ones: it is no letter's fault");
+        lanes.ended("a", letter(8), 70);
+        assert_eq!(lanes.begin("a", 70), Go::NotBefore(190));
+    }
+
+    #[test]
+    fn why_it_rests_is_known() {
+        let mut lanes = Lanes::default();
+        lanes.because("a", "nobody knows it".to_owned());
+        assert_eq!(lanes.why("a"), "");
+        lanes.begin("a", 0);
+        lanes.because("a", "it is down".to_owned());
+        lanes.ended("a", Went::Badly, 0);
+        assert_eq!(lanes.why("a"), "it is down");
     }
 
     #[test]
@@ -330,6 +408,7 @@ mod tests {
                 let name = name.to_string();
                 match what {
                     0 | 1 => running += usize::from(lanes.begin(&name, now) == Go::Now),
+                    2 if passed % 2 == 0 => lanes.ended(&name, Went::Lost(LetterId([1; 16])), now),
                     2 => lanes.ended(&name, Went::Badly, now),
                     _ => lanes.ended(&name, Went::Well, now),
                 }

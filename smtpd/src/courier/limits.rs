@@ -53,8 +53,17 @@ pub const HOSTS: usize = 10;
 /// Of those, the ones that are asked for a letter when the first says "not now" (RFC 5321 §5.1: at least two). All of them would
 /// annoy a domain that has everybody wait once; after each attempt that failed one more is asked.
 pub const HOSTS_NOT_NOW: usize = 2;
+/// Addresses of one such host that are asked: the first is of IPv6, where a house without a name for its address is often told "not
+/// now" by all of them, and the second of IPv4. After each attempt that failed one more.
+pub const ADDRESSES_NOT_NOW: usize = 2;
 /// Addresses of one host that are tried in one attempt.
 pub const ADDRESSES: usize = 8;
+/// The same through a proxy, beside the one that it has found itself: each costs a session of what the house may have there in a day.
+pub const ADDRESSES_THROUGH: usize = 3;
+/// Letters of which is remembered where they were lost over their text. A house has a few such in a year, and each takes 100 bytes.
+pub const LOST: usize = 1_000;
+/// Different letters that are lost so, one after another, before their destination rests: one may be what a far server chokes on.
+pub const LOST_IN_A_ROW: usize = 3;
 /// MX records of a domain that are looked at.
 pub const MX_RECORDS: usize = 100;
 

@@ -15,6 +15,7 @@ use tokio_rustls::client::TlsStream;
 use wire::lines::{Line, Lines};
 
 use super::around::{Alone, Around};
+use super::elsewhere::Ending;
 use super::fate::{Fate, Status, Why};
 use super::limits;
 use super::pieces::Pieces;
@@ -104,22 +105,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         self.session.hello()
     }
 
-    /// The far host, by the name in its domain's MX.
-    #[must_use]
-    pub fn host(&self) -> &str {
-        self.session.far()
-    }
-
     /// Whether it takes another letter.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.session.awaits() == Awaits::Letter
     }
 
+    /// How the last letter has left the connection.
+    #[must_use]
+    pub fn ending(&self) -> Ending {
+        match self.session.awaits() {
+            Awaits::Nothing if self.begun => Ending::OverText,
+            Awaits::Nothing => Ending::Unbegun,
+            _ => Ending::Kept,
+        }
+    }
+
     /// Whether the connection was lost before any byte of the last letter went out: over another it may go well.
     #[must_use]
     pub fn is_lost_unbegun(&self) -> bool {
-        self.session.awaits() == Awaits::Nothing && !self.begun
+        self.ending() == Ending::Unbegun
     }
 
     /// Whether the last letter was kept back before any byte of it went out: its fates say nothing.

@@ -36,6 +36,7 @@ pub mod lanes;
 pub mod letter;
 pub mod limits;
 pub mod link;
+pub mod lost;
 pub mod memory;
 pub mod mta_sts;
 pub mod outcome;

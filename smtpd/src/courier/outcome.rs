@@ -1,7 +1,7 @@
 //! What an attempt comes to: the next state of each recipient, and the notices that are due.
 
 use ring::digest;
-use spool::edges::outbox::limits::FARTHEST;
+use spool::edges::outbox::limits::{FARTHEST, REST_WORDS};
 use spool::edges::outbox::{Outgoing, OutgoingRecipient, Said, State};
 use spool::names::{LetterId, TransactionId};
 
@@ -181,7 +181,7 @@ fn name(letter: LetterId, kind: Kind, recipients: &[u16]) -> TransactionId {
 #[must_use]
 pub fn said(why: &Why, at: i64) -> Said {
     let status = (why.status.class, why.status.subject, why.status.detail);
-    Said { status, by: why.said.clone(), words: bounded(&why.words), at }
+    Said { status, by: why.said.clone(), words: bounded(&why.words, limits::WORDS), at }
 }
 
 /// From the keeper.
@@ -191,11 +191,17 @@ pub fn why(said: &Said) -> Why {
     Why { status: Status::new(class, subject, detail), said: said.by.clone(), words: said.words.clone(), wait: None }
 }
 
+/// Why a destination rests, for the admin's list.
+#[must_use]
+pub fn reason(words: &str) -> String {
+    bounded(words, REST_WORDS)
+}
+
 /// The keeper drops a courier that hands in more, or controls.
-fn bounded(words: &str) -> String {
+fn bounded(words: &str, most: usize) -> String {
     let mut out = String::new();
     for c in words.chars().map(|c| if c.is_control() { '?' } else { c }) {
-        if out.len() + c.len_utf8() > limits::WORDS {
+        if out.len() + c.len_utf8() > most {
             break;
         }
         out.push(c);

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tracing::info;
-use wire::dialled::Dialler;
+use wire::dialled::{Dialler, Through};
 
 use super::dane::Tlsa;
 use super::destination::{self, Answer, Mx, Own, Reach};
@@ -187,13 +187,13 @@ impl World for Outside {
 
     async fn connect(&self, host: &str, to: SocketAddr) -> io::Result<Connected<TcpStream>> {
         if !self.is_through_proxy() {
-            return Ok(Connected { stream: directly(to).await?, hello: None });
+            return Ok(Connected { stream: directly(to).await?, address: to.ip(), hello: None });
         }
         match self.dialler.dial(host).await {
-            Ok((stream, hello)) => Ok(Connected { stream, hello: Some(hello) }),
+            Ok(Through { stream, address, hello }) => Ok(Connected { stream, address, hello: Some(hello) }),
             Err(error) if self.past_proxy => {
                 info!(host, %error, "past the outbound proxy");
-                Ok(Connected { stream: directly(to).await?, hello: None })
+                Ok(Connected { stream: directly(to).await?, address: to.ip(), hello: None })
             }
             Err(error) => Err(error),
         }

@@ -13,9 +13,11 @@ use wire::dialled::NotBefore;
 
 use super::dane::{self, Dane, Tlsa};
 use super::destination::{self, Answer, Host, Mx, Own, Reach};
+use super::elsewhere::Asked;
 use super::fate::{Fate, Status, Why};
 use super::limits;
 use super::link::{Handshake, Link};
+use super::lost::Door;
 use super::mta_sts::Policy;
 use super::session::{Rules, Tls};
 use super::tls_rule::{self, Facts, Rule};
@@ -41,7 +43,7 @@ pub trait World: Sync {
     fn is_through_proxy(&self) -> bool {
         false
     }
-    /// Connects with a host, at that address of it; through a proxy at any.
+    /// Connects with a host, at that address of it; through a proxy at any that `host` has, which may be an address itself.
     fn connect(&self, host: &str, to: SocketAddr) -> impl Future<Output = io::Result<Connected<Self::Stream>>> + Send;
 }
 
@@ -50,6 +52,8 @@ pub trait World: Sync {
 pub struct Connected<S> {
     /// Its bytes.
     pub stream: S,
+    /// Where it leads.
+    pub address: IpAddr,
     /// What the address that the far server sees is called, where that is not this house's name.
     pub hello: Option<String>,
 }
@@ -78,7 +82,19 @@ pub struct Wish {
     pub seed: u64,
 }
 
-/// A ready connection to a host of that domain, other than those that have been asked already; and the names of all its hosts.
+/// A host that is ready for a letter.
+#[derive(Debug)]
+pub struct Reached<S> {
+    /// The connection.
+    pub link: Link<S>,
+    /// Which of its addresses it is.
+    pub door: Door,
+    /// All hosts of its domain, by name.
+    pub hosts: Vec<String>,
+}
+
+/// A ready connection to a host of that domain, at an address that has not been asked already; where the letter was lost over its
+/// text before, only when no other is ready.
 ///
 /// # Errors
 /// The fate of all recipients there; for good where no other host is.
@@ -86,14 +102,16 @@ pub async fn reach<W: World>(
     world: &W,
     house: &House,
     domain: &str,
-    (wish, asked): (Wish, &[String]),
-) -> Result<(Link<W::Stream>, Vec<String>), Fate> {
+    (wish, asked): (Wish, &Asked),
+) -> Result<Reached<W::Stream>, Fate> {
     destination::is_name(domain)?;
     let (mx, policy) = tokio::join!(world.mx(domain), world.policy(domain));
     let hosts = destination::hosts(domain, &mx, &house.own, wish.seed)?;
     let until = Instant::now() + limits::REACH;
-    let attempt = Attempt { world, house, domain, wish, policy: policy.as_ref(), mx_secure: mx.is_secure(), until };
-    let mut whys = Vec::new();
+    let attempt =
+        Attempt { world, house, domain, wish, asked, policy: policy.as_ref(), mx_secure: mx.is_secure(), until };
+    let names = || hosts.iter().map(|host| host.name.clone()).collect();
+    let (mut whys, mut last) = (Vec::new(), Vec::new());
     for equals in hosts.chunk_by(|one, other| one.preference == other.preference) {
         let mut places = Vec::with_capacity(equals.len());
         for host in equals {
@@ -101,20 +119,34 @@ pub async fn reach<W: World>(
         }
         // RFC 5321 §5.1: what is not better than we are is left out, all of our own preference too.
         if places.iter().any(|place| place.reach == Reach::Us) {
-            if whys.is_empty() && asked.is_empty() {
+            if whys.is_empty() && last.is_empty() && asked.is_nobody() {
                 return Err(Fate::Failed(destination::back_to_us(domain)));
             }
             break;
         }
-        for (host, place) in equals.iter().zip(places).filter(|(host, _)| !asked.contains(&host.name)) {
+        for (host, place) in equals.iter().zip(places).filter(|(host, _)| !asked.is_done_with(&host.name)) {
+            let (now, later) = place.divided(&host.name, asked);
+            last.extend(later.into_iter().map(|(order, place)| (order, host, place)));
+            let Some(place) = now else { continue };
             match attempt.host(host, place).await {
-                Ok(link) => return Ok((link, hosts.into_iter().map(|host| host.name).collect())),
+                Ok((link, door)) => return Ok(Reached { link, door, hosts: names() }),
                 Err(missed) => whys.push(missed),
             }
             if Instant::now() >= until {
                 // Who was not asked may yet say yes.
                 return Err(for_now(summed_up(whys)));
             }
+        }
+    }
+    // The longest ago first.
+    last.sort_by_key(|(order, ..)| *order);
+    for (_, host, place) in last {
+        match attempt.host(host, place).await {
+            Ok((link, door)) => return Ok(Reached { link, door, hosts: names() }),
+            Err(missed) => whys.push(missed),
+        }
+        if Instant::now() >= until {
+            return Err(for_now(summed_up(whys)));
         }
     }
     Err(summed_up(whys))
@@ -169,21 +201,34 @@ enum Got {
 struct Missed {
     got: Got,
     why: Why,
+    /// Where there was a connection.
+    at: Option<IpAddr>,
 }
 
 impl Missed {
     const fn known(why: Why) -> Self {
-        Self { got: Got::Known, why }
+        Self { got: Got::Known, why, at: None }
     }
 
-    fn there(why: Why) -> Self {
+    fn there(why: Why, at: IpAddr) -> Self {
         let got = match why.status.subject {
             _ if why.said.is_some() => Got::Spoke,
             7 => Got::Unsafe,
             _ => Got::There,
         };
-        Self { got, why }
+        Self { got, why, at: Some(at) }
     }
+
+    /// Who was not asked may yet say yes.
+    const fn leave_hope(&mut self) {
+        self.why.status = self.why.status.of_class(4);
+    }
+}
+
+/// Why none of a host's addresses is of use.
+fn told(host: &Host, missed: Vec<Missed>) -> Missed {
+    let nothing = || Missed::known(Why::ours(Status::new(4, 4, 1), format!("{} has no address", host.name)));
+    telling(missed).unwrap_or_else(nothing)
 }
 
 /// Of several that came as far, the first.
@@ -200,11 +245,33 @@ struct Place {
     secure: bool,
 }
 
+impl Place {
+    /// Without what was asked: what is to be tried now, if anything is, and each address where the letter was lost before.
+    fn divided(self, host: &str, asked: &Asked) -> (Option<Self>, Vec<(usize, Self)>) {
+        let Reach::At(addresses) = self.reach else { return (Some(self), Vec::new()) };
+        let (mut now, mut later) = (Vec::new(), Vec::new());
+        let at = |addresses| Self { reach: Reach::At(addresses), ..self };
+        for address in addresses {
+            let door = Door { host: host.to_owned(), address };
+            match asked.lost_at(&door) {
+                _ if asked.has_been_at(&door) => {}
+                Some(order) => later.push((order, at(vec![address]))),
+                None => now.push(address),
+            }
+        }
+        ((!now.is_empty()).then(|| at(now)), later)
+    }
+}
+
+/// A connection that is ready, and where it leads.
+type Open<W> = (Link<<W as World>::Stream>, Door);
+
 struct Attempt<'a, W> {
     world: &'a W,
     house: &'a House,
     domain: &'a str,
     wish: Wish,
+    asked: &'a Asked,
     policy: Option<&'a Policy>,
     mx_secure: bool,
     /// Hosts that let us wait must not use up a day: then it is another attempt's turn.
@@ -221,7 +288,7 @@ impl<W: World> Attempt<'_, W> {
         }
     }
 
-    async fn host(&self, host: &Host, place: Place) -> Result<Link<W::Stream>, Missed> {
+    async fn host(&self, host: &Host, place: Place) -> Result<Open<W>, Missed> {
         let addresses = match place.reach {
             Reach::At(addresses) => addresses,
             Reach::Us => return Err(Missed::known(destination::back_to_us(self.domain))),
@@ -233,24 +300,62 @@ impl<W: World> Attempt<'_, W> {
             return Err(Missed::known(Why::ours(Status::new(4, 4, 3), words)));
         }
         let proof = self.proof(host, place.secure).await.map_err(Missed::known)?;
+        if self.world.is_through_proxy() {
+            return self.through_proxy(host, addresses, &proof).await;
+        }
         let mut missed: Vec<Missed> = Vec::new();
-        let most = if self.world.is_through_proxy() { 1 } else { usize::MAX };
-        for address in addresses.into_iter().take(most) {
+        for address in addresses {
             let hopeless = |before: &Missed| before.got == Got::NoRoute && address.is_ipv6();
             if missed.iter().any(hopeless) {
                 continue;
             }
             if !missed.is_empty() && Instant::now() >= self.until {
-                missed.iter_mut().for_each(|missed| missed.why.status = missed.why.status.of_class(4));
+                missed.iter_mut().for_each(Missed::leave_hope);
                 break;
             }
-            match self.address(host, address, &proof).await {
-                Ok(link) => return Ok(link),
+            match self.address(host, (&host.name, address), &proof).await {
+                Ok(open) => return Ok(open),
                 Err(why) => missed.push(why),
             }
         }
-        let nothing = || Missed::known(Why::ours(Status::new(4, 4, 1), format!("{} has no address", host.name)));
-        Err(telling(missed).unwrap_or_else(nothing))
+        Err(told(host, missed))
+    }
+
+    /// The proxy finds one of its addresses that answers; any other it is asked for by itself.
+    async fn through_proxy(&self, host: &Host, mut addresses: Vec<IpAddr>, proof: &Proof) -> Result<Open<W>, Missed> {
+        let (mut missed, mut no_way, mut tried) = (Vec::new(), Vec::new(), 0);
+        if let Some(any) = addresses.first().copied().filter(|_| !self.asked.knows(&host.name)) {
+            let why = match self.address(host, (&host.name, any), proof).await {
+                Ok(open) => return Ok(open),
+                Err(why) => why,
+            };
+            // None of them answers.
+            let Some(found) = why.at else { return Err(why) };
+            addresses.retain(|address| *address != found);
+            missed.push(why);
+        }
+        for address in addresses {
+            if no_way.contains(&address.is_ipv6()) {
+                continue;
+            }
+            if tried >= limits::ADDRESSES_THROUGH || (!missed.is_empty() && Instant::now() >= self.until) {
+                missed.iter_mut().for_each(Missed::leave_hope);
+                break;
+            }
+            tried += 1;
+            match self.address(host, (&address.to_string(), address), proof).await {
+                Ok(open) => return Ok(open),
+                // What the house may have there is spent.
+                Err(why) if why.why.wait.is_some() => return Err(why),
+                // It tried all of them before: who does not answer now is one of a kind to which it has no way.
+                Err(why) if why.at.is_none() => {
+                    no_way.push(address.is_ipv6());
+                    missed.push(Missed { got: Got::NoRoute, ..why });
+                }
+                Err(why) => missed.push(why),
+            }
+        }
+        Err(told(host, missed))
     }
 
     async fn proof(&self, host: &Host, addresses_secure: bool) -> Result<Proof, Why> {
@@ -310,41 +415,50 @@ impl<W: World> Attempt<'_, W> {
         (Dane::No, host.name.clone())
     }
 
-    async fn address(&self, host: &Host, address: IpAddr, proof: &Proof) -> Result<Link<W::Stream>, Missed> {
+    async fn address(&self, host: &Host, at: (&str, IpAddr), proof: &Proof) -> Result<Open<W>, Missed> {
         let clear = proof.rule == Rule::Anything;
-        let first = self.open(host, address, proof, if clear { Tls::IfOffered } else { Tls::Required }).await;
+        let first = self.open(host, at, proof, if clear { Tls::IfOffered } else { Tls::Required }).await;
         match first {
             // TLS that is offered and does not work; where clear text is allowed, it is no reason to stop.
-            Err(missed) if clear && missed.why.status.subject == 7 => {
-                self.open(host, address, proof, Tls::Without).await
-            }
+            Err(missed) if clear && missed.why.status.subject == 7 => self.open(host, at, proof, Tls::Without).await,
             outcome => outcome,
         }
     }
 
-    async fn open(&self, host: &Host, address: IpAddr, proof: &Proof, tls: Tls) -> Result<Link<W::Stream>, Missed> {
-        let name = &host.name;
+    async fn open(
+        &self,
+        host: &Host,
+        (dialled, address): (&str, IpAddr),
+        proof: &Proof,
+        tls: Tls,
+    ) -> Result<Open<W>, Missed> {
+        let (name, is_through_proxy) = (&host.name, self.world.is_through_proxy());
         let mut config = verifier::config(proof.rule.clone(), self.domain, self.house.roots.clone())
             .map_err(|error| Missed::known(Why::ours(Status::new(4, 3, 0), format!("no TLS here: {error}"))))?;
-        config.max_fragment_size = self.world.is_through_proxy().then_some(limits::RECORD_THROUGH);
-        let connecting = self.world.connect(name, SocketAddr::new(address, self.house.port));
-        let patience = if self.world.is_through_proxy() { limits::CONNECT_THROUGH } else { limits::CONNECT };
-        let nowhere = |got, words| Missed { got, why: Why::ours(Status::new(4, 4, 1), words) };
+        config.max_fragment_size = is_through_proxy.then_some(limits::RECORD_THROUGH);
+        let connecting = self.world.connect(dialled, SocketAddr::new(address, self.house.port));
+        let patience = if is_through_proxy { limits::CONNECT_THROUGH } else { limits::CONNECT };
+        let nowhere = |got, words| Missed { got, why: Why::ours(Status::new(4, 4, 1), words), at: None };
+        // Which of a host's addresses a proxy tried, it alone knows.
+        let is_any = is_through_proxy && dialled == name;
+        let place = if is_any { name.clone() } else { format!("{name} ({address})") };
         let connected = match timeout(patience, connecting).await {
             Ok(Ok(connected)) => connected,
             Ok(Err(error)) => {
                 let got = if error.kind() == io::ErrorKind::NetworkUnreachable { Got::NoRoute } else { Got::Nowhere };
-                let mut missed = nowhere(got, format!("no connection to {name} ({address}): {error}"));
+                let mut missed = nowhere(got, format!("no connection to {place}: {error}"));
                 missed.why.wait = NotBefore::of(&error);
                 return Err(missed);
             }
-            Err(_) => return Err(nowhere(Got::Nowhere, format!("{name} ({address}) does not answer"))),
+            Err(_) => return Err(nowhere(Got::Nowhere, format!("{place} does not answer"))),
         };
         let hello = connected.hello.unwrap_or_else(|| self.house.hello.clone());
         let proves = matches!(proof.rule, Rule::Dane(_) | Rule::Named);
         let rules = Rules { hello, far: name.clone(), tls, proves };
         let handshake = Handshake { config: Arc::new(config), host: proof.name.clone() };
-        Link::open(connected.stream, rules, handshake).await.map_err(Missed::there)
+        let door = Door { host: name.clone(), address: connected.address };
+        let opened = Link::open(connected.stream, rules, handshake).await;
+        opened.map(|link| (link, door)).map_err(|why| Missed::there(why, connected.address))
     }
 }
 

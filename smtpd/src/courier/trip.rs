@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use spool::edges::Down;
+use spool::edges::admin::Rest;
 use spool::edges::outbox::{Leased, Outbox, Outgoing, State};
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -11,7 +12,7 @@ use tracing::{info, warn};
 use super::arc;
 use super::around::{AroundLease, InTurn, Seat};
 use super::convert;
-use super::elsewhere::Fates;
+use super::elsewhere::{Asked, Fates};
 use super::engine::Courier;
 use super::envelope;
 use super::fate::{Fate, Status, Why};
@@ -19,6 +20,7 @@ use super::lanes::{Go, Went};
 use super::letter::{self, Sealed};
 use super::limits;
 use super::link::Link;
+use super::lost::Door;
 use super::memory::{self, Room};
 use super::outcome::{self, Attempt};
 use super::passing;
@@ -103,6 +105,7 @@ struct Prepared {
 #[derive(Debug)]
 pub struct Ready<S> {
     link: Link<S>,
+    door: Door,
     /// All of its destination, by name.
     hosts: Vec<String>,
     require_tls: bool,
@@ -124,26 +127,27 @@ impl<W: World + Send + 'static> Trip<W> {
         }
         let destination = leased.destination.clone();
         let begun = self.courier.lanes().begin(&destination, wire::date::now());
-        let until = match begun {
+        let rest = match begun {
             Go::Now => {
                 let place = Place { courier: &self.courier, destination: &destination, went: None };
                 let left = place.taken(self.letters(leased, file).await)?;
                 if self.courier.lanes().has_room_again(&destination) {
-                    self.outbox.rest(destination, 0).await?;
+                    self.outbox.rest(destination, Rest { until: 0, why: String::new() }).await?;
                     return Ok(Left::Perhaps);
                 }
                 return Ok(left);
             }
-            Go::Busy => wire::date::now().saturating_add(limits::BUSY),
-            Go::NotBefore(until) => until,
+            // That is no trouble anybody must hear of.
+            Go::Busy => Rest { until: wire::date::now().saturating_add(limits::BUSY), why: String::new() },
+            Go::NotBefore(until) => Rest { until, why: self.courier.lanes().why(&destination) },
         };
-        self.rest(destination, until).await?;
+        self.rest(destination, rest).await?;
         self.outbox.report(leased.lease, Vec::new()).await.map(|_| Left::Perhaps)
     }
 
-    async fn rest(&self, destination: String, until: i64) -> Result<(), Down> {
-        self.courier.look_again(until);
-        self.outbox.rest(destination, until).await
+    async fn rest(&self, destination: String, rest: Rest) -> Result<(), Down> {
+        self.courier.look_again(rest.until);
+        self.outbox.rest(destination, rest).await
     }
 
     /// One letter after another over one connection, while it goes well.
@@ -161,7 +165,9 @@ impl<W: World + Send + 'static> Trip<W> {
             let now = wire::date::now();
             let go = self.courier.lanes().letter(&destination, now);
             if let Go::NotBefore(until) = go {
-                self.rest(destination.clone(), until).await?;
+                let words =
+                    format!("{destination} has said \"not now\" of late, and gets only so many letters a minute");
+                self.rest(destination.clone(), Rest { until, why: outcome::reason(&words) }).await?;
                 self.outbox.report(leased.lease, Vec::new()).await?;
                 left = Left::Perhaps;
                 break;
@@ -377,8 +383,8 @@ where
     }
 
     /// Whether its destination has a host that is not among these.
-    fn has_other(&self, asked: &[String]) -> bool {
-        self.hosts.iter().any(|host| !asked.contains(host))
+    fn has_other(&self, asked: &Asked) -> bool {
+        self.hosts.iter().any(|host| !asked.has_asked(host))
     }
 
     /// Holds no more memory than it must.

@@ -48,6 +48,15 @@ pub struct DeviceInfo {
     pub last_login: Option<i64>,
 }
 
+/// For how long nothing goes to a destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rest {
+    /// Seconds since 1970.
+    pub until: i64,
+    /// In words for people, bounded, no control characters; empty where it is none of their business.
+    pub why: String,
+}
+
 /// What `queue list` and `queue show` show of a letter that waits to leave.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueuedInfo {
@@ -67,6 +76,8 @@ pub struct QueuedInfo {
     pub passed_on: bool,
     /// Those of its recipients, by number, to whom it is on its way at this moment.
     pub under_way: Vec<u16>,
+    /// Those who wait, by number, because nothing goes to their destination for a while.
+    pub resting: Vec<(Vec<u16>, Rest)>,
     /// Each with where it stands; of a long answer the beginning.
     pub recipients: Vec<(String, State)>,
 }

@@ -12,6 +12,7 @@ use filter_sandbox::edge::{Caller, Down, Edge};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use super::admin::Rest;
 use crate::names::{LetterId, MailboxId};
 
 pub mod turns;
@@ -45,6 +46,8 @@ pub mod limits {
     pub const FARTHEST: i64 = 5 * 3_600;
     /// Destinations that rest at a time.
     pub const RESTING: usize = 10_000;
+    /// Bytes of why one does: a line in a list, and three megabytes of all of those.
+    pub const REST_WORDS: usize = 300;
     /// Policies kept.
     pub const POLICIES: usize = 1_000;
     /// Bytes of a policy that is kept: hosts of the largest houses need a tenth of this.
@@ -307,7 +310,7 @@ pub enum Request {
     /// follows.
     Report { lease: u64, states: Vec<(u16, State)>, ends: bool },
     /// Nothing is leased of that destination until then.
-    Rest { destination: String, until: i64 },
+    Rest { destination: String, rest: Rest },
     /// Some of the MTA-STS policies that are kept, behind that domain.
     Policies { after: Option<String> },
     /// Keeps one, until then at least.
@@ -434,8 +437,8 @@ impl Outbox {
     ///
     /// # Errors
     /// [`Down`].
-    pub async fn rest(&self, destination: String, until: i64) -> Result<(), Down> {
-        self.0.call(Request::Rest { destination, until }, NONE).await.map(drop)
+    pub async fn rest(&self, destination: String, rest: Rest) -> Result<(), Down> {
+        self.0.call(Request::Rest { destination, rest }, NONE).await.map(drop)
     }
 
     /// All policies that are kept.

@@ -59,6 +59,8 @@ pub struct House {
     pub hurried: AtomicU64,
     /// What is on its way at this moment.
     pub under_way: super::under_way::UnderWay,
+    /// Which destinations rest, and why.
+    pub rests: super::rests::Rests,
     /// What each mailbox is sending, and whose owners know that it is too much.
     pub allowance: Mutex<crate::allowance::Allowance>,
     /// What is on its way in that is passed on.
@@ -122,6 +124,7 @@ impl House {
             outgoing: start.outgoing.clone(),
             hurried: AtomicU64::new(0),
             under_way: super::under_way::UnderWay::default(),
+            rests: super::rests::Rests::default(),
             allowance: Mutex::new(crate::allowance::Allowance::new(start.allowance)),
             passing: Mutex::default(),
             fake_secret,

@@ -30,6 +30,7 @@ pub mod posting;
 pub mod queue;
 pub mod removal;
 pub mod reserve;
+pub mod rests;
 pub mod seat;
 pub mod share;
 pub mod start;

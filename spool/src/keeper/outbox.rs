@@ -14,9 +14,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::commit::With;
-use crate::edges::admin::Fate;
+use crate::edges::admin::{Fate, Rest};
 use crate::edges::limits::ADDRESS;
-use crate::edges::outbox::limits::{FARTHEST, LEASES, POLICY, RESTING, WORDS};
+use crate::edges::outbox::limits::{FARTHEST, LEASES, POLICY, REST_WORDS, RESTING, WORDS};
 use crate::edges::outbox::turns::{Turn, Turns};
 use crate::edges::outbox::{Event, Leased, OutgoingRecipient, Reply, Request, Said, State};
 use crate::index::Index;
@@ -101,6 +101,7 @@ impl Outbox {
     /// Serves one.
     #[must_use]
     pub fn new(house: Arc<House>) -> Self {
+        house.rests.end_all();
         Self {
             hurried: house.hurried.load(Ordering::Relaxed),
             house,
@@ -122,10 +123,12 @@ impl Outbox {
         let at = now();
         // What rests for longer than anything does was put there by a clock that was ahead.
         self.resting.retain(|_, until| *until > at && *until <= at.saturating_add(FARTHEST));
+        self.house.rests.look(at);
         self.asleep.retain(|_, until| *until > at && (*until == FOR_EVER || *until <= at.saturating_add(SLEEP)));
         let hurried = self.house.hurried.load(Ordering::Relaxed);
         if std::mem::replace(&mut self.hurried, hurried) != hurried {
             self.resting.clear();
+            self.house.rests.end_all();
             self.asleep.clear();
         }
         loop {
@@ -337,11 +340,15 @@ impl Outbox {
         }
     }
 
-    fn rest(&mut self, destination: String, until: i64) -> Result<(), Breach> {
+    fn rest(&mut self, destination: String, rest: Rest) -> Result<(), Breach> {
+        if rest.why.len() > REST_WORDS || rest.why.contains(char::is_control) {
+            return Err(Breach("a reason beyond its bounds"));
+        }
         if destination.len() > ADDRESS || (self.resting.len() >= RESTING && !self.resting.contains_key(&destination)) {
             return Err(Breach("too much rest"));
         }
-        self.resting.insert(destination, until);
+        self.house.rests.begin(&destination, rest.clone());
+        self.resting.insert(destination, rest.until);
         Ok(())
     }
 
@@ -452,8 +459,8 @@ impl Service for Outbox {
                 Ok(())
             }
             Request::Report { lease, states, ends } => self.report((lease, ends), states, asked),
-            Request::Rest { destination, until } => {
-                self.rest(destination, until)?;
+            Request::Rest { destination, rest } => {
+                self.rest(destination, rest)?;
                 asked.reply(0, Reply::Resting);
                 Ok(())
             }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod abilities;
+mod addresses;
 mod alias;
 mod answer;
 mod dane;

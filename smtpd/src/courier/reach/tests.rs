@@ -1,6 +1,7 @@
 //! Whom a letter goes to, and under what promise, in small worlds.
 
 use super::*;
+use crate::courier::elsewhere::Ending;
 use crate::courier::mta_sts::Mode;
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -36,6 +37,9 @@ struct Zone {
     servers: HashMap<IpAddr, Server>,
     secure: bool,
     tried: Mutex<Vec<IpAddr>>,
+    dialled: Mutex<Vec<String>>,
+    through_proxy: bool,
+    proxy_finds: Option<Ipv4Addr>,
 }
 
 impl World for Zone {
@@ -61,8 +65,17 @@ impl World for Zone {
     async fn policy(&self, _: &str) -> Option<Policy> {
         self.policy.clone()
     }
-    async fn connect(&self, _: &str, to: SocketAddr) -> io::Result<Connected<DuplexStream>> {
+    fn is_through_proxy(&self) -> bool {
+        self.through_proxy
+    }
+    async fn connect(&self, host: &str, to: SocketAddr) -> io::Result<Connected<DuplexStream>> {
         self.tried.lock().unwrap().push(to.ip());
+        self.dialled.lock().unwrap().push(host.to_owned());
+        // A proxy that is given a name connects with whichever of its addresses answers.
+        let to = match self.proxy_finds.filter(|_| self.through_proxy && self.four.contains_key(host)) {
+            Some(address) => SocketAddr::new(address.into(), 25),
+            None => to,
+        };
         let server = self.servers.get(&to.ip()).copied().unwrap_or(Server::Down);
         if to.is_ipv6() {
             return Err(io::ErrorKind::NetworkUnreachable.into());
@@ -72,7 +85,7 @@ impl World for Zone {
         }
         let (ours, theirs) = tokio::io::duplex(50_000);
         tokio::spawn(serve(theirs, server));
-        Ok(Connected { stream: ours, hello: None })
+        Ok(Connected { stream: ours, address: to.ip(), hello: None })
     }
 }
 
@@ -151,21 +164,35 @@ fn tried(zone: Zone, wish: Wish) -> (String, Vec<u8>) {
     tried_but(zone, wish, &[])
 }
 
-/// The same when those hosts have been asked.
-fn tried_but(zone: Zone, wish: Wish, asked: &[&str]) -> (String, Vec<u8>) {
-    let (outcome, tried) = went(zone, wish, asked);
+/// The same when those have been asked.
+fn tried_but(zone: Zone, wish: Wish, asked: &[(&str, u8)]) -> (String, Vec<u8>) {
+    let (outcome, tried) = went(&zone, wish, &after(asked, &[]));
     (outcome.map_or_else(|why| why.status.to_string(), |()| "ready".to_owned()), tried)
 }
 
-fn went(zone: Zone, wish: Wish, asked: &[&str]) -> (Result<(), Why>, Vec<u8>) {
-    let asked: Vec<String> = asked.iter().map(|name| (*name).to_owned()).collect();
+fn door((host, last): (&str, u8)) -> Door {
+    Door { host: host.to_owned(), address: address(last).into() }
+}
+
+/// Those have said "not now", and these lost the letter at an earlier attempt.
+fn after(not_now: &[(&str, u8)], lost: &[(&str, u8)]) -> Asked {
+    let mut asked = Asked::none(0, lost.iter().copied().map(door).collect());
+    let said = Some(("far".to_owned(), 451));
+    let fate = Fate::Deferred(Why { said, ..Why::ours(Status::new(4, 0, 0), "later") });
+    for one in not_now {
+        asked.answered(door(*one), &vec![(0, fate.clone())], Ending::Kept);
+    }
+    asked
+}
+
+fn went(zone: &Zone, wish: Wish, asked: &Asked) -> (Result<(), Why>, Vec<u8>) {
     let own = Own { names: vec!["mx.home.test".into()], addresses: vec![address(99).into()], inner: false };
     let house = House { hello: "mx.home.test".into(), own, roots: Arc::new(RootCertStore::empty()), port: 25 };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let outcome = runtime.block_on(async {
-        match reach(&zone, &house, "far.test", (wish, &asked)).await {
-            Ok((link, hosts)) => {
-                assert!(link.is_ready() && hosts.iter().any(|host| host == link.host()));
+        match reach(zone, &house, "far.test", (wish, asked)).await {
+            Ok(Reached { link, door, hosts }) => {
+                assert!(link.is_ready() && hosts.contains(&door.host));
                 Ok(())
             }
             Err(fate) => Err(fate.why().clone()),
@@ -188,9 +215,80 @@ fn the_first_that_is_ready() {
 #[test]
 fn who_was_asked_is_not_asked_again() {
     let two = || zone(&[Server::Tls, Server::Tls]);
-    assert_eq!(tried_but(two(), PLAIN, &["1.far.test"]), ("ready".into(), vec![2]));
-    assert_eq!(tried_but(two(), PLAIN, &["1.far.test", "2.far.test"]), ("5.4.4".into(), vec![]));
-    assert_eq!(tried_but(zone(&[Server::Tls, Server::Down]), PLAIN, &["1.far.test"]), ("4.4.1".into(), vec![2]));
+    assert_eq!(tried_but(two(), PLAIN, &[("1.far.test", 1)]), ("ready".into(), vec![2]));
+    assert_eq!(tried_but(two(), PLAIN, &[("1.far.test", 1), ("2.far.test", 2)]), ("5.4.4".into(), vec![]));
+    assert_eq!(tried_but(zone(&[Server::Tls, Server::Down]), PLAIN, &[("1.far.test", 1)]), ("4.4.1".into(), vec![2]));
+}
+
+/// `1.far.test` at four addresses, `2.far.test` at one.
+fn many() -> Zone {
+    let mut zone = zone(&[Server::Tls, Server::Tls]);
+    zone.four.insert("1.far.test".into(), [1, 11, 12, 13].map(address).to_vec());
+    zone.servers.extend([11, 12, 13].map(|last| (address(last).into(), Server::Tls)));
+    zone
+}
+
+#[test]
+fn another_address_of_a_host_that_says_not_now() {
+    assert_eq!(tried_but(many(), PLAIN, &[("1.far.test", 1)]), ("ready".into(), vec![11]));
+    assert_eq!(tried_but(many(), PLAIN, &[("1.far.test", 1), ("1.far.test", 11)]), ("ready".into(), vec![2]), "two");
+    let all = [("1.far.test", 1), ("1.far.test", 11), ("2.far.test", 2)];
+    assert_eq!(tried_but(many(), PLAIN, &all), ("5.4.4".into(), vec![]));
+}
+
+#[test]
+fn where_the_letter_was_lost_it_goes_last() {
+    let ready = |zone: &Zone, lost: &[(&str, u8)]| went(zone, PLAIN, &after(&[], lost)).1;
+    assert_eq!(ready(&many(), &[("1.far.test", 1)]), [11]);
+    assert_eq!(ready(&many(), &[1, 11, 12, 13].map(|last| ("1.far.test", last))), [2]);
+    let two = || zone(&[Server::Tls, Server::Tls]);
+    assert_eq!(ready(&two(), &[("2.far.test", 2), ("1.far.test", 1)]), [2], "the longest ago");
+    assert_eq!(ready(&zone(&[Server::Tls, Server::Down]), &[("1.far.test", 1)]), [2, 1], "there is no other");
+    assert_eq!(went(&two(), PLAIN, &after(&[("2.far.test", 2)], &[("1.far.test", 1)])).1, [1], "that was another time");
+}
+
+#[test]
+fn through_a_proxy_by_name_and_then_by_address() {
+    let through = |finds: u8| Zone { through_proxy: true, proxy_finds: Some(address(finds)), ..many() };
+    let dialled = |zone: &Zone, asked: &Asked| {
+        let (outcome, _) = went(zone, PLAIN, asked);
+        (outcome.is_ok(), std::mem::take(&mut *zone.dialled.lock().unwrap()))
+    };
+    let nobody = after(&[], &[]);
+    assert_eq!(dialled(&through(11), &nobody), (true, vec!["1.far.test".to_owned()]));
+    assert_eq!(dialled(&through(11), &after(&[("1.far.test", 11)], &[])), (true, vec!["8.8.8.1".to_owned()]));
+    assert_eq!(dialled(&through(1), &after(&[], &[("1.far.test", 1)])), (true, vec!["8.8.8.11".to_owned()]));
+    // One that greets with a no; the others are asked for by themselves, so many.
+    let mut closed = through(12);
+    closed.servers.insert(address(12).into(), Server::Clear);
+    assert_eq!(dialled(&closed, &nobody), (true, vec!["1.far.test".into(), "8.8.8.1".into()]));
+    closed.servers.values_mut().for_each(|server| *server = Server::Clear);
+    closed.four.insert("1.far.test".into(), (1..9).map(|last| address(10 + last)).collect());
+    closed.servers.extend((1..9).map(|last| (address(10 + last).into(), Server::Clear)));
+    let (_, tried) = dialled(&closed, &nobody);
+    assert_eq!(tried.iter().filter(|name| name.starts_with("8.8.8.1")).count(), limits::ADDRESSES_THROUGH, "{tried:?}");
+    // All that answer say no for good; of a kind that the proxy has no way to, that is nobody's hope.
+    let mut stern = through(1);
+    stern.mx.insert("far.test".into(), Answer::Nothing { secure: false });
+    stern.four.insert("far.test".into(), vec![address(1)]);
+    stern.six = Some(Answer::Found { records: vec!["2a00::1".parse().unwrap()], secure: false });
+    stern.servers.insert(address(1).into(), Server::Closed);
+    let (outcome, _) = went(&stern, PLAIN, &nobody);
+    assert_eq!(outcome.unwrap_err().status, Status::new(5, 7, 1));
+    assert_eq!(*stern.dialled.lock().unwrap(), ["far.test", "2a00::1"]);
+}
+
+#[test]
+fn the_words_name_the_address_that_was_tried() {
+    let words = |zone: &Zone, asked: &Asked| went(zone, PLAIN, asked).0.unwrap_err().words;
+    let down = |through_proxy| Zone { through_proxy, ..zone(&[Server::Down]) };
+    let nobody = after(&[], &[]);
+    assert!(words(&down(false), &nobody).starts_with("no connection to 1.far.test (8.8.8.1): "));
+    assert!(words(&down(true), &nobody).starts_with("no connection to 1.far.test: "), "which, the proxy knows");
+    let mut known = down(true);
+    known.four.insert("1.far.test".into(), vec![address(1), address(3)]);
+    let asked = after(&[("1.far.test", 1)], &[]);
+    assert!(words(&known, &asked).starts_with("no connection to 1.far.test (8.8.8.3): "));
 }
 
 #[test]
@@ -272,10 +370,10 @@ fn the_words_are_those_of_what_came_furthest() {
     let mut both = zone(&[Server::Clear]);
     both.six =
         Some(Answer::Found { records: vec!["2a00::1".parse().unwrap(), "2a00::2".parse().unwrap()], secure: false });
-    let (outcome, tried) = went(both, PLAIN, &[]);
+    let (outcome, tried) = went(&both, PLAIN, &after(&[], &[]));
     assert!(outcome.unwrap_err().words.contains("STARTTLS"), "not that this house has no IPv6");
     assert_eq!(tried, [0, 1], "nor is IPv6 tried twice");
-    let (outcome, _) = went(zone(&[Server::Down, Server::BrokenTls, Server::Down]), PLAIN, &[]);
+    let (outcome, _) = went(&zone(&[Server::Down, Server::BrokenTls, Server::Down]), PLAIN, &after(&[], &[]));
     assert_eq!(outcome.unwrap_err().status, Status::new(4, 7, 5));
 }
 
@@ -283,7 +381,7 @@ fn the_words_are_those_of_what_came_furthest() {
 fn for_good_only_when_every_host_says_so() {
     use Server::{Closed, Down, NoTlsToday, Stern, Tls};
     let all = zone(&[Closed, Stern]);
-    let (outcome, both) = went(all, PLAIN, &[]);
+    let (outcome, both) = went(&all, PLAIN, &after(&[], &[]));
     assert_eq!((outcome.unwrap_err().to_string().as_str(), both), ("1.far.test says: 554 go away", vec![1, 2]));
     assert_eq!(tried(zone(&[Stern, Closed]), PLAIN).0, "5.5.0");
     assert_eq!(tried(zone(&[Closed, Tls]), PLAIN), ("ready".into(), vec![1, 2]));

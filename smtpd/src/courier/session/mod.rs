@@ -114,12 +114,6 @@ impl Session {
         &self.context.rules.hello
     }
 
-    /// The far host, by the name in its domain's MX.
-    #[must_use]
-    pub fn far(&self) -> &str {
-        &self.context.rules.far
-    }
-
     /// One step.
     #[must_use]
     pub fn handle(mut self, event: Event<'_>) -> (Self, Vec<Effect>) {

@@ -8,7 +8,8 @@ use crate::courier::elsewhere::{self, Asked, Fates};
 use crate::courier::fate::{Fate, Status, Why};
 use crate::courier::lanes::Went;
 use crate::courier::limits;
-use crate::courier::reach::{self, Wish, World};
+use crate::courier::outcome;
+use crate::courier::reach::{self, Reached, Wish, World};
 
 /// What one host made of a letter.
 enum Came {
@@ -28,15 +29,19 @@ impl<W: World + Send + 'static> Trip<W> {
         ready: &mut Option<Ready<W::Stream>>,
         went: &mut Went,
     ) -> (Fates, bool, Option<Fate>) {
-        let (mut asked, mut fates) = (Asked::none(failures(&open.leased)), Fates::new());
+        let lost = self.courier.lost().of(open.leased.letter);
+        let (mut asked, mut fates) = (Asked::none(failures(&open.leased), lost), Fates::new());
         loop {
-            match self.at_host(open, ready, asked.names()).await {
+            match self.at_host(open, ready, &asked).await {
                 Came::Back => return (Vec::new(), false, None),
-                Came::Nowhere(fate) if asked.names().is_empty() => return self.nowhere(&open.leased, fate, went),
+                Came::Nowhere(fate) if asked.is_nobody() => return self.nowhere(&open.leased, fate, went),
                 Came::Nowhere(fate) => elsewhere::unreached(&mut fates, &fate),
                 Came::Answered(answered) => {
                     if let Some(ready) = ready {
-                        asked.answered(ready.link.host(), &answered, ready.link.is_lost_unbegun());
+                        let door = ready.door.clone();
+                        if asked.answered(door.clone(), &answered, ready.link.ending()) {
+                            self.courier.lost().note(open.leased.letter, door);
+                        }
                     }
                     elsewhere::merge(&mut fates, answered);
                     let left = asked.left(&fates);
@@ -45,18 +50,30 @@ impl<W: World + Send + 'static> Trip<W> {
                         self.go_on(open.leased.lease, ready.take()).await;
                         continue;
                     }
-                    if ready.as_ref().is_some_and(|ready| ready.has_other(asked.names())) {
+                    if ready.as_ref().is_some_and(|ready| ready.has_other(&asked)) {
                         elsewhere::postpone(&mut fates);
                     }
                 }
             }
             let notifies = ready.as_ref().is_some_and(|ready| ready.link.extensions().notifications);
-            // What the far server says of one recipient's host is no trouble with this one.
-            let lost = fates.iter().any(|(_, fate)| elsewhere::is_lost(fate));
-            *went = if lost { Went::Badly } else { Went::Well };
+            if !fates.iter().any(|(_, fate)| matches!(fate, Fate::Deferred(_))) {
+                self.courier.lost().forget(open.leased.letter);
+            }
+            *went = self.how_it_went(&open.leased, &asked, &fates);
             self.courier.lanes().answered(&open.leased.destination, is_slowed(&fates), wire::date::now());
             return (fates, notifies, None);
         }
+    }
+
+    /// What the far server says of one recipient's host is no trouble with this one.
+    fn how_it_went(&self, leased: &Leased, asked: &Asked, fates: &Fates) -> Went {
+        let Some((number, fate)) = fates.iter().find(|(number, fate)| {
+            asked.unknown().contains(number) && elsewhere::is_unanswered(fate) || elsewhere::is_lost(fate)
+        }) else {
+            return Went::Well;
+        };
+        self.courier.lanes().because(&leased.destination, outcome::reason(&fate.why().to_string()));
+        if asked.unknown().contains(number) { Went::Lost(leased.letter) } else { Went::Badly }
     }
 
     /// To another host, or over another connection: nobody has the letter, and the admin may still keep it back.
@@ -73,15 +90,18 @@ impl<W: World + Send + 'static> Trip<W> {
         let later = matches!(fate, Fate::Deferred(_));
         if later {
             *went = if fate.why().wait.is_some() { Went::Not } else { Went::Badly };
+            self.courier.lanes().because(&leased.destination, outcome::reason(&fate.why().to_string()));
         }
         // Of a letter that asks for more than others it says nothing about them.
         (fates, false, (later && !leased.outgoing.require_tls).then_some(fate))
     }
 
-    async fn at_host(&self, open: &mut Open, ready: &mut Option<Ready<W::Stream>>, asked: &[String]) -> Came {
+    async fn at_host(&self, open: &mut Open, ready: &mut Option<Ready<W::Stream>>, asked: &Asked) -> Came {
         let leased = open.leased.clone();
         let require_tls = leased.outgoing.require_tls;
-        if let Some(other) = ready.take_if(|ready| require_tls && !ready.require_tls) {
+        let is_other =
+            |ready: &mut Ready<_>| (require_tls && !ready.require_tls) || asked.lost_at(&ready.door).is_some();
+        if let Some(other) = ready.take_if(is_other) {
             other.link.close().await;
         }
         loop {
@@ -114,26 +134,21 @@ impl<W: World + Send + 'static> Trip<W> {
     }
 
     /// Unless there is one.
-    async fn connect(
-        &self,
-        leased: &Leased,
-        ready: &mut Option<Ready<W::Stream>>,
-        asked: &[String],
-    ) -> Result<(), Fate> {
+    async fn connect(&self, leased: &Leased, ready: &mut Option<Ready<W::Stream>>, asked: &Asked) -> Result<(), Fate> {
         if ready.is_some() {
             return Ok(());
         }
         let (destination, require_tls) = (&leased.destination, leased.outgoing.require_tls);
         let clear_text = self.courier.allows_clear_text(destination);
         let wish = Wish { require_tls, clear_text, seed: random() };
-        let (link, hosts) = tokio::select! {
+        let Reached { link, door, hosts } = tokio::select! {
             reached = reach::reach(&self.courier.world, &self.courier.house, destination, (wish, asked)) => reached?,
             () = self.courier.others_wait(limits::OPENING_WHEN_BUSY, leased.turn()) => {
                 let words = format!("{destination} was silent for too long while other mail waited");
                 return Err(Fate::Deferred(Why::ours(Status::new(4, 4, 2), words)));
             }
         };
-        *ready = Some(Ready { link, hosts, require_tls, sent: 0 });
+        *ready = Some(Ready { link, door, hosts, require_tls, sent: 0 });
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::io::Write;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -45,6 +45,10 @@ struct Far {
     /// What one of them says to a command.
     says: Mutex<Vec<(&'static str, Says)>>,
     names: Mutex<Vec<String>>,
+    /// Of each host; none: one.
+    addresses: Mutex<Vec<Ipv4Addr>>,
+    /// Where those connections led.
+    doors: Mutex<Vec<IpAddr>>,
 }
 
 impl World for Far {
@@ -59,7 +63,9 @@ impl World for Far {
         Answer::Nothing { secure: false }
     }
     async fn four(&self, _: &str) -> Answer<Ipv4Addr> {
-        Answer::Found { records: vec![Ipv4Addr::new(8, 8, 8, 8)], secure: false }
+        let records = self.addresses.lock().unwrap().clone();
+        let records = if records.is_empty() { vec![Ipv4Addr::new(8, 8, 8, 8)] } else { records };
+        Answer::Found { records, secure: false }
     }
     async fn alias(&self, _: &str) -> Answer<String> {
         Answer::Nothing { secure: false }
@@ -70,14 +76,17 @@ impl World for Far {
     async fn policy(&self, _: &str) -> Option<Policy> {
         None
     }
-    async fn connect(&self, host: &str, _: SocketAddr) -> io::Result<Connected<DuplexStream>> {
+    async fn connect(&self, host: &str, to: SocketAddr) -> io::Result<Connected<DuplexStream>> {
         self.names.lock().unwrap().push(host.to_owned());
-        let says = self.says.lock().unwrap().iter().find(|(name, _)| *name == host).map(|(_, says)| *says);
+        self.doors.lock().unwrap().push(to.ip());
+        let address = to.ip().to_string();
+        let is_that = |name: &str| name == host || name == address;
+        let says = self.says.lock().unwrap().iter().find(|(name, _)| is_that(name)).map(|(_, says)| *says);
         let letters = self.patience.lock().unwrap().pop_front().ok_or(io::ErrorKind::ConnectionRefused)?;
         *self.connections.lock().unwrap() += 1;
         let (ours, theirs) = tokio::io::duplex(50_000);
         tokio::spawn(serve(theirs, letters, (self.texts.clone(), self.goodbyes.clone()), says));
-        Ok(Connected { stream: ours, hello: None })
+        Ok(Connected { stream: ours, address: to.ip(), hello: None })
     }
 }
 
@@ -104,7 +113,8 @@ async fn serve(stream: DuplexStream, letters: usize, (texts, goodbyes): Heard, s
             }
             texts.lock().unwrap().push(text);
             taken += 1;
-            lines.stream_mut().write_all(b"250 taken\r\n").await.unwrap();
+            let other = says.filter(|(command, _)| *command == ".").map(|(_, answer)| answer);
+            lines.stream_mut().write_all(other.unwrap_or("250 taken\r\n").as_bytes()).await.unwrap();
         }
     }
 }
@@ -118,6 +128,7 @@ struct Set {
     reports: Arc<Mutex<Vec<(u16, State)>>>,
     may_begin: Arc<Mutex<bool>>,
     overs: Arc<Mutex<Vec<u64>>>,
+    rests: Rests,
     _other_ends: [Edge; 2],
     keeper: Keeper,
 }
@@ -145,10 +156,22 @@ impl Set {
         let reports: Arc<Mutex<Vec<(u16, State)>>> = Arc::default();
         let may_begin = Arc::new(Mutex::new(true));
         let overs: Arc<Mutex<Vec<u64>>> = Arc::default();
-        tokio::spawn(keep(theirs, leases.clone(), reports.clone(), (may_begin.clone(), overs.clone())));
+        let rests = Rests::default();
+        tokio::spawn(keep(theirs, leases.clone(), reports.clone(), (may_begin.clone(), overs.clone(), rests.clone())));
         let outbox = Arc::new(Outbox::new(ours, tokio::sync::mpsc::channel(1).0).unwrap());
         let keeper = Keeper::courier(notices.into()).unwrap();
-        Self { courier, identity, outbox, leases, reports, may_begin, overs, _other_ends: [zygotes, keepers], keeper }
+        Self {
+            courier,
+            identity,
+            outbox,
+            leases,
+            reports,
+            may_begin,
+            overs,
+            rests,
+            _other_ends: [zygotes, keepers],
+            keeper,
+        }
     }
 
     fn letter(&self, number: u8, text: &[u8]) -> (Leased, OwnedFd) {
@@ -197,11 +220,14 @@ impl Set {
     }
 }
 
+/// Of which destinations the courier said so, whichever they are.
+type Rests = Arc<Mutex<Vec<Rest>>>;
+
 async fn keep(
     edge: Edge,
     leases: Arc<Mutex<VecDeque<(Leased, OwnedFd)>>>,
     reports: Arc<Mutex<Vec<(u16, State)>>>,
-    (may_begin, overs): (Arc<Mutex<bool>>, Arc<Mutex<Vec<u64>>>),
+    (may_begin, overs, rests): (Arc<Mutex<bool>>, Arc<Mutex<Vec<u64>>>, Rests),
 ) {
     use std::os::fd::AsFd;
     let edge = AsyncEdge::new(edge).unwrap();
@@ -218,6 +244,10 @@ async fn keep(
                 Request::Report { states, .. } => {
                     reports.lock().unwrap().extend(states);
                     Reply::Recorded
+                }
+                Request::Rest { rest, .. } => {
+                    rests.lock().unwrap().extend(Some(rest).filter(|rest| rest.until > 0));
+                    Reply::Resting
                 }
                 _ => Reply::Resting,
             },
@@ -263,6 +293,64 @@ async fn a_host_that_says_not_now_is_not_the_last() {
         assert_eq!(set.came(), (1, 2), "{says:?}");
         assert_eq!(*set.courier.world.names.lock().unwrap(), ["1.far.test", "2.far.test"]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_says_not_now_is_not_the_hosts_last() {
+    let [one, two] = [8, 9].map(|last| Ipv4Addr::new(8, 8, 8, last));
+    // The last closes without a word.
+    for says in [("MAIL", "452 no room\r\n"), ("RCPT", "450 no reverse name\r\n"), ("DATA", "451 later\r\n"), ("", "")]
+    {
+        let set = Set::new(&[usize::from(!says.0.is_empty()), 9]);
+        *set.courier.world.hosts.lock().unwrap() = vec!["1.far.test"];
+        *set.courier.world.addresses.lock().unwrap() = vec![one, two];
+        *set.courier.world.says.lock().unwrap() =
+            vec![("8.8.8.8", says)].into_iter().filter(|_| !says.0.is_empty()).collect();
+        set.trip(set.letter(1, SMALL)).await;
+        assert_eq!(set.came(), (1, 2), "{says:?}");
+        assert_eq!(*set.courier.world.doors.lock().unwrap(), [one, two]);
+    }
+}
+
+/// One whose sender does not hear yet that it is late.
+fn of_now(set: &Set, number: u8) -> (Leased, OwnedFd) {
+    let (mut leased, file) = set.letter(number, SMALL);
+    leased.outgoing.queued = wire::date::now();
+    (leased, file)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_is_lost_over_its_text_begins_elsewhere_and_holds_up_no_other() {
+    let set = Set::new(&[1, 9, 9]);
+    *set.courier.world.hosts.lock().unwrap() = vec!["1.far.test", "2.far.test"];
+    // It has the text, and closes without a word.
+    *set.courier.world.says.lock().unwrap() = vec![("1.far.test", (".", ""))];
+    let of = |number| of_now(&set, number);
+    set.trip(of(1)).await;
+    let lost = set.reports.lock().unwrap().split_off(0);
+    assert!(matches!(lost.as_slice(), [(0, State::Waiting { failures: 1, .. })]), "{lost:?}");
+    assert_eq!(*set.courier.world.names.lock().unwrap(), ["1.far.test"], "it may have been taken");
+    set.courier.world.says.lock().unwrap().clear();
+    set.trip(of(2)).await;
+    assert_eq!(set.came(), (1, 2), "another letter goes at once");
+    set.trip(of(1)).await;
+    assert_eq!(set.came(), (2, 3));
+    assert_eq!(*set.courier.world.names.lock().unwrap(), ["1.far.test", "1.far.test", "2.far.test"]);
+    assert_eq!(set.courier.lost().of(LetterId([1; 16])), [], "its fate is known");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_that_rests_says_why() {
+    let set = Set::new(&[]);
+    *set.courier.world.hosts.lock().unwrap() = vec!["1.far.test"];
+    set.trip(of_now(&set, 1)).await;
+    set.trip(of_now(&set, 2)).await;
+    let rests = set.rests.lock().unwrap();
+    let [rest] = rests.as_slice() else { panic!("{rests:?}") };
+    assert!(
+        rest.until > wire::date::now() && rest.why.starts_with("no connection to 1.far.test (8.8.8.8)"),
+        "{rest:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,9 +1,10 @@
 //! The commands about what waits to leave.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use crate::commit::With;
-use crate::edges::admin::{QueuedInfo, Reply};
+use crate::edges::admin::{QueuedInfo, Reply, Rest};
 use crate::edges::outbox::limits::PACKET;
 use crate::edges::outbox::{Outgoing, OutgoingRecipient, Said, State};
 use crate::index::Index;
@@ -16,6 +17,8 @@ use super::{Asked, NotDone, Outcome, commit};
 
 /// Bytes of a far server's words in a list: a hundred recipients must fit into one packet.
 const WORDS: usize = 240;
+/// Bytes of why destinations rest, in the entry of one letter: the rest of a packet is for its recipients.
+const RESTS: usize = 4 * 1024;
 /// Letters made due by one entry.
 const AT_ONCE: usize = 1_000;
 
@@ -29,6 +32,7 @@ pub(super) fn list(asked: &Asked) -> Reply {
         };
         let info = |(letter, outgoing): (LetterId, &Outgoing)| QueuedInfo {
             under_way: under_way(outgoing, &at(letter, outgoing.held)),
+            resting: resting(&asked.house, outgoing),
             ..info(&core.index, letter, outgoing)
         };
         let mut all: Vec<_> = core.index.waiting().all().map(info).collect();
@@ -44,6 +48,23 @@ fn under_way(outgoing: &Outgoing, destinations: &[String]) -> Vec<u16> {
         matches!(one.state, State::Waiting { .. }) && destinations.contains(&one.destination())
     };
     outgoing.recipients.iter().zip(0..).filter(|(one, _)| leaves(one)).map(|(_, number)| number).collect()
+}
+
+/// Those who still wait at destinations that rest.
+fn resting(house: &House, outgoing: &Outgoing) -> Vec<(Vec<u16>, Rest)> {
+    let (now, mut room, mut found) = (now(), RESTS, BTreeMap::<String, (Vec<u16>, Rest)>::new());
+    let waiting = outgoing.recipients.iter().zip(0..).filter(|(one, _)| matches!(one.state, State::Waiting { .. }));
+    for (one, number) in waiting {
+        let destination = one.destination();
+        if let Some((numbers, _)) = found.get_mut(&destination) {
+            numbers.push(number);
+            continue;
+        }
+        let Some(rest) = house.rests.of(&destination, now).filter(|rest| rest.why.len() <= room) else { continue };
+        room -= rest.why.len();
+        found.insert(destination, (vec![number], rest));
+    }
+    found.into_values().collect()
 }
 
 fn info(index: &Index, letter: LetterId, outgoing: &Outgoing) -> QueuedInfo {
@@ -62,6 +83,7 @@ fn info(index: &Index, letter: LetterId, outgoing: &Outgoing) -> QueuedInfo {
         held: outgoing.held || !outgoing.passed_on && profile.is_some_and(|profile| profile.suspended),
         passed_on: outgoing.passed_on,
         under_way: Vec::new(),
+        resting: Vec::new(),
         recipients: recipients.collect(),
     }
 }

@@ -6,7 +6,7 @@ use spool::edges::Delivered;
 use spool::edges::admin;
 use spool::edges::outbox::{Event, Leased, State};
 
-use super::{Annas, DONE, MESSAGE, annas, courier, later, lease, post, posted, said};
+use super::{Annas, DONE, MESSAGE, annas, courier, later, lease, post, posted, rest, said};
 use crate::house::{Folder, Running, files_below, run, transaction};
 
 #[test]
@@ -124,9 +124,9 @@ fn later_is_not_now_and_rest_is_rest() {
 
         assert!(outbox.report(far.lease, vec![(0, later(wire::date::now() + 2))]).await.unwrap());
         assert!(outbox.report(next.lease, Vec::new()).await.unwrap(), "given back as it was");
-        outbox.rest("far.test".into(), wire::date::now() + 1_000).await.unwrap();
+        outbox.rest("far.test".into(), rest(wire::date::now() + 1_000)).await.unwrap();
         assert_eq!(one().await, None, "it rests");
-        outbox.rest("far.test".into(), 0).await.unwrap();
+        outbox.rest("far.test".into(), rest(0)).await.unwrap();
         assert_eq!(one().await.unwrap().letter, next.letter);
         assert_eq!(one().await, None);
         // When it is due again the courier hears of it.

@@ -102,6 +102,11 @@ pub fn said(words: &str) -> Said {
     Said { status: (4, 2, 0), by: Some(("mx.far.test".into(), 450)), words: words.into(), at: 1 }
 }
 
+/// A rest that nothing is said of.
+pub const fn rest(until: i64) -> admin::Rest {
+    admin::Rest { until, why: String::new() }
+}
+
 pub fn later(due: i64) -> State {
     State::Waiting { failures: 1, due, delay_told: false, last: Some(said("greylisted")) }
 }

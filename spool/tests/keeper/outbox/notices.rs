@@ -8,7 +8,7 @@ use spool::edges::outbox::{Leased, Said, State};
 use spool::edges::queue::Posted;
 use spool::edges::{Delivered, Recipient, Size, Target};
 
-use super::{Annas, MESSAGE, annas, courier, later, lease, post, posted, queue, said};
+use super::{Annas, MESSAGE, annas, courier, later, lease, post, posted, queue, rest, said};
 use crate::house::{Folder, Running, new_letter, run, sealing, transaction};
 
 #[test]
@@ -17,7 +17,7 @@ fn what_fails_together_is_told_together() {
         let Annas { folder: _folder, house, outbox, news: _news, anna: _anna, queue } = annas().await;
         let to = ["ben@far.test", "cleo@third.test", "dan@slow.test", "eva@resting.test"];
         post(&house, &queue, transaction(), posted("anna@home.test", &to)).await.unwrap();
-        outbox.rest("resting.test".into(), wire::date::now() + 1_000).await.unwrap();
+        outbox.rest("resting.test".into(), rest(wire::date::now() + 1_000)).await.unwrap();
         let [far, third, slow] = [lease(&outbox).await, lease(&outbox).await, lease(&outbox).await].map(Option::unwrap);
         let never = |leased: &Leased| {
             let last = Said { at: wire::date::now(), ..said("no such person") };

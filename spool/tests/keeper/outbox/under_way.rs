@@ -2,11 +2,11 @@
 
 use spool::edges::admin;
 use spool::edges::outbox::Outbox;
-use spool::edges::outbox::limits::{PASSED_ON, WAY_BACK};
+use spool::edges::outbox::limits::{PASSED_ON, REST_WORDS, WAY_BACK};
 use spool::edges::outbox::turns::Turn;
 use spool::names::LetterId;
 
-use super::{Annas, DONE, annas, later, lease, pass_on, pass_on_from, post, posted};
+use super::{Annas, DONE, annas, later, lease, pass_on, pass_on_from, post, posted, rest};
 use crate::house::{Running, run, transaction};
 
 fn listed(house: &Running, letter: LetterId) -> admin::QueuedInfo {
@@ -45,6 +45,29 @@ fn what_has_not_begun_is_kept_back_and_what_has_is_named() {
         house.done(admin::Request::QueueDrop { letter });
         assert!(!outbox.begin(again.lease).await.unwrap(), "it was given up");
         assert!(outbox.report(again.lease, Vec::new()).await.unwrap());
+        assert!(house.stop());
+    });
+}
+
+#[test]
+fn why_a_destination_rests_is_in_the_list() {
+    run(async {
+        let Annas { folder: _folder, house, outbox, news: _news, anna: _anna, queue } = annas().await;
+        let to = ["ben@far.test", "cleo@third.test", "dan@FAR.test"];
+        post(&house, &queue, transaction(), posted("anna@home.test", &to)).await.unwrap();
+        let letter = lease(&outbox).await.unwrap().letter;
+        let until = wire::date::now() + 1_000;
+        let rests = |why: &str| admin::Rest { until, why: why.to_owned() };
+        outbox.rest("far.test".into(), rests("mx.far.test is down")).await.unwrap();
+        assert_eq!(listed(&house, letter).resting, [(vec![0, 2], rests("mx.far.test is down"))]);
+        outbox.rest("far.test".into(), rest(0)).await.unwrap();
+        assert_eq!(listed(&house, letter).resting, []);
+        outbox.rest("far.test".into(), rests("mx.far.test is down")).await.unwrap();
+        house.done(admin::Request::QueueRetry { letter: None });
+        lease(&outbox).await.unwrap();
+        assert_eq!(listed(&house, letter).resting, [], "the admin said \"now\"");
+        let long = rests(&"x".repeat(REST_WORDS + 1));
+        assert!(outbox.rest("far.test".into(), long).await.is_err(), "no courier says so much");
         assert!(house.stop());
     });
 }
