@@ -158,7 +158,7 @@ pub struct Part {
     /// Subtype, as written.
     #[serde(deserialize_with = "bounded::bytes")]
     pub subtype: Vec<u8>,
-    /// Content-Type parameters, as written.
+    /// Content-Type parameters, as written, but that pieces of one value (RFC 2231) are together.
     #[serde(deserialize_with = "bounded::list::<_, _, { limits::PARAMETERS }>")]
     pub parameters: Parameters,
     /// Content-ID.

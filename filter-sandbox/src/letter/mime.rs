@@ -1,6 +1,6 @@
 //! The MIME fields of one part (RFC 2045, 2183, 3282), as BODYSTRUCTURE shows them.
 
-use super::{fields, lexer::Lexer, texts::Texts};
+use super::{continued::joined, fields, lexer::Lexer, texts::Texts};
 use crate::report::{Field, Parameters, is_token, limits};
 
 /// What a part's header says about its body.
@@ -145,7 +145,7 @@ fn kept_token(token: &[u8], texts: &mut Texts) -> Vec<u8> {
     if kept.is_empty() { b"x".to_vec() } else { kept }
 }
 
-/// `;name=value` as often as it comes (RFC 2045 §5.1). RFC 2231 names (`name*0*`) stay as written.
+/// `;name=value` as often as it comes (RFC 2045 §5.1), pieces of one value together.
 fn parameters(lexer: &mut Lexer<'_>, texts: &mut Texts) -> Parameters {
     let mut parameters = Vec::new();
     while parameters.len() < limits::PARAMETERS && texts.items() > 0 {
@@ -174,7 +174,7 @@ fn parameters(lexer: &mut Lexer<'_>, texts: &mut Texts) -> Parameters {
         }
         parameters.push((kept_token(name, texts), texts.keep(value)));
     }
-    parameters
+    joined(parameters, texts)
 }
 
 fn disposition(line: &[u8], texts: &mut Texts) -> Option<(Vec<u8>, Parameters)> {

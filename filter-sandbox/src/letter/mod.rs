@@ -5,6 +5,8 @@
 //! [`report::limits`](crate::report::limits) is `None`, anything else gets the best description that can be given. A
 //! panic would cost that one worker only; the tests see to it that there is none.
 
+mod continued;
+mod day;
 mod decode;
 mod envelope;
 mod features;
@@ -20,8 +22,7 @@ mod texts;
 mod walk;
 mod words;
 
-use crate::report::{Address, CUT, Envelope, Facts, Report, Summary, limits};
-use mail_parser::DateTime;
+use crate::report::{Address, CUT, Facts, Report, Summary, limits};
 use texts::Texts;
 use walk::Walked;
 
@@ -68,7 +69,7 @@ fn summary(message: &[u8], walked: &mut Walked, texts: &mut Texts) -> Option<Sum
     }
     Some(Summary {
         size: u32::try_from(message.len()).ok()?,
-        sent_day: sent_day(&envelope),
+        sent_day: envelope.date.as_deref().and_then(day::day),
         subject_text,
         address_texts,
         preview: preview::preview(message, walked),
@@ -98,12 +99,4 @@ fn address_text(list: &[Address], longest: usize) -> String {
         }
     }
     text
-}
-
-/// Midnight UTC of the day the Date field writes, whatever its zone says.
-fn sent_day(envelope: &Envelope) -> Option<i64> {
-    const DAY: i64 = 86_400;
-    let line = String::from_utf8_lossy(envelope.date.as_deref()?).into_owned() + "\n";
-    let date = DateTime::parse_rfc822(&line).filter(|date| date.is_valid() && date.year <= 9999)?;
-    Some(date.to_timestamp_local().div_euclid(DAY) * DAY)
 }

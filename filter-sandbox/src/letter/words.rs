@@ -99,31 +99,13 @@ fn q_word(mut body: &[u8], into: &mut Vec<u8>) {
     }
 }
 
-/// A parameter's value, decoded: plain, with encoded words (common, though forbidden), or by RFC 2231 in one or
-/// more pieces.
+/// A parameter's value, decoded: plain, with encoded words (common, though forbidden), or by RFC 2231.
 pub(super) fn parameter(parameters: &Parameters, name: &str) -> Option<String> {
     if let Some(value) = named(parameters, format!("{name}*").as_bytes()) {
         let (charset, value) = charset_prefix(value);
         return Some(text_of(charset, &percent(value)));
     }
-    pieces(parameters, name).or_else(|| named(parameters, name.as_bytes()).map(decode))
-}
-
-/// RFC 2231 §3: `name*0`, `name*1*`, ...
-fn pieces(parameters: &Parameters, name: &str) -> Option<String> {
-    let (mut bytes, mut charset) = (Vec::new(), Vec::new());
-    for index in 0..parameters.len() {
-        if let Some(plain) = named(parameters, format!("{name}*{index}").as_bytes()) {
-            bytes.extend_from_slice(plain);
-        } else if let Some(encoded) = named(parameters, format!("{name}*{index}*").as_bytes()) {
-            let (label, value) = if index == 0 { charset_prefix(encoded) } else { (&b""[..], encoded) };
-            charset.extend_from_slice(label);
-            bytes.extend(percent(value));
-        } else {
-            break;
-        }
-    }
-    (!bytes.is_empty()).then(|| text_of(&charset, &bytes))
+    named(parameters, name.as_bytes()).map(decode)
 }
 
 /// `charset'language'value`.
