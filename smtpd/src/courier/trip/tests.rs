@@ -127,7 +127,7 @@ struct Set {
     leases: Arc<Mutex<VecDeque<(Leased, OwnedFd)>>>,
     reports: Arc<Mutex<Vec<(u16, State)>>>,
     may_begin: Arc<Mutex<bool>>,
-    overs: Arc<Mutex<Vec<u64>>>,
+    overs: Overs,
     rests: Rests,
     _other_ends: [Edge; 2],
     keeper: Keeper,
@@ -155,7 +155,7 @@ impl Set {
         let leases: Arc<Mutex<VecDeque<(Leased, OwnedFd)>>> = Arc::default();
         let reports: Arc<Mutex<Vec<(u16, State)>>> = Arc::default();
         let may_begin = Arc::new(Mutex::new(true));
-        let overs: Arc<Mutex<Vec<u64>>> = Arc::default();
+        let overs = Overs::default();
         let rests = Rests::default();
         tokio::spawn(keep(theirs, leases.clone(), reports.clone(), (may_begin.clone(), overs.clone(), rests.clone())));
         let outbox = Arc::new(Outbox::new(ours, tokio::sync::mpsc::channel(1).0).unwrap());
@@ -220,6 +220,9 @@ impl Set {
     }
 }
 
+/// Leases that are over.
+type Overs = Arc<Mutex<Vec<u64>>>;
+
 /// Of which destinations the courier said so, whichever they are.
 type Rests = Arc<Mutex<Vec<Rest>>>;
 
@@ -227,7 +230,7 @@ async fn keep(
     edge: Edge,
     leases: Arc<Mutex<VecDeque<(Leased, OwnedFd)>>>,
     reports: Arc<Mutex<Vec<(u16, State)>>>,
-    (may_begin, overs, rests): (Arc<Mutex<bool>>, Arc<Mutex<Vec<u64>>>, Rests),
+    (may_begin, overs, rests): (Arc<Mutex<bool>>, Overs, Rests),
 ) {
     use std::os::fd::AsFd;
     let edge = AsyncEdge::new(edge).unwrap();
