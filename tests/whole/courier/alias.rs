@@ -96,6 +96,17 @@ fn what_could_not_be_passed_on_the_postmaster_hears() {
     assert_eq!(others, 2, "{}", place.inbox());
 }
 
+/// A letter to `round@`, of which a mail server elsewhere brings back whatever it gets.
+const ROUND: &str = "From: aunt@example.org\nTo: round@home.test\nSubject: Round\n\nAnd round.\n";
+
+/// That server: `round@` and `twice@` lead back to us there.
+fn sends_back(names: &Names, place: &Place) -> Far {
+    names.host("far.test", FAR);
+    names.mx("home.test", 10, "mail.home.test");
+    names.a("mail.home.test", HOME);
+    Far::start("postfix", FAR, "far.test", &place.certificate)
+}
+
 /// Far more than a loop may turn: each turn adds two Received fields, and fifty are too many.
 const TURNS: usize = 40;
 
@@ -106,15 +117,10 @@ fn a_loop_ends() {
     }
     let names = Names::serve(false);
     let place = Place::new(false, "");
-    names.host("far.test", FAR);
-    names.mx("home.test", 10, "mail.home.test");
-    names.a("mail.home.test", HOME);
-    // There, round@ leads back to us.
-    let far = Far::start("postfix", FAR, "far.test", &place.certificate);
+    let far = sends_back(&names, &place);
     let output = admin(place.house.data(), false, &["alias", "add", "round", "round@far.test"], "");
     assert!(output.status.success(), "{output:?}");
-    let text = "From: aunt@example.org\nTo: round@home.test\nSubject: Round\n\nAnd round.\n";
-    assert_eq!(place.stranger(&["aunt@example.org", "round@home.test", text]), "250\n250\n");
+    assert_eq!(place.stranger(&["aunt@example.org", "round@home.test", ROUND]), "250\n250\n");
     place.eventually("it is seen", || far.log().contains("too many Received fields: a mail loop"));
     place.eventually("nothing waits", || place.is_all_gone());
     let turns = far.log().matches("status=sent").count();
@@ -128,16 +134,11 @@ fn what_comes_back_does_not_pile_up_here() {
     }
     let names = Names::serve(false);
     let place = Place::new(false, "");
-    names.host("far.test", FAR);
-    names.mx("home.test", 10, "mail.home.test");
-    names.a("mail.home.test", HOME);
-    // There, round@ leads back to us.
-    let far = Far::start("postfix", FAR, "far.test", &place.certificate);
+    let far = sends_back(&names, &place);
     for to in ["you", "round@far.test"] {
         let _ = place.house.admin_json(&["alias", "add", "round", to], "");
     }
-    let text = "From: aunt@example.org\nTo: round@home.test\nSubject: Round\n\nAnd round.\n";
-    assert_eq!(place.stranger(&["aunt@example.org", "round@home.test", text]), "250\n250\n");
+    assert_eq!(place.stranger(&["aunt@example.org", "round@home.test", ROUND]), "250\n250\n");
     place.eventually("it is seen", || far.log().contains("it was here before for that address"));
     place.eventually("nothing waits", || place.is_all_gone());
     let inbox = place.inbox();
@@ -151,18 +152,14 @@ fn nor_what_comes_back_for_several_at_once() {
     }
     let names = Names::serve(false);
     let place = Place::new(false, "");
-    names.host("far.test", FAR);
-    names.mx("home.test", 10, "mail.home.test");
-    names.a("mail.home.test", HOME);
-    let far = Far::start("postfix", FAR, "far.test", &place.certificate);
+    let far = sends_back(&names, &place);
     // There, twice@ leads back to both.
     for (alias, to) in [("round", "you"), ("around", "you"), ("round", "twice@far.test"), ("around", "twice@far.test")]
     {
         let _ = place.house.admin_json(&["alias", "add", alias, to], "");
     }
-    let text = "From: aunt@example.org\nTo: round@home.test\nSubject: Round\n\nAnd round.\n";
     let both = "round@home.test,around@home.test";
-    assert_eq!(place.stranger(&["aunt@example.org", both, text]), "250\n250\n250\n");
+    assert_eq!(place.stranger(&["aunt@example.org", both, ROUND]), "250\n250\n250\n");
     place.eventually("it is seen", || far.log().contains("it was here before for that address"));
     place.eventually("nothing waits", || place.is_all_gone());
     let inbox = place.inbox();

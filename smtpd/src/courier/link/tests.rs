@@ -187,6 +187,18 @@ fn a_refusal_in_the_middle_of_the_letter_is_heard() {
     });
 }
 
+/// A session with one letter, whose text has that answer.
+const fn answered(answer: &str) -> [(&str, &str); 6] {
+    [
+        ("", "220 hi\r\n"),
+        ("EHLO", "250 mx\r\n"),
+        ("MAIL", "250 ok\r\n"),
+        ("RCPT", "250 ok\r\n"),
+        ("DATA", "354 go\r\n"),
+        ("text", answer),
+    ]
+}
+
 #[test]
 fn a_yes_after_the_letter_is_one_however_it_is_written() {
     let long = format!("250 2.0.0 taken {}\r\n", "x".repeat(3_000));
@@ -194,14 +206,7 @@ fn a_yes_after_the_letter_is_one_however_it_is_written() {
     for (answer, is_good) in odd.into_iter().map(|odd| (odd, false)).chain([("250 2.0.0 taken\r\n", true)]) {
         run(async {
             let (ours, theirs) = pair();
-            let talk = [
-                ("", "220 hi\r\n"),
-                ("EHLO", "250 mx\r\n"),
-                ("MAIL", "250 ok\r\n"),
-                ("RCPT", "250 ok\r\n"),
-                ("DATA", "354 go\r\n"),
-                ("text", answer),
-            ];
+            let talk = answered(answer);
             let sending = async {
                 let mut link = Link::open(ours, rules(Tls::Without), handshake()).await.unwrap();
                 let fates = link.send(letter(1), here(b"x\r\n"), &Alone).await;
@@ -264,14 +269,7 @@ fn a_yes_too_many_is_not_the_letters() {
 fn who_speaks_unasked_between_two_letters_gets_no_more() {
     run(async {
         let (ours, theirs) = pair();
-        let talk = [
-            ("", "220 hi\r\n"),
-            ("EHLO", "250 mx\r\n"),
-            ("MAIL", "250 ok\r\n"),
-            ("RCPT", "250 ok\r\n"),
-            ("DATA", "354 go\r\n"),
-            ("text", "250 taken\r\n250 and more\r\n"),
-        ];
+        let talk = answered("250 taken\r\n250 and more\r\n");
         let sending = async {
             let mut link = Link::open(ours, rules(Tls::Without), handshake()).await.unwrap();
             assert!(matches!(&link.send(letter(3), here(b"x\r\n"), &Alone).await[..], [Fate::Delivered(_)]));
