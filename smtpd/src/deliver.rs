@@ -91,7 +91,7 @@ pub async fn deliver(
         Service::Mx => desk.marks.without_returning(&mut envelope, &body.bytes),
         Service::Submission => 0,
     };
-    let marks = desk.marks.of(&envelope);
+    let marks = desk.marks.of(&envelope, &body.bytes);
     let delivery = Delivery { desk, keeper, origin, envelope, marks };
     // Held until the end: the bytes are in memory until then.
     let Body { bytes, early, mut letters, taken: _taken, .. } = body;
@@ -100,6 +100,9 @@ pub async fn deliver(
         warn!(%session, %client, aliases = returning, "a letter came back that an alias had passed on: that alias does not get it again");
         // They were begun for everybody.
         letters = None;
+    }
+    if returning > 0 && delivery.envelope.recipients.is_empty() {
+        return (Outcome::Returning, None);
     }
     match delivery.run(bytes, early, letters).await {
         Ok(told) => (told.outcome, Some(told)),
@@ -117,9 +120,6 @@ type Refused = (String, Outcome);
 
 impl Delivery<'_> {
     async fn run(&self, bytes: Vec<u8>, early: Option<Early>, begun: Option<Letters>) -> Result<Told, Refused> {
-        if self.envelope.recipients.is_empty() {
-            return Err(("it was here before".into(), Outcome::Returning));
-        }
         if let Some(fault) = form::fault(&bytes) {
             return Err(("its form".into(), fault));
         }

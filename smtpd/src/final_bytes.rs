@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use crate::header::{self, Field};
+use crate::limits;
 use crate::session::{Envelope, Service};
 
 /// A message as slices, so that megabytes need not be copied to put lines in front of them.
@@ -167,8 +168,7 @@ fn trace_fields(envelope: &Envelope, trace: &Trace<'_>) -> String {
         front.push_str(&format!("\r\n\t({tls})"));
     }
     front.push_str(&format!(" id {}", envelope.id()));
-    // A line holds so many (RFC 5322 §2.1.1: 78 octets).
-    for some in trace.marks.chunks(4) {
+    for some in trace.marks.chunks(limits::MARKS) {
         front.push_str(&format!("\r\n\t(marks {})", some.join(" ")));
     }
     // RFC 5321 §7.2: with several, one recipient would learn of another.

@@ -35,6 +35,8 @@ pub const PARAMETERS: usize = 16;
 pub const HOPS: usize = 50;
 /// Octets of a mark in Received, which tells a letter that comes back: enough that none is there by chance.
 pub const MARK: usize = 8;
+/// So many marks, or a multiple of it, has what leaves: a line holds them (RFC 5322 §2.1.1: 78 octets).
+pub const MARKS: usize = 4;
 /// Times that a letter may come for an alias which passed it on, since somebody resent it by hand: people seldom do it twice, and
 /// a house that does it with every letter is in a loop.
 pub const RESENT: usize = 3;

@@ -31,14 +31,21 @@ impl Marks {
         Self(hmac::Key::new(hmac::HMAC_SHA256, &key.0))
     }
 
-    /// For the Received field of that letter, in no order that tells anything.
+    /// For the Received field of that letter, in no order that tells anything. Whatever leaves has some, most often marks of
+    /// nothing: their number would tell whether an alias, named in Bcc maybe, had it as well.
     #[must_use]
-    pub fn of(&self, envelope: &Envelope) -> Vec<String> {
+    pub fn of(&self, envelope: &Envelope, message: &[u8]) -> Vec<String> {
+        if envelope.leaving().is_none() {
+            return Vec::new();
+        }
+        let (id, name) = (envelope.id(), message_id(message));
         let shared = envelope.recipients.iter().filter(|one| is_shared(one));
-        let addresses = shared.filter_map(|one| normal_address(&one.address.to_string()));
-        let mut marks: Vec<String> = addresses.map(|address| self.mark(&envelope.id(), &address)).collect();
+        let mut addresses: Vec<String> = shared.filter_map(|one| normal_address(&one.address.to_string())).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        let nobody = (addresses.len()..addresses.len().max(1).next_multiple_of(limits::MARKS)).map(|n| n.to_string());
+        let mut marks: Vec<String> = addresses.into_iter().chain(nobody).map(|of| self.mark(&id, &name, &of)).collect();
         marks.sort_unstable();
-        marks.dedup();
         marks
     }
 
@@ -47,30 +54,32 @@ impl Marks {
         if !envelope.recipients.iter().any(is_shared) {
             return 0;
         }
-        let (before, hops) = (envelope.recipients.len(), hops(message));
-        envelope.recipients.retain(|one| !(is_shared(one) && self.is_back(&hops, &one.address.to_string())));
+        let (before, hops, name) = (envelope.recipients.len(), hops(message), message_id(message));
+        envelope.recipients.retain(|one| !(is_shared(one) && self.is_back(&hops, &name, &one.address.to_string())));
         before - envelope.recipients.len()
     }
 
-    /// With the letter's name in it: marks of two letters do not show that they went the same way.
-    fn mark(&self, id: &str, address: &str) -> String {
-        let tag = hmac::sign(&self.0, format!("{id}\0{address}").as_bytes());
+    /// With our name for the letter in it: marks of two letters do not show that they went the same way. And with its own: in
+    /// another letter, a copied mark is none.
+    fn mark(&self, id: &str, name: &str, address: &str) -> String {
+        let tag = hmac::sign(&self.0, format!("{id}\0{address}\0{name}").as_bytes());
         tag.as_ref().iter().take(limits::MARK).map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Whether it was here for that address since somebody last resent it by hand. Who copies a mark loses his own letter only.
-    fn is_back(&self, hops: &[Hop], address: &str) -> bool {
+    /// Whether it was here for that address since somebody last resent it by hand.
+    fn is_back(&self, hops: &[Hop], name: &str, address: &str) -> bool {
         let Some(address) = normal_address(address) else { return false };
-        let mut marked = hops.iter().filter(|hop| self.is_marked(&hop.received, &address)).peekable();
+        let mut marked = hops.iter().filter(|hop| self.is_marked(&hop.received, name, &address)).peekable();
         marked.peek().is_some_and(|newest| !newest.is_before_resent) || marked.count() > limits::RESENT
     }
 
-    fn is_marked(&self, received: &str, address: &str) -> bool {
+    fn is_marked(&self, received: &str, name: &str, address: &str) -> bool {
         let Some((_, rest)) = received.split_once(" id ") else { return false };
         let mut words = rest.split(|c: char| !c.is_ascii_alphanumeric());
         let Some(id) = words.next() else { return false };
-        let mark = self.mark(id, address);
-        words.any(|word| word == mark)
+        // Where it had no name, it may have got one since.
+        let marks = ["", name].map(|name| self.mark(id, name, address));
+        words.any(|word| marks.iter().any(|mark| word == mark))
     }
 }
 
@@ -91,6 +100,12 @@ fn hops(message: &[u8]) -> Vec<Hop> {
         }
     }
     hops
+}
+
+/// The letter's own name; empty where it has none.
+fn message_id(message: &[u8]) -> String {
+    let field = header::fields(message).find(|field| field.is("Message-ID"));
+    field.map(|field| field.unfolded().trim().to_owned()).unwrap_or_default()
 }
 
 const fn is_shared(one: &Accepted) -> bool {
@@ -137,7 +152,7 @@ mod tests {
 
     /// As it leaves this house, which got it in that transaction.
     fn passed(original: &str, envelope: &Envelope) -> String {
-        let marks = marks().of(envelope);
+        let marks = marks().of(envelope, original.as_bytes());
         let trace = Trace {
             host: "mx.home.test",
             service: Service::Mx,
@@ -186,6 +201,34 @@ mod tests {
         let mut not_shared = envelope(3, &us);
         not_shared.recipients[0].outgoing = None;
         assert_eq!(taken(&passed(FIRST, &not_shared), &us), us);
+    }
+
+    /// One who is not here.
+    fn outside(address: &str) -> Accepted {
+        Accepted { targets: Vec::new(), ..shared(address) }
+    }
+
+    #[test]
+    fn how_many_there_are_tells_nothing() {
+        let count = |recipients: Vec<Accepted>| {
+            marks().of(&Envelope { recipients, ..envelope(1, &[]) }, FIRST.as_bytes()).len()
+        };
+        let plain = || vec![outside("a@far.test")];
+        let here = Accepted { outgoing: None, ..shared("you@home.test") };
+        assert_eq!(count(vec![here]), 0, "it does not leave");
+        assert_eq!(count(plain()), limits::MARKS);
+        let several = |number: usize| (0..number).map(|n| shared(&format!("us{n}@home.test"))).collect::<Vec<_>>();
+        assert_eq!([1, 4, 5].map(|n| count(plain().into_iter().chain(several(n)).collect())), [4, 4, 8]);
+    }
+
+    #[test]
+    fn a_copied_mark_is_none_in_another_letter() {
+        let us = ["us@home.test"];
+        let letter = passed("Message-ID: <a@far.test>\r\nSubject: x\r\n\r\ntext\r\n", &envelope(1, &us));
+        assert_eq!(taken(&letter, &us), [""; 0]);
+        assert_eq!(taken(&letter.replace("<a@", "<b@"), &us), us);
+        let nameless = passed(FIRST, &envelope(1, &us));
+        assert_eq!(taken(&nameless.replace("Subject:", "Message-ID: <a@far.test>\r\nSubject:"), &us), [""; 0]);
     }
 
     #[test]

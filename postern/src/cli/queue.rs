@@ -228,8 +228,8 @@ fn words(to: &str, place: Place<'_>, state: &State, when: &When) -> String {
         State::Waiting { last: None, .. } if place == Place::Held => "not tried yet".to_owned(),
         State::Waiting { last: Some(last), .. } if place == Place::Held => said(last),
         State::Waiting { due, last, .. }
-            if *due <= now
-                && let Place::Resting(rest) = place =>
+            if let Place::Resting(rest) = place
+                && *due <= now.max(rest.until) =>
         {
             let own = last.as_ref().map_or_else(String::new, |last| format!("{} ", said(last)));
             format!("{own}{}", resting(to, rest, when))
@@ -355,6 +355,7 @@ mod tests {
         assert_eq!(at(Place::Resting(&rest), &waits(0, None)), rests);
         let both = at(Place::Resting(&rest), &again);
         assert_eq!(both, format!("far.test says: 451 greylisted, come back. {rests}"));
+        assert_eq!(at(Place::Resting(&rest), &waits(200, None)), rests, "nor when its own time comes before");
         assert_eq!(at(Place::Resting(&rest), &waits(90_000, None)), "Trying at 01:00 on Friday.");
         assert_eq!(held(&waits(0, None)), "not tried yet");
         let failed = State::Untold { delivered: false, last: last(None, "there is no domain far.test") };

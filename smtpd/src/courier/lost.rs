@@ -69,7 +69,7 @@ mod tests {
         let mut lost = Lost::default();
         let letter = |number: usize| {
             let mut name = [0; 16];
-            name[..8].copy_from_slice(&number.to_le_bytes());
+            name[..8].copy_from_slice(&(number as u64).to_le_bytes());
             LetterId(name)
         };
         (0..=limits::LOST).for_each(|number| lost.note(letter(number), door(1)));

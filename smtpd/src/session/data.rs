@@ -75,7 +75,8 @@ pub(super) fn delivered(context: &Context, waiting: ExpectDelivered, outcome: Ou
         out.push(Effect::Abandon(waiting.transaction));
     }
     out.push(Effect::Reply(match outcome {
-        Outcome::Delivered => ok(format!("accepted as {}", waiting.id)),
+        // The same words for what is not stored again: else whoever has a letter with a mark could find out whose mark it is.
+        Outcome::Delivered | Outcome::Returning => ok(format!("accepted as {}", waiting.id)),
         Outcome::Full => Reply::new(452, "4.3.1", "the disk here is full, try again later"),
         Outcome::Waiting => Reply::new(452, "4.3.1", "too much waits here that is passed on, try again later"),
         Outcome::MailboxFull => {
@@ -97,9 +98,6 @@ pub(super) fn delivered(context: &Context, waiting: ExpectDelivered, outcome: Ou
         Outcome::NoDomain => Reply::new(550, "5.6.0", "From has an address whose domain is no name that could exist"),
         Outcome::LongHeader => Reply::new(554, "5.6.0", "the header of the message is too long"),
         Outcome::Looping => Reply::new(554, "5.4.6", "too many Received fields: a mail loop"),
-        Outcome::Returning => {
-            Reply::new(554, "5.4.6", "it was here before for that address, which passed it on: a mail loop")
-        }
         Outcome::Nul => Reply::new(554, "5.6.0", "a NUL octet in the message: RFC 2045 2.7 and 2.8 forbid it"),
         Outcome::NotOwned => Reply::new(550, "5.7.1", "this login does not own the address in From"),
         Outcome::Spent { .. } => Reply::new(

@@ -98,7 +98,7 @@ pub enum Outcome {
     LongHeader,
     /// Too many Received fields.
     Looping,
-    /// It was here before for all of its recipients, aliases that passed it on.
+    /// It was here before for all of its recipients, aliases that passed it on: they have it.
     Returning,
     /// A NUL octet, which no mail may have.
     Nul,

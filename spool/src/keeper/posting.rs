@@ -167,7 +167,8 @@ fn with_aliases(house: &House, index: &Index, recipients: Vec<PostedTo>) -> Vec<
 /// Who wrote what was passed on from that address of ours, so that a bounce finds its way.
 fn sender_behind(house: &House, address: &str) -> Option<String> {
     let (local, domain) = address.rsplit_once('@')?;
-    let own = house.domains.first().filter(|own| own.eq_ignore_ascii_case(domain))?;
+    // Any of ours: which one stands first may have changed since.
+    let own = house.domains.iter().find(|own| own.eq_ignore_ascii_case(domain))?;
     let rewriter = Rewriter::new(&house.outgoing.as_ref()?.srs_key, own);
     let today = u32::try_from(super::house::now() / 86_400).unwrap_or(0);
     rewriter.back(local, today).ok()

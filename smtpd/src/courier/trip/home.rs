@@ -162,8 +162,8 @@ fn with_others(fate: Fate, others: Others) -> Fate {
         (Fate::Delivered(_), Others::NoRoom) => not_now(),
         (Fate::Delivered(_), Others::TooMany) => Fate::Failed(Why::ours(
             Status::new(5, 5, 3),
-            "its domain is this house's now, and that address leads to more addresses elsewhere than one letter may: who \
-             has a mailbox here has it, the others do not",
+            "its domain is this house's now, and with those elsewhere to whom that address leads the letter would have more \
+             recipients than one may: who has a mailbox here has it; who sends it to that address again reaches the others",
         )),
         (fate, _) => fate,
     }
@@ -231,7 +231,7 @@ mod tests {
         }
         assert_eq!(with_others(here(), Others::NoRoom), not_now());
         assert!(
-            matches!(with_others(here(), Others::TooMany), Fate::Failed(why) if why.words.contains("the others do not"))
+            matches!(with_others(here(), Others::TooMany), Fate::Failed(why) if why.words.contains("reaches the others"))
         );
         assert_eq!(with_others(full(), Others::TooMany), full(), "who is here comes first");
     }
