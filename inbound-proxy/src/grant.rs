@@ -68,6 +68,12 @@ impl Grant for HomeGrant {
         name.or_else(address).or_else(|| self.shared_sender(other)).or_else(|| self.mistaken_street(other))
     }
 
+    /// Its names stay its own until the operator forgets each: mail for them waits.
+    fn renewed(mut self, before: &Self) -> Self {
+        self.names.extend(before.names.iter().cloned());
+        self
+    }
+
     /// Only of one street, or of none: what is learnt in a street would else lead neighbours to a name that was invited as nobody's.
     fn joined(&self, other: &Self) -> Option<Self> {
         let mut both = self.clone();
@@ -128,6 +134,13 @@ mod tests {
         let words = of("Lane", "", "mail.bob.example").clashes_with(&lane).unwrap();
         assert!(words.contains("the street Lane, written lane"), "{words}");
         assert_eq!(of("lane", "", "mail.bob.example").clashes_with(&lane), None);
+    }
+
+    #[test]
+    fn who_is_invited_anew_keeps_its_names() {
+        let before = of("lane", "out.bank.example", "mail.alice.example").joined(&of("lane", "", "mail.club.example"));
+        let anew = of("hill", "", "mail.alice.example").renewed(&before.unwrap());
+        assert_eq!((anew.names.len(), anew.street.as_deref(), anew.senders.len()), (2, Some("hill"), 0));
     }
 
     #[test]

@@ -159,7 +159,9 @@ impl Facts {
     /// RFC 7208: who may send, `own` being this box itself.
     fn spf(&self, own: &str) -> String {
         let through: String = self.leaves_through.iter().map(|name| format!(" a:{name}")).collect();
-        format!("v=spf1 {own}{through} -all")
+        // Its name leads to the proxy, and what its own line's address is nobody here knows.
+        let others = if self.is_behind_proxy && through.is_empty() { "?all" } else { "-all" };
+        format!("v=spf1 {own}{through} {others}")
     }
 }
 
@@ -298,6 +300,9 @@ mod tests {
                 && !table.contains('"')
                 && table.ends_with("Later: CAA, MTA-STS, TLS-RPT, autoconfig.\n")
         );
+        let behind = Facts { is_behind_proxy: true, ..facts() };
+        let spf = |facts: &Facts| zone_file(&records(facts)).contains("v=spf1 mx ?all");
+        assert!(spf(&behind) && !spf(&facts()), "what its own line's address is nobody knows");
     }
 
     #[test]

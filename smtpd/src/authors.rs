@@ -51,7 +51,7 @@ fn list_for_all(value: &str) -> Option<Vec<Address>> {
 fn makes_it_another(value: &str) -> bool {
     let bare = header::without_comments(value).and_then(|value| header::without_quoted(&value)).unwrap_or_default();
     let (shown, ats) = (encoded_words::shown(&bare), |text: &str| text.matches('@').count());
-    shown.contains('@') || ats(value) > ats(&bare) && shown.contains([',', ';', ':', '[', ']'])
+    shown.contains('@') || ats(&encoded_words::decoded(value)) > ats(&bare) && shown.contains([',', ';', ':', '[', ']'])
 }
 
 /// Whether From is one address whose name, decoded, is that address, as honest apps write it.
@@ -336,6 +336,9 @@ mod tests {
             "=?cp037?b?TIOFlnyCgZWSS6OFoqNuaw==?= <a@b.test>",
             "=?cp930?b?TIOFlnyCgZWSS6OFoqNuaw==?= <a@b.test>",
             "\"c@d.test\" =?utf-8?q?=2C?= <a@b.test>",
+            "\"=?utf-8?q?c=40d.test?=\" =?utf-8?q?=5B?= <a@b.test>",
+            "(=?utf-8?q?c=40d.test?=) =?utf-8?q?=5B?= <a@b.test>",
+            "\"x =?utf-8?q?c=40d.test?=\" =?utf-8?q?=3A?= <a@b.test>",
             "\"c@d.test\" =?utf-8?q?=3B?= <a@b.test>",
             "\"c@d.test\" =?utf-8?q?=5B?= <a@b.test>",
             "=?utf-8?q?=5D?= <a@b.test> (c@d.test)",

@@ -27,7 +27,9 @@ pub(super) fn day(date: &[u8]) -> Option<i64> {
     };
     let (year, month, day) = (u16::try_from(year).ok()?, u8::try_from(month + 1).ok()?, u8::try_from(day).ok()?);
     let date = DateTime { year, month, day, ..nothing() };
-    date.is_valid().then(|| date.to_timestamp_local().div_euclid(DAY) * DAY)
+    let midnight = date.is_valid().then(|| date.to_timestamp_local().div_euclid(DAY) * DAY)?;
+    // A month's length is not what makes a date valid there: 30 February would be 2 March.
+    (DateTime::from_timestamp(midnight).day == day).then_some(midnight)
 }
 
 /// Of at most four digits, with how many; with what may stand around it.
@@ -92,6 +94,8 @@ mod tests {
             "x",
             "Mon, ",
             "32 Nov 2026",
+            "31 Nov 2026",
+            "29 Feb 2026",
             "0 Nov 2026",
             "23 No 2026",
             "23 Nov",

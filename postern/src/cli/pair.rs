@@ -235,7 +235,7 @@ fn revoke(house: &House, kept: &Pairings, proxy: &str) -> Result<(), Failure> {
     house.print(&json!({"revoked": gone.len()}), || match still_used(&gone, &left) {
         Some((name, stays)) => format!(
             "{name} is used no more; the same link goes on for {stays}. Tell the proxy's operator to forget that name \
-             (`inbound-proxy forget {name}`), and change your DNS records."
+             (`inbound-proxy forget {name}`; not where the house is listed by it: then it stays), and change your DNS records."
         ),
         None => {
             format!(

@@ -96,7 +96,7 @@ impl Secrets {
 fn joined(lines: Vec<Zeroizing<String>>) -> Vec<Zeroizing<String>> {
     let (mut all, mut rows) = (Vec::new(), Vec::new());
     for line in lines {
-        if words_in(&line).is_none_or(|count| count >= Words::COUNT) {
+        if is_device_password(&line) || words_in(&line).is_none_or(|count| count >= Words::COUNT) {
             all.append(&mut rows);
             all.push(line);
             continue;
@@ -116,6 +116,13 @@ fn joined(lines: Vec<Zeroizing<String>>) -> Vec<Zeroizing<String>> {
     }
     all.append(&mut rows);
     all
+}
+
+/// Whether a line is a device password, written with blanks: five groups of five letters. (As good as never are five recovery words
+/// that long, and written so.)
+fn is_device_password(line: &str) -> bool {
+    let is_group = |token: &str| token.len() == 5 && token.bytes().all(|byte| byte.is_ascii_alphabetic());
+    line.split_ascii_whitespace().count() == 5 && line.split_ascii_whitespace().all(is_group)
 }
 
 /// How many words a line has, if it has nothing else but their numbers: device passwords have more.
@@ -142,7 +149,11 @@ fn secret(question: &str) -> Result<Zeroizing<String>, Failure> {
         if rows.len() + line_of_them.len() >= LINE {
             return Err(too_long());
         }
+        let is_all = rows.is_empty() && is_device_password(&line_of_them);
         rows.push_str(&line_of_them);
+        if is_all {
+            break;
+        }
         let Some(count) = words_in(&rows).filter(|count| (row..Words::COUNT).contains(count)) else { break };
         if let Some(prompt) = &prompt {
             prompt.ask(&format!("{count} of the {} words, the others: ", Words::COUNT));
@@ -283,6 +294,8 @@ mod tests {
         assert_eq!(lines(&[row; 6]), [whole.trim(); 2]);
         assert_eq!(lines(&whole.split_whitespace().collect::<Vec<_>>()), [whole.trim()]);
         assert_eq!(lines(&[row, "abcd-efgh", row, row]), [row, "abcd-efgh", row, row], "nothing is lost");
+        let password = "rzvph yeuzm ghgsd kzmab mqwpw";
+        assert_eq!(lines(&[password, row, row, row]), [password, whole.trim()], "one with blanks is no row");
         assert_eq!(lines(&[row, row, "a b c d e"]), [row, row, "a b c d e"]);
     }
 }

@@ -70,6 +70,10 @@ impl<G: Grant> Homes<G> {
         if all.get(name).is_some_and(|home| home.paired.is_some()) {
             return Err(InviteError::Taken(name.to_owned()));
         }
+        let grant = match all.get(name) {
+            Some(home) => grant.renewed(&home.grant),
+            None => grant,
+        };
         for (with, home) in all.iter().filter(|(other, _)| *other != name) {
             if let Some(what) = grant.clashes_with(&home.grant) {
                 return Err(InviteError::Clash { with: with.clone(), what });

@@ -46,6 +46,12 @@ pub trait Grant: Serialize + DeserializeOwned + Clone {
     fn joined(&self, _other: &Self) -> Option<Self> {
         None
     }
+
+    /// What this is when its home is invited anew, having had `before`.
+    #[must_use]
+    fn renewed(self, _before: &Self) -> Self {
+        self
+    }
 }
 
 /// One home, as its file says.

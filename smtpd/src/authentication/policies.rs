@@ -56,7 +56,9 @@ pub(super) fn author_domains(message: &[u8]) -> Result<Vec<String>, Disorder> {
     let read = read.flat_map(|(_, domain)| readings(domain));
     let texts = naming(&unfolded);
     let behind = texts.iter().flat_map(|text| text.split('@').skip(1));
-    let unknown = encoded_words::has_a_riddle(&unfolded);
+    // Where a comment or a quote has no end, readers disagree on what is one: so on what of a domain with a comment in it is the domain.
+    let unended = unfolded.contains('(') && header::without_comments(&unfolded).is_none();
+    let unknown = unended || encoded_words::has_a_riddle(&unfolded);
     if unknown || behind.clone().any(names_nothing) || texts.iter().any(|text| is_encoded(text)) {
         return Err(Disorder::NoDomain);
     }
@@ -390,6 +392,8 @@ mod tests {
             "<a@x[1].b.example>",
             "a@x)y.b.example",
             "a@b..example",
+            "a@b(x).example \"",
+            "a@(x)b.example, x@c.example (",
         ] {
             assert_eq!(domains(from), Err(Disorder::NoDomain), "{from}");
         }
