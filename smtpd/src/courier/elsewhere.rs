@@ -24,19 +24,25 @@ pub enum Ending {
 }
 
 /// The addresses of a domain's hosts that were asked for a letter in one attempt.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Asked {
     doors: Vec<Door>,
     /// Hosts that lack something: one of their addresses is as the other.
     lacking: Vec<String>,
     /// Hosts that had nothing for it, once for each address that said so.
     not_now: Vec<String>,
+    /// Those of them that said so before they were ready, and the last that said it.
+    away: (Vec<Door>, Option<Why>),
+    /// All that were made, ready or not.
+    connections: usize,
+    /// How often all of the letter's text went out for a "not now".
+    texts: usize,
     last: Ending,
     /// Who may have the letter, and nobody knows.
     unknown: BTreeSet<u16>,
     /// Some of those who are left were lacked something for: any host may have it.
     has_misfits: bool,
-    /// Where it was lost over its text in earlier attempts, the oldest first: there last.
+    /// Where it was lost over its text in earlier attempts, or was not wanted for now after it, the oldest first: there last.
     lost: Vec<Door>,
     failures: usize,
     until: Instant,
@@ -50,6 +56,9 @@ impl Asked {
             doors: Vec::new(),
             lacking: Vec::new(),
             not_now: Vec::new(),
+            away: (Vec::new(), None),
+            connections: 0,
+            texts: 0,
             last: Ending::Kept,
             unknown: BTreeSet::new(),
             has_misfits: false,
@@ -74,7 +83,7 @@ impl Asked {
     /// Whether that address was.
     #[must_use]
     pub fn has_been_at(&self, door: &Door) -> bool {
-        self.doors.contains(door)
+        self.doors.contains(door) || self.away.0.contains(door)
     }
 
     /// Whether that host is not asked any more, whatever addresses it has.
@@ -92,7 +101,36 @@ impl Asked {
     /// Whether it is known by address, not by its name alone.
     #[must_use]
     pub fn knows(&self, host: &str) -> bool {
-        self.doors.iter().chain(&self.lost).any(|door| door.host == host)
+        self.doors.iter().chain(&self.lost).chain(&self.away.0).any(|door| door.host == host)
+    }
+
+    /// One more connection was made.
+    pub const fn connected(&mut self) {
+        self.connections += 1;
+    }
+
+    /// Whether no further connection is made.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        self.connections.max(self.doors.len()) >= limits::HOSTS
+    }
+
+    /// That one had nothing for anybody now, before it was ready for a letter.
+    pub fn turned_away(&mut self, door: Door, why: Why) {
+        self.not_now.push(door.host.clone());
+        self.away.0.push(door);
+        self.away.1 = Some(why);
+    }
+
+    /// Why the last of those.
+    #[must_use]
+    pub const fn turned_away_by(&self) -> Option<&Why> {
+        self.away.1.as_ref()
+    }
+
+    /// All of a letter of so many octets went out, and then there was nothing for it now.
+    pub const fn carried_in_vain(&mut self, size: u32) {
+        self.texts += if size > limits::CARRIED_ONCE { limits::TEXTS } else { 1 };
     }
 
     /// That one has answered so; whether somebody may have the letter now, and nobody knows.
@@ -146,12 +184,13 @@ impl Asked {
     #[must_use]
     pub fn left(&mut self, fates: &Fates) -> Vec<u16> {
         let is_late = self.doors.len() >= limits::HOSTS_NOT_NOW && Instant::now() >= self.until;
-        if is_late || self.doors.len() >= limits::HOSTS || is_taken(fates) {
+        if is_late || self.is_spent() || is_taken(fates) {
             return Vec::new();
         }
         self.has_misfits = fates.iter().any(|(_, fate)| is_misfit(fate));
-        let is_enough = self.hosts_not_now() >= self.most(limits::HOSTS_NOT_NOW)
-            && (self.has_misfits || self.not_now.iter().all(|host| !self.may_say_not_now(host)));
+        let is_enough = self.texts >= limits::TEXTS
+            || self.hosts_not_now() >= self.most(limits::HOSTS_NOT_NOW)
+                && (self.has_misfits || self.not_now.iter().all(|host| !self.may_say_not_now(host)));
         let may = |number: u16, fate: &Fate| is_misfit(fate) || (!is_enough && self.has_nothing_now(number, fate));
         fates.iter().filter(|(number, fate)| may(*number, fate)).map(|(number, _)| *number).collect()
     }
@@ -161,6 +200,12 @@ impl Asked {
 #[must_use]
 pub fn is_taken(fates: &[(u16, Fate)]) -> bool {
     fates.iter().any(|(_, fate)| matches!(fate, Fate::Delivered(_)))
+}
+
+/// Whether nobody has the letter there, and somebody may have it another time.
+#[must_use]
+pub fn is_refused_for_now(fates: &[(u16, Fate)]) -> bool {
+    !is_taken(fates) && fates.iter().any(|(_, fate)| is_not_now(fate))
 }
 
 /// Whether that host has said "not now".
@@ -343,6 +388,34 @@ mod tests {
         assert_eq!(asked.left(&fates), [0, 1]);
         asked.answered(door("b", 1), &fates, Ending::Kept);
         assert_eq!(asked.left(&fates), Vec::<u16>::new());
+    }
+
+    #[test]
+    fn a_whole_text_goes_out_twice_at_most_and_a_large_one_once() {
+        let fates = vec![(0, not_now()), (1, lacks())];
+        for (size, times) in [(limits::CARRIED_ONCE, limits::TEXTS), (limits::CARRIED_ONCE + 1, 1)] {
+            let mut asked = Asked::none(9, Vec::new());
+            for (carried, name) in (1..=times).zip('a'..) {
+                asked.answered(door(&name.to_string(), 1), &fates, Ending::Kept);
+                assert_eq!(asked.left(&fates), [0, 1], "before any text {carried} of {size}");
+                asked.carried_in_vain(size);
+                let next: &[u16] = if carried < times { &[0, 1] } else { &[1] };
+                assert_eq!(asked.left(&fates), next, "after text {carried} of {size}");
+            }
+        }
+        let refused = |fates: &[(u16, Fate)]| is_refused_for_now(fates);
+        assert!(refused(&fates) && !refused(&[(0, not_now()), (1, taken())]) && !refused(&[(0, lost())]));
+    }
+
+    #[test]
+    fn every_connection_counts() {
+        let fates = vec![(0, lacks())];
+        let mut asked = Asked::none(0, Vec::new());
+        (1..limits::HOSTS).for_each(|_| asked.connected());
+        asked.answered(door("a", 1), &fates, Ending::Kept);
+        assert_eq!((asked.left(&fates), asked.is_spent()), (vec![0], false), "it was one of these");
+        asked.connected();
+        assert_eq!((asked.left(&fates), asked.is_spent()), (Vec::new(), true));
     }
 
     fn lost() -> Fate {

@@ -48,7 +48,7 @@ pub const SLOWEST: u64 = 1_000;
 /// Time after which no further host or address of a destination is tried in one attempt; [`HOSTS_NOT_NOW`] are asked however
 /// long the first takes.
 pub const REACH: Duration = Duration::from_secs(600);
-/// Hosts of one destination that are tried in one attempt.
+/// Hosts of one destination that are tried in one attempt, and connections that it makes with all of them, however far each comes.
 pub const HOSTS: usize = 10;
 /// Of those, the ones that are asked for a letter when the first says "not now" (RFC 5321 §5.1: at least two). All of them would
 /// annoy a domain that has everybody wait once; after each attempt that failed one more is asked.
@@ -56,6 +56,11 @@ pub const HOSTS_NOT_NOW: usize = 2;
 /// Addresses of one such host that are asked: the first is of IPv6, where a house without a name for its address is often told "not
 /// now" by all of them, and the second of IPv4. After each attempt that failed one more.
 pub const ADDRESSES_NOT_NOW: usize = 2;
+/// Texts of one letter that go out in one attempt when each is answered by "not now" at its end: what keeps a far server from taking
+/// it is then seldom that address's alone, and a home's line would carry the same again and again. The next attempt begins elsewhere.
+pub const TEXTS: usize = 2;
+/// Octets of a letter that goes out once only: a home's line, with 1 Mbit/s, has ten seconds' work with so many.
+pub const CARRIED_ONCE: u32 = 1024 * 1024;
 /// Addresses of one host that are tried in one attempt.
 pub const ADDRESSES: usize = 8;
 /// The same through a proxy, beside the one that it has found itself: each costs a session of what the house may have there in a day.

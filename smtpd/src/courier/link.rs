@@ -127,6 +127,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         self.ending() == Ending::Unbegun
     }
 
+    /// Whether bytes of the last letter's text went out.
+    #[must_use]
+    pub const fn has_begun(&self) -> bool {
+        self.begun
+    }
+
     /// Whether the last letter was kept back before any byte of it went out: its fates say nothing.
     #[must_use]
     pub const fn is_called_back(&self) -> bool {

@@ -1,5 +1,5 @@
-//! Which host lost which letter over its text, and left nobody knowing whether it has it: a later attempt begins elsewhere, where
-//! there is another. Forgotten with the courier: then it begins as the first did.
+//! Which host lost which letter over its text, and left nobody knowing whether it has it, or had nothing for it once it had all of
+//! it: a later attempt begins elsewhere, where there is another. Forgotten with the courier: then it begins as the first did.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;

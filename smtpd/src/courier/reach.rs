@@ -102,13 +102,13 @@ pub async fn reach<W: World>(
     world: &W,
     house: &House,
     domain: &str,
-    (wish, asked): (Wish, &Asked),
+    (wish, asked): (Wish, &mut Asked),
 ) -> Result<Reached<W::Stream>, Fate> {
     destination::is_name(domain)?;
     let (mx, policy) = tokio::join!(world.mx(domain), world.policy(domain));
     let hosts = destination::hosts(domain, &mx, &house.own, wish.seed)?;
     let until = Instant::now() + limits::REACH;
-    let attempt =
+    let mut attempt =
         Attempt { world, house, domain, wish, asked, policy: policy.as_ref(), mx_secure: mx.is_secure(), until };
     let names = || hosts.iter().map(|host| host.name.clone()).collect();
     let (mut whys, mut last) = (Vec::new(), Vec::new());
@@ -119,15 +119,21 @@ pub async fn reach<W: World>(
         }
         // RFC 5321 §5.1: what is not better than we are is left out, all of our own preference too.
         if places.iter().any(|place| place.reach == Reach::Us) {
-            if whys.is_empty() && last.is_empty() && asked.is_nobody() {
+            if whys.is_empty() && last.is_empty() && attempt.asked.is_nobody() {
                 return Err(Fate::Failed(destination::back_to_us(domain)));
             }
             break;
         }
-        for (host, place) in equals.iter().zip(places).filter(|(host, _)| !asked.is_done_with(&host.name)) {
-            let (now, later) = place.divided(&host.name, asked);
+        for (host, place) in equals.iter().zip(places) {
+            if attempt.asked.is_done_with(&host.name) {
+                continue;
+            }
+            let (now, later) = place.divided(&host.name, attempt.asked);
             last.extend(later.into_iter().map(|(order, place)| (order, host, place)));
             let Some(place) = now else { continue };
+            if attempt.asked.is_spent() {
+                return Err(for_now(summed_up(whys)));
+            }
             match attempt.host(host, place).await {
                 Ok((link, door)) => return Ok(Reached { link, door, hosts: names() }),
                 Err(missed) => whys.push(missed),
@@ -141,6 +147,12 @@ pub async fn reach<W: World>(
     // The longest ago first.
     last.sort_by_key(|(order, ..)| *order);
     for (_, host, place) in last {
+        if attempt.asked.is_done_with(&host.name) {
+            continue;
+        }
+        if attempt.asked.is_spent() {
+            return Err(for_now(summed_up(whys)));
+        }
         match attempt.host(host, place).await {
             Ok((link, door)) => return Ok(Reached { link, door, hosts: names() }),
             Err(missed) => whys.push(missed),
@@ -149,7 +161,11 @@ pub async fn reach<W: World>(
             return Err(for_now(summed_up(whys)));
         }
     }
-    Err(summed_up(whys))
+    // Who said "not now" earlier in this attempt was not asked again, and may yet say yes.
+    match (summed_up(whys), attempt.asked.turned_away_by()) {
+        (Fate::Failed(_), Some(why)) => Err(Fate::Deferred(why.clone())),
+        (fate, _) => Err(fate),
+    }
 }
 
 /// For good only when no host leaves any hope.
@@ -219,6 +235,14 @@ impl Missed {
         Self { got, why, at: Some(at) }
     }
 
+    /// Whether it was there, and has nothing for anybody now, or left without a word.
+    fn is_not_now(&self) -> bool {
+        match &self.why.said {
+            Some((_, code)) => (400..500).contains(code),
+            None => self.got == Got::There && self.why.status.class == 4,
+        }
+    }
+
     /// Who was not asked may yet say yes.
     const fn leave_hope(&mut self) {
         self.why.status = self.why.status.of_class(4);
@@ -271,7 +295,7 @@ struct Attempt<'a, W> {
     house: &'a House,
     domain: &'a str,
     wish: Wish,
-    asked: &'a Asked,
+    asked: &'a mut Asked,
     policy: Option<&'a Policy>,
     mx_secure: bool,
     /// Hosts that let us wait must not use up a day: then it is another attempt's turn.
@@ -288,7 +312,7 @@ impl<W: World> Attempt<'_, W> {
         }
     }
 
-    async fn host(&self, host: &Host, place: Place) -> Result<Open<W>, Missed> {
+    async fn host(&mut self, host: &Host, place: Place) -> Result<Open<W>, Missed> {
         let addresses = match place.reach {
             Reach::At(addresses) => addresses,
             Reach::Us => return Err(Missed::known(destination::back_to_us(self.domain))),
@@ -309,7 +333,7 @@ impl<W: World> Attempt<'_, W> {
             if missed.iter().any(hopeless) {
                 continue;
             }
-            if !missed.is_empty() && Instant::now() >= self.until {
+            if !missed.is_empty() && self.is_enough(host) {
                 missed.iter_mut().for_each(Missed::leave_hope);
                 break;
             }
@@ -321,8 +345,18 @@ impl<W: World> Attempt<'_, W> {
         Err(told(host, missed))
     }
 
+    /// Whether no further address of that host is asked.
+    fn is_enough(&self, host: &Host) -> bool {
+        Instant::now() >= self.until || self.asked.is_spent() || self.asked.is_done_with(&host.name)
+    }
+
     /// The proxy finds one of its addresses that answers; any other it is asked for by itself.
-    async fn through_proxy(&self, host: &Host, mut addresses: Vec<IpAddr>, proof: &Proof) -> Result<Open<W>, Missed> {
+    async fn through_proxy(
+        &mut self,
+        host: &Host,
+        mut addresses: Vec<IpAddr>,
+        proof: &Proof,
+    ) -> Result<Open<W>, Missed> {
         let (mut missed, mut no_way, mut tried) = (Vec::new(), Vec::new(), 0);
         if let Some(any) = addresses.first().copied().filter(|_| !self.asked.knows(&host.name)) {
             let why = match self.address(host, (&host.name, any), proof).await {
@@ -338,7 +372,7 @@ impl<W: World> Attempt<'_, W> {
             if no_way.contains(&address.is_ipv6()) {
                 continue;
             }
-            if tried >= limits::ADDRESSES_THROUGH || (!missed.is_empty() && Instant::now() >= self.until) {
+            if tried >= limits::ADDRESSES_THROUGH || (!missed.is_empty() && self.is_enough(host)) {
                 missed.iter_mut().for_each(Missed::leave_hope);
                 break;
             }
@@ -415,18 +449,23 @@ impl<W: World> Attempt<'_, W> {
         (Dane::No, host.name.clone())
     }
 
-    async fn address(&self, host: &Host, at: (&str, IpAddr), proof: &Proof) -> Result<Open<W>, Missed> {
+    async fn address(&mut self, host: &Host, at: (&str, IpAddr), proof: &Proof) -> Result<Open<W>, Missed> {
         let clear = proof.rule == Rule::Anything;
-        let first = self.open(host, at, proof, if clear { Tls::IfOffered } else { Tls::Required }).await;
-        match first {
-            // TLS that is offered and does not work; where clear text is allowed, it is no reason to stop.
-            Err(missed) if clear && missed.why.status.subject == 7 => self.open(host, at, proof, Tls::Without).await,
-            outcome => outcome,
+        let mut outcome = self.open(host, at, proof, if clear { Tls::IfOffered } else { Tls::Required }).await;
+        // TLS that is offered and does not work; where clear text is allowed, it is no reason to stop.
+        if clear && !self.asked.is_spent() && outcome.as_ref().is_err_and(|missed| missed.why.status.subject == 7) {
+            outcome = self.open(host, at, proof, Tls::Without).await;
         }
+        if let Err(missed) = &outcome
+            && let Some(address) = missed.at.filter(|_| missed.is_not_now())
+        {
+            self.asked.turned_away(Door { host: host.name.clone(), address }, missed.why.clone());
+        }
+        outcome
     }
 
     async fn open(
-        &self,
+        &mut self,
         host: &Host,
         (dialled, address): (&str, IpAddr),
         proof: &Proof,
@@ -452,6 +491,7 @@ impl<W: World> Attempt<'_, W> {
             }
             Err(_) => return Err(nowhere(Got::Nowhere, format!("{place} does not answer"))),
         };
+        self.asked.connected();
         let hello = connected.hello.unwrap_or_else(|| self.house.hello.clone());
         let proves = matches!(proof.rule, Rule::Dane(_) | Rule::Named);
         let rules = Rules { hello, far: name.clone(), tls, proves };

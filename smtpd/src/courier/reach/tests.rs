@@ -21,6 +21,12 @@ enum Server {
     Closed,
     /// 550 to EHLO.
     Stern,
+    /// 421 in place of a greeting.
+    Later,
+    /// 421 to EHLO.
+    LaterStill,
+    /// Greets, and closes at EHLO.
+    Mute,
     /// 554 to STARTTLS.
     NoTlsToday,
 }
@@ -91,11 +97,17 @@ impl World for Zone {
 
 async fn serve(stream: DuplexStream, server: Server) {
     let mut lines = Lines::new(stream);
-    let greeting: &[u8] = if server == Server::Closed { b"554 5.7.1 go away\r\n" } else { b"220 hi\r\n" };
+    let greeting: &[u8] = match server {
+        Server::Closed => b"554 5.7.1 go away\r\n",
+        Server::Later => b"421 4.7.0 too many connections\r\n",
+        _ => b"220 hi\r\n",
+    };
     lines.stream_mut().write_all(greeting).await.unwrap();
     while let Ok(Line::Whole(line)) = lines.next(1_000).await {
         let answer = match (&line[..4], server) {
             (b"EHLO", Server::Clear) => "250 mx\r\n",
+            (b"EHLO", Server::LaterStill) => "421 4.7.0 come back later\r\n",
+            (b"EHLO", Server::Mute) => return,
             (b"EHLO", Server::Stern) => "550 who are you?\r\n",
             (b"STAR", Server::NoTlsToday) => "554 5.7.0 not today\r\n",
             (b"EHLO", _) => "250-mx\r\n250 STARTTLS\r\n",
@@ -190,7 +202,7 @@ fn went(zone: &Zone, wish: Wish, asked: &Asked) -> (Result<(), Why>, Vec<u8>) {
     let house = House { hello: "mx.home.test".into(), own, roots: Arc::new(RootCertStore::empty()), port: 25 };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let outcome = runtime.block_on(async {
-        match reach(zone, &house, "far.test", (wish, asked)).await {
+        match reach(zone, &house, "far.test", (wish, &mut asked.clone())).await {
             Ok(Reached { link, door, hosts }) => {
                 assert!(link.is_ready() && hosts.contains(&door.host));
                 Ok(())
@@ -234,6 +246,63 @@ fn another_address_of_a_host_that_says_not_now() {
     assert_eq!(tried_but(many(), PLAIN, &[("1.far.test", 1), ("1.far.test", 11)]), ("ready".into(), vec![2]), "two");
     let all = [("1.far.test", 1), ("1.far.test", 11), ("2.far.test", 2)];
     assert_eq!(tried_but(many(), PLAIN, &all), ("5.4.4".into(), vec![]));
+}
+
+/// So many hosts that all behave so, each at so many addresses: 10, 11, ... and 20, 21, ...
+fn all_alike(server: Server, hosts: u8, addresses: u8) -> Zone {
+    let mut zone = zone(&vec![server; hosts.into()]);
+    for host in 1..=hosts {
+        let of_host: Vec<_> = (0..addresses).map(|last| address(host * 10 + last)).collect();
+        zone.servers.extend(of_host.iter().map(|one| (IpAddr::from(*one), server)));
+        zone.four.insert(format!("{host}.far.test"), of_host);
+    }
+    zone
+}
+
+#[test]
+fn who_says_not_now_at_the_door_is_one_of_few() {
+    use Server::{Later, LaterStill, Mute, Tls};
+    for server in [Later, LaterStill, Mute] {
+        let at = |failures| {
+            let (outcome, tried) = went(&all_alike(server, 4, 4), PLAIN, &Asked::none(failures, Vec::new()));
+            assert_eq!(outcome.unwrap_err().status.class, 4);
+            tried
+        };
+        assert_eq!(at(0), [10, 11, 20, 21], "{server:?}");
+        assert_eq!(at(1), [10, 11, 12, 20, 21, 22, 30, 31, 32], "{server:?}");
+        assert_eq!(at(9).len(), limits::HOSTS, "{server:?}");
+    }
+    assert_eq!(tried(zone(&[Later, Tls]), PLAIN), ("ready".into(), vec![1, 2]));
+    let mut proxied = all_alike(Later, 4, 4);
+    (proxied.through_proxy, proxied.proxy_finds) = (true, Some(address(10)));
+    assert_eq!(tried(proxied, PLAIN).1.len(), 4);
+}
+
+#[test]
+fn ten_connections_in_all_however_they_end() {
+    use Server::{BrokenTls, Clear, Closed, Down, Stern};
+    for server in [BrokenTls, Clear, Closed, Stern] {
+        let (status, tried) = tried(all_alike(server, 3, 4), PLAIN);
+        assert_eq!((status.as_bytes()[0], tried.len()), (b'4', limits::HOSTS), "{server:?}: others may yet say yes");
+    }
+    assert_eq!(tried(all_alike(BrokenTls, 3, 4), CLEAR).1.len(), 2, "the second is ready");
+    assert_eq!(
+        tried(all_alike(Closed, 2, 5), PLAIN),
+        ("5.7.1".into(), [10, 11, 12, 13, 14, 20, 21, 22, 23, 24].into())
+    );
+    assert_eq!(tried(all_alike(Down, 3, 4), PLAIN).1.len(), 12, "those are none");
+    let mut asked = after(&[], &[]);
+    (1..limits::HOSTS).for_each(|_| asked.connected());
+    assert_eq!(went(&all_alike(Closed, 3, 4), PLAIN, &asked).1, [10], "those of the same attempt count");
+}
+
+#[test]
+fn who_said_not_now_at_the_door_is_not_asked_twice_and_leaves_hope() {
+    let mut asked = after(&[("2.far.test", 2)], &[]);
+    let why = Why::ours(Status::new(4, 7, 0), "too many connections");
+    asked.turned_away(door(("1.far.test", 1)), why.clone());
+    let (outcome, tried) = went(&zone(&[Server::Tls, Server::Tls]), PLAIN, &asked);
+    assert_eq!((outcome.unwrap_err(), tried), (why, vec![]));
 }
 
 #[test]

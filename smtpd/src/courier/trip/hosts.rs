@@ -32,14 +32,19 @@ impl<W: World + Send + 'static> Trip<W> {
         let lost = self.courier.lost().of(open.leased.letter);
         let (mut asked, mut fates) = (Asked::none(failures(&open.leased), lost), Fates::new());
         loop {
-            match self.at_host(open, ready, &asked).await {
+            match self.at_host(open, ready, &mut asked).await {
                 Came::Back => return (Vec::new(), false, None),
                 Came::Nowhere(fate) if asked.is_nobody() => return self.nowhere(&open.leased, fate, went),
                 Came::Nowhere(fate) => elsewhere::unreached(&mut fates, &fate),
                 Came::Answered(answered) => {
                     if let Some(ready) = ready {
                         let door = ready.door.clone();
-                        if asked.answered(door.clone(), &answered, ready.link.ending()) {
+                        let is_unknown = asked.answered(door.clone(), &answered, ready.link.ending());
+                        let in_vain = !is_unknown && ready.link.has_begun() && elsewhere::is_refused_for_now(&answered);
+                        if in_vain {
+                            asked.carried_in_vain(open.leased.outgoing.size);
+                        }
+                        if is_unknown || in_vain {
                             self.courier.lost().note(open.leased.letter, door);
                         }
                     }
@@ -96,7 +101,7 @@ impl<W: World + Send + 'static> Trip<W> {
         (fates, false, (later && !leased.outgoing.require_tls).then_some(fate))
     }
 
-    async fn at_host(&self, open: &mut Open, ready: &mut Option<Ready<W::Stream>>, asked: &Asked) -> Came {
+    async fn at_host(&self, open: &mut Open, ready: &mut Option<Ready<W::Stream>>, asked: &mut Asked) -> Came {
         let leased = open.leased.clone();
         let require_tls = leased.outgoing.require_tls;
         let is_other =
@@ -134,7 +139,12 @@ impl<W: World + Send + 'static> Trip<W> {
     }
 
     /// Unless there is one.
-    async fn connect(&self, leased: &Leased, ready: &mut Option<Ready<W::Stream>>, asked: &Asked) -> Result<(), Fate> {
+    async fn connect(
+        &self,
+        leased: &Leased,
+        ready: &mut Option<Ready<W::Stream>>,
+        asked: &mut Asked,
+    ) -> Result<(), Fate> {
         if ready.is_some() {
             return Ok(());
         }

@@ -421,6 +421,27 @@ async fn a_host_that_lacks_something_is_none_of_those_that_have_no_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_whole_text_that_is_not_wanted_now_goes_out_seldom() {
+    let large = [SMALL, b"0123456789 abcdefghij\r\n".repeat(50_000).as_slice()].concat();
+    for (text, first, second) in [(SMALL, vec!["1", "2"], vec!["3", "1"]), (&large, vec!["1"], vec!["2"])] {
+        let set = Set::new(&[9; 9]);
+        let world = &set.courier.world;
+        *world.hosts.lock().unwrap() = vec!["1.far.test", "2.far.test", "3.far.test"];
+        let later = (".", "452 4.7.28 come back later\r\n");
+        *world.says.lock().unwrap() = ["1.far.test", "2.far.test", "3.far.test"].map(|host| (host, later)).to_vec();
+        for (failures, hosts) in [(0, first), (2, second)] {
+            let (mut leased, file) = set.letter(1, text);
+            leased.outgoing.queued = wire::date::now();
+            leased.outgoing.recipients[0].state = State::Waiting { failures, due: 0, delay_told: false, last: None };
+            set.trip((leased, file)).await;
+            let asked = world.names.lock().unwrap().split_off(0);
+            assert_eq!(asked, hosts.iter().map(|host| format!("{host}.far.test")).collect::<Vec<_>>());
+            assert_eq!(world.texts.lock().unwrap().split_off(0).len(), hosts.len());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_third_host_is_asked_at_a_later_attempt() {
     let set = Set::new(&[9; 9]);
     *set.courier.world.hosts.lock().unwrap() = vec!["1.far.test", "2.far.test", "3.far.test"];
