@@ -45,6 +45,8 @@ pub struct Asked {
     /// Where it was lost over its text in earlier attempts, or was not wanted for now after it, the oldest first: there last.
     lost: Vec<Door>,
     failures: usize,
+    /// Each of them costs a session of what the house may have at its proxy.
+    is_through_proxy: bool,
     until: Instant,
 }
 
@@ -64,8 +66,15 @@ impl Asked {
             has_misfits: false,
             lost,
             failures: usize::try_from(failures).unwrap_or(limits::HOSTS),
+            is_through_proxy: false,
             until: Instant::now() + limits::REACH,
         }
+    }
+
+    /// The same through a proxy, or not.
+    #[must_use]
+    pub fn through_proxy(self, is_through_proxy: bool) -> Self {
+        Self { is_through_proxy, ..self }
     }
 
     /// Whether nobody was.
@@ -112,7 +121,9 @@ impl Asked {
     /// Whether no further connection is made.
     #[must_use]
     pub fn is_spent(&self) -> bool {
+        let through = limits::NOT_NOW_THROUGH + usize::from(self.failures > 0);
         self.connections.max(self.doors.len()) >= limits::HOSTS
+            || self.is_through_proxy && self.not_now.len() >= through
     }
 
     /// That one had nothing for anybody now, before it was ready for a letter.
@@ -378,6 +389,19 @@ mod tests {
         }
         asked.answered(door("b", 2), &fates, Ending::Kept);
         assert_eq!(asked.left(&fates), Vec::<u16>::new(), "two of each of two are enough at first");
+    }
+
+    #[test]
+    fn through_a_proxy_few_say_not_now() {
+        let fates = vec![(0, not_now())];
+        for (failures, expected) in [(0, 2), (1, 3), (9, 3)] {
+            let mut asked = Asked::none(failures, Vec::new()).through_proxy(true);
+            let times = ('a'..='z').position(|host| {
+                asked.answered(door(&host.to_string(), 1), &fates, Ending::Kept);
+                asked.left(&fates).is_empty()
+            });
+            assert_eq!(times.map(|at| at + 1), Some(expected), "{failures}");
+        }
     }
 
     #[test]

@@ -65,6 +65,9 @@ pub const CARRIED_ONCE: u32 = 1024 * 1024;
 pub const ADDRESSES: usize = 8;
 /// The same through a proxy, beside the one that it has found itself: each costs a session of what the house may have there in a day.
 pub const ADDRESSES_THROUGH: usize = 3;
+/// Addresses that may say "not now" in one attempt through a proxy, one more after the first: each costs some twenty units of what the
+/// house may send, and a far server that has everybody wait must not use that up.
+pub const NOT_NOW_THROUGH: usize = 2;
 /// Letters of which is remembered where they were lost over their text. A house has a few such in a year, and each takes 100 bytes.
 pub const LOST: usize = 1_000;
 /// Different letters that are lost so, one after another, before their destination rests: one may be what a far server chokes on.

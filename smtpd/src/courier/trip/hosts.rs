@@ -30,7 +30,9 @@ impl<W: World + Send + 'static> Trip<W> {
         went: &mut Went,
     ) -> (Fates, bool, Option<Fate>) {
         let lost = self.courier.lost().of(open.leased.letter);
-        let (mut asked, mut fates) = (Asked::none(failures(&open.leased), lost), Fates::new());
+        let asked = Asked::none(failures(&open.leased), lost);
+        let mut asked = asked.through_proxy(self.courier.world.is_through_proxy());
+        let mut fates = Fates::new();
         loop {
             match self.at_host(open, ready, &mut asked).await {
                 Came::Back => return (Vec::new(), false, None),
