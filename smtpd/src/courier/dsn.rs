@@ -64,8 +64,19 @@ pub struct Facts<'a> {
     pub now: i64,
     /// The letter, or as much of it as there is.
     pub letter: &'a [u8],
-    /// When an alias passes it on: from whom it came, and to which alias, where that is known. The postmaster is told.
-    pub passed_on: Option<(&'a str, Option<&'a str>)>,
+    /// When an alias passes it on. The postmaster is told.
+    pub passed_on: Option<PassedOn<'a>>,
+}
+
+/// What the postmaster hears of a letter.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PassedOn<'a> {
+    /// From whom it came.
+    pub from: &'a str,
+    /// To which alias, where that is known.
+    pub alias: Option<&'a str>,
+    /// How many others there were of which nothing else is told.
+    pub more: Option<&'a str>,
 }
 
 /// Whether a recipient's sender wants to hear this (RFC 3461 §4.1: without NOTIFY of failures and delays).
@@ -175,6 +186,9 @@ fn words(kind: Kind, facts: &Facts<'_>, about: &[&About<'_>]) -> String {
     match kind {
         Kind::Failure => {
             let _ = write!(out, "\r\nNobody will try again. {}\r\n", below(kind, facts));
+            if let Some(more) = facts.passed_on.and_then(|passed_on| passed_on.more) {
+                let _ = write!(out, "\r\nWhat else could not be passed on, and is told nowhere else:\r\n{more}\r\n");
+            }
         }
         Kind::Delay(until) => {
             let until = wire::date::rfc5322(until);
@@ -191,12 +205,13 @@ fn words(kind: Kind, facts: &Facts<'_>, about: &[&About<'_>]) -> String {
 
 /// For the postmaster, who wrote nothing.
 fn not_passed_on(facts: &Facts<'_>) -> String {
-    let (from, alias) = facts.passed_on.unwrap_or_default();
+    let PassedOn { from, alias, .. } = facts.passed_on.unwrap_or_default();
     let to = alias.map(|alias| format!(" for {alias}")).unwrap_or_default();
     let words = format!(
         "A letter from {from} came{to}, and an alias here passes such letters on. It could not be delivered to the \
          addresses below, and {from} has not been told. `postern alias list` shows which alias leads there. If \
-         more of what is passed on to them fails in such a way today, only the log tells of it."
+         more of what is passed on to them fails in such a way today, you hear of it in a list with others, a few times \
+         a day, or at once by `postern queue retry`."
     );
     wrapped(&words, 72).iter().map(|line| format!("{line}\r\n")).collect()
 }
@@ -404,7 +419,8 @@ mod tests {
     #[test]
     fn the_postmaster_hears_whose_letter_it_was() {
         let why = refused();
-        let passed_on = Some(("aunt@third.test", Some("grandma@home.test")));
+        let more = Some("3 more, from: far.test (3)");
+        let passed_on = Some(PassedOn { from: "aunt@third.test", alias: Some("grandma@home.test"), more });
         let text = text(Kind::Failure, &Facts { passed_on, ..facts(LETTER) }, &[about(&why, None)]).unwrap();
         assert!(!text.contains("Your message"), "{text}");
         let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -413,6 +429,8 @@ mod tests {
             flat.contains("passes such letters on.") && flat.contains("ben@far.test mx.far.test says: 550"),
             "{flat}"
         );
+        assert!(flat.contains("you hear of it in a list with others") && !flat.contains("only the log"), "{flat}");
+        assert!(flat.contains("is told nowhere else: 3 more, from: far.test (3) --=_"), "{flat}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use spool::names::TransactionId;
 
 use super::limits;
 use super::outcome::Due;
-use super::summary::{Entry, Rest, Sum};
+use super::summary::{self, Counted, Entry, Rest, Sum};
 
 const DAY: i64 = 86_400;
 /// Kinds of reasons that are told apart (RFC 3463 §2 knows eight): far servers say any number.
@@ -70,10 +70,18 @@ pub enum May<'a> {
 pub struct Telling<'a> {
     of: &'a Postmaster,
     kind: TransactionId,
+    /// Of these it tells, too.
+    counted: Counted,
     kept: bool,
 }
 
 impl Telling<'_> {
+    /// What it says of others, of which nothing else is told.
+    #[must_use]
+    pub fn more(&self) -> Option<String> {
+        summary::more(&self.counted)
+    }
+
     /// It lies in the mailbox.
     pub fn kept(mut self) {
         self.kept = true;
@@ -83,7 +91,9 @@ impl Telling<'_> {
 impl Drop for Telling<'_> {
     fn drop(&mut self) {
         if !self.kept {
-            self.of.lock().kinds.remove(&self.kind);
+            let mut told = self.of.lock();
+            told.kinds.remove(&self.kind);
+            told.rest.give_back(&self.counted);
         }
     }
 }
@@ -98,16 +108,16 @@ pub struct Summing<'a> {
 
 impl Summing<'_> {
     /// It lies in the mailbox; the letter for which it was made goes now, the others when their turn comes.
-    pub fn kept(self, one: TransactionId, now: i64) {
+    pub fn kept(mut self, one: TransactionId, now: i64) {
         let mut told = self.of.lock();
-        told.rest.told(&self.sum, now);
+        told.rest.told(&mut self.sum, now);
         told.rest.has_told(one);
     }
 }
 
 impl Drop for Summing<'_> {
     fn drop(&mut self) {
-        self.of.lock().rest.ended();
+        self.of.lock().rest.ended(&self.sum);
     }
 }
 
@@ -123,13 +133,24 @@ impl Postmaster {
             return May::Told;
         }
         if !told.rest.has(one) && told.kinds.len() < limits::POSTMASTER_NOTICES && told.kinds.insert(kind) {
-            return May::Tell(Telling { of: self, kind, kept: false });
+            return May::Tell(self.telling(&mut told, kind));
         }
-        let Some(is_new) = told.rest.add(one, entry, now) else { return May::Counted };
+        let Some(is_new) = told.rest.add(one, entry, now) else {
+            // Nobody knows yet whether those that wait will be there to ask. The other half is for what is of a new kind.
+            if told.kinds.len() < limits::POSTMASTER_NOTICES / 2 && told.kinds.insert(one) {
+                return May::Tell(self.telling(&mut told, one));
+            }
+            told.rest.count(&entry.domain, now);
+            return May::Counted;
+        };
         match told.rest.due(now) {
             Some(sum) => May::Sum(Summing { of: self, sum }),
             None => May::Wait(is_new),
         }
+    }
+
+    fn telling(&self, told: &mut Told, kind: TransactionId) -> Telling<'_> {
+        Telling { of: self, kind, counted: told.rest.take_counted(), kept: false }
     }
 
     /// The admin wants to hear of it now.
@@ -243,15 +264,76 @@ mod tests {
         for number in 1..=limits::SUMMARY_LETTERS {
             assert!(matches!(postmaster.may(name(number), name(0), &entry("joe"), 0), May::Wait(true)), "{number}");
         }
-        for number in 0..3 {
+        let alone = limits::POSTMASTER_NOTICES / 2 - 1;
+        assert_eq!((200..300).filter(|number| tells(&postmaster, *number, 0, 0)).count(), alone, "at once, so many");
+        assert!(matches!(postmaster.may(name(1), name(0), &entry("joe"), 0), May::Wait(false)));
+        let May::Tell(telling) = postmaster.may(name(400), name(400), &entry("joe"), 0) else { panic!("a new kind") };
+        let counted = 100 - alone;
+        assert_eq!(telling.more(), Some(format!("{counted} more, from: far.test ({counted})")));
+        assert!(matches!(postmaster.may(name(401), name(0), &entry("joe"), 0), May::Counted));
+        telling.kept();
+        for number in 0..2 {
             let more = name(1_000 + number);
             assert!(matches!(postmaster.may(more, name(0), &entry("joe"), 0), May::Counted));
         }
         postmaster.hurry();
+        for _ in 0..2 {
+            let May::Sum(summing) = postmaster.may(name(1), name(0), &entry("joe"), 0) else { panic!("none") };
+            assert!(summing.sum.text.contains("3 more, from: far.test (3)"), "{}", summing.sum.text);
+        }
         let May::Sum(summing) = postmaster.may(name(1), name(0), &entry("joe"), 0) else { panic!("none") };
         assert!(summing.sum.text.contains("3 more, from: far.test (3)"), "{}", summing.sum.text);
         summing.kept(name(1), 0);
         let large = Entry { size: limits::SUMMARY_BYTES + 1, ..entry("joe") };
-        assert!(matches!(postmaster.may(name(2_000), name(0), &large, 0), May::Counted));
+        assert!(matches!(postmaster.may(name(2_000), name(0), &large, 0), May::Wait(true)), "it asks for itself");
+    }
+
+    /// As many as may wait, and some that are counted, none of which asks again.
+    fn all_dropped() -> Postmaster {
+        let postmaster = Postmaster::default();
+        assert!(tells(&postmaster, 0, 0, 0));
+        let alone = limits::POSTMASTER_NOTICES / 2 - 1;
+        for number in 1..=limits::SUMMARY_LETTERS + alone + 3 {
+            match postmaster.may(name(number), name(0), &entry("spam"), 0) {
+                May::Tell(telling) => telling.kept(),
+                May::Wait(_) | May::Counted => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        postmaster
+    }
+
+    #[test]
+    fn the_counted_are_told_though_nobody_waits_any_more() {
+        let postmaster = all_dropped();
+        for kept in [false, true] {
+            let May::Tell(telling) = postmaster.may(name(900), name(900), &entry("aunt"), 1) else { panic!("new") };
+            assert_eq!(telling.more().as_deref(), Some("3 more, from: far.test (3)"));
+            if kept {
+                telling.kept();
+            }
+        }
+        let May::Tell(telling) = postmaster.may(name(901), name(901), &entry("aunt"), 1) else { panic!("new") };
+        assert_eq!(telling.more(), None, "once");
+        let postmaster = all_dropped();
+        postmaster.hurry();
+        let aunt = postmaster.may(name(900), name(0), &entry("aunt"), 1);
+        let May::Sum(summing) = aunt else { panic!("the admin asks, and nobody else can: {aunt:?}") };
+        let text = &summing.sum.text;
+        assert!(text.contains("aunt, for") && text.contains("3 more, from: far.test (3)"), "{text}");
+        drop(summing);
+        assert!(matches!(postmaster.may(name(901), name(0), &entry("joe"), 1), May::Counted), "one, not any number");
+        let May::Sum(summing) = postmaster.may(name(900), name(0), &entry("aunt"), 1) else { panic!("not kept") };
+        assert!(summing.sum.text.contains("4 more, from: far.test (4)"), "{}", summing.sum.text);
+    }
+
+    #[test]
+    fn what_comes_after_them_is_told_with_others() {
+        let (postmaster, later) = (all_dropped(), 601);
+        let may = |one, now| postmaster.may(name(one), name(0), &entry("aunt"), now);
+        assert!(matches!(may(900, later), May::Wait(true)));
+        let May::Sum(summing) = may(900, limits::SUMMARY_AFTER) else { panic!("not yet") };
+        let text = &summing.sum.text;
+        assert!(text.contains("aunt, for") && text.contains("3 more, from"), "{text}");
     }
 }

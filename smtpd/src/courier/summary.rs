@@ -52,12 +52,29 @@ fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).take(limits::SUMMARY_WORDS).collect()
 }
 
+/// Seconds after which one that has not asked again is gone: twice what the keeper lets it sleep.
+const GONE_AFTER: u64 = 600;
+
+/// Those that could not wait: how many, by their senders' domains.
+pub type Counted = BTreeMap<String, u64>;
+
+/// How many, and from whom.
+#[must_use]
+pub fn more(counted: &Counted) -> Option<String> {
+    let domains = counted.iter().map(|(domain, many)| match domain.as_str() {
+        "" => format!("others ({many})"),
+        domain => format!("{domain} ({many})"),
+    });
+    let (domains, more): (Vec<_>, u64) = (domains.collect(), counted.values().sum());
+    (more > 0).then(|| format!("{more} more, from: {}", domains.join(",\r\n    ")))
+}
+
 /// What waits to be told so.
 #[derive(Debug, Default)]
 pub struct Rest {
-    waits: BTreeMap<TransactionId, Entry>,
-    /// Those that could not wait: how many, by their senders' domains.
-    counted: BTreeMap<String, u64>,
+    /// And when each asked last.
+    waits: BTreeMap<TransactionId, (Entry, i64)>,
+    counted: Counted,
     told: BTreeSet<TransactionId>,
     /// When the first of them came.
     since: Option<i64>,
@@ -75,7 +92,7 @@ pub struct Sum {
     /// What it says, CRLF at every end of line.
     pub text: String,
     letters: Vec<TransactionId>,
-    counted: BTreeMap<String, u64>,
+    counted: Counted,
 }
 
 impl Rest {
@@ -90,89 +107,125 @@ impl Rest {
         self.told.remove(&one)
     }
 
-    /// It waits from now on; whether it did not before. Nothing, where it can only be counted.
+    /// It waits from now on; whether it did not before. Nothing, where there is no room for it.
     pub fn add(&mut self, one: TransactionId, entry: &Entry, now: i64) -> Option<bool> {
-        if self.has(one) {
+        if let Some((_, asked)) = self.waits.get_mut(&one) {
+            *asked = now;
             return Some(false);
         }
-        self.since.get_or_insert(now);
-        let bytes: u64 = self.waits.values().map(|entry| entry.size).sum();
-        if self.waits.len() >= limits::SUMMARY_LETTERS || bytes + entry.size > limits::SUMMARY_BYTES {
-            self.count(&entry.domain);
-            return None;
+        while !self.has_room(entry.size, now) {
+            self.forget_one(now)?;
         }
-        self.waits.insert(one, entry.clone());
+        self.begin(now);
+        self.waits.insert(one, (entry.clone(), now));
         Some(true)
     }
 
-    fn count(&mut self, domain: &str) {
+    /// It only has a number.
+    pub fn count(&mut self, domain: &str, now: i64) {
+        self.begin(now);
+        self.count_many(domain, 1);
+    }
+
+    fn begin(&mut self, now: i64) {
+        if self.is_empty() {
+            (self.since, self.is_wanted) = (None, false);
+        }
+        self.since.get_or_insert(now);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.waits.is_empty() && self.counted.is_empty()
+    }
+
+    fn has_room(&self, size: u64, now: i64) -> bool {
+        // With what is due this moment one more is told, which asks for all of them: the others may be gone.
+        let is_due = self.is_due(now);
+        let sizes = self.waits.values().map(|(entry, _)| entry.size).chain((!is_due).then_some(size));
+        let (all, largest) =
+            sizes.fold((0_u64, 0), |(all, largest), size| (all.saturating_add(size), size.max(largest)));
+        // The largest has room however large it is.
+        self.waits.len() < limits::SUMMARY_LETTERS + usize::from(is_due) && all - largest <= limits::SUMMARY_BYTES
+    }
+
+    /// The one that asked longest ago, if it would have asked since: the admin has dropped it.
+    fn forget_one(&mut self, now: i64) -> Option<()> {
+        let asked = self.waits.iter().map(|(one, (_, asked))| (now.abs_diff(*asked), *one));
+        let (_, gone) = asked.filter(|(ago, _)| *ago > GONE_AFTER).max()?;
+        self.waits.remove(&gone).map(drop)
+    }
+
+    fn count_many(&mut self, domain: &str, many: u64) {
         let is_known = self.counted.contains_key(domain) || self.counted.len() < limits::SUMMARY_DOMAINS;
-        *self.counted.entry(if is_known { domain } else { "" }.to_owned()).or_default() += 1;
+        *self.counted.entry(if is_known { domain } else { "" }.to_owned()).or_default() += many;
+    }
+
+    /// Another notice tells of them.
+    pub fn take_counted(&mut self) -> Counted {
+        std::mem::take(&mut self.counted)
+    }
+
+    /// It was none after all.
+    pub fn give_back(&mut self, counted: &Counted) {
+        counted.iter().for_each(|(domain, many)| self.count_many(domain, *many));
     }
 
     /// The admin wants to hear it now.
     pub fn hurry(&mut self) {
-        self.is_wanted = self.since.is_some();
+        self.is_wanted = !self.is_empty();
+    }
+
+    fn is_due(&self, now: i64) -> bool {
+        // A clock that was ahead keeps nothing back.
+        let has_waited = |from: i64, seconds: i64| now < from || now >= from.saturating_add(seconds);
+        let is_time = self.since.is_some_and(|since| has_waited(since, limits::SUMMARY_AFTER))
+            && self.last.is_none_or(|last| has_waited(last, limits::SUMMARY_BETWEEN));
+        !self.is_being_told && (is_time || self.is_wanted)
     }
 
     /// What is to be told now, unless it is being told.
     pub fn due(&mut self, now: i64) -> Option<Sum> {
-        let since = self.since?;
-        // A clock that was ahead keeps nothing back.
-        let has_waited = |from: i64, seconds: i64| now < from || now >= from.saturating_add(seconds);
-        let is_time = has_waited(since, limits::SUMMARY_AFTER)
-            && self.last.is_none_or(|last| has_waited(last, limits::SUMMARY_BETWEEN));
-        if self.is_being_told || !(is_time || self.is_wanted) {
+        if !self.is_due(now) {
             return None;
         }
         self.is_being_told = true;
         Some(self.sum())
     }
 
-    fn sum(&self) -> Sum {
+    fn sum(&mut self) -> Sum {
         let mut context = digest::Context::new(&digest::SHA256);
         context.update(b"postern summary\0");
         self.waits.keys().for_each(|one| context.update(&one.0));
         let mut name = [0; 16];
         name.copy_from_slice(&context.finish().as_ref()[..16]);
         let mut text = String::from(WORDS);
-        self.waits.values().for_each(|entry| text.push_str(&entry.lines));
-        let more: u64 = self.counted.values().sum();
-        if more > 0 {
-            let domains = self.counted.iter().map(|(domain, many)| match domain.as_str() {
-                "" => format!("others ({many})"),
-                domain => format!("{domain} ({many})"),
-            });
-            let _ = write!(text, "\r\nAnd {more} more, from: {}\r\n", domains.collect::<Vec<_>>().join(",\r\n    "));
+        self.waits.values().for_each(|(entry, _)| text.push_str(&entry.lines));
+        let counted = self.take_counted();
+        if let Some(more) = more(&counted) {
+            let _ = write!(text, "\r\nAnd {more}\r\n");
         }
         let letters = self.waits.keys().copied().collect();
-        Sum { name: TransactionId(name), text, letters, counted: self.counted.clone() }
+        Sum { name: TransactionId(name), text, letters, counted }
     }
 
     /// It lies in the mailbox.
-    pub fn told(&mut self, sum: &Sum, now: i64) {
+    pub fn told(&mut self, sum: &mut Sum, now: i64) {
         for one in &sum.letters {
             self.waits.remove(one);
         }
-        for (domain, many) in &sum.counted {
-            let left = self.counted.get(domain).map_or(0, |all| all.saturating_sub(*many));
-            match left {
-                0 => drop(self.counted.remove(domain)),
-                left => drop(self.counted.insert(domain.clone(), left)),
-            }
-        }
+        sum.counted.clear();
         // Letters that the admin has dropped are never asked for again.
         if self.told.len() > limits::SUMMARY_LETTERS {
             self.told.clear();
         }
         self.told.extend(&sum.letters);
-        let is_empty = self.waits.is_empty() && self.counted.is_empty();
-        (self.since, self.last, self.is_wanted) = ((!is_empty).then_some(now), Some(now), false);
+        (self.since, self.last, self.is_wanted) = ((!self.is_empty()).then_some(now), Some(now), false);
     }
 
     /// It is told, or is to be told again.
-    pub const fn ended(&mut self) {
+    pub fn ended(&mut self, sum: &Sum) {
         self.is_being_told = false;
+        self.give_back(&sum.counted);
     }
 }
 
@@ -239,13 +292,44 @@ mod tests {
     fn domains_of_strangers_are_bounded() {
         let mut rest = Rest::default();
         for number in 0..10_000 {
-            let entry =
-                Entry { domain: format!("d{number}.test"), lines: String::new(), size: limits::SUMMARY_BYTES + 1 };
-            assert_eq!(rest.add(TransactionId([1; 16]), &entry, 0), None);
+            rest.count(&format!("d{number}.test"), 0);
         }
         rest.hurry();
         let sum = rest.due(0).unwrap();
         let others = 10_000 - limits::SUMMARY_DOMAINS;
         assert!(sum.text.contains("And 10000 more, from: ") && sum.text.contains(&format!("others ({others})")));
+    }
+
+    #[test]
+    fn what_no_longer_asks_keeps_no_room() {
+        let mut rest = Rest::default();
+        let entry = Entry { domain: "far.test".into(), lines: String::new(), size: 1_000 };
+        let name = |number: usize| TransactionId([u8::try_from(number).unwrap(); 16]);
+        for number in 0..limits::SUMMARY_LETTERS {
+            assert_eq!(rest.add(name(number), &entry, 0), Some(true));
+        }
+        assert_eq!(rest.add(name(7), &entry, 300), Some(false));
+        assert_eq!(rest.add(name(200), &entry, 600), None, "they sleep");
+        assert_eq!(rest.add(name(200), &entry, 601), Some(true));
+        assert_eq!(rest.waits.len(), limits::SUMMARY_LETTERS, "no more than there is need of is forgotten");
+        for number in 0..limits::SUMMARY_LETTERS - 2 {
+            assert_eq!(rest.add(name(100 + number), &entry, 700), Some(true), "{number}");
+        }
+        assert!(rest.has(name(7)) && rest.has(name(200)), "these asked since");
+        assert_eq!(rest.add(name(201), &entry, 700), None);
+        assert_eq!(rest.add(name(201), &entry, 901), Some(true));
+        assert!(!rest.has(name(7)));
+    }
+
+    #[test]
+    fn one_may_be_of_any_size() {
+        let mut rest = Rest::default();
+        let of = |size| Entry { domain: "far.test".into(), lines: String::new(), size };
+        let (small, large) = (of(1_000), of(limits::SUMMARY_BYTES + 1));
+        assert_eq!(rest.add(TransactionId([1; 16]), &large, 0), Some(true));
+        assert_eq!(rest.add(TransactionId([2; 16]), &large, 0), None);
+        assert_eq!(rest.add(TransactionId([3; 16]), &small, 0), Some(true), "it takes nobody's room");
+        rest.hurry();
+        assert_eq!(rest.due(0).unwrap().letters.len(), 2);
     }
 }

@@ -7,7 +7,7 @@ use spool::edges::{Down, Into, Recipient, Size};
 use spool::names::{LetterId, TransactionId};
 use tracing::{info, warn};
 
-use super::dsn::{self, About, Facts};
+use super::dsn::{self, About, Facts, PassedOn};
 use super::limits;
 use super::outcome::{self, Due};
 use super::passing;
@@ -73,7 +73,7 @@ pub async fn deposit<W: World + Send + 'static>(
     if outgoing.passed_on {
         return to_postmaster(trip, letter, outgoing, due, text).await;
     }
-    let Some(notice) = notice(trip, outgoing, due, text) else { return Told::Nobody };
+    let Some(notice) = notice(trip, outgoing, due, text, None) else { return Told::Nobody };
     put(trip, (letter, due.transaction), notice).await
 }
 
@@ -85,13 +85,17 @@ async fn to_postmaster<W: World + Send + 'static>(
     text: &[u8],
 ) -> Told {
     let (now, alias) = (wire::date::now(), passing::alias(text));
-    let Some(notice) = notice(trip, outgoing, due, text) else { return Told::Nobody };
+    if notice(trip, outgoing, due, text, None).is_none() {
+        return Told::Nobody;
+    }
     let kind = postmaster::kind(outgoing, due, alias.as_deref(), now);
     let entry = Entry::of(outgoing, due, alias.as_deref());
     match trip.courier.postmaster.may(due.transaction, kind, &entry, now) {
         May::Tell(telling) => {
+            let more = telling.more();
+            let Some(notice) = notice(trip, outgoing, due, text, more.as_deref()) else { return Told::Nobody };
             let told = put(trip, (letter, due.transaction), notice).await;
-            if told != Told::Later {
+            if told == Told::Yes {
                 telling.kept();
             }
             told
@@ -99,7 +103,7 @@ async fn to_postmaster<W: World + Send + 'static>(
         May::Sum(summing) => {
             let names = (trip.courier.house.hello.as_str(), trip.courier.domain.as_str());
             let told = put(trip, (letter, summing.sum.name), summary::notice(&summing.sum, names, now)).await;
-            if told != Told::Later {
+            if told == Told::Yes {
                 summing.kept(due.transaction, now);
             }
             told
@@ -165,7 +169,13 @@ async fn examined<W: World + Send + 'static>(trip: &Trip<W>, notice: Vec<u8>) ->
     }
 }
 
-fn notice<W: World>(trip: &Trip<W>, outgoing: &Outgoing, due: &Due, text: &[u8]) -> Option<Vec<u8>> {
+fn notice<W: World>(
+    trip: &Trip<W>,
+    outgoing: &Outgoing,
+    due: &Due,
+    text: &[u8],
+    more: Option<&str>,
+) -> Option<Vec<u8>> {
     let said: Vec<_> = due
         .recipients
         .iter()
@@ -202,7 +212,11 @@ fn notice<W: World>(trip: &Trip<W>, outgoing: &Outgoing, due: &Due, text: &[u8])
         queued: outgoing.queued,
         now: wire::date::now(),
         letter: text,
-        passed_on: outgoing.sender.as_deref().filter(|_| outgoing.passed_on).map(|from| (from, alias.as_deref())),
+        passed_on: outgoing.sender.as_deref().filter(|_| outgoing.passed_on).map(|from| PassedOn {
+            from,
+            alias: alias.as_deref(),
+            more,
+        }),
     };
     dsn::notice(due.kind, &facts, &about)
 }
