@@ -134,7 +134,7 @@ fn what_comes_back_does_not_pile_up_here() {
     }
     let names = Names::serve(false);
     let place = Place::new(false, "");
-    let far = sends_back(&names, &place);
+    let _far = sends_back(&names, &place);
     for to in ["you", "round@far.test"] {
         let _ = place.house.admin_json(&["alias", "add", "round", to], "");
     }
@@ -152,7 +152,7 @@ fn nor_what_comes_back_for_several_at_once() {
     }
     let names = Names::serve(false);
     let place = Place::new(false, "");
-    let far = sends_back(&names, &place);
+    let _far = sends_back(&names, &place);
     // There, twice@ leads back to both.
     for (alias, to) in [("round", "you"), ("around", "you"), ("round", "twice@far.test"), ("around", "twice@far.test")]
     {
