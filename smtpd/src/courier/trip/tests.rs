@@ -6,6 +6,7 @@ use std::io;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use filter_sandbox::edge::{Answer as Answered, AsyncEdge, Edge, Numbered};
@@ -180,7 +181,10 @@ impl Set {
             OutgoingRecipient { address: "ben@far.test".into(), original: None, notify: None, state: State::new(0) };
         let outgoing = Outgoing { size, ..samples::outgoing(Some("anna@home.test"), [to].into_iter()) };
         let frame = Frame { mailbox: outgoing.mailbox, letter, generation: 1, arrived: 0, size };
-        let path = std::env::temp_dir().join(format!("postern-trip-{}-{number}-{size}", std::process::id()));
+        // Tests run beside each other.
+        static FILES: AtomicUsize = AtomicUsize::new(0);
+        let unique = FILES.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("postern-trip-{}-{unique}", std::process::id()));
         let mut file =
             std::fs::OpenOptions::new().create(true).truncate(true).read(true).write(true).open(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
