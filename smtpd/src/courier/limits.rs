@@ -168,6 +168,8 @@ pub const SUMMARY_BETWEEN: i64 = 8 * 3_600;
 pub const SUMMARY_LETTERS: usize = 100;
 /// ...and so are those beyond so many bytes, of the 1 GiB that all that is passed on may take.
 pub const SUMMARY_BYTES: u64 = 32 * 1024 * 1024;
+/// Seconds after which one that has not asked again is gone: twice what the keeper lets it sleep.
+pub const SUMMARY_GONE: u64 = 600;
 /// Domains of senders by which those are counted.
 pub const SUMMARY_DOMAINS: usize = 50;
 /// Addresses that one names of a letter.

@@ -52,9 +52,6 @@ fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).take(limits::SUMMARY_WORDS).collect()
 }
 
-/// Seconds after which one that has not asked again is gone: twice what the keeper lets it sleep.
-const GONE_AFTER: u64 = 600;
-
 /// Those that could not wait: how many, by their senders' domains.
 pub type Counted = BTreeMap<String, u64>;
 
@@ -151,7 +148,7 @@ impl Rest {
     /// The one that asked longest ago, if it would have asked since: the admin has dropped it.
     fn forget_one(&mut self, now: i64) -> Option<()> {
         let asked = self.waits.iter().map(|(one, (_, asked))| (now.abs_diff(*asked), *one));
-        let (_, gone) = asked.filter(|(ago, _)| *ago > GONE_AFTER).max()?;
+        let (_, gone) = asked.filter(|(ago, _)| *ago > limits::SUMMARY_GONE).max()?;
         self.waits.remove(&gone).map(drop)
     }
 
