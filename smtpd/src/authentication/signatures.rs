@@ -22,7 +22,8 @@ impl<'x> Each<'x> {
             errors: Vec::new(),
             ..bare.clone()
         };
-        let mut each: Vec<_> = parsed.dkim_headers.iter().filter(|field| counts(&field.header)).map(one).collect();
+        let heard = |signature: &Signature| counts(signature) && !is_added_to(signature, &parsed.headers);
+        let mut each: Vec<_> = parsed.dkim_headers.iter().filter(|field| heard(&field.header)).map(one).collect();
         each.push(bare);
         Self(each)
     }
@@ -33,6 +34,35 @@ impl<'x> Each<'x> {
 fn counts(signature: &Signature) -> bool {
     let signs_from = signature.h.iter().any(|name| name.trim().eq_ignore_ascii_case("from"));
     signs_from && signature.a != Algorithm::RsaSha1 && names_few(&signature.h)
+}
+
+/// What may stand in a header once only (RFC 5322 §3.6, RFC 2045 §3).
+const ONCE: [&str; 14] = [
+    "Date",
+    "From",
+    "Sender",
+    "Reply-To",
+    "To",
+    "Cc",
+    "Bcc",
+    "Message-ID",
+    "In-Reply-To",
+    "References",
+    "Subject",
+    "MIME-Version",
+    "Content-Type",
+    "Content-Transfer-Encoding",
+];
+
+/// Whether of a field that it names, and that may be there once only, there are more than it names. It signs the lowest of
+/// them and readers show the first: whoever came by can have put that one on top (RFC 6376 §8.15).
+fn is_added_to(signature: &Signature, headers: &[(&[u8], &[u8])]) -> bool {
+    let is = |name: &str, other: &[u8]| other.trim_ascii().eq_ignore_ascii_case(name.as_bytes());
+    ONCE.iter().any(|once| {
+        let named = signature.h.iter().filter(|name| is(once, name.as_bytes())).count();
+        let there = headers.iter().filter(|(name, _)| is(once, name)).count();
+        named > 0 && there > 1 && there > named
+    })
 }
 
 /// The library looks for each name among all fields, and among the names before it.
@@ -192,6 +222,30 @@ mod tests {
         assert!(counts(&signed(&["subject", "From"], Algorithm::RsaSha256)));
         assert!(!counts(&signed(&["subject", "date"], Algorithm::RsaSha256)));
         assert!(!counts(&signed(&["from"], Algorithm::RsaSha1)));
+    }
+
+    #[test]
+    fn what_was_put_on_top_takes_the_signature_away() {
+        let naming = |names: &[&str]| Signature {
+            h: names.iter().map(|name| (*name).to_owned()).collect(),
+            ..Signature::default()
+        };
+        let header: [(&[u8], &[u8]); 5] = [
+            (b"SUBJECT ", b"new"),
+            (b"Received", b"x"),
+            (b"Received", b"y"),
+            (b"From", b"a@b.example"),
+            (b"Subject", b"old"),
+        ];
+        assert!(is_added_to(&naming(&["from", "subject"]), &header));
+        assert!(!is_added_to(&naming(&["from", "subject"]), &header[1..]), "as it was signed");
+        assert!(!is_added_to(&naming(&["from", "subject", "subject"]), &header), "it signs both");
+        assert!(!is_added_to(&naming(&["from"]), &header), "it says nothing about subjects");
+        assert!(!is_added_to(&naming(&["from", "received"]), &header), "of these there may be many");
+        assert!(
+            !is_added_to(&naming(&["from", "from", "subject", "subject", "subject"]), &header),
+            "against further ones"
+        );
     }
 
     #[test]

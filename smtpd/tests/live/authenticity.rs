@@ -66,6 +66,11 @@ pub fn everything_passes() {
     let stored = house.letter(0, "Subject: changed");
     assert!(stored.contains("dkim=fail") && stored.contains("dmarc=pass"), "{stored}");
     assert_eq!(house.count(0, "INBOX"), 2);
+    // A second subject on top: the signature still fits the lower one, and people read the upper.
+    let topped = format!("Subject: on top\r\n{signature}{text}");
+    assert_eq!(client.send("a@good.example", &["you@home.test"], &topped).0, 250);
+    let stored = house.letter(0, "Subject: on top");
+    assert!(!stored.contains("dkim=pass") && stored.contains("dmarc=pass"), "{stored}");
 }
 
 pub fn policies() {
