@@ -194,6 +194,10 @@ const fn no_listener(ip: &IpAddr) -> Option<&'static str> {
     match ip {
         _ if ip.is_multicast() => Some("is a group's address, not one of this machine"),
         IpAddr::V4(ip) if ip.is_broadcast() => Some("is everybody's address, not one of this machine"),
+        // "This network" and the reserved ones (RFC 1122 §3.2.1.3, RFC 1112 §4): no machine ever has them.
+        IpAddr::V4(ip) if (ip.octets()[0] == 0 && !ip.is_unspecified()) || ip.octets()[0] >= 240 => {
+            Some("is an address that no machine can have")
+        }
         // It says not in which network, and mail apps could not be told, either.
         IpAddr::V6(ip) if ip.is_unicast_link_local() => {
             Some("is good in one network only: name another, or leave `bind` out")

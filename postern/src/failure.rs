@@ -1,6 +1,7 @@
 //! How a command fails: words for the admin and an exit code.
 
 use std::fmt;
+use std::io::Write;
 use std::process::ExitCode;
 
 use crate::up::harmless_lines;
@@ -45,7 +46,8 @@ impl Failure {
     /// Says it on stderr and gives the exit code.
     #[must_use]
     pub fn tell(&self) -> ExitCode {
-        eprintln!("postern: {}", harmless_lines(&self.words));
+        // Where that cannot be written either, the exit code says it.
+        let _ = writeln!(std::io::stderr(), "postern: {}", harmless_lines(&self.words));
         ExitCode::from(self.code)
     }
 }

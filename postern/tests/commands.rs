@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -83,6 +84,44 @@ fn what_goes_with_a_mailbox_is_told() {
     let output = house.run_into(Stdio::piped(), &["mailbox", "remove", "bob"], "");
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains("family@home.test, postmaster@home.test") && said.contains("oldest mailbox"), "{said}");
+}
+
+#[test]
+fn others_may_write_nothing_whatever_the_shell_permits() {
+    let house = Folder::new("umask");
+    let commands = r#"umask 0; "$1" mailbox add anna --data . --json"#;
+    let shell = Command::new("sh")
+        .args(["-c", commands, "sh", env!("CARGO_BIN_EXE_postern")])
+        .current_dir(&house.0)
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&shell.stdout).contains("recovery_words"), "{shell:?}");
+    let mut folders = vec![house.0.clone()];
+    let mut seen = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let (path, what) = entry.map(|entry| (entry.path(), entry.metadata().unwrap())).unwrap();
+            assert!(what.is_symlink() || what.permissions().mode() & 0o022 == 0, "{path:?}: {what:?}");
+            seen += 1;
+            folders.extend(what.is_dir().then_some(path));
+        }
+    }
+    assert!(seen > 10, "{seen}");
+}
+
+/// Where nothing can be said, the exit code says it.
+#[test]
+fn a_failure_that_nobody_can_be_told_is_no_bug() {
+    let house = Folder::new("unheard");
+    let full = || Stdio::from(fs::File::options().write(true).open("/dev/full").unwrap());
+    let postern = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_postern"));
+        let status =
+            command.args(words).args(["--data", "."]).current_dir(&house.0).stdout(full()).stderr(full()).status();
+        status.unwrap().code()
+    };
+    assert_eq!(postern(&["mailbox", "list"]), Some(1));
+    assert_eq!(postern(&["up", "--bind", "224.0.0.1"]), Some(1));
 }
 
 /// A shell with a terminal of its own (of `bsdutils`, which every Debian has), and what it typed once nothing is shown.
@@ -168,7 +207,9 @@ fn recovery_words_are_taken_in_the_rows_they_are_printed_in() {
         echo "it ended with $?"
         timeout --foreground 1 cat
     "#;
-    for typed in [rows.join("\n"), rows.join("\n\n"), words.join("\n"), words.join(" ")] {
+    let headed = format!("\nRecovery words:\n\n{}", rows.join("\n"));
+    let listed = words.chunks(5).map(|row| row.join(", ")).collect::<Vec<_>>().join(",\n");
+    for typed in [rows.join("\n"), rows.join("\n\n"), words.join("\n"), words.join(" "), headed, listed] {
         let said = at_a_terminal(&house, audit, "", &format!("{typed}\necho left over\n"));
         assert!(said.contains("it ended with 0"), "{said}");
         assert!(!said.contains("left over"), "{said}");
@@ -195,6 +236,8 @@ fn what_cannot_be_listened_on_is_told_with_what_can() {
         ("mail.example", 64, "in digits"),
         ("224.0.0.1", 1, "a group's address"),
         ("255.255.255.255", 1, "everybody's address"),
+        ("0.0.0.1", 1, "no machine can have"),
+        ("240.0.0.1", 1, "no machine can have"),
         ("fe80::1", 1, "in one network only"),
         ("192.0.2.7", 1, "this machine has no such address"),
     ] {

@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use rustix::fs::Mode;
 
 use crate::admin::Session;
 use crate::config::Config;
@@ -120,6 +121,7 @@ pub struct House {
 /// Understands the command line and does what it says.
 #[must_use]
 pub fn run() -> ExitCode {
+    nothing_for_others_to_write();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(help) => {
@@ -131,6 +133,12 @@ pub fn run() -> ExitCode {
         Ok(code) => code,
         Err(failure) => failure.tell(),
     }
+}
+
+/// Whatever the shell permits.
+fn nothing_for_others_to_write() {
+    let masked = rustix::process::umask(Mode::RWXU | Mode::RWXG | Mode::RWXO);
+    rustix::process::umask(masked | Mode::WGRP | Mode::WOTH);
 }
 
 impl Cli {

@@ -129,8 +129,15 @@ fn is_device_password(line: &str) -> bool {
 fn words_in(line: &str) -> Option<usize> {
     let is_number = |token: &str| token.trim_end_matches('.').bytes().all(|byte| byte.is_ascii_digit());
     let is_word = |token: &str| token.bytes().all(|byte| byte.is_ascii_alphabetic());
-    line.split_ascii_whitespace()
+    line.split(|c: char| c.is_ascii_whitespace() || c == ',' || c == ';')
+        .filter(|token| !token.is_empty())
         .try_fold(0, |count, token| if is_word(token) { Some(count + 1) } else { is_number(token).then_some(count) })
+}
+
+/// Whether a line has come along with copied words: a blank one, or their heading.
+fn is_beside(line: &str) -> bool {
+    let line = line.trim();
+    line.is_empty() || line.ends_with(':')
 }
 
 /// One line; at a terminal with a question and without showing it.
@@ -146,6 +153,10 @@ fn secret(question: &str) -> Result<Zeroizing<String>, Failure> {
     let mut rows = Zeroizing::new(String::with_capacity(LINE));
     let mut next = Some(needed(line(prompt.as_ref()))?);
     while let Some(line_of_them) = next {
+        if prompt.is_some() && is_beside(&line_of_them) {
+            next = line(prompt.as_ref())?;
+            continue;
+        }
         if rows.len() + line_of_them.len() >= LINE {
             return Err(too_long());
         }
@@ -156,7 +167,7 @@ fn secret(question: &str) -> Result<Zeroizing<String>, Failure> {
         }
         let Some(count) = words_in(&rows).filter(|count| (row..Words::COUNT).contains(count)) else { break };
         if let Some(prompt) = &prompt {
-            prompt.ask(&format!("{count} of the {} words, the others: ", Words::COUNT));
+            prompt.ask(&format!("{count} of the {} words, the others (Ctrl-C to end): ", Words::COUNT));
         }
         rows.push(' ');
         next = line(prompt.as_ref())?;
@@ -297,5 +308,7 @@ mod tests {
         let password = "rzvph yeuzm ghgsd kzmab mqwpw";
         assert_eq!(lines(&[password, row, row, row]), [password, whole.trim()], "one with blanks is no row");
         assert_eq!(lines(&[row, row, "a b c d e"]), [row, row, "a b c d e"]);
+        let listed = "legal, winner; thank ,year,";
+        assert_eq!(lines(&[listed; 3]), [[listed; 3].join(" ")]);
     }
 }
