@@ -250,6 +250,15 @@ fn facts_are_remade_with_the_public_key_alone() {
 }
 
 #[test]
+fn who_has_all_devices_that_may_be_is_told_what_to_do() {
+    let made = made();
+    let mut file = made.slots;
+    let mut more = (1..40).map(|_| file.add_device(&made.identities, 0));
+    let refused = more.find_map(Result::err).unwrap().to_string();
+    assert!(refused.contains("32 devices") && refused.contains("revoke"), "{refused}");
+}
+
+#[test]
 fn the_fullest_file_fits_a_packet() {
     let mut made = made();
     let mut names = vec![(made.device, "n".repeat(64))];

@@ -77,7 +77,7 @@ impl SlotsFile {
     /// [`SlotsError::TooMany`] over [`limits::DEVICES`].
     pub fn add_device(&mut self, identities: &Identities, now: i64) -> Result<(SlotId, DevicePassword), SlotsError> {
         if self.slots.iter().filter(|slot| slot.kind() == Kind::Device).count() >= limits::DEVICES {
-            return Err(SlotsError::TooMany("devices"));
+            return Err(SlotsError::TooMany(super::DEVICES));
         }
         let password = DevicePassword::generate()?;
         let (verifiers, wrap) = verifiers(&password, &self.salts, self.iterations);

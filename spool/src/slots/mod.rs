@@ -78,6 +78,9 @@ pub enum SlotsError {
     Io(io::Error),
 }
 
+/// What there are too many of when each device has its password.
+const DEVICES: &str = "devices";
+
 impl fmt::Display for SlotsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -86,6 +89,10 @@ impl fmt::Display for SlotsError {
             Self::Damaged(what) => write!(f, "slots file damaged: {what}"),
             Self::Newer(version) => {
                 write!(f, "slots file of version {version}, kept by a newer Postern: install that again")
+            }
+            Self::TooMany(DEVICES) => {
+                let most = crate::limits::DEVICES;
+                write!(f, "it has {most} devices already, and may have no more: revoke one that is not used any more")
             }
             Self::TooMany(what) => write!(f, "too many or too long: {what}"),
             Self::NoSuchSlot => f.write_str("no such device"),

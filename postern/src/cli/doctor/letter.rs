@@ -10,7 +10,7 @@ use rustls::pki_types::CertificateDer;
 use super::ports::{find, open};
 use super::tls::Stream;
 use super::{Finding, Patient, certificate};
-use crate::up::ports::Service;
+use crate::up::ports::{Service, is_here};
 
 const ABOUT: &str = "letter";
 /// How long a letter may take from its 250 to the mailbox.
@@ -65,9 +65,15 @@ fn find_box(patient: &Patient) -> Option<Reached> {
         hostname: patient.config.hostname(),
         domain: patient.config.default_domain().to_owned(),
         certificate: certificate::in_use(patient)?,
-        smtp: find(&all, Service::Smtp)?,
-        imaps: find(&all, Service::Imaps)?,
+        smtp: at_hand(&all, Service::Smtp)?,
+        imaps: at_hand(&all, Service::Imaps)?,
     })
+}
+
+/// Where a service can be reached now: not where it waits for an address that this machine has not, if it is elsewhere, too.
+fn at_hand(all: &[SocketAddr], service: Service) -> Option<SocketAddr> {
+    let here: Vec<_> = all.iter().copied().filter(|address| is_here(address.ip())).collect();
+    find(&here, service).or_else(|| find(all, service))
 }
 
 impl Reached {
@@ -178,5 +184,15 @@ mod tests {
         assert!(found.words.contains("anna@home.test is full") && found.advice.contains("postern quota"), "{found:?}");
         let found = refused("anna@home.test", &io::Error::other("452 4.3.1 the disk here is full, try again later"));
         assert!(!found.words.contains("anna") && found.advice.contains("log"), "{found:?}");
+    }
+
+    #[test]
+    fn a_letter_takes_the_way_that_there_is() {
+        let at = |ip: [u8; 4], port| SocketAddr::from((ip, port));
+        // 192.0.2.0/24 is for examples (RFC 5737): nobody's.
+        let awaited = [25, 465, 587, 993].map(|port| at([192, 0, 2, 7], port));
+        let instead = [25, 465, 587, 993].map(|port| at([127, 0, 0, 1], port + 10_000));
+        assert_eq!(at_hand(&[awaited, instead].concat(), Service::Imaps), Some(instead[3]));
+        assert_eq!(at_hand(&awaited, Service::Imaps), Some(awaited[3]), "there is no other");
     }
 }
