@@ -4,7 +4,7 @@
 //!
 //! Then a queue of 20,000 letters whose destinations do not answer: memory of all processes, and the time of a start.
 //! `POSTERN_LETTERS=2000` for a smaller one; none of the first part with `POSTERN_ROUNDS=0`; `POSTERN_CONNECTIONS=1` for
-//! what one letter takes; `POSTERN_ROLES=1` for what each role works for it.
+//! what one letter takes; `POSTERN_ROLES=1` for what each role works for it, and what memory it has.
 //!
 //! `POSTERN_PEERS=target/peers cargo bench --profile release -p tests --bench outgoing`
 
@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tests::alone::{self, DNS, FAR};
-use tests::measure::{busy, cpu, cpu_by_role, pss, row};
+use tests::measure::{busy, cpu, cpu_by_role, pss, pss_by_role, row};
 use tests::names::Names;
 use tests::talk::Talk;
 use tests::{Authority, House, Setup, smtp};
@@ -219,10 +219,16 @@ fn queue(house: &mut House, names: &Names, letters: usize) {
     };
     server.submit(&to, 1_000);
     let settled = |house: &House| {
-        (0..10).fold(0.0, |most: f64, _| {
+        let most = (0..10).fold(0.0, |most: f64, _| {
             std::thread::sleep(Duration::from_secs(1));
             most.max(pss(house.pid()) as f64 / 1024.0)
-        })
+        });
+        if std::env::var_os("POSTERN_ROLES").is_some() {
+            for (role, kib) in pss_by_role(house.pid()) {
+                eprintln!("    {role:<24} {:6.1} MB", kib as f64 / 1024.0);
+            }
+        }
+        most
     };
     println!("{letters} letters wait, running on:   {:6.1} MB   goal < 60", settled(house));
     house.stop();

@@ -20,15 +20,11 @@ pub fn cpu(pid: u32) -> f64 {
 /// The same by role: what the command lines of its processes end in.
 #[must_use]
 pub fn cpu_by_role(pid: u32) -> BTreeMap<String, f64> {
-    let mut roles = BTreeMap::new();
-    for pid in tree(pid) {
-        let words = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let name = words.split_terminator('\0').next_back().unwrap_or_default().to_owned();
+    by_role(pid, |pid| {
         #[allow(clippy::cast_precision_loss, reason = "a bench's figure")]
         let seconds = ticks(pid).unwrap_or(0) as f64 / rustix::param::clock_ticks_per_second() as f64;
-        *roles.entry(name).or_insert(0.0) += seconds;
-    }
-    roles
+        seconds
+    })
 }
 
 /// Seconds that this machine's processors were busy since its start, whoever with.
@@ -57,15 +53,27 @@ fn ticks(pid: u32) -> Option<u64> {
 /// Proportional memory in KiB of `pid` and everything below it.
 #[must_use]
 pub fn pss(pid: u32) -> u64 {
-    tree(pid)
-        .iter()
-        .filter_map(|pid| std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok())
-        .filter_map(|text| {
-            text.lines().find_map(|line| line.strip_prefix("Pss:")?.split_whitespace().next()?.parse().ok())
-        })
-        .collect::<Vec<u64>>()
-        .iter()
-        .sum()
+    pss_by_role(pid).values().sum()
+}
+
+/// The same by role.
+#[must_use]
+pub fn pss_by_role(pid: u32) -> BTreeMap<String, u64> {
+    by_role(pid, |pid| {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+        let total = text.lines().find_map(|line| line.strip_prefix("Pss:")?.split_whitespace().next()?.parse().ok());
+        total.unwrap_or(0)
+    })
+}
+
+fn by_role<T: std::ops::AddAssign + Default>(pid: u32, of: impl Fn(u32) -> T) -> BTreeMap<String, T> {
+    let mut roles = BTreeMap::new();
+    for pid in tree(pid) {
+        let words = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let name = words.split_terminator('\0').next_back().unwrap_or_default().to_owned();
+        *roles.entry(name).or_default() += of(pid);
+    }
+    roles
 }
 
 fn tree(pid: u32) -> Vec<u32> {
