@@ -63,11 +63,17 @@ const MAPPED: libc::c_int = 256 * 1024;
 #[cfg(target_env = "gnu")]
 const KEPT: libc::c_int = 512 * 1024;
 
+/// Parts of memory that threads share, each of which keeps free bytes of its own. glibc would make eight a processor: dozens of
+/// threads that wait for disks leave what their work took behind in each.
+#[cfg(target_env = "gnu")]
+const SHARED: libc::c_int = 2;
+
 /// Has the allocator return large blocks to the kernel. glibc learns from the first one that is freed: it then takes all up to
 /// that size, 32 MB at the most, from the memory of whichever thread asks, and keeps that, in each thread. musl never does.
 pub(crate) fn return_large_blocks() {
     #[cfg(target_env = "gnu")]
-    for (what, bytes) in [(libc::M_MMAP_THRESHOLD, MAPPED), (libc::M_TRIM_THRESHOLD, KEPT)] {
+    for (what, bytes) in [(libc::M_MMAP_THRESHOLD, MAPPED), (libc::M_TRIM_THRESHOLD, KEPT), (libc::M_ARENA_MAX, SHARED)]
+    {
         // SAFETY: numbers only, and the C library locks what it changes.
         unsafe { libc::mallopt(what, bytes) };
     }
