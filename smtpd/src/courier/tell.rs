@@ -85,9 +85,6 @@ async fn to_postmaster<W: World + Send + 'static>(
     text: &[u8],
 ) -> Told {
     let (now, alias) = (wire::date::now(), passing::alias(text));
-    if notice(trip, outgoing, due, text, None).is_none() {
-        return Told::Nobody;
-    }
     let kind = postmaster::kind(outgoing, due, alias.as_deref(), now);
     let entry = Entry::of(outgoing, due, alias.as_deref());
     match trip.courier.postmaster.may(due.transaction, kind, &entry, now) {
@@ -105,6 +102,8 @@ async fn to_postmaster<W: World + Send + 'static>(
             let told = put(trip, (letter, summing.sum.name), summary::notice(&summing.sum, names, now)).await;
             if told == Told::Yes {
                 summing.kept(due.transaction, now);
+                // What the next courier does not find in the journal, it tells again. A keeper that is gone leaves it so.
+                let _ = trip.outbox.wake().await;
             }
             told
         }

@@ -309,8 +309,10 @@ pub enum Request {
     /// What became of some of a lease's recipients; those not named stay as they were. The lease `ends` with it, or more
     /// follows.
     Report { lease: u64, states: Vec<(u16, State)>, ends: bool },
-    /// Nothing is leased of that destination until then.
-    Rest { destination: String, rest: Rest },
+    /// Several were told by one notice: those whose sender could not be told have their turn now.
+    Wake,
+    /// Nothing is leased of that destination until then; or nothing that aliases pass on, and no bounce on its way back.
+    Rest { destination: String, rest: Rest, passed_on: bool },
     /// Some of the MTA-STS policies that are kept, behind that domain.
     Policies { after: Option<String> },
     /// Keeps one, until then at least.
@@ -328,6 +330,8 @@ pub enum Reply {
     Over,
     /// To `Aside`.
     Aside,
+    /// To `Wake`.
+    Awake,
     /// To `Report`: it is durable.
     Recorded,
     /// To `Report`: the disk took nothing; the lease goes on, and the report is to be made again.
@@ -431,6 +435,15 @@ impl Outbox {
             }
         }
         Ok(true)
+    }
+
+    /// Lets those have their turn now whose sender could not be told: one notice has told of them, which is written down once
+    /// they are leased.
+    ///
+    /// # Errors
+    /// [`Down`].
+    pub async fn wake(&self) -> Result<(), Down> {
+        self.0.call(Request::Wake, NONE).await.map(drop)
     }
 
     /// Lets a destination rest.

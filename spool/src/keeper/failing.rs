@@ -66,7 +66,7 @@ impl Failing for outbox::Reply {
             Self::Leased(_) => Self::Leased(None),
             Self::Begun(_) => Self::Begun(false),
             Self::Recorded | Self::NotRecorded => Self::NotRecorded,
-            Self::Over | Self::Aside | Self::Resting | Self::Policies(_) | Self::PolicyKept => self,
+            Self::Over | Self::Aside | Self::Awake | Self::Resting | Self::Policies(_) | Self::PolicyKept => self,
         }
     }
 }

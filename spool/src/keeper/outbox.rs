@@ -461,6 +461,11 @@ impl Service for Outbox {
             Request::Report { lease, states, ends } => self.report((lease, ends), states, asked),
             Request::Rest { destination, rest } => {
                 self.rest(destination, rest)?;
+            Request::Wake => {
+                self.asleep.retain(|(_, destination), until| destination != TELL || *until == FOR_EVER);
+                asked.reply(0, Reply::Awake);
+                Ok(())
+            }
                 asked.reply(0, Reply::Resting);
                 Ok(())
             }

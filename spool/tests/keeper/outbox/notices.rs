@@ -103,6 +103,13 @@ fn senders_who_cannot_be_told_now_keep_nobody_waiting() {
         assert!(second.destination.is_empty() && second.letter != first.letter, "the other has its turn");
         assert!(outbox.report(second.lease, Vec::new()).await.unwrap());
         assert_eq!(lease(&outbox).await, None);
+        // What told of one told of all of them, and that is to be written down.
+        outbox.wake().await.unwrap();
+        for _ in 0..2 {
+            let again = lease(&outbox).await.expect("it waits no longer");
+            assert!(outbox.report(again.lease, Vec::new()).await.unwrap());
+        }
+        assert_eq!(lease(&outbox).await, None);
         // "Now" is now.
         house.ask(admin::Request::QueueRetry { letter: None });
         assert!(lease(&outbox).await.is_some() && lease(&outbox).await.is_some());
