@@ -6,6 +6,9 @@ use std::time::Duration;
 pub const REPLY_LINE: usize = 2_048;
 /// Lines of one reply; more is no reply.
 pub const REPLY_LINES: usize = 128;
+/// Lines without a meaning in front of the answer to a whole letter: for some of it no copy more is to go out, and who goes on so
+/// gives none.
+pub const BEFORE_ANSWER: usize = 1_000;
 /// Bytes of one reply that are kept.
 pub const REPLY: usize = 16 * 1024;
 /// Bytes of a far server's words that go into the journal, a notice or a list.

@@ -39,6 +39,12 @@ impl FarReply {
         self.code / 100 == 5
     }
 
+    /// Whether it is one to what was done, and not to what is still to come.
+    #[must_use]
+    pub const fn is_answer(&self) -> bool {
+        matches!(self.code / 100, 2 | 4 | 5)
+    }
+
     /// 421: it closes the connection.
     #[must_use]
     pub const fn closes(&self) -> bool {
@@ -166,6 +172,19 @@ fn code(line: &[u8]) -> Result<(u16, bool), NoReply> {
         Some(_) => return Err(NoReply("no reply code")),
     };
     if (200..600).contains(&code) { Ok((code, last)) } else { Err(NoReply("a reply code that means nothing")) }
+}
+
+/// Whether a line is meant for a yes or a no.
+#[must_use]
+pub fn is_answer(line: &[u8]) -> bool {
+    digits(line).is_some_and(|code| matches!(code / 100, 2 | 4 | 5))
+}
+
+/// Without what stands in front of a line and nobody sees.
+#[must_use]
+pub fn without_blanks(line: &[u8]) -> &[u8] {
+    let begin = line.iter().position(|byte| *byte > b' ').unwrap_or(line.len());
+    &line[begin..]
 }
 
 fn digits(line: &[u8]) -> Option<u16> {

@@ -72,7 +72,7 @@ impl Answer {
             self.skips = whole.is_none();
             self.is_odd |= self.skips || line.len() != plain.len() + 1 || plain.contains(&b'\r');
             lines.consume(line.len() + usize::from(whole.is_some()));
-            if !plain.is_empty() || self.blank == limits::REPLY_LINES {
+            if !plain.is_empty() || self.blank == limits::BEFORE_ANSWER {
                 return Some(plain);
             }
             (self.is_odd, self.blank) = (true, self.blank + 1);

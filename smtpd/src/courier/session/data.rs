@@ -56,12 +56,15 @@ pub(super) fn answered_early(
 
 pub(super) fn outcome(
     context: &Context,
-    mut transaction: Transaction,
+    mut transaction: Box<Transaction>,
     reply: &FarReply,
     out: &mut Vec<Effect>,
 ) -> State {
+    if !reply.is_answer() && transaction.passes_over() {
+        return State::ExpectOutcome(transaction);
+    }
     let fate = reply.fate(&context.rules.far, (6, 0));
-    let odd = matches!(fate, Fate::Deferred(_)) && !reply.is_for_now();
+    let odd = transaction.passed_over > 0 || matches!(fate, Fate::Deferred(_)) && !reply.is_for_now();
     transaction.settle(&fate);
     transaction.finish(out);
     if odd { close(out) } else { ready(out) }

@@ -1,6 +1,7 @@
 //! A letter as it is handed to a session, and its transaction.
 
 use super::super::fate::{Fate, Status, Why};
+use super::super::limits;
 use super::events::Effect;
 use super::{Context, send};
 use crate::session::path::Address;
@@ -71,9 +72,17 @@ pub(super) struct Transaction {
     pub refused: bool,
     /// Commands were sent ahead of their answers.
     pub ahead: bool,
+    /// What was said after its end, and answers nothing.
+    pub passed_over: usize,
 }
 
 impl Transaction {
+    /// What comes after its end is no answer: that is waited for still. Not for ever.
+    pub const fn passes_over(&mut self) -> bool {
+        self.passed_over += 1;
+        self.passed_over <= limits::BEFORE_ANSWER
+    }
+
     /// Whether anybody gets the letter.
     pub fn has_accepted(&self) -> bool {
         self.fates[..self.asked].iter().any(Option::is_none)

@@ -20,7 +20,7 @@ pub(super) fn begin(context: &Context, letter: Letter, out: &mut Vec<Effect>) ->
     let mut fates = vec![None; asked];
     fates.resize_with(letter.recipients.len(), || Some(too_many()));
     let ahead = context.extensions.pipelining;
-    let transaction = Transaction { letter, fates, asked, answered: 0, refused: false, ahead };
+    let transaction = Transaction { letter, fates, asked, answered: 0, refused: false, ahead, passed_over: 0 };
     send(out, command(context, &transaction.letter));
     if ahead {
         // RFC 2920 §3.1: MAIL and RCPT may be sent ahead, DATA as the last of them. With BDAT the bytes themselves

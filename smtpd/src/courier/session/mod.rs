@@ -15,7 +15,7 @@
 
 use super::fate::{Status, Why};
 use super::limits;
-use super::reply::{FarReply, Gathering, NoReply};
+use super::reply::{FarReply, Gathering, NoReply, is_answer, without_blanks};
 
 mod bdat;
 mod data;
@@ -96,10 +96,11 @@ impl Session {
         }
     }
 
-    /// Whether a reply has begun and is not yet whole: the time for it runs.
+    /// Whether a reply has begun, or what may stand in front of one, and is not yet whole: the time for it runs.
     #[must_use]
     pub const fn is_in_reply(&self) -> bool {
-        self.context.gathering.is_begun()
+        let is_passing = matches!(&self.state, State::ExpectOutcome(transaction) if transaction.passed_over > 0);
+        is_passing || self.context.gathering.is_begun()
     }
 
     /// What the far server has announced. Whoever hands in a letter makes it fit first.
@@ -152,14 +153,18 @@ fn step(context: &mut Context, state: State, event: Event<'_>, out: &mut Vec<Eff
 
 /// A line that is none of a reply.
 fn misspoken(context: &mut Context, state: State, line: &[u8], what: &str, out: &mut Vec<Effect>) -> State {
-    let State::ExpectOutcome(transaction) = state else {
+    let State::ExpectOutcome(mut transaction) = state else {
         return fail(context, state, &babble(context, what), out);
     };
     // It has all of the letter, and only its word for that is odd.
-    match context.gathering.yes(line) {
-        Some(yes) => data::oddly_taken(context, *transaction, &yes, out),
-        None => fail(context, State::ExpectOutcome(transaction), &babble(context, what), out),
+    let line = without_blanks(line);
+    if let Some(yes) = context.gathering.yes(line) {
+        return data::oddly_taken(context, *transaction, &yes, out);
     }
+    if !context.gathering.is_begun() && !is_answer(line) && transaction.passes_over() {
+        return State::ExpectOutcome(transaction);
+    }
+    fail(context, State::ExpectOutcome(transaction), &babble(context, what), out)
 }
 
 /// Nothing more comes.
@@ -185,7 +190,7 @@ fn replied(context: &mut Context, state: State, reply: &FarReply, out: &mut Vec<
         State::ExpectRecipient(transaction) => rcpt::answered(context, transaction, reply, out),
         State::ExpectGo(transaction) => data::answered(context, transaction, reply, out),
         State::ExpectWritten(transaction) => data::answered_early(context, transaction, reply, out),
-        State::ExpectOutcome(transaction) => data::outcome(context, *transaction, reply, out),
+        State::ExpectOutcome(transaction) => data::outcome(context, transaction, reply, out),
         State::ExpectRset => rset::answered(reply, out),
         State::ExpectQuit => close(out),
         // It speaks when nothing was asked.

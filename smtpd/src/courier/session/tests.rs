@@ -420,10 +420,23 @@ fn a_yes_after_the_letter_is_a_yes_however_it_is_said() {
         talk.event(event);
         assert!(matches!(talk.fates(), [Fate::Delivered(_)]), "{:?}", talk.fates());
     }
-    for no in [&["450\tlater"][..], &["550-a", "250 b"], &["250-a", "550 b"], &["25 taken"], &["taken"], &["150 x"]] {
+    for no in [&["450\tlater"][..], &["550-a", "250 b"], &["250-a", "550 b"], &["250-a", "452 b"], &[" 450 later"]] {
         let mut talk = sent();
         talk.lines(no);
         assert!(matches!(talk.fates(), [Fate::Deferred(_)]), "{no:?}: {:?}", talk.fates());
+    }
+    for odd in ["25 taken", "taken", "150 wait", "354 go ahead", "\0", ""] {
+        let (mut before, mut never) = (sent(), sent());
+        assert_eq!(before.lines(&[odd, odd]), "", "{odd:?}: it is no answer");
+        for (mut answered, line, taken) in
+            [(sent(), " \u{0}250 taken", true), (sent(), "250 taken", true), (sent(), "550 no", false)]
+        {
+            answered.lines(&[odd, line]);
+            let is_taken = matches!(answered.fates(), [Fate::Delivered(_)]);
+            assert_eq!((is_taken, answered.fates().len()), (taken, 1), "{odd:?}, {line:?}: {:?}", answered.fates());
+        }
+        never.lines(&[odd; limits::BEFORE_ANSWER + 1]);
+        assert!(matches!(never.fates(), [Fate::Deferred(_)]), "{odd:?} without end");
     }
     // Before it, nothing but a reply counts.
     let mut talk = Talk::ready(&[]);
