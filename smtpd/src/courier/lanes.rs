@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use spool::edges::outbox::turns::Turn;
 use spool::names::LetterId;
 
 use super::limits;
@@ -29,11 +30,20 @@ struct Lane {
     why: String,
     /// Letters that were lost over their text since one last went well.
     lost: Vec<LetterId>,
+    strangers: Strangers,
     rate: Option<Rate>,
     /// A connection was not begun because of those that run.
     turned_away: bool,
     /// When anything last happened.
     seen: i64,
+}
+
+/// What strangers send, where that was lost: theirs may be what a far server chokes on, or will not have, letter for letter.
+#[derive(Debug, Clone)]
+struct Strangers {
+    lost: Vec<LetterId>,
+    failures: u32,
+    rest_until: i64,
 }
 
 /// Of a destination that has said "not now" of late.
@@ -62,6 +72,8 @@ pub enum Go {
     Busy,
     /// Not before then.
     NotBefore(i64),
+    /// The same, for what strangers send; what is written here goes.
+    StrangersNotBefore(i64),
 }
 
 /// How a connection went.
@@ -72,7 +84,7 @@ pub enum Went {
     /// It could not be reached, broke off, or has no time.
     Badly,
     /// It was lost over that letter's text: that may be the letter's fault, and says little about others.
-    Lost(LetterId),
+    Lost(LetterId, Turn),
     /// There was none: this house's own proxy has no room for it now.
     Not,
 }
@@ -86,6 +98,7 @@ impl Lane {
             rest_until: 0,
             why: String::new(),
             lost: Vec::new(),
+            strangers: Strangers { lost: Vec::new(), failures: 0, rest_until: 0 },
             rate: None,
             turned_away: false,
             seen: now,
@@ -96,25 +109,54 @@ impl Lane {
         self.failures = self.failures.saturating_add(1);
         self.most = AT_FIRST;
         self.turned_away = false;
-        let rest = REST << self.failures.saturating_sub(1).min(6);
-        self.rest_until = now.saturating_add(rest.min(LONGEST_REST));
+        self.rest_until = after(self.failures, now);
     }
 
-    /// Others go on, a few at a time; where they are lost, too, it is the far server's fault.
-    fn lost(&mut self, letter: LetterId, now: i64) {
-        if !self.lost.contains(&letter) {
-            self.lost.push(letter);
-        }
+    /// Others go on, a few at a time; where they are lost, too, it is the far server's fault. How many strangers send, and what,
+    /// says that only of what they send.
+    fn lost(&mut self, (letter, turn): (LetterId, Turn), now: i64) {
         self.most = AT_FIRST;
-        if self.lost.len() >= limits::LOST_IN_A_ROW {
-            self.lost.truncate(limits::LOST_IN_A_ROW);
+        if turn != Turn::Written {
+            self.strangers.lost(letter, now);
+        } else if is_one_too_many(&mut self.lost, letter) {
             self.rest(now);
         }
     }
 
     fn is_idle(&self, now: i64) -> bool {
-        self.running == 0 && self.rest_until.max(self.seen).saturating_add(FORGOTTEN) < now
+        let last = self.rest_until.max(self.strangers.rest_until).max(self.seen);
+        self.running == 0 && last.saturating_add(FORGOTTEN) < now
     }
+}
+
+impl Strangers {
+    fn lost(&mut self, letter: LetterId, now: i64) {
+        if is_one_too_many(&mut self.lost, letter) {
+            self.failures = self.failures.saturating_add(1);
+            self.rest_until = after(self.failures, now);
+        }
+    }
+}
+
+/// Until when it rests that has failed so often.
+fn after(failures: u32, now: i64) -> i64 {
+    let rest = REST << failures.saturating_sub(1).min(6);
+    now.saturating_add(rest.min(LONGEST_REST))
+}
+
+/// A clock that was set back makes nobody rest for longer than anybody rests.
+const fn rests(until: i64, now: i64) -> bool {
+    now < until && until <= now.saturating_add(LONGEST_REST)
+}
+
+/// With that one, so many were lost that it is no letter's fault.
+fn is_one_too_many(lost: &mut Vec<LetterId>, letter: LetterId) -> bool {
+    if !lost.contains(&letter) {
+        lost.push(letter);
+    }
+    let are_many = lost.len() >= limits::LOST_IN_A_ROW;
+    lost.truncate(limits::LOST_IN_A_ROW);
+    are_many
 }
 
 impl Rate {
@@ -152,13 +194,15 @@ impl Rate {
 }
 
 impl Lanes {
-    /// May a connection to that destination begin?
-    pub fn begin(&mut self, destination: &str, now: i64) -> Go {
+    /// May a connection to that destination begin, for a letter of that kind?
+    pub fn begin(&mut self, destination: &str, turn: Turn, now: i64) -> Go {
         self.make_room(now);
         let lane = self.lanes.entry(destination.to_owned()).or_insert_with(|| Lane::new(now));
-        // A clock that was set back makes nobody rest for longer than anybody rests.
-        if now < lane.rest_until && lane.rest_until <= now.saturating_add(LONGEST_REST) {
+        if rests(lane.rest_until, now) {
             return Go::NotBefore(lane.rest_until);
+        }
+        if turn != Turn::Written && rests(lane.strangers.rest_until, now) {
+            return Go::StrangersNotBefore(lane.strangers.rest_until);
         }
         // After a failure one connection feels the way.
         let most = if lane.failures > 0 { 1 } else { lane.most };
@@ -210,10 +254,12 @@ impl Lanes {
             Went::Well => {
                 lane.failures = 0;
                 lane.lost.clear();
+                lane.strangers.lost.clear();
+                lane.strangers.failures = 0;
             }
             Went::Not => {}
             Went::Badly => lane.rest(now),
-            Went::Lost(letter) => lane.lost(letter, now),
+            Went::Lost(letter, turn) => lane.lost((letter, turn), now),
         }
     }
 
@@ -237,7 +283,7 @@ impl Lanes {
 
     /// The admin says "now": no destination rests any longer.
     pub fn wake(&mut self) {
-        self.lanes.values_mut().for_each(|lane| lane.rest_until = 0);
+        self.lanes.values_mut().for_each(|lane| (lane.rest_until, lane.strangers.rest_until) = (0, 0));
     }
 
     fn make_room(&mut self, now: i64) {
@@ -257,56 +303,85 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// For what is written here.
+    fn begin(lanes: &mut Lanes, destination: &str, now: i64) -> Go {
+        lanes.begin(destination, Turn::Written, now)
+    }
+
     #[test]
     fn more_while_it_goes_well() {
         let mut lanes = Lanes::default();
-        assert_eq!([lanes.begin("a", 0), lanes.begin("a", 0), lanes.begin("a", 0)], [Go::Now, Go::Now, Go::Busy]);
+        assert_eq!(
+            [begin(&mut lanes, "a", 0), begin(&mut lanes, "a", 0), begin(&mut lanes, "a", 0)],
+            [Go::Now, Go::Now, Go::Busy]
+        );
         // Another destination is not concerned.
-        assert_eq!(lanes.begin("b", 0), Go::Now);
+        assert_eq!(begin(&mut lanes, "b", 0), Go::Now);
         for _ in 0..40 {
             lanes.answered("a", false, 1);
         }
         lanes.ended("a", Went::Well, 1);
-        assert_eq!(lanes.begin("a", 1), Go::Now);
-        let more = (0..100).filter(|_| lanes.begin("a", 1) == Go::Now).count();
+        assert_eq!(begin(&mut lanes, "a", 1), Go::Now);
+        let more = (0..100).filter(|_| begin(&mut lanes, "a", 1) == Go::Now).count();
         assert_eq!(more, limits::PER_DESTINATION as usize - 2);
     }
 
     #[test]
     fn rest_after_failures_and_one_to_feel_the_way() {
         let mut lanes = Lanes::default();
-        lanes.begin("a", 0);
+        begin(&mut lanes, "a", 0);
         lanes.ended("a", Went::Badly, 100);
-        assert_eq!(lanes.begin("a", 159), Go::NotBefore(160));
-        assert_eq!([lanes.begin("a", 160), lanes.begin("a", 160)], [Go::Now, Go::Busy]);
+        assert_eq!(begin(&mut lanes, "a", 159), Go::NotBefore(160));
+        assert_eq!([begin(&mut lanes, "a", 160), begin(&mut lanes, "a", 160)], [Go::Now, Go::Busy]);
         lanes.ended("a", Went::Badly, 161);
-        assert_eq!(lanes.begin("a", 200), Go::NotBefore(281));
+        assert_eq!(begin(&mut lanes, "a", 200), Go::NotBefore(281));
         lanes.wake();
-        assert_eq!(lanes.begin("a", 200), Go::Now);
+        assert_eq!(begin(&mut lanes, "a", 200), Go::Now);
         for _ in 0..70 {
             lanes.ended("a", Went::Badly, 1_000);
         }
-        assert_eq!(lanes.begin("a", 1_000), Go::NotBefore(1_000 + LONGEST_REST));
+        assert_eq!(begin(&mut lanes, "a", 1_000), Go::NotBefore(1_000 + LONGEST_REST));
     }
 
     #[test]
     fn one_letter_that_is_lost_over_its_text_holds_up_no_other() {
-        let (mut lanes, letter) = (Lanes::default(), |number| Went::Lost(LetterId([number; 16])));
-        lanes.begin("a", 0);
+        let (mut lanes, letter) = (Lanes::default(), |number| Went::Lost(LetterId([number; 16]), Turn::Written));
+        begin(&mut lanes, "a", 0);
         (0..20).for_each(|_| lanes.answered("a", false, 0));
         for now in 0..5 {
             lanes.ended("a", letter(1), now);
-            assert_eq!(lanes.begin("a", now), Go::Now, "however often");
+            assert_eq!(begin(&mut lanes, "a", now), Go::Now, "however often");
         }
-        assert_eq!([lanes.begin("a", 5), lanes.begin("a", 5)], [Go::Now, Go::Busy], "few at a time");
+        assert_eq!([begin(&mut lanes, "a", 5), begin(&mut lanes, "a", 5)], [Go::Now, Go::Busy], "few at a time");
         for (number, ended) in [(2, Went::Well), (3, letter(3)), (4, letter(4)), (5, letter(3)), (6, letter(4))] {
             lanes.ended("a", ended, 10);
-            assert_eq!(lanes.begin("a", 10), Go::Now, "{number}");
+            assert_eq!(begin(&mut lanes, "a", 10), Go::Now, "{number}");
         }
         lanes.ended("a", letter(7), 10);
-        assert_eq!(lanes.begin("a", 10), Go::NotBefore(70), "three different ones: it is no letter's fault");
+        assert_eq!(begin(&mut lanes, "a", 10), Go::NotBefore(70), "three different ones: it is no letter's fault");
         lanes.ended("a", letter(8), 70);
-        assert_eq!(lanes.begin("a", 70), Go::NotBefore(190));
+        assert_eq!(begin(&mut lanes, "a", 70), Go::NotBefore(190));
+    }
+
+    #[test]
+    fn what_strangers_send_and_is_lost_holds_up_only_that() {
+        let (mut lanes, turns) = (Lanes::default(), [Turn::PassedOn, Turn::WayBack, Turn::PassedOn]);
+        for (number, turn) in (1..).zip(turns) {
+            assert_eq!(lanes.begin("a", turn, 10), Go::Now, "{number}");
+            lanes.ended("a", Went::Lost(LetterId([number; 16]), turn), 10);
+        }
+        assert_eq!(lanes.begin("a", Turn::PassedOn, 10), Go::StrangersNotBefore(70), "three of them");
+        assert_eq!(begin(&mut lanes, "a", 10), Go::Now, "nobody who writes here waits for that");
+        lanes.ended("a", Went::Lost(LetterId([4; 16]), Turn::Written), 10);
+        assert_eq!(begin(&mut lanes, "a", 10), Go::Now, "one of one's own is one");
+        assert_eq!(lanes.begin("a", Turn::WayBack, 69), Go::StrangersNotBefore(70));
+        lanes.wake();
+        assert_eq!(lanes.begin("a", Turn::WayBack, 69), Go::Now);
+        lanes.ended("a", Went::Lost(LetterId([5; 16]), Turn::WayBack), 100);
+        assert_eq!(lanes.begin("a", Turn::WayBack, 100), Go::StrangersNotBefore(220), "twice as long");
+        lanes.ended("a", Went::Well, 101);
+        lanes.ended("a", Went::Lost(LetterId([6; 16]), Turn::WayBack), 300);
+        assert_eq!(lanes.begin("a", Turn::WayBack, 300), Go::Now, "not in a row");
     }
 
     #[test]
@@ -314,7 +389,7 @@ mod tests {
         let mut lanes = Lanes::default();
         lanes.because("a", "nobody knows it".to_owned());
         assert_eq!(lanes.why("a"), "");
-        lanes.begin("a", 0);
+        begin(&mut lanes, "a", 0);
         lanes.because("a", "it is down".to_owned());
         lanes.ended("a", Went::Badly, 0);
         assert_eq!(lanes.why("a"), "it is down");
@@ -323,36 +398,40 @@ mod tests {
     #[test]
     fn without_a_connection_nothing_is_learnt_of_a_destination() {
         let mut lanes = Lanes::default();
-        lanes.begin("a", 0);
+        begin(&mut lanes, "a", 0);
         lanes.ended("a", Went::Not, 0);
-        assert_eq!([lanes.begin("a", 0), lanes.begin("a", 0)], [Go::Now, Go::Now], "it does not rest");
+        assert_eq!([begin(&mut lanes, "a", 0), begin(&mut lanes, "a", 0)], [Go::Now, Go::Now], "it does not rest");
         lanes.ended("a", Went::Badly, 100);
         lanes.ended("a", Went::Not, 160);
-        assert_eq!([lanes.begin("a", 160), lanes.begin("a", 160)], [Go::Now, Go::Busy], "nor is it well again");
+        assert_eq!(
+            [begin(&mut lanes, "a", 160), begin(&mut lanes, "a", 160)],
+            [Go::Now, Go::Busy],
+            "nor is it well again"
+        );
     }
 
     #[test]
     fn a_clock_that_is_set_back_makes_nobody_rest_for_long() {
         let mut lanes = Lanes::default();
-        lanes.begin("a", 0);
+        begin(&mut lanes, "a", 0);
         lanes.ended("a", Went::Badly, 1_000_000);
-        assert_eq!(lanes.begin("a", 0), Go::Now);
+        assert_eq!(begin(&mut lanes, "a", 0), Go::Now);
         lanes.ended("a", Went::Badly, 0);
-        assert_eq!(lanes.begin("a", 1), Go::NotBefore(2 * REST));
+        assert_eq!(begin(&mut lanes, "a", 1), Go::NotBefore(2 * REST));
     }
 
     #[test]
     fn who_was_turned_away_is_called_when_there_is_room() {
         let mut lanes = Lanes::default();
         for _ in 0..2 {
-            lanes.begin("a", 0);
+            begin(&mut lanes, "a", 0);
         }
         lanes.ended("a", Went::Well, 0);
         assert!(!lanes.has_room_again("a"), "nobody waits");
-        assert_eq!([lanes.begin("a", 0), lanes.begin("a", 0)], [Go::Now, Go::Busy]);
+        assert_eq!([begin(&mut lanes, "a", 0), begin(&mut lanes, "a", 0)], [Go::Now, Go::Busy]);
         lanes.ended("a", Went::Well, 0);
         assert_eq!([lanes.has_room_again("a"), lanes.has_room_again("a")], [true, false]);
-        assert_eq!([lanes.begin("a", 0), lanes.begin("a", 0)], [Go::Now, Go::Busy]);
+        assert_eq!([begin(&mut lanes, "a", 0), begin(&mut lanes, "a", 0)], [Go::Now, Go::Busy]);
         lanes.ended("a", Went::Badly, 0);
         assert!(!lanes.has_room_again("a"), "it rests");
     }
@@ -360,9 +439,12 @@ mod tests {
     #[test]
     fn what_is_broken_off_makes_room() {
         let mut lanes = Lanes::default();
-        assert_eq!([lanes.begin("a", 0), lanes.begin("a", 0), lanes.begin("a", 0)], [Go::Now, Go::Now, Go::Busy]);
+        assert_eq!(
+            [begin(&mut lanes, "a", 0), begin(&mut lanes, "a", 0), begin(&mut lanes, "a", 0)],
+            [Go::Now, Go::Now, Go::Busy]
+        );
         lanes.broken_off("a");
-        assert_eq!(lanes.begin("a", 0), Go::Now);
+        assert_eq!(begin(&mut lanes, "a", 0), Go::Now);
     }
 
     /// How many letters of a thousand may go.
@@ -373,7 +455,7 @@ mod tests {
     #[test]
     fn as_many_letters_as_are_taken_until_it_says_not_now() {
         let mut lanes = Lanes::default();
-        lanes.begin("a", 0);
+        begin(&mut lanes, "a", 0);
         assert_eq!(go(&mut lanes, 0), 1_000);
         (0..20).for_each(|_| lanes.answered("a", true, 0));
         assert_eq!(go(&mut lanes, 0), limits::RATE_PER_MINUTE / 6, "all connections hear the same");
@@ -388,7 +470,7 @@ mod tests {
     #[test]
     fn never_slower_than_slow_nor_held_up_by_a_clock() {
         let mut lanes = Lanes::default();
-        lanes.begin("a", 0);
+        begin(&mut lanes, "a", 0);
         (0..40).for_each(|minute| lanes.answered("a", true, minute * 60));
         assert_eq!(go(&mut lanes, 2_340), 1);
         assert_eq!(lanes.letter("a", 2_341), Go::NotBefore(2_346));
@@ -407,8 +489,8 @@ mod tests {
                 now += passed;
                 let name = name.to_string();
                 match what {
-                    0 | 1 => running += usize::from(lanes.begin(&name, now) == Go::Now),
-                    2 if passed % 2 == 0 => lanes.ended(&name, Went::Lost(LetterId([1; 16])), now),
+                    0 | 1 => running += usize::from(begin(&mut lanes, &name, now) == Go::Now),
+                    2 if passed % 2 == 0 => lanes.ended(&name, Went::Lost(LetterId([1; 16]), Turn::Written), now),
                     2 => lanes.ended(&name, Went::Badly, now),
                     _ => lanes.ended(&name, Went::Well, now),
                 }

@@ -126,7 +126,7 @@ impl<W: World + Send + 'static> Trip<W> {
             return self.home(leased, file).await.map(|()| Left::Perhaps);
         }
         let destination = leased.destination.clone();
-        let begun = self.courier.lanes().begin(&destination, wire::date::now());
+        let begun = self.courier.lanes().begin(&destination, leased.turn(), wire::date::now());
         let rest = match begun {
             Go::Now => {
                 let place = Place { courier: &self.courier, destination: &destination, went: None };
@@ -140,6 +140,12 @@ impl<W: World + Send + 'static> Trip<W> {
             // That is no trouble anybody must hear of.
             Go::Busy => Rest { until: wire::date::now().saturating_add(limits::BUSY), why: String::new() },
             Go::NotBefore(until) => Rest { until, why: self.courier.lanes().why(&destination) },
+            Go::StrangersNotBefore(until) => {
+                let rest = Rest { until, why: self.courier.lanes().why(&destination) };
+                self.courier.look_again(until);
+                self.outbox.rest_for_strangers(destination, rest).await?;
+                return self.outbox.report(leased.lease, Vec::new()).await.map(|_| Left::Perhaps);
+            }
         };
         self.rest(destination, rest).await?;
         self.outbox.report(leased.lease, Vec::new()).await.map(|_| Left::Perhaps)

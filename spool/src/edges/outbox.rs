@@ -451,7 +451,15 @@ impl Outbox {
     /// # Errors
     /// [`Down`].
     pub async fn rest(&self, destination: String, rest: Rest) -> Result<(), Down> {
-        self.0.call(Request::Rest { destination, rest }, NONE).await.map(drop)
+        self.0.call(Request::Rest { destination, rest, passed_on: false }, NONE).await.map(drop)
+    }
+
+    /// The same, for what strangers send only: what is written here goes on.
+    ///
+    /// # Errors
+    /// [`Down`].
+    pub async fn rest_for_strangers(&self, destination: String, rest: Rest) -> Result<(), Down> {
+        self.0.call(Request::Rest { destination, rest, passed_on: true }, NONE).await.map(drop)
     }
 
     /// All policies that are kept.

@@ -16,9 +16,9 @@ use tokio::task::JoinHandle;
 use crate::commit::With;
 use crate::edges::admin::{Fate, Rest};
 use crate::edges::limits::ADDRESS;
-use crate::edges::outbox::limits::{FARTHEST, LEASES, POLICY, REST_WORDS, RESTING, WORDS};
+use crate::edges::outbox::limits::{LEASES, POLICY, REST_WORDS, WORDS};
 use crate::edges::outbox::turns::{Turn, Turns};
-use crate::edges::outbox::{Event, Leased, OutgoingRecipient, Reply, Request, Said, State};
+use crate::edges::outbox::{Event, Leased, Outgoing, OutgoingRecipient, Reply, Request, Said, State};
 use crate::index::Index;
 use crate::index::outgoing::{TELL, Waiting, may_follow};
 use crate::journal::record::Record;
@@ -29,6 +29,10 @@ use super::house::{House, now};
 use super::leads;
 use super::line::{Along, Asked, Breach, Line, Service};
 use super::under_way::Stage;
+
+mod resting;
+
+use resting::Resting;
 
 /// Longest sleep between looks at the clock, which may be set meanwhile.
 const LOOK: Duration = Duration::from_secs(30);
@@ -57,7 +61,7 @@ pub struct Outbox {
     /// How many of each destination.
     running: HashMap<String, u16>,
     turns: Turns,
-    resting: HashMap<String, i64>,
+    resting: Resting,
     /// What the admin's "now"s came to when it last rested.
     hurried: u64,
     /// What is not leased again before then: its file could not be opened, or its sender not be told.
@@ -109,7 +113,7 @@ impl Outbox {
             taken: HashSet::new(),
             running: HashMap::new(),
             turns: Turns::default(),
-            resting: HashMap::new(),
+            resting: Resting::default(),
             asleep: HashMap::new(),
             next: 1,
             watching: None,
@@ -121,13 +125,12 @@ impl Outbox {
             return Err(Breach("too many leases"));
         }
         let at = now();
-        // What rests for longer than anything does was put there by a clock that was ahead.
-        self.resting.retain(|_, until| *until > at && *until <= at.saturating_add(FARTHEST));
+        self.resting.look(at);
         self.house.rests.look(at);
         self.asleep.retain(|_, until| *until > at && (*until == FOR_EVER || *until <= at.saturating_add(SLEEP)));
         let hurried = self.house.hurried.load(Ordering::Relaxed);
         if std::mem::replace(&mut self.hurried, hurried) != hurried {
-            self.resting.clear();
+            self.resting.end_all();
             self.house.rests.end_all();
             self.asleep.clear();
         }
@@ -161,10 +164,11 @@ impl Outbox {
         let waiting = core.index.waiting();
         let busy = |destination: &str| {
             let running = self.running.get(destination).copied().unwrap_or(0);
-            running >= per_destination || self.resting.contains_key(destination)
+            running >= per_destination || self.resting.is_closed(destination)
         };
         let waits_its_turn = |letter, destination: &str| {
-            destination != TELL && waiting.get(letter).is_some_and(|one| self.turns.is_full(one.turn()))
+            let rests = |one: &Outgoing| one.passed_on && self.resting.is_closed_for(destination, true);
+            destination != TELL && waiting.get(letter).is_some_and(|one| rests(one) || self.turns.is_full(one.turn()))
         };
         let taken = |letter, destination: &str| {
             if waits_its_turn(letter, destination) {
@@ -214,7 +218,7 @@ impl Outbox {
         let tried = |one: &OutgoingRecipient| {
             let named = (letter, one.destination());
             // What rests may rest for hours.
-            let soon = self.taken.contains(&named) || !self.resting.contains_key(&named.1);
+            let soon = self.taken.contains(&named) || !self.resting.is_closed_for(&named.1, outgoing.passed_on);
             soon && matches!(one.state, State::Waiting { due, .. } if due <= at)
         };
         !outgoing.held
@@ -340,15 +344,14 @@ impl Outbox {
         }
     }
 
-    fn rest(&mut self, destination: String, rest: Rest) -> Result<(), Breach> {
+    fn rest(&mut self, destination: String, rest: Rest, passed_on: bool) -> Result<(), Breach> {
         if rest.why.len() > REST_WORDS || rest.why.contains(char::is_control) {
             return Err(Breach("a reason beyond its bounds"));
         }
-        if destination.len() > ADDRESS || (self.resting.len() >= RESTING && !self.resting.contains_key(&destination)) {
+        if destination.len() > ADDRESS || !self.resting.begin(destination.clone(), rest.until, passed_on) {
             return Err(Breach("too much rest"));
         }
-        self.house.rests.begin(&destination, rest.clone());
-        self.resting.insert(destination, rest.until);
+        self.house.rests.begin(&destination, rest, passed_on);
         Ok(())
     }
 
@@ -458,14 +461,14 @@ impl Service for Outbox {
                 asked.reply(0, Reply::Aside);
                 Ok(())
             }
-            Request::Report { lease, states, ends } => self.report((lease, ends), states, asked),
-            Request::Rest { destination, rest } => {
-                self.rest(destination, rest)?;
             Request::Wake => {
                 self.asleep.retain(|(_, destination), until| destination != TELL || *until == FOR_EVER);
                 asked.reply(0, Reply::Awake);
                 Ok(())
             }
+            Request::Report { lease, states, ends } => self.report((lease, ends), states, asked),
+            Request::Rest { destination, rest, passed_on } => {
+                self.rest(destination, rest, passed_on)?;
                 asked.reply(0, Reply::Resting);
                 Ok(())
             }

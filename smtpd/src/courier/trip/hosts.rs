@@ -80,7 +80,7 @@ impl<W: World + Send + 'static> Trip<W> {
             return Went::Well;
         };
         self.courier.lanes().because(&leased.destination, outcome::reason(&fate.why().to_string()));
-        if asked.unknown().contains(number) { Went::Lost(leased.letter) } else { Went::Badly }
+        if asked.unknown().contains(number) { Went::Lost(leased.letter, leased.turn()) } else { Went::Badly }
     }
 
     /// To another host, or over another connection: nobody has the letter, and the admin may still keep it back.

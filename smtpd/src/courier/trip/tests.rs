@@ -227,8 +227,8 @@ impl Set {
 /// Leases that are over.
 type Overs = Arc<Mutex<Vec<u64>>>;
 
-/// Of which destinations the courier said so, whichever they are.
-type Rests = Arc<Mutex<Vec<Rest>>>;
+/// Of which destinations the courier said so, whichever they are; whether of what strangers send only.
+type Rests = Arc<Mutex<Vec<(Rest, bool)>>>;
 
 async fn keep(
     edge: Edge,
@@ -252,8 +252,8 @@ async fn keep(
                     reports.lock().unwrap().extend(states);
                     Reply::Recorded
                 }
-                Request::Rest { rest, .. } => {
-                    rests.lock().unwrap().extend(Some(rest).filter(|rest| rest.until > 0));
+                Request::Rest { rest, passed_on, .. } => {
+                    rests.lock().unwrap().extend(Some((rest, passed_on)).filter(|(rest, _)| rest.until > 0));
                     Reply::Resting
                 }
                 _ => Reply::Resting,
@@ -347,13 +347,31 @@ async fn a_letter_that_is_lost_over_its_text_begins_elsewhere_and_holds_up_no_ot
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn strangers_letters_that_are_lost_hold_up_nobodys_own() {
+    let set = Set::new(&[1, 1, 1, 9]);
+    *set.courier.world.hosts.lock().unwrap() = vec!["1.far.test"];
+    *set.courier.world.says.lock().unwrap() = vec![("1.far.test", (".", ""))];
+    for number in 1..=4 {
+        let (mut leased, file) = set.letter(number, b"From: joe@strange.test\r\n\r\nhello\r\n");
+        (leased.outgoing.queued, leased.outgoing.passed_on) = (wire::date::now(), true);
+        leased.outgoing.sender = Some("joe@strange.test".to_owned());
+        set.trip((leased, file)).await;
+    }
+    assert_eq!(set.reports.lock().unwrap().split_off(0).len(), 3, "the fourth does not go");
+    assert!(matches!(set.rests.lock().unwrap().as_slice(), [(rest, true)] if rest.why.contains("broke")));
+    set.courier.world.says.lock().unwrap().clear();
+    set.trip(of_now(&set, 5)).await;
+    assert_eq!(set.came(), (1, 4), "at once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_destination_that_rests_says_why() {
     let set = Set::new(&[]);
     *set.courier.world.hosts.lock().unwrap() = vec!["1.far.test"];
     set.trip(of_now(&set, 1)).await;
     set.trip(of_now(&set, 2)).await;
     let rests = set.rests.lock().unwrap();
-    let [rest] = rests.as_slice() else { panic!("{rests:?}") };
+    let [(rest, false)] = rests.as_slice() else { panic!("{rests:?}") };
     assert!(
         rest.until > wire::date::now() && rest.why.starts_with("no connection to 1.far.test (8.8.8.8)"),
         "{rest:?}"

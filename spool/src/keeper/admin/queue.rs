@@ -60,7 +60,10 @@ fn resting(house: &House, outgoing: &Outgoing) -> Vec<(Vec<u16>, Rest)> {
             numbers.push(number);
             continue;
         }
-        let Some(rest) = house.rests.of(&destination, now).filter(|rest| rest.why.len() <= room) else { continue };
+        let Some(rest) = house.rests.of(&destination, outgoing.passed_on, now).filter(|rest| rest.why.len() <= room)
+        else {
+            continue;
+        };
         room -= rest.why.len();
         found.insert(destination, (vec![number], rest));
     }

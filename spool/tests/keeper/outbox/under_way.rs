@@ -168,3 +168,24 @@ fn what_has_no_sender_leaves_room_for_what_else_is_passed_on() {
         assert!(house.stop());
     });
 }
+
+#[test]
+fn what_is_passed_on_rests_alone() {
+    run(async {
+        let Annas { folder: _folder, house, outbox, news: _news, anna: _anna, queue } = annas().await;
+        let strangers = pass_on(&house, "far.test").await;
+        post(&house, &queue, transaction(), posted("anna@home.test", &["cleo@far.test"])).await.unwrap();
+        let why = "mx.far.test broke the connection off";
+        let rest = admin::Rest { until: wire::date::now() + 1_000, why: why.into() };
+        outbox.rest_for_strangers("far.test".into(), rest).await.unwrap();
+        let written = lease(&outbox).await.expect("who writes here waits for nobody");
+        assert_ne!(written.letter, strangers);
+        assert_eq!(lease(&outbox).await, None);
+        assert_eq!(outbox.lease(Some("far.test".into()), 10).await.unwrap().map(|(leased, _)| leased), None);
+        let said = |letter| listed(&house, letter).resting.first().map(|(_, rest)| rest.why.clone());
+        assert_eq!((said(strangers).as_deref(), said(written.letter)), (Some(why), None));
+        house.ask(admin::Request::QueueRetry { letter: None });
+        assert_eq!(lease(&outbox).await.unwrap().letter, strangers);
+        assert!(house.stop());
+    });
+}
