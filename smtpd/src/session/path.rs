@@ -77,6 +77,12 @@ impl Address {
         self.local.split('.').all(|atom| !atom.is_empty() && atom.chars().all(is_atom_or_dot))
     }
 
+    /// Whether there are blanks in its quoted local part: the spool knows no such address.
+    #[must_use]
+    pub fn has_blanks(&self) -> bool {
+        self.local.contains(char::is_whitespace)
+    }
+
     /// Lower-case and without a `+tag`: what [`spool::edges::queue::Queue::addresses`] is compared with.
     #[must_use]
     pub fn canonical(&self) -> String {

@@ -64,6 +64,10 @@ pub(super) fn answered(
             Reply::new(250, "2.1.5", "recipient ok, elsewhere")
         }
         Recipient::Known(_) => too_many(),
+        // RFC 5321 §4.1.2 knows such addresses; it is told for what it is, wherever its domain is.
+        Recipient::Unknown if context.is_submission() && address.has_blanks() => {
+            Reply::new(553, "5.1.3", "no mail goes from here to an address with a blank in it")
+        }
         Recipient::Unknown => Reply::new(550, "5.1.1", "nobody here has that address"),
         // The way back to a sender whose letter an alias passed on: for what tells him that it failed, and nothing else.
         Recipient::Remote { generation, public_key } if envelope.sender.0.is_none() => {
