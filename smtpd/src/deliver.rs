@@ -20,6 +20,7 @@ use crate::final_bytes::{self, FinalBytes, Trace};
 use crate::form;
 use crate::header;
 use crate::peers::Keeper;
+use crate::returning::Returning;
 use crate::sealing::{Kind, Letter, Letters, store};
 use crate::session::{Envelope, Outcome, Owner, Return, Service};
 use crate::spent;
@@ -89,23 +90,28 @@ pub async fn deliver(
 ) -> (Outcome, Option<Told>) {
     let returning = match desk.rules.service {
         Service::Mx => desk.marks.without_returning(&mut envelope, &body.bytes),
-        Service::Submission => 0,
+        Service::Submission => Returning::default(),
     };
     let marks = desk.marks.of(&envelope, &body.bytes);
     let delivery = Delivery { desk, keeper, origin, envelope, marks };
     // Held until the end: the bytes are in memory until then.
     let Body { bytes, early, mut letters, taken: _taken, .. } = body;
-    if returning > 0 {
+    if returning.refused > 0 {
         let (session, client) = (format!("{:08x}", delivery.origin.id), delivery.origin.client);
-        warn!(%session, %client, aliases = returning, "a letter came back that an alias had passed on: that alias does not get it again");
+        warn!(%session, %client, aliases = returning.refused, "a letter came back that an alias had passed on: that alias does not get it again");
         // They were begun for everybody.
         letters = None;
     }
-    if returning > 0 && delivery.envelope.recipients.is_empty() {
+    if returning.refused > 0 && delivery.envelope.recipients.is_empty() {
         return (Outcome::Returning, None);
     }
     match delivery.run(bytes, early, letters).await {
-        Ok(told) => (told.outcome, Some(told)),
+        Ok(told) => {
+            if told.outcome == Outcome::Delivered {
+                desk.marks.taken(returning.resent);
+            }
+            (told.outcome, Some(told))
+        }
         Err((why, outcome)) => {
             let (session, client) = (format!("{:08x}", delivery.origin.id), delivery.origin.client);
             let from = delivery.envelope.sender.domain();

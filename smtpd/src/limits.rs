@@ -40,6 +40,10 @@ pub const MARKS: usize = 4;
 /// Times that a letter may come for an alias which passed it on, since somebody resent it by hand: people seldom do it twice, and
 /// a house that does it with every letter is in a loop.
 pub const RESENT: usize = 3;
+/// And of one letter in all, whoever has resent it: several rules elsewhere that each add those fields would double it each time.
+pub const RESENT_IN_ALL: usize = 10;
+/// Letters of which is remembered how often that was so: who resends does so within days, and each takes some 50 bytes.
+pub const RESENT_LETTERS: usize = 1_000;
 /// Octets of a header block. It is read for hops, senders and forged fields, so one that does not end within this is
 /// refused: what we do not read, a mail reader would.
 pub const HEADER: usize = 1024 * 1024;

@@ -2,6 +2,9 @@
 //! gets, and each time one more copy would lie here, until there are too many Received fields. So our own field has a mark for
 //! each of these aliases, which tells nobody but this house what it stands for.
 
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use ring::hmac;
 use serde::{Deserialize, Serialize};
 use spool::index::normal_address;
@@ -22,13 +25,36 @@ impl std::fmt::Debug for MarksKey {
 
 /// Makes marks, and knows its own.
 #[derive(Debug)]
-pub struct Marks(hmac::Key);
+pub struct Marks {
+    key: hmac::Key,
+    /// How often each letter was taken that somebody has resent, the one that came first in front.
+    resent: Mutex<VecDeque<(Origin, usize)>>,
+}
+
+/// When a letter was here first, for that alias: all copies of it name the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin(String);
+
+/// What of a letter was here before.
+#[derive(Debug, Default)]
+pub struct Returning {
+    /// Aliases that do not get it again.
+    pub refused: usize,
+    /// Where it is taken, since somebody has resent it.
+    pub resent: Vec<Origin>,
+}
+
+enum Was {
+    New,
+    Resent(Origin),
+    Here,
+}
 
 impl Marks {
     /// With that key.
     #[must_use]
     pub fn new(key: &MarksKey) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, &key.0))
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, &key.0), resent: Mutex::default() }
     }
 
     /// For the Received field of that letter, in no order that tells anything. Whatever leaves has some, most often marks of
@@ -49,37 +75,72 @@ impl Marks {
         marks
     }
 
-    /// Takes those aliases out of the envelope for which the letter was here; how many.
-    pub fn without_returning(&self, envelope: &mut Envelope, message: &[u8]) -> usize {
+    /// Takes those aliases out of the envelope for which the letter was here.
+    pub fn without_returning(&self, envelope: &mut Envelope, message: &[u8]) -> Returning {
+        let mut returning = Returning::default();
         if !envelope.recipients.iter().any(is_shared) {
-            return 0;
+            return returning;
         }
-        let (before, hops, name) = (envelope.recipients.len(), hops(message), message_id(message));
-        envelope.recipients.retain(|one| !(is_shared(one) && self.is_back(&hops, &name, &one.address.to_string())));
-        before - envelope.recipients.len()
+        let (hops, name) = (hops(message), message_id(message));
+        envelope.recipients.retain(|one| {
+            let was = if is_shared(one) { self.was(&hops, &name, &one.address.to_string()) } else { Was::New };
+            returning.refused += usize::from(matches!(was, Was::Here));
+            match was {
+                Was::Here => return false,
+                Was::Resent(origin) => returning.resent.push(origin),
+                Was::New => {}
+            }
+            true
+        });
+        returning
+    }
+
+    /// They lie here now.
+    pub fn taken(&self, resent: Vec<Origin>) {
+        let mut counted = self.counted();
+        for origin in resent {
+            if let Some((_, times)) = counted.iter_mut().find(|(one, _)| *one == origin) {
+                *times += 1;
+                continue;
+            }
+            if counted.len() >= limits::RESENT_LETTERS {
+                counted.pop_front();
+            }
+            counted.push_back((origin, 1));
+        }
+    }
+
+    fn counted(&self) -> MutexGuard<'_, VecDeque<(Origin, usize)>> {
+        self.resent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// With our name for the letter in it: marks of two letters do not show that they went the same way. And with its own: in
     /// another letter, a copied mark is none.
     fn mark(&self, id: &str, name: &str, address: &str) -> String {
-        let tag = hmac::sign(&self.0, format!("{id}\0{address}\0{name}").as_bytes());
+        let tag = hmac::sign(&self.key, format!("{id}\0{address}\0{name}").as_bytes());
         tag.as_ref().iter().take(limits::MARK).map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Whether it was here for that address since somebody last resent it by hand.
-    fn is_back(&self, hops: &[Hop], name: &str, address: &str) -> bool {
-        let Some(address) = normal_address(address) else { return false };
-        let mut marked = hops.iter().filter(|hop| self.is_marked(&hop.received, name, &address)).peekable();
-        marked.peek().is_some_and(|newest| !newest.is_before_resent) || marked.count() > limits::RESENT
+    /// Whether it was here for that address since somebody last resent it by hand, or too often.
+    fn was(&self, hops: &[Hop], name: &str, address: &str) -> Was {
+        let Some(address) = normal_address(address) else { return Was::New };
+        let marked = hops.iter().filter_map(|hop| Some((hop, self.marked(&hop.received, name, &address)?)));
+        let marked: Vec<_> = marked.collect();
+        let (Some((newest, _)), Some((_, first))) = (marked.first(), marked.last()) else { return Was::New };
+        let origin = Origin(self.mark(first, "", &address));
+        let times = self.counted().iter().find(|(one, _)| *one == origin).map_or(0, |(_, times)| *times);
+        let is_too_often = marked.len() > limits::RESENT || times >= limits::RESENT_IN_ALL;
+        if newest.is_before_resent && !is_too_often { Was::Resent(origin) } else { Was::Here }
     }
 
-    fn is_marked(&self, received: &str, name: &str, address: &str) -> bool {
-        let Some((_, rest)) = received.split_once(" id ") else { return false };
+    /// Our name for the letter in that field, if the address has a mark there.
+    fn marked<'a>(&self, received: &'a str, name: &str, address: &str) -> Option<&'a str> {
+        let (_, rest) = received.split_once(" id ")?;
         let mut words = rest.split(|c: char| !c.is_ascii_alphanumeric());
-        let Some(id) = words.next() else { return false };
+        let id = words.next()?;
         // Where it had no name, it may have got one since.
         let marks = ["", name].map(|name| self.mark(id, name, address));
-        words.any(|word| marks.iter().any(|mark| word == mark))
+        words.any(|word| marks.iter().any(|mark| word == mark)).then_some(id)
     }
 }
 
@@ -242,5 +303,34 @@ mod tests {
             letter = passed(&resend(&letter), &envelope(u8::try_from(number).unwrap() + 2, &us));
         }
         assert_eq!(taken(&resend(&letter), &us), [""; 0], "a house that writes these fields by itself");
+    }
+
+    #[test]
+    fn several_who_resend_it_by_themselves_bring_no_more_than_so_many() {
+        let (us, marks) = (["us@home.test"], marks());
+        let resend = |letter: &str| format!("Resent-From: ben@far.test\r\n{letter}");
+        let (mut on_their_way, mut here, mut number) = (vec![passed(FIRST, &envelope(1, &us))], 0, 1);
+        while let Some(letter) = on_their_way.pop() {
+            for _ in 0..4 {
+                number += 1;
+                let (letter, mut envelope) = (resend(&letter), envelope(number, &us));
+                let returning = marks.without_returning(&mut envelope, letter.as_bytes());
+                if envelope.recipients.is_empty() {
+                    continue;
+                }
+                marks.taken(returning.resent);
+                here += 1;
+                on_their_way.push(passed(&letter, &envelope));
+            }
+        }
+        assert_eq!(here, limits::RESENT_IN_ALL);
+        let other = resend(&passed(FIRST, &envelope(200, &us)));
+        let mut its = envelope(201, &us);
+        let origin = marks.without_returning(&mut its, other.as_bytes()).resent;
+        assert_eq!((its.recipients.len(), origin.len()), (1, 1), "each letter by itself");
+        for number in 0..limits::RESENT_LETTERS + 5 {
+            marks.taken(vec![Origin(number.to_string())]);
+        }
+        assert_eq!(marks.counted().len(), limits::RESENT_LETTERS);
     }
 }
