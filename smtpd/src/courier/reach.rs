@@ -125,40 +125,19 @@ pub async fn reach<W: World>(
             break;
         }
         for (host, place) in equals.iter().zip(places) {
-            if attempt.asked.is_done_with(&host.name) {
-                continue;
-            }
             let (now, later) = place.divided(&host.name, attempt.asked);
             last.extend(later.into_iter().map(|(order, place)| (order, host, place)));
             let Some(place) = now else { continue };
-            if attempt.asked.is_spent() {
-                return Err(for_now(summed_up(whys)));
-            }
-            match attempt.host(host, place).await {
-                Ok((link, door)) => return Ok(Reached { link, door, hosts: names() }),
-                Err(missed) => whys.push(missed),
-            }
-            if Instant::now() >= until {
-                // Who was not asked may yet say yes.
-                return Err(for_now(summed_up(whys)));
+            if let Some((link, door)) = attempt.next(host, place, &mut whys).await? {
+                return Ok(Reached { link, door, hosts: names() });
             }
         }
     }
     // The longest ago first.
     last.sort_by_key(|(order, ..)| *order);
     for (_, host, place) in last {
-        if attempt.asked.is_done_with(&host.name) {
-            continue;
-        }
-        if attempt.asked.is_spent() {
-            return Err(for_now(summed_up(whys)));
-        }
-        match attempt.host(host, place).await {
-            Ok((link, door)) => return Ok(Reached { link, door, hosts: names() }),
-            Err(missed) => whys.push(missed),
-        }
-        if Instant::now() >= until {
-            return Err(for_now(summed_up(whys)));
+        if let Some((link, door)) = attempt.next(host, place, &mut whys).await? {
+            return Ok(Reached { link, door, hosts: names() });
         }
     }
     // Who said "not now" earlier in this attempt was not asked again, and may yet say yes.
@@ -310,6 +289,23 @@ impl<W: World> Attempt<'_, W> {
             doubtful: matches!(six, Answer::Failed) || matches!(four, Answer::Failed),
             secure: six.is_secure() && four.is_secure(),
         }
+    }
+
+    /// That host, unless it was asked enough; the end of it all, where no more may be asked in this attempt.
+    async fn next(&mut self, host: &Host, place: Place, whys: &mut Vec<Missed>) -> Result<Option<Open<W>>, Fate> {
+        if self.asked.is_done_with(&host.name) {
+            return Ok(None);
+        }
+        // Who was not asked may yet say yes.
+        let end = |whys: &mut Vec<Missed>| Err(for_now(summed_up(std::mem::take(whys))));
+        if self.asked.is_spent() {
+            return end(whys);
+        }
+        match self.host(host, place).await {
+            Ok(open) => return Ok(Some(open)),
+            Err(missed) => whys.push(missed),
+        }
+        if Instant::now() >= self.until { end(whys) } else { Ok(None) }
     }
 
     async fn host(&mut self, host: &Host, place: Place) -> Result<Open<W>, Missed> {
