@@ -6,12 +6,9 @@ use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
 use rustix::fs::OFlags;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use crate::commit::With;
 use crate::edges::admin::{Fate, Rest};
@@ -31,11 +28,11 @@ use super::line::{Along, Asked, Breach, Line, Service};
 use super::under_way::Stage;
 
 mod resting;
+mod watching;
 
 use resting::Resting;
+use watching::Watching;
 
-/// Longest sleep between looks at the clock, which may be set meanwhile.
-const LOOK: Duration = Duration::from_secs(30);
 /// Bytes of journal that the record of one recipient takes, at the most that couriers say.
 const RECORDED: usize = 1_536;
 /// Recipients whose record is sure to be taken when one more letter is leased; more of them come in several records.
@@ -79,25 +76,11 @@ struct Lease {
     turn: Option<Turn>,
 }
 
-/// Tells the courier when something may be due, once after each time it was told that nothing is.
-#[derive(Debug)]
-struct Watching {
-    hungry: Arc<AtomicBool>,
-    wake: watch::Sender<()>,
-    task: JoinHandle<()>,
-}
-
 impl Drop for Outbox {
     fn drop(&mut self) {
         for lease in self.leases.values() {
             self.house.under_way.is_over(lease.letter, &lease.destination);
         }
-    }
-}
-
-impl Drop for Watching {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 
@@ -373,14 +356,7 @@ impl Outbox {
 
     /// From now on the courier waits for news.
     fn hungry(&mut self, line: &Line<Reply, Event>) {
-        let house = &self.house;
-        let watching = self.watching.get_or_insert_with(|| {
-            let (hungry, (wake, woken)) = (Arc::new(AtomicBool::new(false)), watch::channel(()));
-            let task = tokio::spawn(watch_out(house.clone(), hungry.clone(), woken, line.clone()));
-            Watching { hungry, wake, task }
-        });
-        watching.hungry.store(true, Ordering::Relaxed);
-        watching.wake.send_replace(());
+        self.watching.get_or_insert_with(|| Watching::begin(&self.house, line)).tell_once();
     }
 }
 
@@ -402,36 +378,6 @@ fn is_bounded(state: &State) -> bool {
         State::Waiting { last, .. } => last.as_ref().is_none_or(fits),
         State::Untold { last, .. } => fits(last),
         State::Done { .. } => true,
-    }
-}
-
-async fn watch_out(
-    house: Arc<House>,
-    hungry: Arc<AtomicBool>,
-    mut woken: watch::Receiver<()>,
-    line: Line<Reply, Event>,
-) {
-    let mut changes = house.committer.lock().hub.outgoing_changes();
-    let mut hurried = house.hurried.load(Ordering::Relaxed);
-    loop {
-        // What changed before it asked, it was told of by the answer.
-        let asked = woken.changed().await;
-        if asked.is_err() {
-            return;
-        }
-        let at = now();
-        let due = house.committer.lock().index.waiting().due_after(at);
-        let wait = due.map_or(LOOK, |due| Duration::from_secs(due.saturating_sub(at).max(1).unsigned_abs()).min(LOOK));
-        tokio::select! {
-            changed = changes.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(wait) => {}
-        }
-        if hungry.swap(false, Ordering::Relaxed) {
-            let after = *changes.borrow_and_update();
-            let now = house.hurried.load(Ordering::Relaxed);
-            let event = if std::mem::replace(&mut hurried, now) == now { Event::Due } else { Event::Hurry };
-            line.event(after, event);
-        }
     }
 }
 
