@@ -101,6 +101,12 @@ impl Context {
         }
     }
 
+    /// Whether it may be another house's mail that comes: a proxy has brought it, and nobody knows before RCPT. What is refused
+    /// for good until then would bounce a letter that the right house takes.
+    pub fn may_be_anothers(&self) -> bool {
+        self.proxied && !self.is_submission()
+    }
+
     pub fn may_log_in(&self) -> bool {
         matches!(self.rules.service, Service::Submission) && self.tls.is_some() && self.login.is_none()
     }

@@ -21,7 +21,7 @@ pub(super) fn ehlo(context: &Context, state: State, argument: &[u8], out: &mut V
 fn extensions(context: &Context) -> Vec<Cow<'static, str>> {
     let mut lines: Vec<Cow<'static, str>> = vec![
         "PIPELINING".into(),
-        format!("SIZE {}", context.rules.largest).into(),
+        size(context),
         "8BITMIME".into(),
         "SMTPUTF8".into(),
         "ENHANCEDSTATUSCODES".into(),
@@ -43,6 +43,12 @@ fn extensions(context: &Context) -> Vec<Cow<'static, str>> {
         lines.push("DSN".into());
     }
     lines
+}
+
+/// RFC 1870 §3: without a number it promises nothing. A sender gives up a letter that is larger than the number without
+/// saying whom it is for, and it may be for a house that takes it.
+fn size(context: &Context) -> Cow<'static, str> {
+    if context.may_be_anothers() { "SIZE".into() } else { format!("SIZE {}", context.rules.largest).into() }
 }
 
 pub(super) fn refuse(state: State, out: &mut Vec<Effect>) -> State {

@@ -101,14 +101,23 @@ fn parameter(context: &Context, mut read: MailParameters, given: &Parameter<'_>)
     Ok(read)
 }
 
+/// What SIZE says is more than is taken here (RFC 1870 §6.1).
+pub(super) fn is_too_large(context: &Context, parameters: &MailParameters) -> bool {
+    parameters.size.is_some_and(|size| size > context.rules.largest)
+}
+
+pub(super) fn too_large(context: &Context) -> Reply {
+    Reply::new(552, "5.3.4", format!("larger than the {} bytes taken here", context.rules.largest))
+}
+
 fn allowed(context: &Context, ready: &ExpectMail, sender: &Sender, parameters: &MailParameters) -> Result<(), Reply> {
     if context.tls.is_none() && !context.rules.allows_clear_text(&ready.hello.name, &sender.domain()) {
         // RFC 3207 §4 would have a public server take it; ours never takes mail in clear from the net. Temporary,
         // so that the sender tries again with TLS and nothing bounces.
         return Err(Reply::new(451, "4.7.0", "mail is taken over TLS only: STARTTLS first"));
     }
-    if parameters.size.is_some_and(|size| size > context.rules.largest) {
-        return Err(Reply::new(552, "5.3.4", format!("larger than the {} bytes taken here", context.rules.largest)));
+    if !context.may_be_anothers() && is_too_large(context, parameters) {
+        return Err(too_large(context));
     }
     let Some(address) = &sender.0 else { return Ok(()) };
     match &context.login {

@@ -7,6 +7,7 @@ use super::command::after_keyword;
 use super::context::Context;
 use super::envelope::{Accepted, Envelope, Notify, Outgoing};
 use super::events::Effect;
+use super::mail;
 use super::parameters::{self, Parameter};
 use super::path::{self, Address, BadPath};
 use super::states::{ExpectAnswer, ExpectRecipient, State};
@@ -51,6 +52,8 @@ pub(super) fn answered(
         return close(State::ExpectRecipient(ExpectRecipient { envelope }), last, out);
     };
     let reply = match answer {
+        // Through a proxy it could not be said at MAIL.
+        ref ours if is_here(ours) && mail::is_too_large(context, &envelope.parameters) => mail::too_large(context),
         Recipient::Known(targets) if fits(&envelope, &targets) => {
             envelope.recipients.push(Accepted { address, targets, outgoing: None, notify });
             Reply::new(250, "2.1.5", "recipient ok")
@@ -103,6 +106,18 @@ pub(super) fn answered(
     };
     out.push(Effect::Reply(reply));
     State::ExpectRecipient(ExpectRecipient { envelope })
+}
+
+/// Whether a letter to it would be taken here, if nothing else were in the way.
+const fn is_here(answer: &Recipient) -> bool {
+    matches!(
+        answer,
+        Recipient::Known(_)
+            | Recipient::Forwarded { .. }
+            | Recipient::Separately
+            | Recipient::OverQuota
+            | Recipient::Waiting
+    )
 }
 
 fn accept(context: &Context, envelope: &Envelope, argument: &[u8]) -> Result<(Address, Notify), Reply> {

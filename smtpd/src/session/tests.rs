@@ -241,6 +241,38 @@ fn taken_up_from_a_proxy() {
     assert!(matches!(&effects[..], [Effect::Reply(reply)] if reply.code == 550));
 }
 
+/// The neighbour for whom it is may take more.
+#[test]
+fn nobody_who_was_brought_by_a_proxy_is_told_of_a_size_before_it_is_known_whose_letter_it_is() {
+    let (session, _) = Session::taken_up(rules(Service::Mx), TlsFacts::default());
+    let (session, effects) = step(session, Event::Line(b"EHLO a.example"));
+    let Some(Effect::Reply(hello)) = effects.first() else { panic!("{effects:?}") };
+    assert!(hello.lines.contains(&"SIZE".into()), "{hello:?}");
+    let mail = format!("MAIL FROM:<a@b.example> SIZE={}", u64::MAX);
+    let (session, effects) = step(session, Event::Line(mail.as_bytes()));
+    assert!(matches!(&effects[..], [Effect::Begin(_)]), "{effects:?}");
+    let (mut session, _) = step(session, Event::Begun(Ok(TransactionId([0; 16]))));
+    for (answer, code) in [
+        (Recipient::NotLocal, 451),
+        (Recipient::Unknown, 550),
+        (Recipient::NotNow, 451),
+        (Recipient::OverQuota, 552),
+        (Recipient::Known(Vec::new()), 552),
+    ] {
+        let (next, _) = step(session, Event::Line(b"RCPT TO:<you@home.test>"));
+        let (next, effects) = step(next, Event::Recipient(Ok(answer.clone())));
+        assert!(matches!(effects.last(), Some(Effect::Reply(reply)) if reply.code == code), "{answer:?}: {effects:?}");
+        session = next;
+    }
+    // Who comes by himself is told at once, as is a login.
+    for (service, tls) in [(Service::Mx, None), (Service::Submission, Some(TlsFacts::default()))] {
+        let (session, _) = Session::new(rules(service), tls);
+        let (_, effects) = step(session, Event::Line(b"EHLO a.example"));
+        let Some(Effect::Reply(hello)) = effects.first() else { panic!("{effects:?}") };
+        assert!(hello.lines.iter().any(|line| line.starts_with("SIZE ")), "{hello:?}");
+    }
+}
+
 /// 465 behind a proxy: TLS came first, so the greeting is ours.
 #[test]
 fn submission_taken_up_from_a_proxy() {
