@@ -105,7 +105,8 @@ pub(crate) struct Peer {
 
 impl std::fmt::Display for Peer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.address.fmt(f)
+        self.address.fmt(f)?;
+        if self.handed { f.write_str(" (a proxy says)") } else { Ok(()) }
     }
 }
 
@@ -141,7 +142,9 @@ impl House {
     async fn accept(self: Arc<Self>, listener: TcpListener) {
         loop {
             match listener.accept().await {
-                Ok((stream, peer)) => self.clone().arrive(Arrived::Here(stream), peer.ip()),
+                Ok((stream, peer)) => {
+                    self.clone().arrive(Arrived::Here(stream), peer.ip());
+                }
                 // Only this role can have done that to it: the next one gets it listening again.
                 Err(why) if why.kind() == io::ErrorKind::InvalidInput => return self.shut.notify_one(),
                 // Out of descriptors or a connection that is gone already: never a reason to spin.
@@ -164,7 +167,8 @@ impl House {
             };
             let Some((handed, stream)) = next else { return };
             debug!(client = %handed.client, proxy = handed.proxy, "came through a proxy");
-            self.clone().arrive(Arrived::Handed(stream), handed.client.ip());
+            let is_served = self.clone().arrive(Arrived::Handed(stream), handed.client.ip().to_canonical());
+            door.answer(handed.number, is_served).await;
         }
     }
 
@@ -223,11 +227,12 @@ impl House {
         }
     }
 
-    fn arrive(self: Arc<Self>, stream: Arrived, peer: IpAddr) {
+    /// Whether there is a place for it.
+    fn arrive(self: Arc<Self>, stream: Arrived, peer: IpAddr) -> bool {
         let handed = matches!(stream, Arrived::Handed(_));
         let Some(place) = self.doors.enter(peer, handed) else {
             debug!(%peer, "too many connections");
-            return;
+            return false;
         };
         tokio::spawn(async move {
             let session = wire::log::session();
@@ -235,6 +240,7 @@ impl House {
                 debug!(session, %peer, %why, "a connection ended");
             }
         });
+        true
     }
 
     async fn connection(&self, stream: Arrived, peer: Peer, session: u32, mut place: Place) -> io::Result<()> {

@@ -43,6 +43,9 @@ pub const STRANGERS_OF_ONE: usize = 256;
 pub const GREETING: Duration = Duration::from_secs(10);
 /// Time a stream waits to be fetched; then its number is worth nothing.
 pub const FETCH: Duration = Duration::from_secs(10);
+/// Time the role that serves has to say whether it has a place for a stream: it may wait for a keeper that is being started again
+/// (five seconds), and the stream is still there to be fetched.
+pub const PLACE: Duration = Duration::from_secs(8);
 /// Streams that wait to be fetched, of all homes.
 pub const WAITING: usize = 4_096;
 /// Streams of one home that wait to be fetched.

@@ -1,11 +1,11 @@
 //! How much each network has of something, so that one stranger cannot shut the others out.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
-use wire::logins::network;
+use wire::logins::{neighbourhood, network};
 
 use crate::limits;
 
@@ -15,15 +15,6 @@ pub fn site(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(v4) => v4.into(),
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 80 << 80).into(),
-    }
-}
-
-/// What one tenant may have at the most: an IPv6 /48, an IPv4 /24.
-#[must_use]
-pub fn neighbourhood(address: IpAddr) -> IpAddr {
-    match site(address) {
-        IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() >> 8 << 8).into(),
-        v6 => v6,
     }
 }
 

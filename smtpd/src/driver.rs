@@ -45,11 +45,17 @@ pub async fn serve(desk: Arc<Desk>, stream: Arrived, arrival: Arrival) {
     let id = wire::log::session();
     let Ok(mut connection) = Connection::new(stream) else { return };
     let Some(keeper) = desk.keeper().await.filter(|_| !desk.draining()) else {
-        if !implicit_tls {
-            connection.reply(&closing("4.3.2", format!("{} is not ready, try again", desk.rules.host)));
+        match &handed {
+            // In clear nothing can be said any more, but its proxy can still speak.
+            Some((handed, door)) => door.answer(handed.number, false).await,
+            None if implicit_tls => {}
+            None => connection.reply(&closing("4.3.2", format!("{} is not ready, try again", desk.rules.host))),
         }
         return connection.close().await;
     };
+    if let Some((handed, door)) = &handed {
+        door.answer(handed.number, true).await;
+    }
     if let Some((handed, _)) = &handed
         && CONNECTIONS.one_more(std::time::Instant::now())
     {

@@ -55,6 +55,10 @@ pub const AUTHORS: usize = 16 * 1024;
 pub const CONNECTIONS: usize = 1_000;
 /// Connections of one address (IPv6: one /64) at a time.
 pub const CONNECTIONS_PER_ADDRESS: usize = 50;
+/// Connections of one IPv6 /48 or IPv4 /24 at a time, which one tenant may have. Large senders have some hundred in one.
+pub const CONNECTIONS_OF_NEIGHBOURS: usize = 200;
+/// The last connections are for such neighbourhoods that have none: else five of them fill all.
+pub const CONNECTIONS_KEPT: usize = 100;
 /// Connections that came through proxies. A proxy says who called, and may lie: it must not keep the house itself out.
 pub const CONNECTIONS_HANDED: usize = CONNECTIONS / 2;
 /// Silence after which a session ends (RFC 5321 §4.5.3.2.7: at least five minutes).

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
 use wire::handed::{Arrived, Door};
-use wire::logins::network;
+use wire::logins::{neighbourhood, network};
 
 use crate::connection::Connection;
 use crate::desk::Desk;
@@ -25,11 +25,43 @@ use crate::reply::closing;
 pub struct Doors {
     all: Arc<Semaphore>,
     handed: Arc<Semaphore>,
-    by: Counts,
+    by: Arc<Mutex<Counts>>,
 }
 
-/// By address, and whether a proxy says it.
-type Counts = Arc<Mutex<HashMap<(IpAddr, bool), usize>>>;
+/// Whose, and whether a proxy says it.
+type Whose = (IpAddr, bool);
+
+#[derive(Debug, Default)]
+struct Counts {
+    addresses: HashMap<Whose, usize>,
+    neighbourhoods: HashMap<Whose, usize>,
+}
+
+impl Counts {
+    /// One more of both, if there is room; `kept`: only for who has none.
+    fn take(&mut self, [address, neighbourhood]: [Whose; 2], kept: bool) -> bool {
+        let of = |counts: &HashMap<Whose, usize>, whose| counts.get(whose).copied().unwrap_or(0);
+        let neighbours = of(&self.neighbourhoods, &neighbourhood);
+        let most = if kept { 1 } else { limits::CONNECTIONS_OF_NEIGHBOURS };
+        if neighbours >= most || of(&self.addresses, &address) >= limits::CONNECTIONS_PER_ADDRESS {
+            return false;
+        }
+        *self.addresses.entry(address).or_insert(0) += 1;
+        *self.neighbourhoods.entry(neighbourhood).or_insert(0) += 1;
+        true
+    }
+
+    fn give_back(&mut self, [address, neighbourhood]: [Whose; 2]) {
+        for (counts, whose) in [(&mut self.addresses, address), (&mut self.neighbourhoods, neighbourhood)] {
+            if let Some(held) = counts.get_mut(&whose) {
+                *held -= 1;
+                if *held == 0 {
+                    counts.remove(&whose);
+                }
+            }
+        }
+    }
+}
 
 impl Default for Doors {
     fn default() -> Self {
@@ -44,8 +76,8 @@ impl Default for Doors {
 pub struct Place {
     _one_of_all: OwnedSemaphorePermit,
     _one_of_handed: Option<OwnedSemaphorePermit>,
-    address: (IpAddr, bool),
-    by: Counts,
+    whose: [Whose; 2],
+    by: Arc<Mutex<Counts>>,
 }
 
 impl Doors {
@@ -57,15 +89,15 @@ impl Doors {
             true => Some(self.handed.clone().try_acquire_owned().ok()?),
             false => None,
         };
-        let address = (network(client), handed);
+        let rest = if handed { &self.handed } else { &self.all }.available_permits();
+        let whose = [(network(client), handed), (neighbourhood(client), handed)];
         let mut by = self.by.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = by.entry(address).or_insert(0);
-        if *held >= limits::CONNECTIONS_PER_ADDRESS {
-            return None;
-        }
-        *held += 1;
-        drop(by);
-        Some(Place { _one_of_all: one, _one_of_handed: one_of_handed, address, by: self.by.clone() })
+        by.take(whose, rest < limits::CONNECTIONS_KEPT).then(|| Place {
+            _one_of_all: one,
+            _one_of_handed: one_of_handed,
+            whose,
+            by: self.by.clone(),
+        })
     }
 
     /// Returns once every connection has ended.
@@ -76,13 +108,7 @@ impl Doors {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut by = self.by.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(held) = by.get_mut(&self.address) {
-            *held -= 1;
-            if *held == 0 {
-                by.remove(&self.address);
-            }
-        }
+        self.by.lock().unwrap_or_else(PoisonError::into_inner).give_back(self.whose);
     }
 }
 
@@ -147,6 +173,14 @@ fn admit(desk: &Arc<Desk>, stream: Arrived, arrival: Arrival, doors: &Doors) {
                 drop(place);
             });
         }
+        None if arrival.handed.is_some() => {
+            // Its proxy has not let its sender go: it says that there is no place.
+            tokio::spawn(async move {
+                if let Some((handed, door)) = &arrival.handed {
+                    door.answer(handed.number, false).await;
+                }
+            });
+        }
         None if arrival.implicit_tls => {}
         None => {
             // Said to a socket whose buffer is empty: it does not wait.
@@ -186,21 +220,52 @@ mod tests {
         assert!(doors.enter(phone, true).is_none());
         assert!(doors.enter(phone, false).is_some(), "the telephone itself comes in");
         drop(lies);
-        let address = |n: usize| IpAddr::from([10, 0, (n / 200) as u8, (n % 200) as u8]);
-        let lies: Vec<_> = (0..limits::CONNECTIONS).map_while(|n| doors.enter(address(n), true)).collect();
+        let lies: Vec<_> = (0..limits::CONNECTIONS).filter_map(|n| doors.enter(everywhere(n), true)).collect();
         assert_eq!(lies.len(), limits::CONNECTIONS_HANDED);
-        assert!(doors.enter(address(0), false).is_some());
+        assert!(doors.enter(everywhere(0), false).is_some());
         drop(lies);
-        assert!(doors.by.lock().unwrap().is_empty());
+        assert!(nobody_has_any(&doors));
+    }
+
+    /// A network of one's own for each: a /24.
+    fn everywhere(n: usize) -> IpAddr {
+        IpAddr::from([10, (n / 250) as u8, (n % 250) as u8, 1])
+    }
+
+    fn nobody_has_any(doors: &Doors) -> bool {
+        let by = doors.by.lock().unwrap();
+        by.addresses.is_empty() && by.neighbourhoods.is_empty()
+    }
+
+    /// A rented /48 has as many /64s as somebody likes to use.
+    #[test]
+    fn one_tenant_keeps_nobody_out() {
+        for handed in [false, true] {
+            let doors = Doors::default();
+            let tenant = |site: u16, n: u16| IpAddr::from([0x2001, 0xdb8, site, n, 0, 0, 0, 1]);
+            let of_one: Vec<_> = (0..1_000).filter_map(|n| doors.enter(tenant(1, n), handed)).collect();
+            assert_eq!(of_one.len(), limits::CONNECTIONS_OF_NEIGHBOURS);
+            let others: Vec<_> = (2..20).flat_map(|site| (0..200).map(move |n| tenant(site, n))).collect();
+            let held: Vec<_> = others.iter().filter_map(|it| doors.enter(*it, handed)).collect();
+            let most = if handed { limits::CONNECTIONS_HANDED } else { limits::CONNECTIONS };
+            assert!(
+                of_one.len() + held.len() <= most - limits::CONNECTIONS_KEPT + 18,
+                "one each of the last: {}",
+                held.len()
+            );
+            assert!(doors.enter(tenant(1, 1), handed).is_none());
+            assert!(doors.enter(IpAddr::from([192, 0, 2, 1]), handed).is_some(), "who has none comes in");
+            drop((of_one, held));
+            assert!(nobody_has_any(&doors));
+        }
     }
 
     #[test]
     fn all_have_theirs() {
         let doors = Doors::default();
-        let address = |n: usize| IpAddr::from([10, 0, (n / 200) as u8, (n % 200) as u8]);
-        let held: Vec<Place> = (0..limits::CONNECTIONS).map(|n| doors.enter(address(n), false).unwrap()).collect();
+        let held: Vec<Place> = (0..limits::CONNECTIONS).map(|n| doors.enter(everywhere(n), false).unwrap()).collect();
         assert!(doors.enter(IpAddr::from([192, 0, 2, 1]), false).is_none());
         drop(held);
-        assert!(doors.by.lock().unwrap().is_empty());
+        assert!(nobody_has_any(&doors));
     }
 }

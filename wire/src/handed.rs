@@ -34,6 +34,10 @@ pub struct Handed {
 /// To `link`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Report {
+    /// It is served: its stream may be fetched.
+    Served(u64),
+    /// There is no place for it, or nobody to serve it: its sender is to come again.
+    Declined(u64),
     /// The sender of that stream had mail for a domain that is not ours: the proxy sent it to the wrong home.
     WrongHome {
         /// Which stream.
@@ -67,6 +71,11 @@ impl Door {
         }
     }
 
+    /// Answers a connection that was handed over: until then its sender can still be told to come again.
+    pub async fn answer(&self, number: u64, is_served: bool) {
+        self.report(&if is_served { Report::Served(number) } else { Report::Declined(number) }).await;
+    }
+
     /// Says something of a stream. Nobody waits for it: it is lost when `link` is gone.
     pub async fn report(&self, report: &Report) {
         let _ = self.0.send(report, &[]).await;
@@ -92,7 +101,7 @@ impl Hand {
         AsyncEdge::new(Edge::from(edge)).map(Self)
     }
 
-    /// Hands one over. Its other end is for the caller to relay.
+    /// Hands one over. Its other end is for the caller to relay, once who serves has answered ([`Door::answer`]).
     ///
     /// # Errors
     /// The edge's: who serves is gone.

@@ -155,6 +155,15 @@ pub fn network(address: IpAddr) -> IpAddr {
     }
 }
 
+/// What one tenant may have at the most: an IPv6 /48, an IPv4 /24.
+#[must_use]
+pub fn neighbourhood(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => std::net::Ipv4Addr::from_bits(v4.to_bits() >> 8 << 8).into(),
+        IpAddr::V6(v6) => std::net::Ipv6Addr::from_bits(v6.to_bits() >> 80 << 80).into(),
+    }
+}
+
 /// One spelling of all that log in to the same mailbox, as the keeper reads a name: in lower case, without a `+tag`, the domain as DNS
 /// has it. Else each tag were an account of its own to guess at.
 fn spelled(account: &str) -> String {

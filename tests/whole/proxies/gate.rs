@@ -73,6 +73,19 @@ if not asleep:
         s = connect(); reply(s); say(s, 'EHLO tester.test')
         if say(s, 'STARTTLS').startswith('220'): break
         assert time.time() < until, 'never given back'
+    # A home that has no place for one more from there is as one that is away: in clear nobody could be told.
+    def at_home():
+        s = under_tls('mail.alice.test')
+        assert say(s, 'EHLO tester.test').startswith('250')
+        return s, say(s, 'MAIL FROM:<a@tester.test>')
+    held = [at_home() for _ in range(50)]
+    assert all(mail.startswith('250') for _, mail in held), held
+    _, mail = at_home()
+    assert mail.startswith('451 4.4.1'), mail
+    for s, _ in held: s.close()
+    until = time.time() + 60
+    while not at_home()[1].startswith('250'):
+        assert time.time() < until, 'never given back'
     # A ClientHello in pieces finds its way; a service that the home has not is closed at once.
     context = ssl.create_default_context(cafile=sys.argv[3])
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
