@@ -31,6 +31,8 @@ pub enum Dialled {
     Failed(String),
     /// There is none before so many seconds are over: what the house may send is spent.
     NotBefore(u32, String),
+    /// There is none until another has ended: the house has as many as it may have.
+    Full(String),
 }
 
 /// A connection through a proxy.
@@ -97,7 +99,7 @@ impl Dialler {
     /// A connection with that host.
     ///
     /// # Errors
-    /// In words: why there is none.
+    /// In words: why there is none. [`NotBefore`] says when there may be one; `ResourceBusy`: as soon as another has ended.
     pub async fn dial(&self, host: &str) -> io::Result<Through> {
         let caller = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (answer, mut with) = caller.call(Dial { host: host.to_owned() }, &[]).await.map_err(io::Error::other)?;
@@ -113,6 +115,7 @@ impl Dialler {
             }
             (Dialled::Connected { .. }, None) => Err(io::Error::other("the connection was lost on its way here")),
             (Dialled::Failed(words), _) => Err(io::Error::other(words)),
+            (Dialled::Full(words), _) => Err(io::Error::new(io::ErrorKind::ResourceBusy, words)),
             (Dialled::NotBefore(seconds, words), _) => Err(io::Error::other(NotBefore { seconds, words })),
         }
     }
@@ -171,6 +174,11 @@ impl Asked {
     /// There is none before so many seconds are over.
     pub async fn not_before(self, seconds: u32, words: String) {
         self.answer(Dialled::NotBefore(seconds, words), None::<&OwnedFd>).await;
+    }
+
+    /// There is none until another has ended.
+    pub async fn full(self, words: String) {
+        self.answer(Dialled::Full(words), None::<&OwnedFd>).await;
     }
 
     async fn answer(&self, dialled: Dialled, stream: Option<&impl AsFd>) {

@@ -19,6 +19,7 @@ const _: () = {
 };
 /// How long the courier may wait for the answer to letters that it has sent: without it they go twice.
 const LETTERS: Duration = Duration::from_secs(25);
+const _: () = assert!(smtpd::courier::limits::DRAIN.as_millis() < LETTERS.as_millis());
 /// How long the keeper may take to write what it holds.
 const KEEPER: Duration = Duration::from_secs(10);
 /// Between two looks.

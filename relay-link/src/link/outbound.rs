@@ -15,7 +15,7 @@ use super::House;
 use crate::control::{self, Script, Speaker};
 use crate::home::{Proxy, State};
 use crate::limits;
-use crate::outbound::{FromHome, Host, ToHome};
+use crate::outbound::{FromHome, Host, Refusal, ToHome};
 
 /// The link with one of them.
 #[derive(Debug)]
@@ -37,13 +37,33 @@ pub(super) struct Keeping {
 /// Why there is no connection now.
 struct Unmade {
     words: String,
-    /// Seconds before which it is of no use to ask again.
-    until: Option<u32>,
+    /// What is known of when there will be.
+    when: When,
+}
+
+/// When there may be a connection.
+enum When {
+    Unknown,
+    /// In so many seconds.
+    In(u32),
+    /// As soon as another has ended.
+    OneEnds,
+}
+
+impl Unmade {
+    fn refused(why: Refusal) -> Self {
+        let when = match (why, why.seconds()) {
+            (Refusal::Concurrent, _) => When::OneEnds,
+            (_, Some(seconds)) => When::In(seconds),
+            _ => When::Unknown,
+        };
+        Self { words: why.to_string(), when }
+    }
 }
 
 impl From<String> for Unmade {
     fn from(words: String) -> Self {
-        Self { words, until: None }
+        Self { words, when: When::Unknown }
     }
 }
 
@@ -88,7 +108,7 @@ impl Link {
                 let fetched = self.proxy.fetch(&ticket).await;
                 fetched.map(|stream| (stream, address, hello)).map_err(|error| format!("{}: {error}", unheard()).into())
             }
-            Ok(Ok(ToHome::Refused { why, .. })) => Err(Unmade { words: why.to_string(), until: why.seconds() }),
+            Ok(Ok(ToHome::Refused { why, .. })) => Err(Unmade::refused(why)),
             _ => Err(unheard().into()),
         }
     }
@@ -160,8 +180,9 @@ async fn serve(house: &House, asked: Asked) {
             Err(why) => last = why,
         }
     }
-    match last.until {
-        Some(seconds) => asked.not_before(seconds, last.words).await,
-        None => asked.failed(last.words).await,
+    match last.when {
+        When::In(seconds) => asked.not_before(seconds, last.words).await,
+        When::OneEnds => asked.full(last.words).await,
+        When::Unknown => asked.failed(last.words).await,
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::fate::{Fate, Why};
@@ -47,10 +48,23 @@ pub struct Asked {
     failures: usize,
     /// Each of them costs a session of what the house may have at its proxy.
     is_through_proxy: bool,
+    /// Whether its proxy has no room for one more session, and it waits for some.
+    waits_for_room: watch::Sender<bool>,
     until: Instant,
 }
 
 impl Asked {
+    /// It waits for room, or does so no longer.
+    pub fn wait_for_room(&self, waits: bool) {
+        self.waits_for_room.send_replace(waits);
+    }
+
+    /// Whether it does.
+    #[must_use]
+    pub fn waits_for_room(&self) -> watch::Receiver<bool> {
+        self.waits_for_room.subscribe()
+    }
+
     /// Nobody yet, of a letter that has had so many failed attempts there, and was lost over its text at those.
     #[must_use]
     pub fn none(failures: u32, lost: Vec<Door>) -> Self {
@@ -67,6 +81,7 @@ impl Asked {
             lost,
             failures: usize::try_from(failures).unwrap_or(limits::HOSTS),
             is_through_proxy: false,
+            waits_for_room: watch::Sender::new(false),
             until: Instant::now() + limits::REACH,
         }
     }

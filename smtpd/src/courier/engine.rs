@@ -191,7 +191,7 @@ impl<W: World + Send + 'static> Courier<W> {
         InTurn::begin(turn, self.turns.clone())
     }
 
-    /// Says whether all connections are taken.
+    /// Says whether all connections are taken, or all that a proxy lets us have.
     pub fn set_busy(&self, busy: bool) {
         self.busy.send_if_modified(|was| std::mem::replace(was, busy) != busy);
     }
@@ -242,7 +242,7 @@ impl<W: World + Send + 'static> Courier<W> {
                     Err(Down) => break,
                 }
             }
-            self.set_busy(self.connections.available_permits() == 0);
+            self.set_busy(self.connections.available_permits() == 0 || self.world.is_full());
             tokio::select! {
                 () = outbox.closed() => break,
                 () = keeper.closed() => break,
@@ -260,6 +260,7 @@ impl<W: World + Send + 'static> Courier<W> {
                     asks = left == Left::Perhaps || ended.unwrap_or(Left::Perhaps) == Left::Perhaps;
                 }
                 () = self.aside.freed.notified() => {}
+                () = self.world.filled(), if !self.world.is_full() => {}
                 () = sleep(self.until_next_look()) => {}
                 _ = drain.changed() => {}
             }
@@ -269,7 +270,7 @@ impl<W: World + Send + 'static> Courier<W> {
                 while trips.join_next().await.is_some() {}
                 self.part().await;
             };
-            let _ = timeout(crate::limits::DRAIN, ended).await;
+            let _ = timeout(limits::DRAIN, ended).await;
         }
     }
 

@@ -22,6 +22,12 @@ pub const RECIPIENTS: usize = 100;
 pub const CONNECT: Duration = Duration::from_secs(30);
 /// The same through a proxy, which tries a host's addresses in turn, and must itself be dialled for what it opens.
 pub const CONNECT_THROUGH: Duration = Duration::from_secs(60);
+/// How long a proxy's having room for one more session is waited for: hosts that say nothing make it within half a minute.
+pub const ROOM: Duration = Duration::from_secs(120);
+/// Between two questions for it: a proxy says when there is none, not when there is again.
+pub const ROOM_AGAIN: Duration = Duration::from_secs(1);
+/// How long it counts as full after it has said so.
+pub const FULL: Duration = Duration::from_secs(15);
 /// Octets of a letter in one TLS record there: a far program may have one in part, which the outbound proxy cannot tell from
 /// recipients that wait; the rest of its window is for what is on the way.
 pub const RECORD_THROUGH: usize = 4 * 1024;
@@ -187,3 +193,7 @@ pub const RECORD_RETRY: Duration = Duration::from_secs(1);
 pub const RECORD_RETRY_MOST: Duration = Duration::from_secs(30);
 /// Seconds between two questions for something due, when nothing says that there is.
 pub const LOOK: i64 = 30;
+
+/// For answers to letters that are out already, once the role is to end: without them they go twice. Many servers look at a letter
+/// for ten seconds and more before they take it.
+pub const DRAIN: Duration = Duration::from_secs(24);

@@ -11,8 +11,8 @@ use rustls::RootCertStore;
 use spool::edges::Down;
 use spool::edges::outbox::{self, Outbox};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::info;
 use wire::dialled::{Dialler, Through};
 
@@ -39,6 +39,8 @@ pub struct Outside {
     through_proxy: AtomicBool,
     /// What it gives no connection with is connected with from here.
     past_proxy: bool,
+    /// Since when it has had no room for one more session, as far as is known.
+    full: watch::Sender<Option<Instant>>,
 }
 
 impl Outside {
@@ -55,6 +57,7 @@ impl Outside {
             dialler,
             through_proxy: AtomicBool::new(false),
             past_proxy,
+            full: watch::Sender::new(None),
         }
     }
 
@@ -62,6 +65,15 @@ impl Outside {
     /// other way: a letter that came from the house's own address would be taken for spam there, and its sender with it.
     pub fn leave_through_proxy(&self, through: bool) {
         self.through_proxy.store(through, Ordering::Relaxed);
+    }
+
+    /// A connection through it.
+    async fn dial(&self, host: &str) -> io::Result<Through> {
+        let dialled = self.dialler.dial(host).await;
+        if dialled.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy) {
+            self.full.send_replace(Some(Instant::now()));
+        }
+        dialled
     }
 
     fn policies(&self) -> MutexGuard<'_, Policies> {
@@ -185,11 +197,20 @@ impl World for Outside {
         self.through_proxy.load(Ordering::Relaxed)
     }
 
+    fn is_full(&self) -> bool {
+        self.full.borrow().is_some_and(|since| since.elapsed() < limits::FULL)
+    }
+
+    async fn filled(&self) {
+        let mut full = self.full.subscribe();
+        let _ = full.changed().await;
+    }
+
     async fn connect(&self, host: &str, to: SocketAddr) -> io::Result<Connected<TcpStream>> {
         if !self.is_through_proxy() {
             return Ok(Connected { stream: directly(to).await?, address: to.ip(), hello: None });
         }
-        match self.dialler.dial(host).await {
+        match self.dial(host).await {
             Ok(Through { stream, address, hello }) => Ok(Connected { stream, address, hello: Some(hello) }),
             Err(error) if self.past_proxy => {
                 info!(host, %error, "past the outbound proxy");

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustls::RootCertStore;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use wire::dialled::NotBefore;
 
 use super::dane::{self, Dane, Tlsa};
@@ -42,6 +42,14 @@ pub trait World: Sync {
     /// Whether the host's addresses are tried by whoever connects for us; else they are tried here, one by one.
     fn is_through_proxy(&self) -> bool {
         false
+    }
+    /// Whether whoever connects for us has had no room for one more connection a moment ago.
+    fn is_full(&self) -> bool {
+        false
+    }
+    /// Returns when it is found to have none.
+    fn filled(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
     }
     /// Connects with a host, at that address of it; through a proxy at any that `host` has, which may be an address itself.
     fn connect(&self, host: &str, to: SocketAddr) -> impl Future<Output = io::Result<Connected<Self::Stream>>> + Send;
@@ -471,21 +479,19 @@ impl<W: World> Attempt<'_, W> {
         let mut config = verifier::config(proof.rule.clone(), self.domain, self.house.roots.clone())
             .map_err(|error| Missed::known(Why::ours(Status::new(4, 3, 0), format!("no TLS here: {error}"))))?;
         config.max_fragment_size = is_through_proxy.then_some(limits::RECORD_THROUGH);
-        let connecting = self.world.connect(dialled, SocketAddr::new(address, self.house.port));
-        let patience = if is_through_proxy { limits::CONNECT_THROUGH } else { limits::CONNECT };
         let nowhere = |got, words| Missed { got, why: Why::ours(Status::new(4, 4, 1), words), at: None };
         // Which of a host's addresses a proxy tried, it alone knows.
         let is_any = is_through_proxy && dialled == name;
         let place = if is_any { name.clone() } else { format!("{name} ({address})") };
-        let connected = match timeout(patience, connecting).await {
-            Ok(Ok(connected)) => connected,
-            Ok(Err(error)) => {
+        let connected = match self.connected(dialled, SocketAddr::new(address, self.house.port)).await {
+            Some(Ok(connected)) => connected,
+            Some(Err(error)) => {
                 let got = if error.kind() == io::ErrorKind::NetworkUnreachable { Got::NoRoute } else { Got::Nowhere };
                 let mut missed = nowhere(got, format!("no connection to {place}: {error}"));
                 missed.why.wait = NotBefore::of(&error);
                 return Err(missed);
             }
-            Err(_) => return Err(nowhere(Got::Nowhere, format!("{place} does not answer"))),
+            None => return Err(nowhere(Got::Nowhere, format!("{place} does not answer"))),
         };
         self.asked.connected();
         let hello = connected.hello.unwrap_or_else(|| self.house.hello.clone());
@@ -495,6 +501,22 @@ impl<W: World> Attempt<'_, W> {
         let door = Door { host: name.clone(), address: connected.address };
         let opened = Link::open(connected.stream, rules, handshake).await;
         opened.map(|link| (link, door)).map_err(|why| Missed::there(why, connected.address))
+    }
+
+    /// A connection; `None`: nobody answers. While whoever connects for us has no room for one more it waits until another has ended.
+    async fn connected(&self, dialled: &str, to: SocketAddr) -> Option<io::Result<Connected<W::Stream>>> {
+        let patience = if self.world.is_through_proxy() { limits::CONNECT_THROUGH } else { limits::CONNECT };
+        let until = Instant::now() + limits::ROOM;
+        loop {
+            let connected = timeout(patience, self.world.connect(dialled, to)).await.ok();
+            let has_no_room = |error: &io::Error| error.kind() == io::ErrorKind::ResourceBusy;
+            let waits = matches!(&connected, Some(Err(error)) if has_no_room(error)) && Instant::now() < until;
+            self.asked.wait_for_room(waits);
+            if !waits {
+                return connected;
+            }
+            sleep(limits::ROOM_AGAIN).await;
+        }
     }
 }
 

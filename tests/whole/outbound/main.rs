@@ -15,6 +15,7 @@ mod silent;
 fn main() -> std::process::ExitCode {
     tests::apart::run(tests::tests![
         silence::who_is_silent_is_closed_and_who_waits_is_not,
+        silence::hosts_that_say_nothing_hold_up_nobody,
         house::mail_leaves_through_a_paired_proxy,
         metered::recipients_are_counted_at_real_servers,
         budget::a_spam_run_stops_within_its_budget,

@@ -46,6 +46,8 @@ struct Zone {
     dialled: Mutex<Vec<String>>,
     through_proxy: bool,
     proxy_finds: Option<Ipv4Addr>,
+    /// How often the proxy has no room yet.
+    full: Mutex<usize>,
 }
 
 impl World for Zone {
@@ -75,6 +77,11 @@ impl World for Zone {
         self.through_proxy
     }
     async fn connect(&self, host: &str, to: SocketAddr) -> io::Result<Connected<DuplexStream>> {
+        let full = std::mem::replace(&mut *self.full.lock().unwrap(), 0);
+        if full > 0 {
+            *self.full.lock().unwrap() = full - 1;
+            return Err(io::ErrorKind::ResourceBusy.into());
+        }
         self.tried.lock().unwrap().push(to.ip());
         self.dialled.lock().unwrap().push(host.to_owned());
         // A proxy that is given a name connects with whichever of its addresses answers.
@@ -314,6 +321,17 @@ fn where_the_letter_was_lost_it_goes_last() {
     assert_eq!(ready(&two(), &[("2.far.test", 2), ("1.far.test", 1)]), [2], "the longest ago");
     assert_eq!(ready(&zone(&[Server::Tls, Server::Down]), &[("1.far.test", 1)]), [2, 1], "there is no other");
     assert_eq!(went(&two(), PLAIN, &after(&[("2.far.test", 2)], &[("1.far.test", 1)])).1, [1], "that was another time");
+}
+
+/// It is nothing that a host has done: no attempt of the letter's is over for it.
+#[test]
+fn room_at_a_proxy_is_waited_for() {
+    let full = Zone { through_proxy: true, proxy_finds: Some(address(11)), full: Mutex::new(2), ..many() };
+    let asked = after(&[], &[]);
+    let waits = asked.waits_for_room();
+    assert!(went(&full, PLAIN, &asked).0.is_ok());
+    assert_eq!(*full.dialled.lock().unwrap(), ["1.far.test"]);
+    assert_eq!((*waits.borrow(), *full.full.lock().unwrap()), (false, 0));
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! The hosts of a destination that one letter is brought to, in turn: who has nothing for it now, or lacks what it needs, is followed
 //! by the next.
 
+use spool::edges::outbox::turns::Turn;
 use spool::edges::outbox::{Leased, State};
+use tokio::sync::watch;
 
 use super::{Open, Ready, Trip, all, random};
 use crate::courier::elsewhere::{self, Asked, Fates};
@@ -153,15 +155,28 @@ impl<W: World + Send + 'static> Trip<W> {
         let (destination, require_tls) = (&leased.destination, leased.outgoing.require_tls);
         let clear_text = self.courier.allows_clear_text(destination);
         let wish = Wish { require_tls, clear_text, seed: random() };
+        asked.wait_for_room(false);
+        let waits = asked.waits_for_room();
         let Reached { link, door, hosts } = tokio::select! {
             reached = reach::reach(&self.courier.world, &self.courier.house, destination, (wish, asked)) => reached?,
-            () = self.courier.others_wait(limits::OPENING_WHEN_BUSY, leased.turn()) => {
+            () = self.is_in_the_way(waits, leased.turn()) => {
                 let words = format!("{destination} was silent for too long while other mail waited");
                 return Err(Fate::Deferred(Why::ours(Status::new(4, 4, 2), words)));
             }
         };
         *ready = Some(Ready { link, door, hosts, require_tls, sent: 0 });
         Ok(())
+    }
+
+    /// Returns when a host has let it wait for so long that others are kept from their turn. While it waits for room at a proxy it
+    /// keeps nobody from it.
+    async fn is_in_the_way(&self, mut waits: watch::Receiver<bool>, turn: Turn) {
+        while waits.wait_for(|waits| !*waits).await.is_ok() {
+            tokio::select! {
+                () = self.courier.others_wait(limits::OPENING_WHEN_BUSY, turn) => return,
+                _ = waits.wait_for(|waits| *waits) => {}
+            }
+        }
     }
 }
 
