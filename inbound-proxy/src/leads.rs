@@ -12,7 +12,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use relay_link::dns::{Addresses, Silent};
+use relay_link::dns::{self, Addresses, Silent};
 use relay_link::durable;
 use serde::{Deserialize, Serialize};
 
@@ -85,9 +85,15 @@ impl Leads {
     /// From now on these are the homes' names: those of whom it is time to ask, the new ones first.
     pub fn due<'a>(&mut self, names: impl Iterator<Item = &'a String>, now: u64) -> Vec<String> {
         let names: BTreeSet<&String> = names.collect();
+        let before = self.names.len();
         self.names.retain(|name, _| names.contains(name));
+        self.unsaved |= self.names.len() != before;
         for name in names {
-            self.names.entry(name.clone()).or_insert_with(|| Name { since: now, ..Name::default() });
+            // Since when, also of one that nobody ever answers for.
+            self.names.entry(name.clone()).or_insert_with(|| {
+                self.unsaved = true;
+                Name { since: now, ..Name::default() }
+            });
         }
         let again = |name: &Name| name.answered.map_or(limits::LEADS_SOON, |_| limits::LEADS_AGAIN).as_secs();
         let old = |name: &Name| now.abs_diff(name.asked) >= again(name);
@@ -153,8 +159,11 @@ impl Name {
             self.answered = Some(now);
         }
         self.seen.retain(|_, seen| now.abs_diff(*seen) < limits::LED.as_secs());
-        let found = answer.found.iter().take(limits::LEADS_OF_ONE);
-        self.seen.extend(found.map(|address| (address.to_canonical(), now)));
+        let found = answer.found.iter().map(IpAddr::to_canonical);
+        let (four, six): (Vec<_>, Vec<_>) = found.partition(IpAddr::is_ipv4);
+        // None of the two hides the other.
+        let found = dns::in_turn(six, four).into_iter().take(limits::LEADS_OF_ONE);
+        self.seen.extend(found.map(|address| (address, now)));
         while self.seen.len() > limits::LEADS_OF_ONE {
             let oldest = self.seen.iter().min_by_key(|(_, seen)| **seen).map(|(address, _)| *address);
             oldest.map(|oldest| self.seen.remove(&oldest));
@@ -325,6 +334,11 @@ mod tests {
         }
         assert_eq!(leads.names[BOB].seen.len(), limits::LEADS_OF_ONE);
         assert!(strays(&leads, "198.51.100.99", 100), "the newest are kept");
+        let six = (0..100u16).map(|last| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last]));
+        let all: Vec<IpAddr> = six.chain([address("192.0.2.1")]).collect();
+        leads.heard(BOB, Some(&to(&all)), 101);
+        assert!(strays(&leads, "192.0.2.1", 101) && strays(&leads, "2001:db8::1", 101), "AAAA records hide no A");
+        assert_eq!(leads.names[BOB].seen.len(), limits::LEADS_OF_ONE);
     }
 
     #[test]
@@ -337,6 +351,20 @@ mod tests {
         leads.save().unwrap();
         let again = Leads::open(&path).unwrap();
         assert!(strays(&again, "192.0.2.1", 9 * DAY) && !strays(&again, "192.0.2.2", 9 * DAY));
+        // Of one that nobody answers for it is known since when: a restart does not begin its ten minutes anew.
+        let lame =
+            |leads: &mut Leads, now| drop(leads.due([BOB.to_owned(), "mail.lame.example".to_owned()].iter(), now));
+        let (mut leads, over) = (again, 5 + limits::UNANSWERED.as_secs());
+        lame(&mut leads, 5);
+        leads.save().unwrap();
+        let mut again = Leads::open(&path).unwrap();
+        lame(&mut again, over);
+        again.heard("mail.lame.example", None, over);
+        let is_known = |leads: &Leads, now| leads.names["mail.lame.example"].is_known(now);
+        assert!(!is_known(&again, over - 1) && is_known(&again, over));
+        again.due(names().iter(), over);
+        again.save().unwrap();
+        assert_eq!(Leads::open(&path).unwrap().names.len(), 1, "who is forgotten leaves nothing behind");
         std::fs::write(&path, b"\xff\xff\xff damaged").unwrap();
         assert!(strays(&Leads::open(&path).unwrap(), "192.0.2.2", 0), "unknown again");
         std::fs::remove_file(&path).unwrap();

@@ -1,5 +1,5 @@
 //! The gate of a clean address: takes connections for many homes and hands each, unread, to the right one. Every decision
-//! is pure and has a module of its own; [`gate`] is their sockets, and [`operator`] the commands.
+//! is pure and has a module of its own; [`asking`] asks DNS, [`gate`] is their sockets, and [`operator`] the commands.
 //!
 //! **Reads from hostile hands:** the clear part of SMTP up to STARTTLS ([`session`]), one ClientHello
 //! ([`client_hello`]), and of a sender that does not say whom it wants, MAIL and RCPT under TLS ([`session`] again).
@@ -13,6 +13,7 @@
 //!
 //! **Speaks:** RFC 5321, RFC 3207; reads RFC 8446 §4.1.2, RFC 6066 §3, RFC 5077.
 
+pub mod asking;
 pub mod client_hello;
 pub mod fuzz;
 pub mod gate;

@@ -87,7 +87,9 @@ pub const LED: Duration = Duration::from_secs(86_400);
 /// How long one that nobody has answered for counts as leading anywhere: senders ask the same servers, and find it as little. Longer,
 /// and one family's dead DNS server would keep its neighbours' mail waiting.
 pub const UNANSWERED: Duration = Duration::from_secs(600);
-/// Addresses of one name that are remembered.
+/// Domains of one name whose mail is followed: its own, its family's, and two more above.
+pub const LEADS_DOMAINS: usize = 4;
+/// Addresses of one name that are remembered, of each kind as many, where it has both.
 pub const LEADS_OF_ONE: usize = 32;
 /// Before the proxy's own name is looked up again for a home that asks where it lives.
 pub const HERE_AGAIN: Duration = Duration::from_secs(10);

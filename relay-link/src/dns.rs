@@ -159,8 +159,7 @@ impl Dns {
     }
 
     async fn ask<T>(&self, name: &str, kind: RecordType, pick: fn(&RData) -> Option<T>) -> io::Result<Vec<T>> {
-        let mut asked = Name::from_utf8(name).map_err(io::Error::other)?;
-        asked.set_fqdn(true);
+        let asked = question(name).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no name to ask for"))?;
         let _room = self.room.acquire().await.map_err(io::Error::other)?;
         let query = Query::query(asked.clone(), kind);
         let answer = dns::exchange(&self.upstreams, &query).await.filter(|message| !dns::is_failure(message));
@@ -170,8 +169,18 @@ impl Dns {
     }
 }
 
+/// Whoever writes to a name of plain letters asks for it as it is written, whatever IDNA's tables say of one that begins with `xn--`:
+/// so it is asked for here.
+fn question(name: &str) -> Option<Name> {
+    let read = if name.is_ascii() { Name::from_ascii(name.to_ascii_lowercase()) } else { Name::from_utf8(name) };
+    let mut asked = read.ok()?;
+    asked.set_fqdn(true);
+    Some(asked)
+}
+
 /// One of each kind after the other: where one kind leads nowhere, the other is not far (RFC 8305 §4).
-fn in_turn(six: Vec<IpAddr>, four: Vec<IpAddr>) -> Vec<IpAddr> {
+#[must_use]
+pub fn in_turn(six: Vec<IpAddr>, four: Vec<IpAddr>) -> Vec<IpAddr> {
     let (mut six, mut four) = (six.into_iter(), four.into_iter());
     let mut all = Vec::new();
     loop {
@@ -187,6 +196,7 @@ fn in_turn(six: Vec<IpAddr>, four: Vec<IpAddr>) -> Vec<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operator::config::is_host;
 
     #[test]
     fn no_kind_hides_the_other() {
@@ -287,6 +297,20 @@ mod tests {
             assert_eq!(dns.all_addresses("old.example").await.unwrap(), Addresses { found, silent }, "{fails:?}");
         }
         assert!(Dns::new(Vec::new()).all_addresses("old.example").await.is_err());
+    }
+
+    /// What an operator may invite can be asked for, as it is written.
+    #[test]
+    fn every_host_can_be_asked_for() {
+        let label = "a".repeat(63);
+        let long = [label.as_str(); 3].join(".") + "." + &"b".repeat(61);
+        for good in ["xn--a.test", "xn--mller-kva.example", "a--b.test", "_dmarc.a.test", "mail.xn--zz.test", &long] {
+            assert!(is_host(good), "{good}");
+            assert_eq!(question(good).map(|name| text(&name)).as_deref(), Some(good));
+        }
+        assert!(!is_host(&format!("{long}b")) && question(&format!("{long}b")).is_none(), "254 octets");
+        assert!(!is_host(&format!("{label}a.test")) && question(&format!("{label}a.test")).is_none());
+        assert_eq!(question("M\u{fc}ller.Test").map(|name| text(&name)).as_deref(), Some("xn--mller-kva.test"));
     }
 
     #[tokio::test]

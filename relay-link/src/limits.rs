@@ -26,6 +26,9 @@ pub const UP: Duration = Duration::from_secs(10);
 pub const MESSAGE: usize = 4 * 1024;
 /// Bytes of a host name (RFC 1035 §2.3.4), or of what a client gave for one (RFC 5321 §4.5.3.1.2).
 pub const NAME: usize = 255;
+/// Bytes of a host name in writing that DNS can be asked for: 255 octets there (RFC 1035 §2.3.4), of which the length of its first label
+/// and the root's are two.
+pub const HOST: usize = 253;
 /// Addresses to which a home is told that its name is to lead: as many as a proxy listens on.
 pub const PLACES: usize = BIND;
 /// Names one home may have at a proxy.

@@ -24,7 +24,7 @@ impl Host {
         // A name whose last label is a number is an address in disguise (0x7f.1, 2130706433 ...).
         let last = name.rsplit('.').next().is_some_and(|last| last.bytes().any(|byte| byte.is_ascii_alphabetic()));
         let hex = name.rsplit('.').next().is_some_and(|last| last.starts_with("0x") || last.starts_with("0X"));
-        (name.len() <= limits::NAME && labels && last && !hex).then(|| Self(name.to_ascii_lowercase()))
+        (name.len() <= limits::HOST && labels && last && !hex).then(|| Self(name.to_ascii_lowercase()))
     }
 
     /// The name.

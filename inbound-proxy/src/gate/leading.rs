@@ -8,10 +8,10 @@ use std::time::Duration;
 use relay_link::dns::Dns;
 use relay_link::homes::Home;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::{Gate, now};
+use crate::asking;
 use crate::grant::HomeGrant;
 use crate::leads::is_public;
 
@@ -19,9 +19,6 @@ use crate::leads::is_public;
 const ROUND: Duration = Duration::from_secs(1);
 /// Rounds without a look once there was nothing to ask for.
 const QUIET: u32 = 5;
-/// For one name.
-const PATIENCE: Duration = Duration::from_secs(20);
-
 /// An address of a home or a street, and the name of a home that is another's and leads there.
 type Astray = BTreeSet<(IpAddr, String)>;
 
@@ -56,23 +53,34 @@ async fn round(gate: &Gate, dns: &Arc<Dns>, all: &BTreeMap<String, Home<HomeGran
     if due.is_empty() {
         return false;
     }
-    let mut asking = JoinSet::new();
+    // Since when a name is followed, before its servers keep all waiting.
+    save(gate);
+    let mut asked = JoinSet::new();
+    let homes: Arc<BTreeSet<String>> = Arc::new(all.values().flat_map(|home| home.grant.names.clone()).collect());
     for name in due {
-        let dns = dns.clone();
-        asking.spawn(async move {
-            let found = timeout(PATIENCE, dns.all_addresses(&name)).await;
-            (name, found.ok().and_then(Result::ok))
+        let (dns, homes) = (dns.clone(), homes.clone());
+        let expected = all.values().any(|home| home.expected && home.grant.names.contains(&name));
+        asked.spawn(async move {
+            let found = match expected {
+                true => asking::expected(&dns, &name, &homes).await,
+                false => asking::name(&dns, &name).await,
+            };
+            (name, found)
         });
     }
-    while let Some(asked) = asking.join_next().await {
-        let Ok((name, found)) = asked else { continue };
+    while let Some(answer) = asked.join_next().await {
+        let Ok((name, found)) = answer else { continue };
         gate.maps.leads().heard(&name, found.as_ref(), now());
     }
+    save(gate);
+    gate.maps.make_anew();
+    true
+}
+
+fn save(gate: &Gate) {
     if let Err(error) = gate.maps.leads().save() {
         warn!(%error, "where the homes' names lead cannot be written down");
     }
-    gate.maps.make_anew();
-    true
 }
 
 /// Says what has changed: whose letters wait for it only the operator can see.

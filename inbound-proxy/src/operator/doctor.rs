@@ -15,6 +15,7 @@ use super::certificate::certificate;
 use super::config::Config;
 use super::whither::{Found, Whither};
 use super::{Doing, Failure};
+use crate::asking;
 use crate::grant::HomeGrant;
 use crate::leads::{Leads, Strays};
 use crate::route::{Here, Map};
@@ -43,11 +44,16 @@ pub(super) fn doctor(folder: &Folder, config: &Config) -> Result<ExitCode, Failu
     let all = homes.all().doing(|| "the homes".to_owned())?;
     findings.extend(all.iter().filter_map(|(home, facts)| absent(home, facts)));
     let names = all.values().flat_map(|facts| &facts.grant.names);
-    let found = names.map(|name| (name.clone(), runtime.block_on(dns.all_addresses(name)).ok())).collect();
+    let found: Found = names.map(|name| (name.clone(), runtime.block_on(asking::name(&dns, name)))).collect();
+    let mut heard = found.clone();
+    let hosts = found.keys().cloned().collect();
+    for name in all.values().filter(|facts| facts.expected).flat_map(|facts| &facts.grant.names) {
+        heard.insert(name.clone(), runtime.block_on(asking::expected(&dns, name, &hosts)));
+    }
     let granted = all.iter().map(|(home, facts)| (home.clone(), facts.grant.clone())).collect();
     let expected = all.iter().filter(|(_, facts)| facts.expected).map(|(home, _)| home.clone());
     let map = Map {
-        strays: strays(&granted, &found)?,
+        strays: strays(&granted, &heard)?,
         homes: granted,
         hides_some: !homes.are_all_read().doing(|| "the homes".to_owned())?,
         streets: config.streets.clone(),

@@ -54,6 +54,13 @@ impl Whither {
         let Some(answer) = answer else { return self.silent(home, name) };
         let found: BTreeSet<IpAddr> = answer.found.iter().map(IpAddr::to_canonical).collect();
         if found.is_empty() && self.map.expected.contains(home) {
+            let is_here = |at: &IpAddr| self.map.strays.at.get(at).is_some_and(|homes| homes.contains(home));
+            if let Some(at) = self.ours().iter().find(|at| is_here(at)) {
+                let words = format!(
+                    "{home}: {name} leads nowhere yet, and mail of its domain comes to {at} already, or did within a day"
+                );
+                return Finding::weak(words, "until its box has come, senders that give no proof wait there");
+            }
             return Finding::good(format!("{home}: {name} leads nowhere yet"));
         }
         if found.is_empty() {
@@ -90,7 +97,10 @@ impl Whither {
     fn silent(&self, home: &str, name: &str) -> Finding {
         let words = format!("{home}: {name} cannot be looked up: its DNS servers do not answer");
         let then = match self.map.strays.anywhere.contains(home) {
-            true => "until they do, or for ten minutes, no address of a home or a street proves anything",
+            true => {
+                "until they do, or for ten minutes after it was invited, its senders may mean any address here: those that give no proof \
+                 wait, at every address"
+            }
             false => "senders find it as little; what is known of it stays as it was",
         };
         Finding::bad(words, then)
@@ -263,12 +273,17 @@ mod tests {
             let said = of_one(answer.clone(), |_| ());
             assert!(said.contains("BAD") && said.contains("stays as it was"), "{said}");
             let said = of_one(answer, |map| map.strays.anywhere.extend(["alice".to_owned()]));
-            assert!(said.contains("BAD") && said.contains("proves anything"), "{said}");
+            assert!(said.contains("BAD") && said.contains("ten minutes after it was invited"), "{said}");
         }
         let nowhere = Some(Addresses::default());
         assert!(of_one(nowhere.clone(), |_| ()).contains("BAD   alice: mail.alice.test has no address"));
         let said = of_one(nowhere, |map| map.expected.extend(["alice".to_owned()]));
         assert!(said.starts_with("good") && said.contains("nowhere yet"), "{said}");
+        let said = of_one(Some(Addresses::default()), |map| {
+            map.expected.insert("alice".to_owned());
+            map.strays.lead(CLEAN.parse().unwrap(), "alice");
+        });
+        assert!(said.starts_with("weak") && said.contains("comes to 44.0.0.20 already"), "{said}");
     }
 
     #[test]
