@@ -23,6 +23,15 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder_of(path)
 }
 
+/// Calls a file otherwise, in the same folder.
+///
+/// # Errors
+/// The kernel's.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    sync_folder_of(to)
+}
+
 /// Removes a file; one that is not there is no error.
 ///
 /// # Errors

@@ -26,7 +26,7 @@ Examples:
   inbound-proxy invite --name mail.bob.example --street lane
   inbound-proxy list                                      who is invited, who is paired
   inbound-proxy revoke mail.alice.example                 take a house's connection away; its mail waits
-  inbound-proxy forget mail.alice.example                 give its names free, once they lead elsewhere
+  inbound-proxy forget mail.alice.example                 give that name free, once it leads elsewhere
   inbound-proxy doctor                                    what works, what does not, what to do about it";
 
 /// Takes mail at a clean address for homes that have none, and cannot read it.
@@ -56,10 +56,10 @@ enum Command {
         /// As `inbound-proxy list` shows it
         home: String,
     },
-    /// Give the names of a home free that is not paired (any more), or one further name of a home, once they lead elsewhere
+    /// Give one name of a home free, once it leads elsewhere; a home that is not paired (any more) goes with its last
     Forget {
         /// As `inbound-proxy list` shows it
-        home: String,
+        name: String,
     },
     /// Look at everything the proxy needs, and say what to do about what is missing
     Doctor,
@@ -78,7 +78,7 @@ impl Cli {
             Command::Invite(invite) => invite.run(&folder, &config)?,
             Command::List => list::list(&folder)?,
             Command::Revoke { home } => list::revoke(&folder, &home)?,
-            Command::Forget { home } => list::forget(&folder, &home)?,
+            Command::Forget { name } => list::forget(&folder, &name)?,
             Command::Doctor => return doctor::doctor(&folder, &config),
         }
         Ok(ExitCode::SUCCESS)

@@ -82,7 +82,7 @@ impl<G: Grant> Homes<G> {
         let secret = OneTimeSecret::generate().map_err(io::Error::other)?;
         // Whole minutes, since the code has no more.
         let expires = (unix(now) + valid.as_secs()) / 60 * 60;
-        let invitation = Some(Invitation { digest: secret.digest(), expires });
+        let invitation = Some(Invitation { digest: secret.digest(), expires, name: None });
         let expected = all.get(name).is_none_or(|home| home.expected);
         self.write(name, &Home { expected, grant, invitation, paired: None })?;
         Ok(Invited { secret, expires })
@@ -111,13 +111,14 @@ impl<G: Grant> Homes<G> {
         let (digest, now) = (secret.digest(), unix(now));
         let invited =
             |home: &Home<G>| home.invitation.as_ref().is_some_and(|it| it.digest == digest && now < it.expires);
-        // An end between the two steps of joining leaves the secret with both: then those are not one yet.
-        let brought = all.iter().filter(|(_, home)| invited(home)).min_by_key(|(_, home)| home.paired.is_some());
-        let Some((name, home)) = brought else { return Ok(Err(Refusal::Code)) };
+        let Some((name, home)) = all.iter().find(|(_, home)| invited(home)) else { return Ok(Err(Refusal::Code)) };
         let known = all.iter().find(|(_, home)| home.paired.as_ref().is_some_and(|paired| paired.key == key));
         match (known, &home.paired) {
             // The answer was lost on its way.
-            (Some((known, _)), _) if known == name => return Ok(Ok((name.clone(), home.grant.clone()))),
+            (Some((known, _)), _) if known == name => {
+                let called = home.invitation.as_ref().and_then(|code| code.name.as_ref()).unwrap_or(name);
+                return Ok(Ok((called.clone(), home.grant.clone())));
+            }
             (Some(known), None) => return self.join(known, (name, home)),
             // A code works once.
             (_, Some(_)) => return Ok(Err(Refusal::Code)),
@@ -128,7 +129,8 @@ impl<G: Grant> Homes<G> {
         Ok(Ok((name.clone(), paired.grant)))
     }
 
-    /// Makes one home of a box's and of that to which it was invited as well. The code stays with it, for an answer that is lost.
+    /// Makes one home of a box's and of that to which it was invited as well. The code stays with it, for an answer that is lost; nobody
+    /// else can use it from the first write on.
     fn join(
         &self,
         (known, its): (&String, &Home<G>),
@@ -136,7 +138,8 @@ impl<G: Grant> Homes<G> {
     ) -> io::Result<Result<(String, G), Refusal>> {
         // A key stands for one home.
         let Some(grant) = its.grant.joined(&invited.grant) else { return Ok(Err(Refusal::Code)) };
-        let joined = Home { grant, invitation: invited.invitation.clone(), ..its.clone() };
+        let code = invited.invitation.clone().map(|code| Invitation { name: Some(name.clone()), ..code });
+        let joined = Home { grant, invitation: code, ..its.clone() };
         self.write(known, &joined)?;
         durable::remove(&self.path(name))?;
         self.forget();

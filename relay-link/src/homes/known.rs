@@ -17,19 +17,31 @@ pub(super) struct Known<G> {
     pub keys: Arc<HashMap<PublicKey, String>>,
     /// No file was passed over.
     pub whole: bool,
+    /// Invitations whose box is a home that has them by now: their files only await their end.
+    pub joined: Vec<String>,
 }
 
 impl<G> Clone for Known<G> {
     fn clone(&self) -> Self {
-        Self { homes: self.homes.clone(), keys: self.keys.clone(), whole: self.whole }
+        Self { homes: self.homes.clone(), keys: self.keys.clone(), whole: self.whole, joined: self.joined.clone() }
     }
 }
 
 impl<G> Known<G> {
-    pub(super) fn new((homes, whole): (BTreeMap<String, Home<G>>, bool)) -> Self {
+    pub(super) fn new((mut homes, whole): (BTreeMap<String, Home<G>>, bool)) -> Self {
+        let joined = joined(&homes);
+        homes.retain(|name, _| !joined.contains(name));
         let keys = homes.iter().filter_map(|(name, home)| Some((home.paired.as_ref()?.key, name.clone()))).collect();
-        Self { homes: Arc::new(homes), keys: Arc::new(keys), whole }
+        Self { homes: Arc::new(homes), keys: Arc::new(keys), whole, joined }
     }
+}
+
+/// Who is invited by a code that a box has used.
+fn joined<G>(homes: &BTreeMap<String, Home<G>>) -> Vec<String> {
+    let code = |home: &Home<G>| home.invitation.as_ref().map(|code| code.digest);
+    let used: Vec<_> = homes.values().filter(|home| home.paired.is_some()).filter_map(code).collect();
+    let waits = |home: &Home<G>| home.paired.is_none() && code(home).is_some_and(|code| used.contains(&code));
+    homes.iter().filter(|(_, home)| waits(home)).map(|(name, _)| name.clone()).collect()
 }
 
 #[derive(Debug)]

@@ -10,7 +10,8 @@
 //! | no file | unknown |
 //!
 //! A box that is one home already and brings the secret of another invitation makes one home of both, under the name of the first,
-//! where that can be ([`Grant::joined`]).
+//! where that can be ([`Grant::joined`]). From the moment at which that home's file has the code, it is that box's alone, and the
+//! invitation's own file, which goes next, is as none.
 //!
 //! Each step is one rename or unlink, under a lock that the operator's commands take too; a proxy notices within
 //! seconds what they changed. The secret itself is in no file.
@@ -77,6 +78,9 @@ pub struct Invitation {
     pub digest: SecretDigest,
     /// Seconds since 1970.
     pub expires: u64,
+    /// For which name it was, where the home that came of it is called otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 /// A box.
@@ -121,12 +125,12 @@ impl<G: Grant> Homes<G> {
         Ok(found)
     }
 
-    /// Whether a home has this key.
+    /// Whether the home of this name has this key.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn knows(&self, key: &PublicKey) -> io::Result<bool> {
-        Ok(self.known()?.keys.contains_key(key))
+    pub fn knows(&self, key: &PublicKey, name: &str) -> io::Result<bool> {
+        Ok(self.known()?.keys.get(key).is_some_and(|known| known == name))
     }
 
     /// Takes a home's box and code away, and leaves what was granted with its name: who asks for that waits, and gets no other
@@ -142,17 +146,24 @@ impl<G: Grant> Homes<G> {
         Ok(true)
     }
 
-    /// Changes what a home was granted, if `change` says something else; whether it did.
+    /// Leaves a home with less than it was granted, and calls it `to` from now on: its box dials as that. A code that is about stays with who
+    /// has not come yet. Whether it was done: not where `to` is no name, or another's.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn regrant(&self, name: &str, change: impl FnOnce(&G) -> Option<G>) -> io::Result<bool> {
+    pub fn leave(&self, name: &str, to: &str, grant: G) -> io::Result<bool> {
         let _lock = self.lock()?;
         let all = self.all()?;
-        let Some((home, grant)) = all.get(name).and_then(|home| Some((home, change(&home.grant)?))) else {
+        let Some(home) = all.get(name) else { return Ok(false) };
+        if to != name && (!is_name(to) || self.path(to).exists()) {
             return Ok(false);
-        };
-        self.write(name, &Home { grant, ..home.clone() })?;
+        }
+        let invitation = home.invitation.clone().filter(|_| home.paired.is_none());
+        self.write(name, &Home { grant, invitation, ..home.clone() })?;
+        if to != name {
+            durable::rename(&self.path(name), &self.path(to))?;
+            self.forget();
+        }
         Ok(true)
     }
 
@@ -216,10 +227,14 @@ impl<G: Grant> Homes<G> {
         self.folder.join(name).with_added_extension(ENDING)
     }
 
-    /// Held until dropped.
+    /// Held until dropped. Before anything is changed, what an end left of two homes that are one is put in order.
     fn lock(&self) -> io::Result<File> {
         let file = File::options().write(true).create(true).truncate(false).open(self.folder.join(LOCK))?;
         rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)?;
+        for joined in self.known()?.joined {
+            durable::remove(&self.path(&joined))?;
+            self.forget();
+        }
         Ok(file)
     }
 }

@@ -183,7 +183,7 @@ fn a_box_that_brings_a_second_code_is_one_home_with_two_names() {
     assert_eq!(homes.pair(&club.secret, alices, now), Ok(("club".to_owned(), both())));
     assert_eq!(homes.find(&alices).unwrap(), Some(("alice".to_owned(), both())));
     assert_eq!(homes.all().unwrap().keys().collect::<Vec<_>>(), ["alice"]);
-    assert_eq!(homes.pair(&club.secret, alices, now), Ok(("alice".to_owned(), both())), "the answer was lost");
+    assert_eq!(homes.pair(&club.secret, alices, now), Ok(("club".to_owned(), both())), "the answer was lost");
     assert_eq!(homes.pair(&club.secret, thiefs, now), Err(Refusal::Code), "used");
     let clash = homes.invite("mallory", names("club.example"), now, DAY);
     assert!(matches!(clash, Err(InviteError::Clash { .. })), "its names are not free");
@@ -195,24 +195,61 @@ fn a_box_that_brings_a_second_code_is_one_home_with_two_names() {
     assert_eq!(homes.pair(&again.secret, alices, now), Ok(("again".to_owned(), names("z.example"))));
 }
 
-/// The proxy ended after the first of two writes.
+/// The proxy ended after the first of two writes: no name is in two homes, and no second box uses the code.
 #[test]
 fn joining_goes_on_where_it_was_cut() {
     let scratch = Scratch::new("cut");
     let homes = Homes::open(&scratch.0).unwrap();
-    let (now, boxs) = (SystemTime::now(), key());
+    let (now, boxs, thiefs) = (SystemTime::now(), key(), key());
     let zoe = homes.invite("zoe", names("a.example"), now, DAY).unwrap();
     homes.pair(&zoe.secret, boxs, now).unwrap();
-    for second in ["club", "zz"] {
+    for (second, goes_on) in [("club", true), ("zz", true), ("club", false)] {
         let invited = homes.invite(second, names("club.example"), now, DAY).unwrap();
         let path = scratch.0.join(second).with_extension("toml");
         let before = fs::read(&path).unwrap();
         homes.pair(&invited.secret, boxs, now).unwrap();
         fs::write(&path, before).unwrap();
-        assert_eq!(homes.pair(&invited.secret, boxs, now).unwrap().0, second);
-        assert_eq!(homes.all().unwrap().len(), 1, "{second}");
-        homes.regrant("zoe", |_| Some(names("a.example"))).unwrap();
+        let homes = Homes::<Names>::open(&scratch.0).unwrap();
+        let only = || {
+            let all = homes.all().unwrap();
+            all.iter().map(|(name, home)| (name.clone(), home.grant.clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(only(), [("zoe".to_owned(), both())], "{second}");
+        if goes_on {
+            assert_eq!(homes.pair(&invited.secret, thiefs, now), Err(Refusal::Code), "{second}");
+            assert_eq!(homes.pair(&invited.secret, boxs, now), Ok((second.to_owned(), both())));
+        } else {
+            assert!(homes.close("zoe").unwrap());
+        }
+        assert!(!path.exists(), "{second}");
+        assert_eq!(only(), [("zoe".to_owned(), both())], "{second}");
+        assert!(homes.leave("zoe", "zoe", names("a.example")).unwrap());
     }
+}
+
+/// Its operator calls it by a name that it gives up.
+#[test]
+fn a_home_is_called_otherwise() {
+    let scratch = Scratch::new("called");
+    let homes = Homes::open(&scratch.0).unwrap();
+    let (now, boxs) = (SystemTime::now(), key());
+    let alice = homes.invite("alice", both(), now, DAY).unwrap();
+    homes.invite("bob", names("b.example"), now, DAY).unwrap();
+    fs::write(scratch.0.join("damaged.toml"), "damaged").unwrap();
+    for (from, to) in [("alice", "bob"), ("alice", "damaged"), ("alice", "a_b"), ("nobody", "club")] {
+        assert!(!homes.leave(from, to, names("club.example")).unwrap(), "{from} {to}");
+    }
+    assert!(homes.leave("alice", "club", names("club.example")).unwrap());
+    assert_eq!(
+        homes.pair(&alice.secret, boxs, now),
+        Ok(("club".to_owned(), names("club.example"))),
+        "its code works on"
+    );
+    assert!(homes.knows(&boxs, "club").unwrap());
+    assert!(homes.leave("club", "clubs", names("club.example")).unwrap());
+    assert!(homes.knows(&boxs, "clubs").unwrap() && !homes.knows(&boxs, "club").unwrap(), "its box is to dial as that");
+    assert_eq!(homes.pair(&alice.secret, boxs, now), Err(Refusal::Code), "what it was for may be another's by now");
+    assert!(homes.invite("alice", names("a.example"), now, DAY).is_ok(), "what it gave up is free");
 }
 
 /// Whose mail may be on its way, and whose cannot be.

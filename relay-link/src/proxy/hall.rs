@@ -130,7 +130,7 @@ where
         let ended = tokio::select! {
             ended = control::run(&mut stream, &mut frames, liveness::PROXY, &mut script, &heard) => ended.to_string(),
             () = handing => Ended::Done.to_string(),
-            () = revoked(homes, &key) => "revoked".to_owned(),
+            () = revoked(homes, &key, &name) => "revoked, or called otherwise".to_owned(),
             _ = left.wait_for(|left| *left) => "another connection has taken its place".to_owned(),
         };
         tracing::info!(home = name, why = ended, "disconnected");
@@ -292,12 +292,12 @@ impl<G, In, Out> Drop for Leaving<'_, G, In, Out> {
     }
 }
 
-/// Returns once the home is no longer known. A disk that cannot be read revokes nobody.
-async fn revoked<G: Grant>(homes: &Homes<G>, key: &crate::keys::PublicKey) {
+/// Returns once the home is no longer known, or not by this name. A disk that cannot be read revokes nobody.
+async fn revoked<G: Grant>(homes: &Homes<G>, key: &crate::keys::PublicKey, name: &str) {
     let mut ticks = interval(REVOKED);
     loop {
         ticks.tick().await;
-        if matches!(homes.knows(key), Ok(false)) {
+        if matches!(homes.knows(key, name), Ok(false)) {
             return;
         }
     }

@@ -1,10 +1,16 @@
 //! Where a home's names are to lead: its family and the proxy's operator are told the same.
 
+use std::process::Stdio;
+use std::time::Duration;
+
 use serde_json::Value;
+use tests::operated::contains;
 use tests::proxies::{CLEAN, Home, eventually};
 
 use crate::place::{OWN, PROXY, Place};
 
+/// Whose certificate a sender is shown that is asked whom it wants.
+const PROXYS: &str = "rcgen self signed cert";
 const SIX: &str = "2a00:44::25";
 
 /// What a family is told to write down for its host.
@@ -75,6 +81,51 @@ pub fn the_family_and_the_operator_are_told_the_same() {
     assert_eq!((told(&alice), told(&bob)), (vec![OWN[0].to_owned()], vec![OWN[1].to_owned()]));
 }
 
+/// A family may point its MX record at the proxy before its box has come: its letters are nobody else's.
+pub fn a_home_that_is_expected_and_has_mail() {
+    let place = Place::new();
+    let _alice = place.home("alice", "44.0.0.71", &[]);
+    place.names.mx("dora.test", 10, CLEAN);
+    place.names.mx("eve.test", 10, "mail.alice.test");
+    let leads = || std::fs::read(place.proxy.folder().join("state/leads")).unwrap_or_default();
+    let doctor = || String::from_utf8(place.proxy.try_operator(&["doctor"]).stdout).unwrap();
+    for (name, own) in [("mail.eve.test", "mail.alice.test"), ("mail.dora.test", PROXYS)] {
+        assert_eq!(certificate(&place, None), "mail.alice.test", "she is alone");
+        place.proxy.operator(&["invite", "--name", name]);
+        eventually("it is known where its mail goes", || contains(&leads(), name));
+        eventually(name, || certificate(&place, None) == own);
+    }
+    // Not only until somebody has answered.
+    std::thread::sleep(Duration::from_secs(4));
+    assert_eq!(certificate(&place, None), PROXYS);
+    assert!(
+        doctor().contains("weak  mail.dora.test: mail.dora.test leads nowhere yet, and mail of its domain comes"),
+        "{}",
+        doctor()
+    );
+    assert!(doctor().contains("good  mail.eve.test: mail.eve.test leads nowhere yet"), "{}", doctor());
+    place.proxy.operator(&["forget", "mail.dora.test"]);
+    eventually("nobody else is expected", || certificate(&place, None) == "mail.alice.test");
+    // Nobody answers for it, and that for ten minutes in all.
+    place.names.fail("mail.lame.test");
+    place.proxy.operator(&["invite", "--name", "mail.lame.test"]);
+    eventually("it may lead anywhere", || certificate(&place, None) == PROXYS);
+    eventually("since when is on the disk", || contains(&leads(), "mail.lame.test"));
+    assert!(doctor().contains("ten minutes after it was invited"), "{}", doctor());
+}
+
+/// Whose certificate a sender is shown that asks for this name, or for none.
+fn certificate(place: &Place, name: Option<&str>) -> String {
+    let at = format!("{PROXY}:25");
+    let asks = name.map_or(vec!["-noservername"], |name| vec!["-servername", name]);
+    let mut command = place.sender.command("openssl");
+    let fixed = ["s_client", "-starttls", "smtp", "-name", "sender.example.org", "-connect", &at];
+    let said = command.args(fixed).args(asks).stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    let subject = said.lines().find_map(|line| line.trim().strip_prefix("subject=")).unwrap_or_default();
+    subject.rsplit('=').next().unwrap_or_default().trim().to_owned()
+}
+
 /// A second name at the same proxy is no stranger to the first: senders that say neither go on being served, before its box has come
 /// and after.
 pub fn one_house_with_two_names() {
@@ -114,7 +165,20 @@ pub fn one_house_with_two_names() {
     place.proxy.operator(&["forget", "mail.club.test"]);
     assert_eq!((connected(), told(&alice)), (1, vec![PROXY.to_owned()]), "the other goes on");
     served("with-one-name");
-    place.proxy.operator(&["revoke", "mail.alice.test"]);
+    // The name by which its operator calls it is given up as any other.
+    let code = place.proxy.operator(&["invite", "--name", "mail.club.test"]);
+    assert!(alice.try_pair(code.trim()).status.success());
+    let ended = alice.postern(&["pair", "revoke", "mail.alice.test"]);
+    let words = String::from_utf8_lossy(&ended.stdout).into_owned();
+    assert!(words.contains("`inbound-proxy forget mail.alice.test`), and change"), "{words}");
+    let said = place.proxy.operator(&["forget", "mail.alice.test"]);
+    assert!(said.contains("mail.club.test stays with its home, which is called mail.club.test"), "{said}");
+    eventually("its box has dialled as that", || connected() == 1 && place.proxy.metric("homes_connected") == 1);
+    let said = place.proxy.operator(&["list"]);
+    assert!(said.starts_with("mail.club.test: paired") && !said.contains("mail.alice.test"), "{said}");
+    assert_eq!(certificate(&place, Some("mail.club.test")), "mail.alice.test", "its mail comes");
+    let said = place.proxy.operator(&["revoke", "mail.club.test"]);
+    assert!(said.contains("mail for mail.club.test waits"), "{said}");
     let print: Value = serde_json::from_slice(&alice.postern(&["dns", "--json"]).stdout).unwrap();
     assert!(print["unknown"].to_string().contains("does not know this house any more"), "{print}");
     assert!(alice.postern(&["pair", "revoke", "CLEAN.test."]).status.success(), "one alone needs no name");

@@ -32,5 +32,6 @@ fn main() -> std::process::ExitCode {
         first::from_a_code_to_a_letter,
         lives::the_family_and_the_operator_are_told_the_same,
         lives::one_house_with_two_names,
+        lives::a_home_that_is_expected_and_has_mail,
     ])
 }
