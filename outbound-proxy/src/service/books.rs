@@ -286,6 +286,17 @@ impl Tab {
         Ok(())
     }
 
+    /// The session begins with one of these networks of a host: how many new ones that has cost.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn open_one(&self, networks: &[[u8; 7]]) -> Result<usize, Refusal> {
+        let network = self.first_open(networks).ok_or(Refusal::NotPublic)?;
+        let is_new = !lock(&self.book.kept).account.knows(network, now());
+        self.open(network).await?;
+        Ok(usize::from(is_new))
+    }
+
     /// The session begins, and its minimum is spent, on the disk too, before anybody is connected with.
     ///
     /// # Errors

@@ -69,11 +69,11 @@ impl Service {
         let resolved = self.dns.addresses(host.as_str()).await.map_err(|_| Refusal::Unresolved)?;
         let mut chosen = self.policy.choose(&resolved)?;
         chosen.retain(|address| !address::is_own(*address));
-        let chosen = with_a_way(chosen, address::has_way);
+        let chosen = with_a_way(chosen, address::has_way)?;
         let networks: Vec<_> = chosen.iter().map(|address| address::network(*address)).collect();
-        tab.open(tab.first_open(&networks).ok_or(Refusal::NotPublic)?).await?;
+        let mut new = tab.open_one(&networks).await?;
         self.counters.begun();
-        let (all, mut new) = (chosen.len(), 1);
+        let all = chosen.len();
         for (tried, address) in chosen.into_iter().enumerate() {
             match tab.visit(address::network(address), new < limits::NEW_NETWORKS) {
                 Ok(is_new) => new += usize::from(is_new),
@@ -105,10 +105,13 @@ impl Service {
     }
 }
 
-/// Where this machine knows no way to, nothing is sent, and nobody is visited. Without a way to any of them the first says so.
-fn with_a_way(chosen: Vec<IpAddr>, has_way: impl Fn(IpAddr) -> bool) -> Vec<IpAddr> {
-    let ways: Vec<IpAddr> = chosen.iter().copied().filter(|address| has_way(*address)).collect();
-    if ways.is_empty() { chosen.into_iter().take(1).collect() } else { ways }
+/// Where this machine knows no way to, nothing is sent, and nobody is visited.
+fn with_a_way(mut chosen: Vec<IpAddr>, has_way: impl Fn(IpAddr) -> bool) -> Result<Vec<IpAddr>, Refusal> {
+    if chosen.is_empty() {
+        return Err(Refusal::NotPublic);
+    }
+    chosen.retain(|address| has_way(*address));
+    if chosen.is_empty() { Err(Refusal::Unreachable) } else { Ok(chosen) }
 }
 
 /// How long one address is waited for, when so many are left with it.
@@ -144,10 +147,10 @@ mod tests {
     #[test]
     fn what_cannot_be_dialled_is_no_visit() {
         let [a, b, c] = ["2001:db8:1::1", "2001:db8:2::1", "192.0.2.1"].map(|text| text.parse::<IpAddr>().unwrap());
-        assert_eq!(with_a_way(vec![a, b, c], |address| address.is_ipv4()), [c]);
-        assert_eq!(with_a_way(vec![a, b, c], |_| true), [a, b, c]);
-        assert_eq!(with_a_way(vec![a, b, c], |_| false), [a]);
-        assert_eq!(with_a_way(Vec::new(), |_| false), Vec::<IpAddr>::new());
+        assert_eq!(with_a_way(vec![a, b, c], |address| address.is_ipv4()), Ok(vec![c]));
+        assert_eq!(with_a_way(vec![a, b, c], |_| true), Ok(vec![a, b, c]));
+        assert_eq!(with_a_way(vec![a, b, c], |_| false), Err(Refusal::Unreachable), "before anything is spent");
+        assert_eq!(with_a_way(Vec::new(), |_| false), Err(Refusal::NotPublic));
     }
 
     /// All of them silent: the last is tried like the first.
