@@ -49,7 +49,12 @@ impl Invite {
             Failure::new(format!("`{own}` is no name that a home can dial: say `name = ...` in the configuration"))
         })?;
         let (home, grant) = self.grant(config)?;
-        let named = if grant.addresses.is_empty() { Vec::new() } else { named(config)? };
+        let (named, is_all) = if grant.addresses.is_empty() { (Vec::new(), true) } else { named(config)? };
+        if !is_all {
+            eprintln!(
+                "No DNS server says for certain where {own} leads: see that it is another address, or senders that give no proof wait there."
+            );
+        }
         if let Some(words) = grant.addresses.iter().find_map(|address| unusable(*address, config, &named)) {
             return Err(Failure::new(words));
         }
