@@ -36,6 +36,8 @@ pub struct Facts {
     pub comes_through: Vec<String>,
     /// The names of the proxies through which its mail leaves.
     pub leaves_through: Vec<String>,
+    /// Whether it leaves past them, too, where they take nothing.
+    pub leaves_past: bool,
     /// Its domains.
     pub domains: Vec<Domain>,
     /// SHA-256 of the public keys of its certificate: the present one's, and the next one's while it changes.
@@ -159,9 +161,25 @@ impl Facts {
     /// RFC 7208: who may send, `own` being this box itself.
     fn spf(&self, own: &str) -> String {
         let through: String = self.leaves_through.iter().map(|name| format!(" a:{name}")).collect();
-        // Its name leads to the proxy, and what its own line's address is nobody here knows.
-        let others = if self.is_behind_proxy && through.is_empty() { "?all" } else { "-all" };
-        format!("v=spf1 {own}{through} {others}")
+        let line: String = match self.is_behind_proxy && self.leaves_by_itself() {
+            true => {
+                self.sends_from.iter().map(|at| format!(" {}:{at}", if at.is_ipv4() { "ip4" } else { "ip6" })).collect()
+            }
+            false => String::new(),
+        };
+        let others = if self.line_is_unknown() { "?all" } else { "-all" };
+        format!("v=spf1 {own}{line}{through} {others}")
+    }
+
+    /// Whether its mail leaves by its own line.
+    const fn leaves_by_itself(&self) -> bool {
+        self.leaves_through.is_empty() || self.leaves_past
+    }
+
+    /// Whether it does, and nobody here knows by which address: its name leads to the proxy.
+    #[must_use]
+    pub const fn line_is_unknown(&self) -> bool {
+        self.is_behind_proxy && self.sends_from.is_empty() && self.leaves_by_itself()
     }
 }
 
@@ -238,6 +256,7 @@ mod tests {
             also: Vec::new(),
             comes_through: Vec::new(),
             leaves_through: Vec::new(),
+            leaves_past: false,
             domains: vec![Domain {
                 name: "home.test".into(),
                 keys: vec![("p1r".into(), format!("v=DKIM1; k=rsa; p={}", "A".repeat(300)))],
@@ -303,6 +322,14 @@ mod tests {
         let behind = Facts { is_behind_proxy: true, ..facts() };
         let spf = |facts: &Facts| zone_file(&records(facts)).contains("v=spf1 mx ?all");
         assert!(spf(&behind) && !spf(&facts()), "what its own line's address is nobody knows");
+        let says =
+            |facts: &Facts, text: &str| assert!(zone_file(&records(facts)).contains(text), "{}", facts.spf("mx"));
+        let through = Facts { leaves_through: vec!["out.clean.test".into()], ..behind };
+        says(&through, "v=spf1 mx a:out.clean.test -all");
+        says(&Facts { leaves_past: true, ..through.clone() }, "v=spf1 mx a:out.clean.test ?all");
+        let sends_from = ["44.0.0.9", "2a00:44::9"].map(|at| at.parse().unwrap()).to_vec();
+        let known = Facts { sends_from, leaves_through: Vec::new(), ..through };
+        says(&known, "v=spf1 mx ip4:44.0.0.9 ip6:2a00:44::9 -all");
     }
 
     #[test]

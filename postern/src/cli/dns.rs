@@ -128,6 +128,7 @@ fn facts(house: &House) -> Result<(Facts, Vec<String>), Failure> {
         also: place.also,
         comes_through: inbound.iter().map(|pairing| pairing.proxy.host.clone()).collect(),
         leaves_through: outbound.into_iter().map(|pairing| pairing.called).collect(),
+        leaves_past: house.config.send_past_proxy,
         domains: domains?,
         keys: certificate(house).into_iter().collect(),
         // An inbound proxy hands on what begins with TLS.

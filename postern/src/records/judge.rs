@@ -26,6 +26,8 @@ pub enum Found {
 pub struct Sending {
     /// For each address from which this box sends; none when nobody knows them.
     pub ours: Vec<(IpAddr, Result<Says, Stop>)>,
+    /// It sends by a line of its own, too, and nobody here knows by which address.
+    pub more: bool,
     /// For an address that is nobody's.
     pub others: Result<Says, Stop>,
 }
@@ -164,10 +166,14 @@ fn sends(record: &Record, found: &Kind, sending: &Sending) -> Verdict {
             Err(Stop::Unknown(why)) => return unknown(why),
         }
     }
-    if sending.ours.is_empty() && !same(&record.kind, found) {
+    if (sending.ours.is_empty() || sending.more && sending.others != Ok(Says::Pass)) && !same(&record.kind, found) {
         return unknown("nobody here knows from which address this box sends, so nobody knows whether it may");
     }
     match &sending.others {
+        Ok(Says::Neutral) if sending.more => Verdict::But(format!(
+            "{name} TXT {has}: it says nothing of this box, which sends by its own line; if that has one address, name it (ip4:...), \
+             and end it with -all"
+        )),
         Ok(Says::Pass) => wrong("it lets anybody send in this name".to_owned()),
         Ok(Says::Neutral) => Verdict::But(format!(
             "{name} TXT {has}: this box may send, and it says nothing of anybody else; end it with -all"
@@ -383,7 +389,7 @@ mod tests {
         let record = Record { name: "home.test".into(), kind: Kind::Txt("v=spf1 mx -all".into()), purpose: "" };
         let judged = |text: &str, ours: &[Result<Says, Stop>], others: Result<Says, Stop>| {
             let ours = ours.iter().map(|says| ("44.0.0.1".parse().unwrap(), says.clone())).collect();
-            judge(&record, &Found::Spf(vec![Kind::Txt(text.into())], Sending { ours, others }))
+            judge(&record, &Found::Spf(vec![Kind::Txt(text.into())], Sending { ours, more: false, others }))
         };
         let other = "v=spf1 include:else.test -all";
         assert_eq!(judged(other, &[Ok(Says::Pass), Ok(Says::Pass)], Ok(Says::SoftFail)), Verdict::Fine);
@@ -406,6 +412,23 @@ mod tests {
         // Nobody knows from where it sends.
         assert_eq!(judged("V=spf1  mx -all", &[], Ok(Says::Fail)), Verdict::Fine);
         assert!(matches!(judged(other, &[], Ok(Says::Fail)), Verdict::Unknown(_)));
+    }
+
+    /// Behind a proxy that brings mail and takes none, or is gone past: what its line's address is nobody here knows.
+    #[test]
+    fn what_forbids_everybody_else_may_forbid_this_box() {
+        let wanted = Kind::Txt("v=spf1 mx a:out.clean.test ?all".into());
+        let record = Record { name: "home.test".into(), kind: wanted, purpose: "" };
+        let judged = |text: &str, others: Says| {
+            let ours = vec![("44.0.0.2".parse().unwrap(), Ok(Says::Pass))];
+            judge(&record, &Found::Spf(vec![Kind::Txt(text.into())], Sending { ours, more: true, others: Ok(others) }))
+        };
+        assert!(matches!(judged("v=spf1 mx a:out.clean.test -all", Says::Fail), Verdict::Unknown(_)));
+        assert!(matches!(judged("v=spf1 +all", Says::Pass), Verdict::Wrong(_)));
+        let Verdict::But(words) = judged("v=spf1 mx a:out.clean.test ?all", Says::Neutral) else {
+            panic!("it is as it should be")
+        };
+        assert!(words.contains("says nothing of this box"), "{words}");
     }
 
     #[test]

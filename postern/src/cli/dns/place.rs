@@ -110,6 +110,9 @@ fn in_words(called: &str, name: &str, told: Told) -> String {
 /// its mail waits, and may keep a neighbour's waiting. One that is nobody's known may be this house's own line, which a router
 /// translates. And whoever finds the house by IPv4 misses no IPv6.
 pub fn strictly(facts: &Facts, records: &[Record], found: &[Found], proxys: &[IpAddr]) -> Vec<Verdict> {
+    let found: Vec<Found> =
+        records.iter().zip(found).map(|(record, found)| by_one_name(facts, record, found)).collect();
+    let found = found.as_slice();
     let verdicts = records.iter().zip(found).map(|(record, found)| (record, found, records::judge(record, found)));
     if !facts.is_behind_proxy {
         return verdicts.map(|(.., verdict)| verdict).collect();
@@ -139,6 +142,18 @@ fn without_six(record: &Record, found: &Found, (records, judged): (&[Record], &[
             "{name} has no AAAA record, and needs none: the proxy has {wanted}, too, which you may add"
         ))
     })
+}
+
+/// A domain's mail may go to any of the names that this house has at a proxy: by each it comes here.
+fn by_one_name(facts: &Facts, record: &Record, found: &Found) -> Found {
+    let (Kind::Mx(_, host), mut found) = (&record.kind, found.clone()) else { return found.clone() };
+    if let Found::Records(all) | Found::Aliased(all, _) = &mut found {
+        let is_ours =
+            |to: &str| facts.also.iter().any(|(name, _)| to.strip_suffix('.').unwrap_or(to).eq_ignore_ascii_case(name));
+        let to = all.iter_mut().filter_map(|one| if let Kind::Mx(_, to) = one { Some(to) } else { None });
+        to.filter(|to| is_ours(to)).for_each(|to| to.clone_from(host));
+    }
+    found
 }
 
 fn judge(
@@ -263,6 +278,29 @@ mod tests {
             assert!(matches!(judged(fours, sixes)[1], Verdict::Wrong(_)), "{fours:?} {sixes:?}");
         }
         assert!(matches!(judged(&[], &["2a00:44::21"])[0], Verdict::Wrong(_)), "many senders have no IPv6");
+    }
+
+    #[test]
+    fn mail_may_come_by_the_second_name() {
+        let at = |text: &str| -> IpAddr { text.parse().unwrap() };
+        let mx = |host: &str| Kind::Mx(10, host.to_owned());
+        let facts = Facts {
+            is_behind_proxy: true,
+            also: vec![("mail.club.test".into(), vec![at("44.0.0.22")])],
+            ..Facts::default()
+        };
+        let record = Record { name: "club.test".into(), kind: mx(HOST), purpose: "" };
+        let judged = |found: &[&str]| {
+            let found = Found::Records(found.iter().map(|host| mx(host)).collect());
+            strictly(&facts, std::slice::from_ref(&record), &[found], &[]).remove(0)
+        };
+        for fine in [&["Mail.Club.test."][..], &[HOST, "mail.club.test"], &[HOST]] {
+            assert_eq!(judged(fine), Verdict::Fine, "{fine:?}");
+        }
+        assert!(matches!(judged(&["mail.bob.test"]), Verdict::Wrong(_)));
+        assert!(
+            matches!(judged(&["mail.club.test", "mail.bob.test"]), Verdict::But(words) if words.contains("mail.bob.test"))
+        );
     }
 
     #[test]

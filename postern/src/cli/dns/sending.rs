@@ -41,7 +41,8 @@ pub fn evaluated(house: &House, facts: &Facts, records: &[Record], found: Vec<Fo
         for (record, found) in records.iter().zip(found) {
             all.push(match (&record.kind, found) {
                 (Kind::Txt(text), Found::Records(found)) if spf::is_spf(text) => {
-                    Found::Spf(found, sending(&resolver, &record.name, &from).await)
+                    let sending = sending(&resolver, &record.name, &from).await;
+                    Found::Spf(found, Sending { more: facts.line_is_unknown(), ..sending })
                 }
                 (_, found) => found,
             });
@@ -55,7 +56,7 @@ async fn sending(names: &impl Names, domain: &str, from: &[IpAddr]) -> Sending {
     for address in from {
         ours.push((*address, spf::evaluate(names, domain, *address).await));
     }
-    Sending { ours, others: spf::evaluate(names, domain, NOBODY).await }
+    Sending { ours, more: false, others: spf::evaluate(names, domain, NOBODY).await }
 }
 
 /// Proxies' addresses; without one, and past it, its own: those that it listens at, else those that its name has. Behind an
