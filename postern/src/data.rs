@@ -7,6 +7,7 @@
 //! | `postern.toml` | the configuration | the admin |
 //! | `tls/` | the self-signed certificate and its key | `up` |
 //! | `dkim.keys`, `pairings` (0600) | sealed under the box key: see `sealed` | `up`, the admin's commands |
+//! | `pairings.taken` | which writing of `pairings` the running house goes by | `up` |
 //! | `first-unseen` | which mailbox was made by a first start that has not printed its secrets yet | `mailbox add`, `up` |
 //! | `admin.sock` (0600) | the admin commands' way to the keeper (where none can be made, in /run: `admin::socket`) | `up` |
 //! | `lock` | held while a keeper of this folder is running | `up`, an admin command without it |

@@ -1,8 +1,11 @@
 //! The proxies this house is paired with: one sealed file. `postern pair` writes it, `up` hands it to the `link` role.
 
 use std::fs::File;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use filter_sandbox::launch::Launch;
 use filter_sandbox::role::Role;
@@ -17,7 +20,7 @@ use wire::control::PairedProxy;
 use crate::box_key::BoxKey;
 use crate::data::DataFolder;
 use crate::failure::{Doing, Failure};
-use crate::sealed::{Form, Sealed};
+use crate::sealed::{Form, Sealed, Writing};
 
 /// One of them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -46,6 +49,9 @@ pub struct FoundAt {
 /// The sealed file.
 pub type Pairings = Sealed<Vec<Pairing>>;
 
+/// Between two looks whether the running house has taken a change.
+const AGAIN: Duration = Duration::from_millis(50);
+
 const FORM: Form = Form {
     file: "pairings",
     lock: "pairings.lock",
@@ -62,10 +68,56 @@ pub fn of(data: &DataFolder, key: &BoxKey) -> Result<Pairings, Failure> {
     Ok(Sealed::of(data, FORM, key.pairings_key()?))
 }
 
-/// What the `link` role needs of all.
+/// Which writing of the pairings the running house goes by: `up` says it, once its roles were told, and `postern pair` waits for that.
+#[derive(Debug)]
+pub struct Taken {
+    path: PathBuf,
+}
+
+impl Taken {
+    /// That of a data folder.
+    #[must_use]
+    pub fn of(data: &DataFolder) -> Self {
+        Self { path: data.entry("pairings.taken") }
+    }
+
+    /// It goes by this one from now on.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn say(&self, writing: Writing) -> io::Result<()> {
+        std::fs::write(&self.path, writing)
+    }
+
+    /// Waits until it goes by what stands in the file now; whether it does.
+    ///
+    /// # Errors
+    /// In words for the admin.
+    pub fn wait(&self, kept: &Pairings, patience: Duration) -> Result<bool, Failure> {
+        let until = Instant::now() + patience;
+        loop {
+            let (_, writing) = kept.read_once()?;
+            if writing.is_none_or(|writing| std::fs::read(&self.path).is_ok_and(|taken| taken == writing)) {
+                return Ok(true);
+            }
+            if Instant::now() >= until {
+                return Ok(false);
+            }
+            std::thread::sleep(AGAIN);
+        }
+    }
+}
+
+/// What the `link` role needs of all: each once, however many names this house has there.
 #[must_use]
 pub fn proxies(all: &[Pairing]) -> Vec<PairedProxy> {
-    all.iter().map(|pairing| pairing.proxy.clone()).collect()
+    let mut proxies: Vec<PairedProxy> = Vec::new();
+    for pairing in all {
+        if !proxies.contains(&pairing.proxy) {
+            proxies.push(pairing.proxy.clone());
+        }
+    }
+    proxies
 }
 
 /// Pairs, in a process of its own that holds nothing but the code and the key it makes, or those that this proxy knows already:

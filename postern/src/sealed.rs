@@ -22,6 +22,9 @@ use crate::failure::{Doing, Failure};
 /// Bytes of a file: some thousand keys.
 const LARGEST: u64 = 4 * 1024 * 1024;
 
+/// One writing of such a file: no other has the same nonce.
+pub type Writing = [u8; NONCE_LEN];
+
 /// Which file, and what stands in it.
 #[derive(Debug, Clone, Copy)]
 pub struct Form {
@@ -65,15 +68,24 @@ impl<T: Serialize + DeserializeOwned + Default> Sealed<T> {
     /// # Errors
     /// In words for the admin.
     pub fn read(&self) -> Result<T, Failure> {
+        self.read_once().map(|(holds, _)| holds)
+    }
+
+    /// What it holds, and which writing of it that is.
+    ///
+    /// # Errors
+    /// In words for the admin.
+    pub fn read_once(&self) -> Result<(T, Option<Writing>), Failure> {
         let what = || format!("cannot read {}", self.path.display());
         match fs::metadata(&self.path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(T::default()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((T::default(), None)),
             Err(error) => return Err(error).doing(what),
             Ok(facts) if facts.len() > LARGEST => return Err(Failure::new(format!("{} is too long", what()))),
             Ok(_) => {}
         }
         let sealed = fs::read(&self.path).doing(what)?;
-        self.open(sealed).ok_or_else(|| {
+        let writing = sealed.first_chunk().copied();
+        self.open(sealed).map(|holds| (holds, writing)).ok_or_else(|| {
             let (path, advice) = (self.path.display(), self.form.advice);
             Failure::new(format!("{path} is damaged, or sealed with another box key: {advice}"))
         })

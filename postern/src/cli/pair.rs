@@ -1,8 +1,12 @@
 //! `postern pair CODE|list|revoke`: the proxies at clean addresses that this house is paired with.
 
+use std::time::Duration;
+
 use clap::Subcommand;
+use relay_link::code::{Kind, PairingCode, Place};
 use relay_link::link::Seen;
 use serde_json::{Value, json};
+use wire::control::PairedProxy;
 
 use super::{House, output};
 use crate::box_key::BoxKey;
@@ -63,15 +67,16 @@ fn pair(house: &House, kept: &Pairings, code: &str) -> Result<(), Failure> {
     // Before the code is used up.
     kept.can_change()?;
     let all = kept.read()?;
-    room(&all)?;
+    room(&all, code)?;
     let paired = pairings::pair(code, &all, up::upstreams(&house.config))?;
     let (name, called) = (paired.name.clone(), paired.called.clone());
     let outbound = paired.proxy.outbound;
     let ended = kept.change(|all| Ok(join(all, paired)))?;
     learn_place(house, kept)?;
+    let taken = taken(house, kept)?;
     let unserved = if outbound { None } else { unserved(&kept.read()?, &house.config.hostname()) };
     let names: Vec<&String> = ended.iter().map(|pairing| &pairing.name).collect();
-    house.print(&json!({"proxy": called, "name": name, "outbound": outbound, "ended": names}), || {
+    house.print(&json!({"proxy": called, "name": name, "outbound": outbound, "ended": names, "taken": taken}), || {
         let what = if outbound { "takes this house's mail out" } else { "brings this house its mail" };
         let over = |old: &&String| {
             format!(
@@ -80,8 +85,28 @@ fn pair(house: &House, kept: &Pairings, code: &str) -> Result<(), Failure> {
         };
         let over: String = names.iter().filter(|old| ***old != name).map(over).collect();
         let unserved = unserved.unwrap_or_default();
-        format!("Paired: {called} {what}; its operator calls this house {name}.{over}{unserved}")
+        format!("Paired: {called} {what}; its operator calls this house {name}.{over}{unserved}{}", not_taken(taken))
     })
+}
+
+/// A house that runs looks every few seconds; it may be starting just now.
+const TAKES_WITHIN: Duration = Duration::from_secs(10);
+
+/// Waits for the house that runs: of what leaves it, nothing goes the old way once this command says that it goes another. `None`: it does
+/// not run.
+fn taken(house: &House, kept: &Pairings) -> Result<Option<bool>, Failure> {
+    let taken = || pairings::Taken::of(&house.data).wait(kept, TAKES_WITHIN);
+    house.told.as_ref().map(|_| taken()).transpose()
+}
+
+/// In words, when the house that runs goes on as before.
+const fn not_taken(taken: Option<bool>) -> &'static str {
+    match taken {
+        Some(false) => {
+            "\nThe house that runs has not seen it yet: until it has, mail goes as before. Start it anew if that lasts."
+        }
+        _ => "",
+    }
 }
 
 /// What is to be done where no inbound proxy takes mail for what this house calls itself.
@@ -118,9 +143,15 @@ fn learn_place(house: &House, kept: &Pairings) -> Result<(), Failure> {
     Ok(())
 }
 
-fn room(all: &[Pairing]) -> Result<(), Failure> {
+/// Names that share a link are one; and who is paired anew with an outbound proxy needs no further one.
+fn room(all: &[Pairing], code: &str) -> Result<(), Failure> {
     let most = relay_link::limits::PROXIES;
-    if all.len() < most {
+    let place = code.parse::<PairingCode>().ok().filter(|code| code.kind == Kind::Outbound).map(|code| code.place);
+    let is_there = |place: Place| {
+        let is_it = |proxy: &PairedProxy| proxy.outbound && proxy.host == place.host() && proxy.port == place.port();
+        all.iter().any(|pairing| is_it(&pairing.proxy))
+    };
+    if pairings::proxies(all).len() < most || place.is_some_and(is_there) {
         return Ok(());
     }
     Err(Failure::new(format!("this house is paired with {most} proxies already; revoke one first")))
@@ -232,16 +263,17 @@ fn revoke(house: &House, kept: &Pairings, proxy: &str) -> Result<(), Failure> {
     if gone.is_empty() {
         return Err(Failure::new(format!("this house is not paired with {proxy}; see `postern pair list`")));
     }
-    house.print(&json!({"revoked": gone.len()}), || match still_used(&gone, &left) {
+    let taken = taken(house, kept)?;
+    house.print(&json!({"revoked": gone.len(), "taken": taken}), || match still_used(&gone, &left) {
         Some((name, stays)) => format!(
             "{name} is used no more; the same link goes on for {stays}. Tell the proxy's operator to forget that name \
-             (`inbound-proxy forget {name}`; not where the house is listed by it: then it stays), and change your DNS records."
+             (`inbound-proxy forget {name}`), and change your DNS records.{}",
+            not_taken(taken)
         ),
-        None => {
-            format!(
-                "{proxy} is used no more. Tell its operator to revoke this house, too, and change your DNS records."
-            )
-        }
+        None => format!(
+            "{proxy} is used no more. Tell its operator to revoke this house, too, and change your DNS records.{}",
+            not_taken(taken)
+        ),
     })
 }
 
@@ -254,7 +286,7 @@ fn still_used<'a>(gone: &'a [Pairing], left: &'a [Pairing]) -> Option<(&'a str, 
 
 #[cfg(test)]
 mod tests {
-    use wire::control::PairedProxy;
+    use relay_link::keys::{Fingerprint, OneTimeSecret};
 
     use super::*;
     use crate::pairings::FoundAt;
@@ -278,6 +310,28 @@ mod tests {
         assert_eq!(names(&join(&mut all, pairing(false, "mail.alice.test"))), ["mail.alice.test"], "paired anew");
         assert_eq!(names(&join(&mut all, pairing(true, "club"))), ["alice"], "one budget");
         assert_eq!(names(&all), ["mail.club.test", "mail.alice.test", "club"]);
+    }
+
+    #[test]
+    fn names_that_share_a_link_are_one() {
+        let most = relay_link::limits::PROXIES;
+        let of = |number: usize, own: usize| {
+            let mut one = pairing(false, &format!("mail.{number}.test"));
+            one.proxy.own = vec![u8::try_from(own).unwrap()];
+            one
+        };
+        let names: Vec<Pairing> = (0..2 * most).map(|number| of(number, 0)).collect();
+        assert_eq!(pairings::proxies(&names).len(), 1);
+        assert!(room(&names, "").is_ok());
+        let mut links: Vec<Pairing> = (0..most).map(|number| of(number, number)).collect();
+        assert!(room(&links[1..], "").is_ok() && room(&links, "").is_err());
+        links[0] = pairing(true, "alice");
+        let code = |kind| {
+            let place = Place::new("clean.example", 7_026).unwrap();
+            PairingCode { kind, place, proxy: Fingerprint([0; 16]), secret: OneTimeSecret([0; 10]), expires: 1 }
+                .to_string()
+        };
+        assert!(room(&links, &code(Kind::Outbound)).is_ok() && room(&links, &code(Kind::Inbound)).is_err());
     }
 
     #[test]
@@ -338,6 +392,12 @@ mod tests {
         all.push(Pairing { found_at: Some(found("alice.test", true)), ..pairing(false, "mail.club.test") });
         assert_eq!(unserved(&all, "alice.test"), None, "another proxy takes it");
         assert_eq!(unserved(&all[..1], "alice.test"), None, "none brings mail in");
+    }
+
+    #[test]
+    fn a_house_that_goes_on_as_before_is_told() {
+        assert!(not_taken(Some(false)).contains("has not seen it yet"));
+        assert_eq!((not_taken(Some(true)), not_taken(None)), ("", ""));
     }
 
     #[test]

@@ -7,7 +7,8 @@ use wire::control::PairedProxy;
 use super::roles::Roles;
 use super::say;
 use crate::failure::Failure;
-use crate::pairings::{self, Pairing, Pairings};
+use crate::pairings::{self, Pairing, Pairings, Taken};
+use crate::sealed::Writing;
 
 /// The proxies this house uses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,6 +37,9 @@ pub struct Links {
     pairings: Pairings,
     seen: Option<SystemTime>,
     known: Option<Proxies>,
+    taken: Taken,
+    /// What was read, and what of it the commands know.
+    writings: [Option<Writing>; 2],
     /// What was wrong with it last, in words: said once.
     wrong: Option<String>,
 }
@@ -43,8 +47,8 @@ pub struct Links {
 impl Links {
     /// Takes it over, not read yet.
     #[must_use]
-    pub const fn new(pairings: Pairings) -> Self {
-        Self { pairings, seen: None, known: None, wrong: None }
+    pub const fn new(pairings: Pairings, taken: Taken) -> Self {
+        Self { pairings, seen: None, known: None, taken, writings: [None; 2], wrong: None }
     }
 
     /// What it holds now. One that cannot be read never sends mail past a proxy: what was known stays, and of a house that has just
@@ -52,7 +56,11 @@ impl Links {
     #[must_use]
     pub fn proxies(&mut self) -> Proxies {
         self.seen = self.pairings.written();
-        let (proxies, wrong) = judged(self.pairings.read(), self.known.as_ref());
+        let read = self.pairings.read_once().map(|(all, writing)| {
+            self.writings[0] = writing;
+            all
+        });
+        let (proxies, wrong) = judged(read, self.known.as_ref());
         if let Some(wrong) = wrong.as_ref().filter(|wrong| self.wrong.as_ref() != Some(*wrong)) {
             say(wrong);
         }
@@ -61,15 +69,25 @@ impl Links {
         proxies
     }
 
-    /// Tells `link` when it has changed.
+    /// Tells the roles when it has changed, and then the commands that they were told.
     pub fn look(&mut self, roles: &mut Roles) {
-        if self.pairings.written() == self.seen && self.wrong.is_none() {
-            return;
+        if self.pairings.written() != self.seen || self.wrong.is_some() {
+            let before = self.known.clone();
+            let proxies = self.proxies();
+            if before.as_ref() != Some(&proxies) {
+                roles.pair(proxies);
+            }
         }
-        let before = self.known.clone();
-        let proxies = self.proxies();
-        if before.as_ref() != Some(&proxies) {
-            roles.pair(proxies);
+        self.say_taken();
+    }
+
+    /// Where it cannot be written, a command that waits for it says so.
+    fn say_taken(&mut self) {
+        let [read, said] = &mut self.writings;
+        if let Some(writing) = read.filter(|_| read != said)
+            && self.taken.say(writing).is_ok()
+        {
+            *said = Some(writing);
         }
     }
 }
@@ -91,13 +109,45 @@ fn judged(read: Result<Vec<Pairing>, Failure>, known: Option<&Proxies>) -> (Prox
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::box_key::BoxKey;
+    use crate::data::DataFolder;
 
     fn outbound() -> Pairing {
         let host = "clean.example".to_owned();
         let proxy =
             PairedProxy { outbound: true, host: host.clone(), port: 7_026, key: String::new(), own: Vec::new() };
         Pairing { proxy, name: "alice".into(), called: host, since: 0, found_at: None }
+    }
+
+    /// Mail left by the house's own line after `postern pair` had said that it leaves in no other way.
+    #[test]
+    fn what_is_taken_is_what_was_read() {
+        let path = std::env::temp_dir().join(format!("postern-taken-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        let data = DataFolder::open_or_make(&path).unwrap();
+        let key = BoxKey::find(&data, None).unwrap();
+        let (kept, taken) = (pairings::of(&data, &key).unwrap(), Taken::of(&data));
+        let mut links = Links::new(pairings::of(&data, &key).unwrap(), Taken::of(&data));
+        let is_taken = || taken.wait(&kept, Duration::ZERO).unwrap();
+        assert!(is_taken(), "there is nothing yet");
+        for _ in 0..2 {
+            kept.change(|all| {
+                all.push(outbound());
+                Ok(())
+            })
+            .unwrap();
+            links.say_taken();
+            assert!(!is_taken(), "of another writing");
+            assert!(links.proxies().outbound && !is_taken(), "read, and the roles not told");
+            links.say_taken();
+            assert!(is_taken());
+        }
+        std::fs::write(data.entry("pairings"), b"damaged, and longer than a nonce").unwrap();
+        assert!(links.proxies().outbound && taken.wait(&kept, Duration::ZERO).is_err());
+        std::fs::remove_dir_all(&path).unwrap();
     }
 
     #[test]

@@ -129,7 +129,7 @@ pub fn run(shared: &Shared, options: &UpOptions) -> Result<ExitCode, Failure> {
     let mut certificates = Certificates::open(&data, &config)?;
     let outgoing = key.outgoing_key()?;
     let mut signing = SigningKeys::open(signing::keys(&data, &key)?, &config.domains);
-    let mut links = Links::new(pairings::of(&data, &key)?);
+    let mut links = Links::new(pairings::of(&data, &key)?, pairings::Taken::of(&data));
     let as_root = rustix::process::geteuid().is_root();
     if let (Some(_), Some(path)) = (&config.scanner, filter_sandbox::scanner::missing()) {
         let words = format!("the external scanner: {} is not there", path.display());
