@@ -67,6 +67,8 @@ pub struct Walls {
     pub landlock: bool,
     /// TCP ports it may connect to under Landlock; the lists above decide about everything else.
     pub connects: &'static [u16],
+    /// The same for bind: 0 is a port of the kernel's choice.
+    pub binds: &'static [u16],
     /// RLIMIT_NOFILE.
     pub descriptors: u64,
     /// RLIMIT_NPROC: processes and threads of its user in its namespace.
@@ -109,6 +111,7 @@ const ZYGOTE: Walls = Walls {
     calls: &[calls::BASE, calls::SETUP, calls::ZYGOTE],
     landlock: false,
     connects: &[],
+    binds: &[],
     descriptors: 1024,
     tasks: 512,
 };
@@ -120,6 +123,7 @@ static KEEPER: Walls = Walls {
     calls: &[calls::BASE, calls::THREADS, calls::RUNTIME, calls::STREAMS, calls::FILES],
     landlock: true,
     connects: &[],
+    binds: &[],
     descriptors: 16_384,
     tasks: 600,
 };
@@ -131,6 +135,7 @@ static MX: Walls = Walls {
     calls: &[calls::BASE, calls::THREADS, calls::RUNTIME, calls::STREAMS, calls::MEMORY_FILES, calls::ASKS_DNS],
     landlock: true,
     connects: &[ITS_DNS],
+    binds: &[],
     descriptors: 16_384,
     tasks: 600,
 };
@@ -142,6 +147,7 @@ static SUBMISSION: Walls = Walls {
     calls: &[calls::BASE, calls::THREADS, calls::RUNTIME, calls::STREAMS, calls::MEMORY_FILES],
     landlock: true,
     connects: &[],
+    binds: &[],
     descriptors: 16_384,
     tasks: 600,
 };
@@ -153,6 +159,7 @@ static LOGIN: Walls = Walls {
     calls: &[calls::BASE, calls::THREADS, calls::RUNTIME, calls::STREAMS, calls::MEMORY_FILES],
     landlock: true,
     connects: &[],
+    binds: &[],
     descriptors: 16_384,
     tasks: 600,
 };
@@ -164,6 +171,7 @@ static OWNER: Walls = Walls {
     calls: &[calls::BASE, calls::THREADS, calls::RUNTIME, calls::STREAMS, calls::MEMORY_FILES, calls::READS_FILES],
     landlock: true,
     connects: &[],
+    binds: &[],
     descriptors: 4096,
     tasks: 128,
 };
@@ -195,6 +203,7 @@ static RESOLVER: Walls = Walls {
     calls: &[calls::BASE, calls::THREADS, calls::RUNTIME, calls::STREAMS, calls::ASKS_DNS],
     landlock: true,
     connects: &[53],
+    binds: &[],
     descriptors: 4096,
     tasks: 600,
 };
@@ -215,6 +224,7 @@ static COURIER: Walls = Walls {
     landlock: true,
     // Questions, letters, MTA-STS policies.
     connects: &[53, 25, 443],
+    binds: &[],
     descriptors: 4096,
     tasks: 600,
 };
@@ -226,6 +236,7 @@ static KEY_MAKER: Walls = Walls {
     calls: &[calls::BASE, calls::STREAMS],
     landlock: true,
     connects: &[],
+    binds: &[],
     descriptors: 1024,
     tasks: 4,
 };
@@ -238,6 +249,7 @@ static LINK: Walls = Walls {
     landlock: true,
     // Questions, inbound proxies, outbound proxies.
     connects: &[53, 7025, 7026],
+    binds: &[],
     // A stream through a proxy is two.
     descriptors: 4096,
     tasks: 64,
@@ -252,6 +264,7 @@ const PROXY: Walls = Walls {
     landlock: true,
     // Questions. A home is never dialled: it dials.
     connects: &[53],
+    binds: &[],
     // A relayed connection is two, and has a pipe while bytes are on their way.
     descriptors: 65_536,
     tasks: 64,
@@ -262,6 +275,8 @@ static INBOUND_PROXY: Walls = PROXY;
 static OUTBOUND_PROXY: Walls = Walls {
     // Questions, letters.
     connects: &[53, 25],
+    // Letters leave from an address of the name that they greet with.
+    binds: &[0],
     ..PROXY
 };
 
@@ -272,6 +287,7 @@ static WORKER: Walls = Walls {
     calls: &[calls::WORKER],
     landlock: true,
     connects: &[],
+    binds: &[],
     descriptors: 16,
     tasks: 1,
 };
@@ -290,6 +306,7 @@ static SCANNER: Walls = Walls {
     calls: &[calls::BASE, calls::SCANNER, calls::FOREIGN_CODE],
     landlock: true,
     connects: &[],
+    binds: &[],
     descriptors: 64,
     tasks: 1,
 };

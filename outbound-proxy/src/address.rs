@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use relay_link::outbound::Refusal;
 
 use crate::limits;
+use crate::source::Machine;
 
 /// Addresses that are this machine's own, however public.
 #[derive(Debug, Clone, Default)]
@@ -43,6 +44,24 @@ impl Policy {
             IpAddr::V6(address) => is_public6(address),
         };
         public && !self.own.contains(&address)
+    }
+}
+
+impl Machine for Policy {
+    fn has(&self, address: IpAddr) -> bool {
+        is_own(address)
+    }
+
+    fn is_outside(&self, address: IpAddr) -> bool {
+        self.own.contains(&address)
+    }
+
+    fn usual(&self, to: IpAddr) -> Option<IpAddr> {
+        source(to).ok()
+    }
+
+    fn is_public(&self, address: IpAddr) -> bool {
+        Self::default().allows(address)
     }
 }
 
@@ -104,13 +123,19 @@ fn same6(address: Ipv6Addr, prefix: [u16; 3], bits: u32) -> bool {
 pub fn is_own(address: IpAddr) -> bool {
     // Neither tells alone: to a second address of an interface packets leave from its first, and where `ip_nonlocal_bind` is set
     // anything may be bound (of IPv6; but there what is one's own leaves from itself, RFC 6724 §5, rule 1).
-    leaves_from_itself(address) || (may_leave_from(address) && !may_leave_from(nobodys(address)))
+    leaves_from_itself(address) || (is_bound_to(address) && !is_bound_to(nobodys(address)))
 }
 
 /// Whether this machine knows a way to an address. Nothing is sent.
 #[must_use]
 pub fn has_way(address: IpAddr) -> bool {
     source(address).is_ok()
+}
+
+/// Whether it knows one from an address of its own. Nothing is sent.
+#[must_use]
+pub fn may_leave(from: IpAddr, to: IpAddr) -> bool {
+    UdpSocket::bind((from, 0)).and_then(|socket| socket.connect((to, limits::PORT))).is_ok()
 }
 
 fn leaves_from_itself(address: IpAddr) -> bool {
@@ -128,8 +153,8 @@ fn source(address: IpAddr) -> io::Result<IpAddr> {
 }
 
 /// Whether the kernel takes it for a source of what is sent to itself.
-fn may_leave_from(address: IpAddr) -> bool {
-    UdpSocket::bind((address, 0)).and_then(|socket| socket.connect((address, limits::PORT))).is_ok()
+fn is_bound_to(address: IpAddr) -> bool {
+    may_leave(address, address)
 }
 
 /// One that no machine has: RFC 5737, RFC 3849.

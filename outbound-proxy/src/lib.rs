@@ -24,6 +24,7 @@ pub mod meter;
 pub mod operator;
 pub mod records;
 pub mod service;
+pub mod source;
 
 /// Log lines go to stderr, where the service manager reads them.
 pub fn log_to_stderr() {

@@ -119,6 +119,10 @@ pub const CONNECT: Duration = Duration::from_secs(15);
 pub const CONNECT_NEXT: Duration = Duration::from_secs(5);
 /// Time to connect with any of them: the home waits for five seconds longer.
 pub const CONNECT_ALL: Duration = Duration::from_secs(30);
+/// Before the addresses of the proxy's own name are looked up again: who changes them waits for the record's time to live, too.
+pub const NAMED_AGAIN: Duration = Duration::from_secs(120);
+/// The same where not everything was answered.
+pub const NAMED_SOON: Duration = Duration::from_secs(15);
 /// Bytes of one of the two halves of a ledger file.
 pub const LEDGER_HALF: usize = 4_096;
 /// Most networks an allowance can have in an hour, so that they fit the ledger.

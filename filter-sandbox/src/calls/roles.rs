@@ -310,7 +310,10 @@ pub(crate) const ASKS_DNS: &[Call] = &[
         libc::SYS_connect,
         "as socket; `mx`'s own network has nothing else to reach, and its listener is of the host's but deaf: see `listener`",
     ),
-    allow(libc::SYS_bind, "a source port of its own choice for each question"),
+    allow(
+        libc::SYS_bind,
+        "a source port of its own choice for each question; for the outbound proxy, the address that letters leave from",
+    ),
 ];
 
 /// Moving bytes between two connections without looking at them.

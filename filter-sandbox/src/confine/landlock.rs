@@ -29,6 +29,9 @@ pub(crate) fn restrict(walls: &Walls) -> io::Result<bool> {
     for port in walls.connects {
         rules = rules.add_rule(NetPort::new(*port, AccessNet::ConnectTcp)).map_err(io::Error::other)?;
     }
+    for port in walls.binds {
+        rules = rules.add_rule(NetPort::new(*port, AccessNet::BindTcp)).map_err(io::Error::other)?;
+    }
     // The same rules by another descriptor; none where the kernel has no Landlock, and then nothing needs an exception.
     let same: Option<OwnedFd> = rules.try_clone()?.into();
     if let Some(files) = same.map(Files::of).transpose()? {

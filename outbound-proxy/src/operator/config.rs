@@ -16,7 +16,7 @@ use crate::grant::Allowance;
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Config {
     /// What the proxy calls itself: the name of its address in the PTR record, and so the EHLO name of all mail that
-    /// leaves through it. Default: the machine's own name.
+    /// leaves through it, which leaves from the addresses of that name. Default: the machine's own name.
     pub name: Option<String>,
     /// Addresses to listen on for homes. Default: all of them, IPv6 and IPv4.
     pub bind: Vec<IpAddr>,

@@ -12,6 +12,7 @@ use relay_link::operator::folder::Folder;
 use super::config::Config;
 use super::{Doing, Failure};
 use crate::address::{self, Policy};
+use crate::source::{self, Machine, Source, source};
 
 /// Whose mail hosts are asked whether port 25 is open to this machine; they have many, and always answer.
 const REACHED: [&str; 2] = ["gmail.com", "outlook.com"];
@@ -28,6 +29,7 @@ pub(super) fn doctor(folder: &Folder, config: &Config) -> Result<ExitCode, Failu
         vec![port("outbound-proxy", &config.bind, "link", OUTBOUND_PORT, None), public_name(&own, &here)];
     findings.extend(here.iter().map(|address| runtime.block_on(pointer(&dns, &own, *address))));
     findings.extend(here.iter().filter_map(|at| translated(*at, &config.own, address::is_own(*at))));
+    findings.extend(source::FAR.iter().filter_map(|far| leaving(&own, &here, *far, &Policy::new(config.own.clone()))));
     findings.push(runtime.block_on(port_25(&dns)));
     findings.extend(metrics(config.metrics));
     Ok(print(&findings))
@@ -66,6 +68,34 @@ fn translated(address: IpAddr, own: &[IpAddr], is_here: bool) -> Option<Finding>
     })
 }
 
+/// Far servers, and SPF records, know this proxy by its name: letters must come from where that leads.
+fn leaving(own: &str, here: &[IpAddr], far: IpAddr, machine: &impl Machine) -> Option<Finding> {
+    let usual = machine.usual(far)?;
+    let (kind, record) = if far.is_ipv4() { ("IPv4", "A") } else { ("IPv6", "AAAA") };
+    let named = || here.iter().any(|address| address.is_ipv4() == far.is_ipv4());
+    Some(match source(here, far, machine) {
+        Source::Named(from) => Finding::good(format!("{kind}: letters leave from {from}, an address of {own}")),
+        Source::Never => Finding::weak(
+            format!("{kind}: no letter leaves by it, since {own} has no such address of this machine"),
+            format!(
+                "for letters to leave from {usual}, give {own} that {record} record, and {usual} the PTR record {own}"
+            ),
+        ),
+        Source::Usual if named() && !machine.is_public(usual) => Finding::good(format!(
+            "{kind}: letters leave from {usual}; the router that translates it must make an address of {own} of it"
+        )),
+        Source::Usual if named() && here.iter().any(|address| machine.is_outside(*address)) => {
+            Finding::good(format!("{kind}: letters leave from {usual}, by the outside that `own` names"))
+        }
+        Source::Usual => Finding::bad(
+            format!("{kind}: letters leave from {usual}, which is no address of {own}: far servers compare the two"),
+            format!(
+                "give {own} that {record} record (and {usual} the PTR record {own}), or this machine an address of {own}"
+            ),
+        ),
+    })
+}
+
 /// Many providers close port 25 until they are asked.
 async fn port_25(dns: &Dns) -> Finding {
     let mut last = "DNS knows no mail host".to_owned();
@@ -86,6 +116,43 @@ async fn port_25(dns: &Dns) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A machine with these addresses, of which the first of a kind is the usual.
+    struct Has<'a>(&'a [&'a str]);
+
+    impl Machine for Has<'_> {
+        fn has(&self, it: IpAddr) -> bool {
+            self.0.iter().any(|own| own.parse() == Ok(it))
+        }
+
+        fn is_outside(&self, _: IpAddr) -> bool {
+            false
+        }
+
+        fn usual(&self, to: IpAddr) -> Option<IpAddr> {
+            self.0.iter().map(|own| own.parse::<IpAddr>().unwrap()).find(|own| own.is_ipv4() == to.is_ipv4())
+        }
+
+        fn is_public(&self, it: IpAddr) -> bool {
+            Policy::default().allows(it)
+        }
+    }
+
+    #[test]
+    fn where_letters_leave_from_is_compared_with_the_name() {
+        let says = |here: &[&str], machine: &[&str]| {
+            let here: Vec<IpAddr> = here.iter().map(|text| text.parse().unwrap()).collect();
+            source::FAR.map(|far| leaving("clean.test", &here, far, &Has(machine)).map(|said| said.to_string()))
+        };
+        let [four, six] = says(&["44.0.0.20"], &["44.0.0.22", "44.0.0.20", "2a00::22"]).map(Option::unwrap);
+        assert!(four.starts_with("good") && four.contains("44.0.0.20"), "{four}");
+        assert!(six.starts_with("weak") && six.contains("no letter leaves") && six.contains("2a00::22"), "{six}");
+        let [four, six] = says(&["44.0.0.9"], &["44.0.0.22"]);
+        assert!(four.is_some_and(|four| four.starts_with("BAD") && four.contains("44.0.0.22")));
+        assert_eq!(six, None, "there is no way by it");
+        let [four, _] = says(&["44.0.0.9"], &["10.0.0.2"]);
+        assert!(four.is_some_and(|four| four.starts_with("good") && four.contains("router")));
+    }
 
     #[test]
     fn an_address_that_a_router_translates_must_be_named() {

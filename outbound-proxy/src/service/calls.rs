@@ -1,7 +1,7 @@
 //! A home asks for a host: what it resolves to is looked at, the account asked, the host connected with, and the home told
 //! to fetch the stream.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -69,7 +69,8 @@ impl Service {
         let resolved = self.dns.addresses(host.as_str()).await.map_err(|_| Refusal::Unresolved)?;
         let mut chosen = self.policy.choose(&resolved)?;
         chosen.retain(|address| !address::is_own(*address));
-        let chosen = with_a_way(chosen, address::has_way)?;
+        let named = self.named().await;
+        let chosen = with_a_way(chosen, |to| self.has_way(&named, to))?;
         let networks: Vec<_> = chosen.iter().map(|address| address::network(*address)).collect();
         let mut new = tab.open_one(&networks).await?;
         self.counters.begun();
@@ -80,7 +81,7 @@ impl Service {
                 Err(_) => continue,
             }
             let patience = share(until.saturating_duration_since(Instant::now()), all - tried);
-            match timeout(patience, TcpStream::connect(SocketAddr::new(address, limits::PORT))).await {
+            match timeout(patience, self.dial(&named, address)).await {
                 // It may have become this machine's while it was dialled.
                 Ok(Ok(_)) if address::is_own(address) => return Err(Refusal::NotPublic),
                 Ok(Ok(server)) if server.set_nodelay(true).is_ok() => return Ok((server, address)),

@@ -25,7 +25,7 @@ use relay_link::stream::Waiting;
 use relay_link::tls::Acceptor;
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{interval, sleep};
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, error, info};
@@ -39,6 +39,7 @@ use crate::limits;
 pub mod books;
 mod calls;
 mod metrics;
+mod naming;
 pub mod pieces;
 pub mod session;
 
@@ -109,6 +110,7 @@ fn story() -> io::Result<()> {
                 Entrance::Metrics => tokio::spawn(metrics::serve(service.clone(), listener)),
             };
         }
+        tokio::spawn(naming::follow(service.clone(), Dns::new(start.upstreams.clone())));
         info!(name = start.name, "homes may dial");
         drop(start);
         tokio::select! {
@@ -133,6 +135,8 @@ struct Service {
     waiting: Mutex<Waiting<Call>>,
     dns: Dns,
     policy: Policy,
+    /// What addresses its name has, once that has been asked.
+    named: watch::Sender<Option<Vec<IpAddr>>>,
     pieces: Pieces,
     counters: Counters,
     refusals: Mutex<Seldom<String>>,
@@ -153,6 +157,7 @@ impl Service {
             waiting: Mutex::default(),
             dns: Dns::new(start.upstreams.clone()),
             policy: Policy::new(start.own.iter().copied()),
+            named: watch::Sender::new(None),
             pieces: Pieces::default(),
             counters: Counters::default(),
             refusals: Mutex::default(),

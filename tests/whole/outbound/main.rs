@@ -11,6 +11,7 @@ mod metered;
 mod place;
 mod silence;
 mod silent;
+mod source;
 
 fn main() -> std::process::ExitCode {
     tests::apart::run(tests::tests![
@@ -30,6 +31,7 @@ fn main() -> std::process::ExitCode {
         house::past_the_proxy_only_when_told,
         house::a_spent_budget_is_waited_for,
         addresses::nobody_but_the_public_internet,
+        source::letters_leave_from_an_address_of_the_proxys_name,
         silent::no_address_hides_the_one_that_answers,
     ])
 }

@@ -8,6 +8,8 @@ use tests::{Authority, Scratch};
 
 /// Where the proxy is.
 pub const PROXY: &str = "44.0.0.30";
+/// The same of the new kind, where its machine has that.
+pub const PROXY6: &str = "2a00:44::30";
 /// Far servers.
 pub const FAR: [&str; 5] = ["44.0.0.41", "44.0.0.42", "44.0.0.43", "44.0.0.44", "44.0.0.45"];
 
@@ -25,6 +27,7 @@ impl Place {
         let certificate = Authority::make(scratch.path(), "mx.far.test");
         let names = Names::serve_at(HERE);
         names.a(AWAY, PROXY);
+        names.aaaa(AWAY, PROXY6);
         let proxy = Outbound::start(Host::public("proxy", &[PROXY]), PROXY);
         Self { names, proxy, certificate, scratch }
     }

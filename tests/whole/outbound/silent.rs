@@ -5,7 +5,7 @@ use std::time::Duration;
 use tests::outbound::Stranger;
 use tests::proxies::{Home, eventually};
 
-use crate::place::{FAR, PROXY, Place};
+use crate::place::{FAR, PROXY, PROXY6, Place};
 
 /// Addresses whose packets go to a machine that is not there: nobody says so.
 const SILENT6: [&str; 2] = ["2a00:44::98", "2a00:44::99"];
@@ -15,7 +15,7 @@ const LETTER: &str = "From: anna@alice.test\nTo: ben@far.test\nSubject: hello\n\
 
 pub fn no_address_hides_the_one_that_answers() {
     let place = Place::new();
-    place.proxy.host().run("ip -6 address add 2a00:44::30/64 dev wan nodad");
+    place.proxy.host().run(&format!("ip -6 address add {PROXY6}/64 dev wan nodad"));
     for silent in SILENT6.into_iter().chain(SILENT4) {
         place.proxy.host().run(&format!("ip neigh add {silent} lladdr 02:00:00:00:00:99 dev wan nud permanent"));
     }
