@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use filter_sandbox::Running;
 use relay_link::limits::INBOUND_PORT;
 use relay_link::operator::folder::Folder;
-use relay_link::operator::listen::{addresses, listen};
+use relay_link::operator::listen;
 use relay_link::operator::only_read_files;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use wire::control::Control;
@@ -59,8 +59,8 @@ fn bind(config: &Config) -> Result<(Vec<Entrance>, Vec<TcpListener>), Failure> {
     let (mut entrances, mut listeners) = (Vec::new(), Vec::new());
     let mut handed = filter_sandbox::listener::handed_down();
     for (entrance, port) in PORTS {
-        for address in addresses(&config.bind, port) {
-            match listen(address, &mut handed) {
+        for (address, listener) in listen::port(&config.bind, port, &mut handed)? {
+            match listener {
                 Ok(listener) => {
                     entrances.push(entrance);
                     listeners.push(listener);
@@ -77,7 +77,7 @@ fn bind(config: &Config) -> Result<(Vec<Entrance>, Vec<TcpListener>), Failure> {
     }
     if let Some(address) = config.metrics {
         entrances.push(Entrance::Metrics);
-        listeners.push(listen(address, &mut handed).doing(|| format!("metrics: {address}"))?);
+        listeners.push(listen::listen(address).doing(|| format!("metrics: {address}"))?);
     }
     Ok((entrances, listeners))
 }

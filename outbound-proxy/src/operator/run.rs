@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use relay_link::limits::OUTBOUND_PORT;
 use relay_link::operator::folder::Folder;
-use relay_link::operator::listen::{addresses, listen};
+use relay_link::operator::listen::{self, Listener};
 use relay_link::operator::no_rights;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
@@ -36,12 +36,14 @@ pub(super) fn run(folder: &Folder, config: &Config) -> Result<ExitCode, Failure>
 }
 
 fn bind(config: &Config) -> Result<(Vec<Entrance>, Vec<TcpListener>), Failure> {
-    let (mut entrances, mut listeners, mut handed) = (Vec::new(), Vec::new(), Vec::new());
-    let link = addresses(&config.bind, OUTBOUND_PORT).into_iter().map(|address| (Entrance::Link, address));
-    for (entrance, address) in link.chain(config.metrics.map(|address| (Entrance::Metrics, address))) {
-        let listener = listen(address, &mut handed).doing(|| format!("cannot listen on {address}"))?;
+    let (mut entrances, mut listeners) = (Vec::new(), Vec::new());
+    let mut take = |entrance, (address, listener): Listener| {
+        listeners.push(listener.doing(|| format!("cannot listen on {address}"))?);
         entrances.push(entrance);
-        listeners.push(listener);
-    }
+        Ok(())
+    };
+    let links = listen::port(&config.bind, OUTBOUND_PORT, &mut filter_sandbox::listener::handed_down())?;
+    links.into_iter().try_for_each(|link| take(Entrance::Link, link))?;
+    config.metrics.map_or(Ok(()), |address| take(Entrance::Metrics, (address, listen::listen(address))))?;
     Ok((entrances, listeners))
 }

@@ -22,7 +22,7 @@ pub fn find<T: Default>(
         None => own,
         Some(path) => path,
     };
-    parse(&text(path)?).doing(|| path.display().to_string())
+    parse(&text(path)?).map_err(|failure| Failure::configuration(format!("{}: {failure}", path.display())))
 }
 
 /// All of a text file of at most [`limits::CONFIG`] bytes, which must be there.

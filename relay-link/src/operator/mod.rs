@@ -13,20 +13,38 @@ pub mod findings;
 pub mod folder;
 pub mod listen;
 
+/// The exit code of who is configured so that trying again changes nothing (`sysexits.h`, EX_CONFIG): the packaged services keep
+/// to it.
+pub const CONFIGURATION: u8 = 78;
+
 /// Why a command fails: whose fault, and what to do.
 #[derive(Debug)]
-pub struct Failure(String);
+pub struct Failure {
+    words: String,
+    code: u8,
+}
 
 impl Failure {
     /// In words.
     pub fn new(words: impl Into<String>) -> Self {
-        Self(words.into())
+        Self { words: words.into(), code: 1 }
+    }
+
+    /// One of the configuration's.
+    pub fn configuration(words: impl Into<String>) -> Self {
+        Self { words: words.into(), code: CONFIGURATION }
+    }
+
+    /// What the program ends with.
+    #[must_use]
+    pub const fn code(&self) -> u8 {
+        self.code
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.words)
     }
 }
 
@@ -43,7 +61,7 @@ pub trait Doing<T> {
 
 impl<T, E: fmt::Display> Doing<T> for Result<T, E> {
     fn doing(self, what: impl FnOnce() -> String) -> Result<T, Failure> {
-        self.map_err(|error| Failure(format!("{}: {error}", what())))
+        self.map_err(|error| Failure::new(format!("{}: {error}", what())))
     }
 }
 
@@ -83,7 +101,9 @@ pub fn valid(hours: Option<u32>) -> Result<Duration, Failure> {
         Some(hours) if (1..=limits::CODE_HOURS).contains(&hours) => Ok(Duration::from_secs(u64::from(hours) * 3_600)),
         Some(hours) => {
             let most = limits::CODE_HOURS;
-            Err(Failure(format!("a code works for 1 hour at least and {most} hours (four weeks) at most, not {hours}")))
+            Err(Failure::new(format!(
+                "a code works for 1 hour at least and {most} hours (four weeks) at most, not {hours}"
+            )))
         }
     }
 }
