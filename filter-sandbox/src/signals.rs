@@ -4,8 +4,9 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 /// What ends a process whose terminal, or whose admin, is done with it, or that nobody expected; the real-time ones do so, too.
 const ENDING: [libc::c_int; 12] = [
@@ -63,12 +64,34 @@ impl Held {
     /// # Errors
     /// The kernel's.
     pub fn wait(&self, what: impl AsFd) -> io::Result<Came> {
+        // Without a time that can pass, something has come.
+        self.poll(what, None).map(|came| came.unwrap_or(Came::Input))
+    }
+
+    /// The same for a while; `None`: nothing came.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn wait_within(&self, what: impl AsFd, patience: Duration) -> io::Result<Option<Came>> {
+        self.poll(what, Timespec::try_from(patience).ok())
+    }
+
+    fn poll(&self, what: impl AsFd, patience: Option<Timespec>) -> io::Result<Option<Came>> {
         let mut both = [PollFd::new(&self.came, PollFlags::IN), PollFd::new(&what, PollFlags::IN)];
-        rustix::io::retry_on_intr(|| rustix::event::poll(&mut both, None))?;
+        let ready = rustix::io::retry_on_intr(|| rustix::event::poll(&mut both, patience.as_ref()))?;
         if both[0].revents().is_empty() {
-            return Ok(Came::Input);
+            return Ok((ready > 0).then_some(Came::Input));
         }
-        Ok(if only_stop_waits()? { Came::Stop } else { Came::End })
+        Ok(Some(if only_stop_waits()? { Came::Stop } else { Came::End }))
+    }
+
+    /// What came has been heard of: it does nothing any more, and does not come again.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn take(&self) -> io::Result<()> {
+        rustix::io::read(&self.came, &mut [0; size_of::<libc::signalfd_siginfo>()])?;
+        Ok(())
     }
 
     /// Stands still, as the signal that came asks, until somebody continues this process.
@@ -121,5 +144,38 @@ fn only_stop_waits() -> io::Result<bool> {
 impl Drop for Held {
     fn drop(&mut self) {
         let _ = mask(libc::SIG_SETMASK, &self.before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::pipe::pipe;
+
+    use super::*;
+
+    /// In a thread of its own: what it masks, and what is sent to it, is that thread's.
+    #[test]
+    fn the_second_is_told_from_the_first() {
+        let came = std::thread::spawn(|| {
+            let held = Held::new().unwrap();
+            let (read, write) = pipe().unwrap();
+            let look = || held.wait_within(&read, Duration::ZERO).unwrap();
+            let raise = || {
+                // SAFETY: a number only; the signal waits for this thread, which has masked it.
+                assert_eq!(unsafe { libc::pthread_kill(libc::pthread_self(), libc::SIGTERM) }, 0);
+            };
+            let nothing = look();
+            raise();
+            let first = look();
+            held.take().unwrap();
+            let taken = look();
+            rustix::io::write(&write, b"x").unwrap();
+            let input = look();
+            raise();
+            let second = look();
+            held.take().unwrap();
+            [nothing, first, taken, input, second]
+        });
+        assert_eq!(came.join().unwrap(), [None, Some(Came::End), None, Some(Came::Input), Some(Came::End)]);
     }
 }

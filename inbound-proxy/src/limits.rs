@@ -97,5 +97,13 @@ pub const HERE_AGAIN: Duration = Duration::from_secs(10);
 pub const HERE: Duration = Duration::from_secs(5);
 /// Bytes of the file in which they stand: a hundred thousand names with some addresses each.
 pub const LEADS_FILE: u64 = 32 * 1024 * 1024;
+/// How long letters that are under way may take when the proxy is told to end: a home's filter needs seconds. An upgrade waits for it,
+/// and so do senders that come meanwhile.
+pub const DRAIN: Duration = Duration::from_secs(30);
+/// The same for whatever else is connected: who is on the way to its home, an app that stores a letter. Apps stay connected for
+/// days, and come back by themselves.
+pub const DRAIN_OTHERS: Duration = Duration::from_secs(3);
+/// Between two looks whether all is done.
+pub const DRAIN_LOOK: Duration = Duration::from_millis(100);
 /// Bytes of a ticket of ours.
 pub const TICKET: usize = 32;

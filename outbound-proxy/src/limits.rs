@@ -110,6 +110,14 @@ pub const SILENT: Duration = Duration::from_secs(60);
 /// Silence after which a session is closed though the far server may owe a reply; and how long its replies are heard when the home
 /// is gone. RFC 5321 §4.5.3.2.6 has ten minutes for the slowest of them: whoever waited has given up before.
 pub const UNANSWERED: Duration = Duration::from_secs(900);
+/// How long sessions may go on when the proxy is told to end. A far server that looks at letters for longer than this, and is cut, has
+/// one twice; an upgrade waits for it, and letters wait at home meanwhile.
+pub const DRAIN: Duration = Duration::from_secs(60);
+/// Silence after which a session is cut then, when the far server has spoken last: the home says QUIT at once, or has another letter.
+/// It may owe the rest of several replies all the same.
+pub const DRAIN_SILENT: Duration = Duration::from_secs(10);
+/// Between two looks whether it can be.
+pub const DRAIN_LOOK: Duration = Duration::from_millis(100);
 /// Addresses of one host that are tried.
 pub const ADDRESSES: usize = 8;
 /// Time to connect with the last of them.

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::Authority;
+use crate::hosts::Host;
 
 /// It runs.
 #[derive(Debug)]
@@ -18,9 +19,19 @@ impl Faulty {
     /// Starts it and waits until it listens; what it gets lies in a new folder in `scratch`.
     #[must_use]
     pub fn start(fault: &str, address: &str, certificate: &Authority, scratch: &Path) -> Self {
+        Self::begin(Command::new("python3"), fault, address, certificate, scratch)
+    }
+
+    /// The same on another host of the test's network.
+    #[must_use]
+    pub fn start_on(host: &Host, fault: &str, address: &str, certificate: &Authority, scratch: &Path) -> Self {
+        Self::begin(host.command("python3"), fault, address, certificate, scratch)
+    }
+
+    fn begin(mut command: Command, fault: &str, address: &str, certificate: &Authority, scratch: &Path) -> Self {
         let folder = scratch.join(fault);
         std::fs::create_dir(&folder).unwrap();
-        let child = Command::new("python3")
+        let child = command
             .args([concat!(env!("CARGO_MANIFEST_DIR"), "/peers/faulty.py"), address])
             .args([certificate.certificate(), certificate.key(), folder.clone()])
             .arg(fault)
@@ -45,6 +56,11 @@ impl Faulty {
     /// Those that wait for it answer from now on.
     pub fn go(&self) {
         std::fs::write(self.folder.join("go"), "").unwrap();
+    }
+
+    /// They wait again.
+    pub fn wait_again(&self) {
+        std::fs::remove_file(self.folder.join("go")).unwrap();
     }
 
     /// All commands it heard.

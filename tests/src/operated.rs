@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::Scratch;
@@ -62,6 +62,23 @@ impl Operated {
         while all.iter().any(|pid| is_alive(*pid)) {
             assert!(Instant::now() < until, "it does not die");
             std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// SIGTERM, as a service manager sends it.
+    pub fn ask_to_end(&self) {
+        self.child.iter().for_each(|child| signal(child.id(), "TERM"));
+    }
+
+    /// How it ended, when it does within so long.
+    pub fn ended(&mut self, patience: Duration) -> Option<ExitStatus> {
+        let until = Instant::now() + patience;
+        loop {
+            let ended = self.child.as_mut().and_then(|child| child.try_wait().unwrap());
+            if ended.is_some() || Instant::now() > until {
+                return ended;
+            }
+            std::thread::sleep(Duration::from_millis(50));
         }
     }
 

@@ -104,6 +104,11 @@ impl Doors {
         self.strangers.enter(from)
     }
 
+    /// Whether nobody has a place.
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.available_permits() == limits::CONNECTIONS
+    }
+
     fn seat(&self, client: IpAddr) -> Option<Seat> {
         if self.seats.available_permits() <= limits::SEATS_KEPT && self.seats_of_neighbours.held(client) > 0 {
             return None;

@@ -18,6 +18,7 @@ use tracing::{debug, info};
 use super::Gate;
 use super::arriving::Client;
 use super::doors::Place;
+use super::ending::UnderWay;
 use super::reports::Passing;
 use crate::limits;
 use crate::route::How;
@@ -55,10 +56,10 @@ pub(super) async fn hand_on(
         let (sender, sni) = (&parcel.passing.group, parcel.sni.is_some());
         info!(%sender, home, ?how, service = ?parcel.service, sni, "handed on");
     }
-    let Parcel { client: Client { stream: client, mut place, .. }, sent, passing, .. } = parcel;
+    let Parcel { client: Client { stream: client, mut place, .. }, sent, service, passing, .. } = parcel;
     place.stands_up();
     gate.passing().insert(number, passing);
-    let passed = Passed { gate: gate.clone(), number, _place: place };
+    let passed = Passed { gate: gate.clone(), number, _place: place, _letters: gate.letters.begin(service) };
     // In one piece: a home that waits for the answer finds the client's first words behind it.
     let opening = [&answer[..], &sent].concat();
     drop(sent);
@@ -86,6 +87,7 @@ struct Passed {
     gate: Arc<Gate>,
     number: u64,
     _place: Place,
+    _letters: Option<UnderWay>,
 }
 
 impl Drop for Passed {

@@ -40,6 +40,7 @@ use crate::memory::Memory;
 mod arriving;
 mod direct;
 mod doors;
+mod ending;
 mod handing;
 mod leading;
 mod learning;
@@ -54,6 +55,7 @@ mod talk;
 mod tests;
 
 use doors::Doors;
+use ending::Letters;
 use map::Maps;
 use metrics::Metrics;
 use places::Places;
@@ -130,6 +132,7 @@ struct Gate {
     scrapes: Semaphore,
     pipes: Pipes,
     doors: Doors,
+    letters: Letters,
     metrics: Metrics,
 }
 
@@ -167,13 +170,27 @@ async fn serve(start: Start, listeners: Vec<OwnedFd>, state: &Path, controls: Co
     tokio::spawn(reports::hear(gate.clone(), events));
     tokio::spawn(tend(gate.clone()));
     tokio::spawn(leading::follow(gate.clone(), Dns::new(upstreams)));
+    let mut open = Vec::new();
     for (entrance, listener) in entrances.into_iter().zip(listeners) {
         let listener = std::net::TcpListener::from(listener);
         listener.set_nonblocking(true)?;
-        tokio::spawn(arriving::accept(gate.clone(), entrance, TcpListener::from_std(listener)?));
+        let accepting = tokio::spawn(arriving::accept(gate.clone(), entrance, TcpListener::from_std(listener)?));
+        // Homes fetch what is under way by theirs.
+        if !matches!(entrance, Entrance::Link | Entrance::Metrics) {
+            open.push(accepting);
+        }
     }
     tracing::info!(name = gate.name, "the gate is open");
     while let Some((control, _)) = controls.next().await {
+        if matches!(control, Control::Drain) {
+            open.iter().for_each(tokio::task::JoinHandle::abort);
+            tokio::select! {
+                () = ending::drained(&gate) => {}
+                // The parent's patience is over.
+                _ = controls.next() => {}
+            }
+            break;
+        }
         if let Control::Certificate(certificate) = control {
             match learning::config(&certificate) {
                 Ok(config) => *gate.certificate.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config),
@@ -204,6 +221,7 @@ impl Gate {
             scrapes: Semaphore::new(limits::SCRAPES),
             pipes: Pipes::default(),
             doors: Doors::default(),
+            letters: Letters::default(),
             metrics: Metrics::default(),
         };
         Ok((gate, events))

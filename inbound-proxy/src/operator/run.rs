@@ -3,23 +3,24 @@
 use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use filter_sandbox::Running;
 use relay_link::limits::INBOUND_PORT;
+use relay_link::operator::end;
 use relay_link::operator::folder::Folder;
 use relay_link::operator::listen;
 use relay_link::operator::only_read_files;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use wire::control::Control;
 
 use super::certificate::certificate;
 use super::config::Config;
 use super::{Doing, Failure};
 use crate::gate::{Entrance, Start};
+use crate::limits;
 
-/// Between two looks at the certificate's files.
-const LOOK: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
+/// For a gate that keeps to its time to be gone.
+const SPARE: Duration = Duration::from_secs(3);
 
 pub(super) fn run(folder: &Folder, config: &Config) -> Result<ExitCode, Failure> {
     let key = folder.link_key()?;
@@ -42,7 +43,7 @@ pub(super) fn run(folder: &Folder, config: &Config) -> Result<ExitCode, Failure>
     drop(listeners);
     drop(start);
     only_read_files()?;
-    watch(folder, config, &running)
+    watch(folder, config, running)
 }
 
 /// The ports of the gate.
@@ -82,26 +83,21 @@ fn bind(config: &Config) -> Result<(Vec<Entrance>, Vec<TcpListener>), Failure> {
     Ok((entrances, listeners))
 }
 
-/// Hands out new certificates until the gate ends; then ends with it.
-fn watch(folder: &Folder, config: &Config, running: &Running) -> Result<ExitCode, Failure> {
+/// Hands out new certificates until the gate ends.
+fn watch(folder: &Folder, config: &Config, running: Running) -> Result<ExitCode, Failure> {
     let mut seen = changed(config);
-    loop {
-        let mut ended = [PollFd::new(&running.pidfd, PollFlags::IN)];
-        match poll(&mut ended, Some(&LOOK)) {
-            Ok(0) | Err(rustix::io::Errno::INTR) => {}
-            Ok(_) => return Err(Failure::new("the gate has ended; its last words are above")),
-            Err(error) => return Err(Failure::new(format!("cannot watch the gate: {error}"))),
-        }
+    end::wait(running, limits::DRAIN + SPARE, |running| {
         let now = changed(config);
         if now == seen {
-            continue;
+            return Ok(());
         }
         seen = now;
         match certificate(folder, config) {
             Ok(pem) => running.control.send(&Control::Certificate(pem), &[]).doing(|| "the gate".to_owned())?,
             Err(failure) => tracing::warn!(%failure, "the new certificate is not used"),
         }
-    }
+        Ok(())
+    })
 }
 
 /// When the operator's own certificate was last written.

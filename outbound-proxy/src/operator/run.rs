@@ -3,16 +3,21 @@
 use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use relay_link::limits::OUTBOUND_PORT;
+use relay_link::operator::end;
 use relay_link::operator::folder::Folder;
 use relay_link::operator::listen::{self, Listener};
 use relay_link::operator::no_rights;
-use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::config::Config;
 use super::{Doing, Failure};
+use crate::limits;
 use crate::service::{Entrance, Start};
+
+/// For a service that keeps to its time to be gone.
+const SPARE: Duration = Duration::from_secs(3);
 
 pub(super) fn run(folder: &Folder, config: &Config) -> Result<ExitCode, Failure> {
     let key = folder.link_key()?;
@@ -30,9 +35,7 @@ pub(super) fn run(folder: &Folder, config: &Config) -> Result<ExitCode, Failure>
     // A second copy here would keep a port open after its end.
     drop((listeners, start));
     no_rights()?;
-    // It ends with this process, and this with it.
-    waitid(WaitId::PidFd(running.pidfd.as_fd()), WaitIdOptions::EXITED).doing(|| "the service".to_owned())?;
-    Err(Failure::new("the service has ended; its last words are above"))
+    end::wait(running, limits::DRAIN + SPARE, |_| Ok(()))
 }
 
 fn bind(config: &Config) -> Result<(Vec<Entrance>, Vec<TcpListener>), Failure> {

@@ -36,7 +36,11 @@ pub fn asked(service: &Arc<Service>, home: String, connection: Connection, reque
         Ok((tab, room)) => {
             let service = service.clone();
             tokio::spawn(async move {
-                match service.connect(&tab, &host).await {
+                let made = tokio::select! {
+                    made = service.connect(&tab, &host) => made,
+                    () = service.ending() => Err(Refusal::Busy),
+                };
+                match made {
                     Ok((server, address)) => {
                         let call = Call { home: home.clone(), server, tab, _room: room };
                         service.offer(&home, connection, call, (request, address));
@@ -131,7 +135,10 @@ impl Call {
         }
         let _running = service.counters.running();
         let session = Session::new(&home, &self.server, &self.tab, &service.pieces);
-        let ended = session.run().await;
+        let ended = tokio::select! {
+            ended = session.run() => ended,
+            () = service.cuts(&session) => Err(session::Cut::Ending),
+        };
         let facts = session.facts();
         self.tab.carried(facts.out);
         service.counters.ended(&facts, matches!(ended, Err(session::Cut::Broken(_) | session::Cut::NotTls)));

@@ -38,6 +38,7 @@ use crate::limits;
 
 pub mod books;
 mod calls;
+mod ending;
 mod metrics;
 mod naming;
 pub mod pieces;
@@ -116,8 +117,7 @@ fn story() -> io::Result<()> {
         tokio::select! {
             () = service.clone().answer(events) => {}
             () = service.sweep() => {}
-            // The parent is gone; it says nothing else.
-            _ = controls.next() => {}
+            () = service.told(&controls) => {}
         }
         Ok(())
     })
@@ -141,6 +141,8 @@ struct Service {
     counters: Counters,
     refusals: Mutex<Seldom<String>>,
     sessions: Arc<Semaphore>,
+    /// The operator has asked for the end.
+    ending: watch::Sender<bool>,
     strangers: Strangers,
 }
 
@@ -162,6 +164,7 @@ impl Service {
             counters: Counters::default(),
             refusals: Mutex::default(),
             sessions: Arc::new(Semaphore::new(limits::SESSIONS)),
+            ending: watch::Sender::new(false),
             strangers: Strangers::default(),
         })
     }

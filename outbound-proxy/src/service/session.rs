@@ -43,6 +43,8 @@ pub enum Cut {
     Silent,
     /// The far server owes a reply, and nobody has spoken for longer than anybody waits for one.
     Unanswered,
+    /// The proxy ends.
+    Ending,
     /// A connection failed.
     Failed(io::Error),
 }
@@ -54,6 +56,7 @@ impl fmt::Display for Cut {
             Self::NotTls => NotTls.fmt(f),
             Self::Silent => f.write_str("the home was silent"),
             Self::Unanswered => f.write_str("the far server did not answer"),
+            Self::Ending => f.write_str("the proxy ends"),
             Self::Failed(error) => write!(f, "{}", error.kind()),
         }
     }
@@ -89,6 +92,8 @@ pub struct Session<'a> {
     answered: Notify,
     /// Who has spoken last, and when.
     last: Mutex<(Side, Instant)>,
+    /// Letters can go.
+    tls: AtomicBool,
     /// The home is gone; the far server has ended.
     gone: AtomicBool,
     over: AtomicBool,
@@ -112,6 +117,7 @@ impl<'a> Session<'a> {
             flight: Mutex::default(),
             answered: Notify::new(),
             last: Mutex::new((Side::Home, Instant::now())),
+            tls: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             over: AtomicBool::new(false),
             bulk: AtomicBool::new(false),
@@ -129,6 +135,7 @@ impl<'a> Session<'a> {
         if !self.clear().await? {
             return Ok(());
         }
+        self.tls.store(true, Ordering::Relaxed);
         // How much it grants to begin with.
         self.look();
         let ended = self.relay().await;
@@ -162,6 +169,16 @@ impl<'a> Session<'a> {
             self.look();
             self.charge(lock(&self.flight).owed().div_ceil(limits::COMMAND));
         }
+    }
+
+    /// Whether nobody waits for a reply by which a letter would go twice: there can be none yet, or nobody any more who hears it, or
+    /// the far server has spoken, and what it says comes no further.
+    #[must_use]
+    pub fn can_be_cut(&self) -> bool {
+        let is = |it: &AtomicBool| it.load(Ordering::Relaxed);
+        let (side, since) = *lock(&self.last);
+        let answered = side == Side::Server && since.elapsed() >= limits::DRAIN_SILENT;
+        !is(&self.tls) || is(&self.gone) || is(&self.over) || answered || !lock(&self.meter).may_owe()
     }
 
     /// What it was.

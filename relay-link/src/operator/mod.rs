@@ -9,6 +9,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 use crate::limits;
 
 pub mod config;
+pub mod end;
 pub mod findings;
 pub mod folder;
 pub mod listen;

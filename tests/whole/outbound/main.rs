@@ -6,6 +6,7 @@
 mod addresses;
 mod budget;
 mod cheats;
+mod ending;
 mod house;
 mod metered;
 mod place;
@@ -31,6 +32,7 @@ fn main() -> std::process::ExitCode {
         house::past_the_proxy_only_when_told,
         house::a_spent_budget_is_waited_for,
         addresses::nobody_but_the_public_internet,
+        ending::who_waits_for_the_word_on_a_letter_hears_it,
         source::letters_leave_from_an_address_of_the_proxys_name,
         silent::no_address_hides_the_one_that_answers,
     ])

@@ -5,6 +5,7 @@
 
 mod both;
 mod change;
+mod ending;
 mod first;
 mod gate;
 mod hostile;
@@ -23,6 +24,7 @@ fn main() -> std::process::ExitCode {
         senders::two_homes_by_chasquid,
         senders::homes_of_different_streets,
         change::a_proxy_that_is_killed,
+        ending::a_letter_that_is_on_its_way_arrives_once,
         change::a_home_is_back_within_seconds,
         both::a_letter_and_its_answer,
         hostile::a_home_that_agrees_to_everything,
