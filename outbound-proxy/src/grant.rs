@@ -67,6 +67,31 @@ impl Allowance {
             megabytes: share(self.megabytes),
         }
     }
+
+    /// Why no session could ever begin, in words for the operator; `None`: one can, in a home's first two weeks, too.
+    #[must_use]
+    pub fn too_small(&self) -> Option<String> {
+        let least = u32::try_from(limits::SESSION_UNITS).unwrap_or(u32::MAX);
+        let new = self.at_age(Duration::ZERO);
+        let units = [("bucket", self.bucket, new.bucket), ("daily", self.daily, new.daily)];
+        let counts = [
+            ("sessions", self.sessions),
+            ("burst", self.burst),
+            ("empty", self.empty),
+            ("networks", self.networks),
+            ("concurrent", self.concurrent),
+            ("megabytes", self.megabytes),
+        ];
+        let units = units.into_iter().find(|(.., new)| *new < least).map(|(name, all, new)| {
+            format!(
+                "{name}: of {all} units a home has {new} in its first two weeks, and each session costs {least}: none could \
+                 begin; say {} or more (about 30 go with a letter to one person)",
+                2 * least
+            )
+        });
+        let none = || counts.into_iter().find(|(_, count)| *count == 0);
+        units.or_else(|| none().map(|(name, _)| format!("{name}: with none no session could begin; say 1 or more")))
+    }
 }
 
 /// One home's.
@@ -87,6 +112,7 @@ impl Grant for HomeGrant {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::account::Account;
 
     #[test]
     fn new_homes_have_half() {
@@ -95,8 +121,43 @@ mod tests {
         let new = Allowance::default().at_age(Duration::ZERO);
         assert_eq!((new.bucket, new.sessions, new.networks), (750, 150, 30));
         assert_eq!((new.burst, new.empty, new.megabytes), (15, 50, 512));
+        assert_eq!(Allowance::default().too_small(), None);
         let greedy = Allowance { networks: 10_000, burst: 10_000, hourly: 0, ..Allowance::default() };
         let greedy = greedy.at_age(limits::NEW);
         assert_eq!((greedy.networks, greedy.burst, greedy.hourly), (200, 100, 1));
+    }
+
+    /// The least that is taken lets a session begin; one less does not.
+    #[test]
+    fn an_allowance_lets_a_session_begin() {
+        let least = Allowance {
+            bucket: 39,
+            hourly: 0,
+            daily: 39,
+            sessions: 1,
+            burst: 1,
+            empty: 1,
+            networks: 1,
+            concurrent: 1,
+            megabytes: 1,
+        };
+        let opens = |allowance: &Allowance| {
+            let new = allowance.at_age(Duration::ZERO);
+            Account::new(&new, 0).open(&new, 0, [4, 44, 0, 0, 0, 0, 0], 0).is_ok()
+        };
+        assert!(least.too_small().is_none() && opens(&least));
+        for (name, smaller) in [
+            ("bucket", Allowance { bucket: 38, ..least }),
+            ("daily", Allowance { daily: 0, ..least }),
+            ("sessions", Allowance { sessions: 0, ..least }),
+            ("burst", Allowance { burst: 0, ..least }),
+            ("empty", Allowance { empty: 0, ..least }),
+            ("networks", Allowance { networks: 0, ..least }),
+            ("concurrent", Allowance { concurrent: 0, ..least }),
+            ("megabytes", Allowance { megabytes: 0, ..least }),
+        ] {
+            let words = smaller.too_small().unwrap();
+            assert!(words.starts_with(&format!("{name}: ")) && !opens(&smaller), "{words}");
+        }
     }
 }

@@ -63,6 +63,9 @@ impl Invite {
         let place = self.place(&config.name())?;
         let valid = valid(self.hours)?;
         let grant = HomeGrant { allowance: self.allowance(config.allowance) };
+        if let Some(words) = grant.allowance.too_small() {
+            return Err(Failure::new(words));
+        }
         let home = self.home.to_ascii_lowercase();
         let invited =
             folder.homes::<HomeGrant>()?.invite(&home, grant, SystemTime::now(), valid).doing(|| home.clone())?;
