@@ -151,7 +151,11 @@ pub fn records(facts: &Facts) -> Vec<Record> {
     }
     if !facts.domains.iter().any(|domain| domain.name.eq_ignore_ascii_case(&host)) {
         let kind = Kind::Txt(facts.spf("a"));
-        records.push(Record { name: host.clone(), kind, purpose: "nobody else may call himself so (SPF)" });
+        let purpose = match facts.line_is_unknown() {
+            true => "who else may call himself so is left open: your own line does (SPF)",
+            false => "nobody else may call himself so (SPF)",
+        };
+        records.push(Record { name: host.clone(), kind, purpose });
     }
     records.extend(keys.map(|(kind, purpose)| Record { name: format!("_25._tcp.{host}"), kind, purpose }));
     records
@@ -192,9 +196,13 @@ pub fn selector(selector: &str, domain: &str) -> String {
 fn of_domain(domain: &Domain, host: &str, facts: &Facts) -> Vec<Record> {
     let name = domain.name.to_lowercase();
     let text = |at: String, text: &str, purpose| Record { name: at, kind: Kind::Txt(text.to_owned()), purpose };
+    let from = match facts.line_is_unknown() {
+        true => "where else mail comes from is left open: from your own line (SPF)",
+        false => "mail comes only from here (SPF)",
+    };
     let mut records = vec![
         Record { name: name.clone(), kind: Kind::Mx(10, host.to_owned()), purpose: "mail comes here" },
-        text(name.clone(), &facts.spf("mx"), "mail comes only from here (SPF)"),
+        text(name.clone(), &facts.spf("mx"), from),
     ];
     for (selector, record) in &domain.keys {
         records.push(text(self::selector(selector, &name), record, "mail is signed with this key (DKIM)"));
@@ -322,6 +330,11 @@ mod tests {
         let behind = Facts { is_behind_proxy: true, ..facts() };
         let spf = |facts: &Facts| zone_file(&records(facts)).contains("v=spf1 mx ?all");
         assert!(spf(&behind) && !spf(&facts()), "what its own line's address is nobody knows");
+        let says_only = |facts: &Facts| {
+            let table = self::table(&records(facts));
+            [table.contains("comes only from here"), table.contains("nobody else may")]
+        };
+        assert_eq!((says_only(&facts()), says_only(&behind)), ([true; 2], [false; 2]), "and the words say so");
         let says =
             |facts: &Facts, text: &str| assert!(zone_file(&records(facts)).contains(text), "{}", facts.spf("mx"));
         let through = Facts { leaves_through: vec!["out.clean.test".into()], ..behind };
