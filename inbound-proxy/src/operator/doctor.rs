@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use relay_link::dns::Dns;
 use relay_link::homes::Home;
 use relay_link::limits::INBOUND_PORT;
-use relay_link::operator::findings::{Finding, addresses, metrics, name, port, print};
+use relay_link::operator::findings::{Finding, addresses, metrics, name, pointer, port, print};
 use relay_link::operator::folder::Folder;
 
 use super::certificate::certificate;
@@ -32,6 +32,8 @@ pub(super) fn doctor(folder: &Folder, config: &Config) -> Result<ExitCode, Failu
     let answers = |what, at, greeting| port(PROGRAM, &config.bind, what, at, greeting);
     let (mail, link) = (answers("mail", 25, Some(b"220 ")), answers("link", INBOUND_PORT, None));
     let mut findings = vec![mail, link, name(&own, &here)];
+    // No mail leaves from here; but who looks at it takes a machine without a name for somebody's bot.
+    findings.extend(here.iter().map(|address| runtime.block_on(pointer(&dns, &own, *address)).at_worst_weak()));
     findings.extend(metrics(config.metrics));
     certificate(folder, config)?;
     if config.tls_cert.is_none() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use relay_link::dns::Dns;
 use relay_link::limits::OUTBOUND_PORT;
-use relay_link::operator::findings::{Finding, PATIENCE, addresses, metrics, name, port, print};
+use relay_link::operator::findings::{Finding, PATIENCE, addresses, metrics, name, pointer, port, print};
 use relay_link::operator::folder::Folder;
 
 use super::config::Config;
@@ -43,17 +43,6 @@ fn public_name(own: &str, here: &[IpAddr]) -> Finding {
             "far servers compare that name with the address mail comes from",
         ),
         None => name(own, here),
-    }
-}
-
-/// Far servers distrust an address whose PTR record does not say the EHLO name.
-async fn pointer(dns: &Dns, own: &str, address: IpAddr) -> Finding {
-    let advice = format!("the provider of the address can set it: {address} must be called {own}");
-    match dns.names(address).await {
-        Ok(names) if names.iter().any(|name| name == own) => Finding::good(format!("PTR: {address} is called {own}")),
-        Ok(names) if names.is_empty() => Finding::bad(format!("PTR: {address} has no name"), advice),
-        Ok(names) => Finding::bad(format!("PTR: {address} is called {}", names.join(", ")), advice),
-        Err(error) => Finding::bad(format!("PTR of {address}: {error}"), "is `dns` in the configuration right?"),
     }
 }
 

@@ -37,6 +37,14 @@ impl Finding {
     }
 }
 
+impl Finding {
+    /// What does not work is no more than a pity here.
+    #[must_use]
+    pub fn at_worst_weak(self) -> Self {
+        Self { state: if self.state == "BAD" { "weak" } else { self.state }, ..self }
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { state, words, advice } = self;
@@ -87,6 +95,17 @@ pub fn metrics(address: Option<SocketAddr>) -> Option<Finding> {
 /// What the resolvers that the proxy itself asks say of a host.
 pub async fn addresses(dns: &Dns, host: &str) -> Vec<IpAddr> {
     dns.addresses(host).await.unwrap_or_default().iter().map(IpAddr::to_canonical).collect()
+}
+
+/// Whether an address is called as the proxy calls itself: far servers distrust one that is not.
+pub async fn pointer(dns: &Dns, own: &str, address: IpAddr) -> Finding {
+    let advice = format!("the provider of the address can set it: {address} must be called {own}");
+    match dns.names(address).await {
+        Ok(names) if names.iter().any(|name| name == own) => Finding::good(format!("PTR: {address} is called {own}")),
+        Ok(names) if names.is_empty() => Finding::bad(format!("PTR: {address} has no name"), advice),
+        Ok(names) => Finding::bad(format!("PTR: {address} is called {}", names.join(", ")), advice),
+        Err(error) => Finding::bad(format!("PTR of {address}: {error}"), "is `dns` in the configuration right?"),
+    }
 }
 
 /// Whether homes find this proxy by its name, whose addresses are `here`.

@@ -50,6 +50,7 @@ pub fn the_family_and_the_operator_are_told_the_same() {
         name = alice.name
     );
     assert!(said.contains(&bad), "{said}");
+    assert!(said.contains(&format!("weak  PTR: {PROXY} has no name")), "{said}");
     // To have both is no better: who comes to the other without a word is nobody's.
     place.names.a(&alice.name, OWN[0]);
     assert_eq!(checked(&alice).0, "wrong", "{:?}", checked(&alice));
