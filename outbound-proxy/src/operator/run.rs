@@ -40,7 +40,7 @@ pub(super) fn run(folder: &Folder, config: &Config) -> Result<ExitCode, Failure>
 
 fn bind(config: &Config) -> Result<(Vec<Entrance>, Vec<TcpListener>), Failure> {
     let (mut entrances, mut listeners) = (Vec::new(), Vec::new());
-    let mut take = |entrance, (address, listener): Listener| {
+    let mut take = |entrance, (address, listener): Listener| -> Result<(), Failure> {
         listeners.push(listener.doing(|| format!("cannot listen on {address}"))?);
         entrances.push(entrance);
         Ok(())
