@@ -40,7 +40,7 @@ pub fn letters_leave_from_an_address_of_the_proxys_name() {
     let mut child = listening.args(["-c", LISTENS]).stdout(file).stdin(Stdio::null()).spawn().unwrap();
     let read = || std::fs::read_to_string(&said).unwrap();
     eventually("the far server listens", || read().contains("up"));
-    let mut leaves = |proxy: &Outbound, home: &str, host: &str| {
+    let leaves = |proxy: &Outbound, home: &str, host: &str| {
         let before = read().lines().count();
         let made = Stranger::pair(&proxy.invite(home, &[])).connect(host);
         made.ok().map(|_| {
