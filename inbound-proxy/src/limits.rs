@@ -103,6 +103,8 @@ pub const DRAIN: Duration = Duration::from_secs(30);
 /// The same for whatever else is connected: who is on the way to its home, an app that stores a letter. Apps stay connected for
 /// days, and come back by themselves.
 pub const DRAIN_OTHERS: Duration = Duration::from_secs(3);
+/// The same for a sender under TLS with this proxy that hears 451: five round trips on a slow line, and no time for who is silent.
+pub const DRAIN_TOLD: Duration = Duration::from_secs(10);
 /// Between two looks whether all is done.
 pub const DRAIN_LOOK: Duration = Duration::from_millis(100);
 /// Bytes of a ticket of ours.

@@ -6,7 +6,7 @@
 pub enum Reply {
     /// The first word.
     Greeting,
-    /// Overload, or the home of this address sleeps: the first word, and the last. Later: a new connection is needed.
+    /// Overload, the proxy's end, or the home of this address sleeps: the first word, and the last. Later: a new connection is needed.
     Unavailable,
     /// EHLO in clear: STARTTLS is offered.
     HelloInClear,

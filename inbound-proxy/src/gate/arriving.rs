@@ -40,13 +40,13 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// Waits until its home is connected, or has been waited for long enough in all.
+    /// Waits until its home is connected, or has been waited for long enough in all, or the gate ends.
     ///
     /// # Errors
     /// [`Absent`].
     pub(super) async fn wait_for(&mut self, gate: &Gate, home: &str) -> Result<Connection, Absent> {
         let began = Instant::now();
-        let came = gate.hall.wait_for(home, self.patience()).await;
+        let came = gate.ending.unless_begun(gate.hall.wait_for(home, self.patience())).await.unwrap_or(Err(Absent));
         self.waited += began.elapsed();
         came
     }

@@ -40,14 +40,15 @@ pub(super) struct Parcel {
     pub passing: Passing,
 }
 
-/// Hands it on; from there on it goes by itself. `Err(parcel)`: the home is away, and nothing of it has been sent there.
+/// Hands it on; from there on it goes by itself. `Err(parcel)`: the home is away, or the gate ends, and nothing of it has been sent there.
 pub(super) async fn hand_on(
     gate: &Arc<Gate>,
     home: &str,
     how: How,
     mut parcel: Parcel,
 ) -> Result<io::Result<()>, Parcel> {
-    let Some(Fetched { mut stream, number, answer }) = fetch(gate, home, &mut parcel).await else {
+    let fetched = gate.ending.unless_begun(fetch(gate, home, &mut parcel)).await.flatten();
+    let Some(Fetched { mut stream, number, answer }) = fetched else {
         gate.metrics.home_away.count();
         return Err(parcel);
     };

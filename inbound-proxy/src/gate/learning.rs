@@ -70,7 +70,7 @@ pub(super) async fn serve(gate: &Gate, client: Client, sent: Vec<u8>, sender: &S
     }
     let shaking = TlsAcceptor::from(Arc::new(config)).accept(Replayed { sent, read: 0, client: stream });
     let stream = timeout(limits::HANDSHAKE, shaking).await.map_err(|_| io::ErrorKind::TimedOut)??;
-    let mut talk = Talk::new(stream, phase, &gate.name);
+    let mut talk = Talk::new(stream, phase, &gate.name, &gate.ending);
     let mut lessons = Lessons::new(sender, &postmarks);
     loop {
         match talk.step().await? {

@@ -44,17 +44,19 @@ pub(super) async fn serve(gate: &Arc<Gate>, mut client: Client) -> io::Result<()
     }
     drop(map);
     let Client { stream, from, dialled: at, waited, mut place } = client;
-    let mut talk = Talk::new(stream, Phase::Clear, &gate.name);
+    let mut talk = Talk::new(stream, Phase::Clear, &gate.name, &gate.ending);
     let ehlo = loop {
         match talk.step().await? {
             Step::Admit => {
-                let seated = place.sits_down(&gate.doors, from.ip().to_canonical(), limits::SEATED).await;
-                talk.admitted(seated);
+                let sitting = place.sits_down(&gate.doors, from.ip().to_canonical(), limits::SEATED);
+                talk.admitted(gate.ending.unless_begun(sitting).await == Some(true));
             }
             Step::HandOver(ehlo) => break ehlo,
             _ => return Ok(()),
         }
     };
+    // From here on a close would bring some of them back in clear: the end waits until it is handed on, or has been told.
+    let _on_the_way = gate.letters.on_the_way();
     let mut stream = talk.into_stream();
     let Some((sent, hello)) = client_hello(&mut stream).await? else {
         gate.metrics.no_tls.count();

@@ -55,7 +55,7 @@ mod talk;
 mod tests;
 
 use doors::Doors;
-use ending::Letters;
+use ending::{Ending, Letters};
 use map::Maps;
 use metrics::Metrics;
 use places::Places;
@@ -133,6 +133,7 @@ struct Gate {
     pipes: Pipes,
     doors: Doors,
     letters: Letters,
+    ending: Ending,
     metrics: Metrics,
 }
 
@@ -222,6 +223,7 @@ impl Gate {
             pipes: Pipes::default(),
             doors: Doors::default(),
             letters: Letters::default(),
+            ending: Ending::default(),
             metrics: Metrics::default(),
         };
         Ok((gate, events))

@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 use wire::lines::{Line, Lines};
 
+use super::ending::Ending;
 use crate::limits;
 use crate::session::{Domain, Effect, Event, Phase, Session};
 
@@ -16,7 +17,9 @@ use crate::session::{Domain, Effect, Event, Phase, Session};
 pub(super) struct Talk<'a, S> {
     lines: Lines<S>,
     session: Session,
+    phase: Phase,
     name: &'a str,
+    ending: &'a Ending,
     effects: VecDeque<Effect>,
     unwritten: Vec<u8>,
     /// When it last went on.
@@ -42,11 +45,12 @@ pub(super) enum Step {
 
 impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
     /// A session, nothing said yet.
-    pub(super) fn new(stream: S, phase: Phase, name: &'a str) -> Self {
+    pub(super) fn new(stream: S, phase: Phase, name: &'a str, ending: &'a Ending) -> Self {
         let (session, effects) = Session::new(phase);
         let since = Instant::now();
         let until = since + session.time();
-        Self { lines: Lines::new(stream), session, name, effects: effects.into(), unwritten: Vec::new(), since, until }
+        let (lines, effects) = (Lines::new(stream), effects.into());
+        Self { lines, session, phase, name, ending, effects, unwritten: Vec::new(), since, until }
     }
 
     /// The answer to [`Step::Admit`].
@@ -81,10 +85,15 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
             }
             self.flush().await?;
             let patience = self.until.min(self.since + self.session.patience());
-            let next = timeout_at(patience, self.lines.next(limits::COMMAND_LINE)).await;
+            let next = tokio::select! {
+                biased;
+                next = timeout_at(patience, self.lines.next(limits::COMMAND_LINE)) => Some(next),
+                () = self.ending.no_longer_hears(self.phase) => None,
+            };
             let effects = match next {
-                Err(_) => self.session.handle(Event::Silence),
-                Ok(line) => match line? {
+                None => self.session.handle(Event::Ending),
+                Some(Err(_)) => self.session.handle(Event::Silence),
+                Some(Ok(line)) => match line? {
                     Line::Whole(line) => self.session.handle(Event::Line(&line)),
                     Line::TooLong | Line::BareLineEnd => self.session.handle(Event::BadLine),
                     Line::End => return Ok(Step::Over),
@@ -127,8 +136,8 @@ mod tests {
     #[tokio::test]
     async fn noop_is_silence_under_tls() {
         for phase in [Phase::Clear, Phase::Learning, Phase::Away] {
-            let (client, server) = tokio::io::duplex(64 * 1024);
-            let mut talk = Talk::new(server, phase, "clean.example");
+            let (ending, (client, server)) = (Ending::default(), tokio::io::duplex(64 * 1024));
+            let mut talk = Talk::new(server, phase, "clean.example", &ending);
             talk.since -= talk.session.patience() - Duration::from_millis(500);
             let (mut said, mut says) = tokio::io::split(client);
             let talking = tokio::spawn(async move {
@@ -153,8 +162,8 @@ mod tests {
     #[tokio::test]
     async fn a_session_has_its_time_in_all() {
         for phase in [Phase::Clear, Phase::Learning, Phase::Away] {
-            let (client, server) = tokio::io::duplex(64 * 1024);
-            let mut talk = Talk::new(server, phase, "clean.example");
+            let (ending, (client, server)) = (Ending::default(), tokio::io::duplex(64 * 1024));
+            let mut talk = Talk::new(server, phase, "clean.example", &ending);
             let most = talk.until.saturating_duration_since(Instant::now());
             assert!(most <= limits::CLEAR_TIME && most > Duration::from_secs(60), "{most:?}");
             talk.until = Instant::now() + Duration::from_millis(300);

@@ -16,8 +16,9 @@ use relay_link::inbound::{ClientName, FromHome, Service, ToHome};
 use relay_link::keys::{LinkKey, Pin};
 use relay_link::limits::FETCH;
 use relay_link::{liveness, tls};
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::ProducesTickets;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -28,7 +29,7 @@ use super::arriving::Client;
 use super::handing::{Parcel, hand_on};
 use super::learning::{Lessons, Sender};
 use super::reports::{self, Passing};
-use super::{Entrance, Gate, Start, arriving, tend};
+use super::{Entrance, Gate, Start, arriving, ending, tend};
 use crate::grant::HomeGrant;
 use crate::limits;
 use crate::route::How;
@@ -44,6 +45,7 @@ struct Stage {
     link: SocketAddr,
     own: Vec<u8>,
     proxy: LinkKey,
+    trusted: CertificateDer<'static>,
     folder: PathBuf,
 }
 
@@ -59,7 +61,8 @@ impl Stage {
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).unwrap();
         let (proxy, own) = (LinkKey::generate().unwrap(), LinkKey::generate().unwrap());
-        let made = rcgen::generate_simple_self_signed(vec!["clean.example".to_owned()]).unwrap();
+        let made = rcgen::generate_simple_self_signed(["clean.example", HOME].map(str::to_owned)).unwrap();
+        let trusted = made.cert.der().clone();
         let certificate = CertificatePem { chain: made.cert.pem(), key: made.signing_key.serialize_pem() };
         let start = Start {
             name: "clean.example".to_owned(),
@@ -81,7 +84,7 @@ impl Stage {
         tokio::spawn(reports::hear(gate.clone(), events));
         tokio::spawn(tend(gate.clone()));
         tokio::spawn(arriving::accept(gate.clone(), Entrance::Link, listener));
-        Self { gate, link, own: own.pkcs8().to_vec(), proxy, folder }
+        Self { gate, link, own: own.pkcs8().to_vec(), proxy, trusted, folder }
     }
 
     fn key(&self) -> LinkKey {
@@ -144,6 +147,26 @@ impl Stage {
         tokio::spawn(async move { hand_on(&gate, HOME, How::Sni, parcel).await.is_ok() })
     }
 
+    /// A sender that asks for the home once it may.
+    async fn sender(&self) -> BufReader<TcpStream> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        tokio::spawn(arriving::accept(self.gate.clone(), Entrance::Mail, listener));
+        BufReader::new(TcpStream::connect(at).await.unwrap())
+    }
+
+    /// Its end of TLS with whom it takes for the home.
+    async fn shakes_hands(&self, clear: BufReader<TcpStream>) -> BufReader<TlsStream<TcpStream>> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.trusted.clone()).unwrap();
+        let config = rustls::ClientConfig::builder_with_provider(wire::ciphers::provider());
+        let config = config.with_safe_default_protocol_versions().unwrap();
+        let config = config.with_root_certificates(roots).with_no_client_auth();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let name = ServerName::try_from(HOME).unwrap();
+        BufReader::new(connector.connect(name, clear.into_inner()).await.unwrap())
+    }
+
     /// Somebody who asks for metrics.
     async fn scrape(&self, at: SocketAddr, request: &[u8]) -> String {
         let mut stream = TcpStream::connect(at).await.unwrap();
@@ -163,6 +186,18 @@ impl Stage {
         tokio::spawn(async move { control::run(&mut stream, &mut frames, liveness::HOME, &mut script, &heard).await });
         (speaker, calls)
     }
+}
+
+/// Says something, and reads what is answered, to its last line.
+async fn answer<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut BufReader<S>, command: &str) -> String {
+    stream.write_all(command.as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
+    let mut line = String::new();
+    while line.as_bytes().get(3) != Some(&b' ') {
+        line.clear();
+        assert!(stream.read_line(&mut line).await.unwrap() > 0, "a bare close after {command}");
+    }
+    line
 }
 
 async fn gets_the_hello(stage: &Stage, ToHome::Call(call): ToHome) -> TcpStream {
@@ -342,5 +377,41 @@ async fn what_is_relayed_ends_with_the_pairing() {
     assert_eq!(at_home.read(&mut heard).await.unwrap_or(0), 0);
     while !stage.gate.passing().is_empty() {
         tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A sender that has begun with TLS and waits for a home that is away, or does not fetch it, when the gate is told to end.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_held_at_the_end_is_told_under_tls() {
+    for (name, is_there) in [("ends-away", false), ("ends-told", true)] {
+        let stage = Arc::new(Stage::new(name).await);
+        let _home = if is_there { Some(stage.alive().await) } else { None };
+        let (mut held, mut idle) = (stage.sender().await, stage.sender().await);
+        assert!(answer(&mut held, "EHLO a.example\r\n").await.starts_with("220 "));
+        let mut hello = String::new();
+        while !hello.starts_with("250 ") {
+            hello.clear();
+            held.read_line(&mut hello).await.unwrap();
+        }
+        assert!(answer(&mut held, "STARTTLS\r\n").await.starts_with("220 "));
+        assert!(answer(&mut idle, "").await.starts_with("220 "));
+        let shaking = tokio::spawn({
+            let stage = stage.clone();
+            async move { stage.shakes_hands(held).await }
+        });
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert!(!shaking.is_finished(), "it is held");
+        let (began, gate) = (Instant::now(), stage.gate.clone());
+        let drained = tokio::spawn(async move { ending::drained(&gate).await });
+        let mut held = shaking.await.unwrap();
+        assert!(answer(&mut idle, "").await.starts_with("421 "), "who is in clear is told there");
+        // Longer than others have.
+        tokio::time::sleep(limits::DRAIN_OTHERS).await;
+        assert!(answer(&mut held, "EHLO a.example\r\n").await.starts_with("250 "));
+        assert!(!drained.is_finished());
+        assert!(answer(&mut held, "MAIL FROM:<a@a.example>\r\n").await.starts_with("451 4.4.1 "));
+        assert!(answer(&mut held, "QUIT\r\n").await.starts_with("221 "));
+        drained.await.unwrap();
+        assert!(began.elapsed() < limits::DRAIN_TOLD, "{:?}", began.elapsed());
     }
 }

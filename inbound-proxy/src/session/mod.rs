@@ -65,6 +65,8 @@ pub enum Event<'a> {
     Admitted(bool),
     /// Nothing has come for [`Session::patience`], or not everything within [`Session::time`].
     Silence,
+    /// The proxy ends.
+    Ending,
 }
 
 /// One session.
@@ -146,6 +148,7 @@ impl Session {
         self.commands += 1;
         let effects = match event {
             Event::Silence => vec![Effect::Say(Reply::Idle)],
+            Event::Ending => vec![Effect::Say(Reply::Unavailable)],
             _ if self.commands > limits::COMMANDS => vec![Effect::Say(Reply::Enough)],
             Event::BadLine => self.blame(Reply::BadLine),
             Event::Line(line) => self.command(line),
