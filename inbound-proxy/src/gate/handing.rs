@@ -59,7 +59,7 @@ pub(super) async fn hand_on(
     }
     let Parcel { client: Client { stream: client, mut place, .. }, sent, service, passing, .. } = parcel;
     place.stands_up();
-    gate.passing().insert(number, passing);
+    gate.passes(number, passing);
     let passed = Passed { gate: gate.clone(), number, _place: place, _letters: gate.letters.begin(service) };
     // In one piece: a home that waits for the answer finds the client's first words behind it.
     let opening = [&answer[..], &sent].concat();
@@ -121,6 +121,7 @@ async fn fetch(gate: &Gate, home: &str, parcel: &mut Parcel) -> Option<Fetched> 
     let until = Instant::now() + parcel.client.patience();
     let mut connection = parcel.client.wait_for(gate, home).await.ok()?;
     loop {
+        let home = &gate.called(home);
         match tell(gate, home, connection, parcel, until).await? {
             Told::Dialled(fetched) => return Some(fetched),
             Told::Declined => return None,

@@ -58,7 +58,11 @@ async fn greet(
     key: PublicKey,
 ) -> io::Result<Option<Arrival<HomeGrant>>> {
     match proxy::greet(stream, key, &gate.homes, &gate.name).await? {
-        Some(Guest::Home(arrival)) => return Ok(Some(arrival)),
+        Some(Guest::Home(arrival)) => {
+            // Before it has a seat: its name may have been another's a moment ago, and what was learnt for that one is not its own.
+            gate.follow_boxes()?;
+            return Ok(Some(arrival));
+        }
         Some(Guest::Asking(asking)) => {
             let answer = match &asking.want {
                 Want::Place(host) => Some(gate.place(&asking.home, host).await?),

@@ -38,6 +38,7 @@ use crate::limits;
 use crate::memory::Memory;
 
 mod arriving;
+mod boxes;
 mod direct;
 mod doors;
 mod ending;
@@ -54,6 +55,7 @@ mod talk;
 #[cfg(test)]
 mod tests;
 
+use boxes::Boxes;
 use doors::Doors;
 use ending::{Ending, Letters};
 use map::Maps;
@@ -128,6 +130,8 @@ struct Gate {
     /// Streams that homes have, so that they can be told of as misled.
     passing: Mutex<HashMap<u64, Passing>>,
     memory: Mutex<Memory>,
+    /// Locked before those two, where both are.
+    boxes: Mutex<Boxes>,
     certificate: RwLock<Arc<rustls::ServerConfig>>,
     scrapes: Semaphore,
     pipes: Pipes,
@@ -218,6 +222,7 @@ impl Gate {
             waiting: Mutex::default(),
             passing: Mutex::default(),
             memory: Mutex::new(Memory::open(&state.join("learnt"), now())?),
+            boxes: Mutex::default(),
             certificate: RwLock::new(Arc::new(learning::config(&start.certificate)?)),
             scrapes: Semaphore::new(limits::SCRAPES),
             pipes: Pipes::default(),
@@ -237,14 +242,6 @@ impl Gate {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends what is relayed to homes that are not `paired` any more. Dropped out of the lock: each takes itself out of the map.
-    fn end_all_but(&self, paired: impl Fn(&str) -> bool) {
-        let all = self.passing();
-        let ended: Vec<_> = all.values().filter(|it| !paired(&it.home)).filter_map(|it| it.relaying.clone()).collect();
-        drop(all);
-        ended.iter().for_each(tokio::task::AbortHandle::abort);
-    }
-
     fn passing(&self) -> MutexGuard<'_, HashMap<u64, Passing>> {
         self.passing.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -255,19 +252,13 @@ const ROUND: Duration = Duration::from_secs(1);
 
 /// Lets go of what nobody fetches, of what is old, and of what was learnt about homes that are paired no more.
 async fn tend(gate: Arc<Gate>) {
-    let (mut rounds, mut seen) = (tokio::time::interval(ROUND), None);
+    let mut rounds = tokio::time::interval(ROUND);
     for round in 0u64.. {
         rounds.tick().await;
         // Dropped, each wakes who waits for it.
         drop(gate.waiting().expired(std::time::Instant::now()));
-        // A folder that cannot be read makes nobody forgotten.
-        if let Ok(all) = gate.homes.all()
-            && !seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &all))
-        {
-            let paired = |home: &str| all.get(home).is_some_and(|home| home.paired.is_some());
-            gate.memory().keep_only(paired);
-            gate.end_all_but(paired);
-            seen = Some(all);
+        if let Err(error) = gate.follow_boxes() {
+            tracing::debug!(%error, "the homes cannot be read");
         }
         if round % 3_600 == 0 {
             gate.memory().forget_old(now());

@@ -60,6 +60,8 @@ fn one(gate: &Arc<Gate>, heard: Heard<FromHome>) {
 /// What is known of a stream, when it is that home's to report. Each report costs a look into the DNS, so that one stream has as
 /// many as one session teaches: a home must not have this proxy ask for ever.
 fn reported(gate: &Gate, number: u64, home: &str) -> Option<Passing> {
+    // Its link may have the name still by which it was called.
+    let home = gate.called(home);
     let mut all = gate.passing();
     let passing = all.get_mut(&number).filter(|passing| passing.home == home && passing.reports < limits::LESSONS)?;
     passing.reports += 1;

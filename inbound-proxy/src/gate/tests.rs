@@ -37,6 +37,7 @@ use crate::sender::{Group, Network};
 use crate::tickets::Postmarks;
 
 const HOME: &str = "mail.alice.example";
+const OTHER: &str = "mail.club.example";
 const HELLO: &[u8] = b"a ClientHello";
 
 /// A gate with one home, paired and not connected.
@@ -198,6 +199,14 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut BufReader<S>, co
         assert!(stream.read_line(&mut line).await.unwrap() > 0, "a bare close after {command}");
     }
     line
+}
+
+/// What one end of a relayed connection says is heard at the other.
+async fn is_heard(from: &mut TcpStream, to: &mut TcpStream) {
+    from.write_all(b"it works").await.unwrap();
+    let mut heard = [0; 8];
+    to.read_exact(&mut heard).await.unwrap();
+    assert_eq!(heard, *b"it works");
 }
 
 async fn gets_the_hello(stage: &Stage, ToHome::Call(call): ToHome) -> TcpStream {
@@ -378,6 +387,39 @@ async fn what_is_relayed_ends_with_the_pairing() {
     while !stage.gate.passing().is_empty() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// A family gives up the name by which its home was called, and another box has that name at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_of_a_home_goes_on_when_it_is_called_otherwise() {
+    let stage = Stage::new("called").await;
+    let homes = &stage.gate.homes;
+    let pair = |name: &str, key: &LinkKey| {
+        let grant = HomeGrant { names: [name.to_owned()].into(), ..HomeGrant::default() };
+        let invited = homes.invite(name, grant, SystemTime::now(), Duration::from_secs(600)).unwrap();
+        homes.pair(&invited.secret, key.public(), SystemTime::now()).unwrap();
+    };
+    pair(OTHER, &stage.key());
+    let (_speaker, mut calls) = stage.alive().await;
+    let (mut outside, handing) = stage.client().await;
+    let mut at_home = gets_the_hello(&stage, calls.recv().await.unwrap()).await;
+    assert!(handing.await.unwrap());
+    let group = Group::Network4([198, 51, 100]);
+    stage.gate.memory().learn(None, &group, &[crate::tickets::digest(b"shown")], HOME, super::now());
+    let rest = homes.all().unwrap()[HOME].grant.names.iter().filter(|name| *name != HOME).cloned().collect();
+    assert!(homes.leave(HOME, OTHER, HomeGrant { names: rest, ..HomeGrant::default() }).unwrap());
+    pair(HOME, &LinkKey::generate().unwrap());
+    stage.gate.follow_boxes().unwrap();
+    let led = || stage.gate.memory().by_ticket(b"shown", super::now()).map(|given| given.home.clone());
+    assert_eq!(led().as_deref(), Some(OTHER), "and to no stranger");
+    // Some rounds later, too.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    is_heard(&mut outside, &mut at_home).await;
+    is_heard(&mut at_home, &mut outside).await;
+    assert_eq!(stage.gate.passing().values().map(|passing| passing.home.clone()).collect::<Vec<_>>(), [OTHER]);
+    assert!(homes.close(OTHER).unwrap());
+    assert_eq!(outside.read(&mut [0; 8]).await.unwrap_or(0), 0, "it ends with the pairing");
+    assert_eq!(led(), None);
 }
 
 /// A sender that has begun with TLS and waits for a home that is away, or does not fetch it, when the gate is told to end.

@@ -42,6 +42,8 @@ pub(super) enum Record {
     Told { street: String, group: Group, home: String, now: u64, network: Network },
     /// What is known of this group was first told on a connection from there.
     Made { street: String, group: Group, now: u64, network: Network },
+    /// This home is called otherwise from now on.
+    Called { home: String, to: String },
 }
 
 const CHECK: usize = 8;

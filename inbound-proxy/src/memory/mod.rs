@@ -152,13 +152,19 @@ impl Memory {
         }
     }
 
-    /// Homes that are no more leave nothing behind.
-    pub fn keep_only(&mut self, here: impl Fn(&str) -> bool) {
+    /// What was learnt of a home follows it to the name by which it is called now; homes that are no more leave nothing behind.
+    pub fn follow<'a>(&mut self, called: impl Fn(&str) -> Option<&'a str>) {
         let tickets = self.tickets.values().map(|given| &given.home);
         let groups =
             self.groups.values().flat_map(|learnt| learnt.pending.iter().map(|(home, _)| home).chain(&learnt.steady));
-        let gone: BTreeSet<String> = tickets.chain(groups).filter(|home| !here(home)).cloned().collect();
-        gone.into_iter().for_each(|home| self.record(Record::Gone { home }));
+        let known: BTreeSet<String> = tickets.chain(groups).cloned().collect();
+        for home in known {
+            match called(&home) {
+                Some(to) if to == home => {}
+                Some(to) => self.record(Record::Called { home, to: to.to_owned() }),
+                None => self.record(Record::Gone { home }),
+            }
+        }
     }
 
     /// Drops what is too old. To be called now and then; nothing old is ever used anyway.
@@ -223,6 +229,11 @@ impl Memory {
             Record::Gone { home } => {
                 self.tickets.retain(|_, given| given.home != home);
                 self.groups.retain(|_, learnt| learnt.knows_without(&home));
+            }
+            Record::Called { home, to } => {
+                let tickets = self.tickets.values_mut().map(|given| &mut given.home);
+                tickets.filter(|known| **known == home).for_each(|known| known.clone_from(&to));
+                self.groups.values_mut().for_each(|learnt| learnt.calls(&home, &to));
             }
         }
     }
@@ -291,6 +302,15 @@ impl Learnt {
         self.pending.retain(|(pending, _)| pending != home);
         self.steady.take_if(|steady| steady == home);
         self.mixed || self.steady.is_some() || !self.pending.is_empty()
+    }
+
+    /// A home is called otherwise.
+    fn calls(&mut self, home: &str, to: &str) {
+        if self.pending.iter().any(|(pending, _)| pending == to) {
+            self.pending.retain(|(pending, _)| pending != home);
+        }
+        let pending = self.pending.iter_mut().map(|(pending, _)| pending);
+        pending.chain(&mut self.steady).filter(|known| *known == home).for_each(|known| to.clone_into(known));
     }
 
     fn note_homes(&mut self) {

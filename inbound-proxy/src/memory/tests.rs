@@ -109,10 +109,29 @@ fn a_home_that_is_gone_is_nowhere() {
     memory.take(STREET, &group(1), 10, anywhere);
     memory.learn(Some(STREET), &group(1), &[], "alice", 10);
     memory.learn(Some(STREET), &group(2), &[], "bob", 10);
-    memory.keep_only(|home| home != "alice");
+    memory.follow(|home| ["bob"].into_iter().find(|known| *known == home));
     assert_eq!(memory.take(STREET, &group(2), 20, anywhere).as_deref(), Some("bob"), "others stay");
     assert_eq!(memory.take(STREET, &group(1), 20, anywhere), None);
     assert_eq!(memory.by_ticket(&ticket, 0), None);
+}
+
+/// It gives up the name by which it was called, and keeps another.
+#[test]
+fn a_home_that_is_called_otherwise_keeps_what_was_learnt() {
+    let scratch = Scratch::new("called");
+    let mut memory = Memory::open(&scratch.0, 0).unwrap();
+    let ticket = [7; 32];
+    memory.learn(Some(STREET), &group(1), &[crate::tickets::digest(&ticket)], "club", 0);
+    assert_eq!(memory.take(STREET, &group(1), 10, anywhere).as_deref(), Some("club"));
+    memory.learn(Some(STREET), &group(2), &[], "club", 10);
+    memory.learn(Some(STREET), &group(3), &[], "bob", 10);
+    memory.follow(|home| Some(if home == "club" { "two" } else { "bob" }));
+    drop(memory);
+    let mut memory = Memory::open(&scratch.0, 20).unwrap();
+    assert_eq!(memory.by_ticket(&ticket, 20).map(|given| given.home.as_str()), Some("two"));
+    for (of, home) in [(1, "two"), (1, "two"), (2, "two"), (3, "bob")] {
+        assert_eq!(memory.take(STREET, &group(of), 20, anywhere).as_deref(), Some(home), "{of}");
+    }
 }
 
 #[test]
@@ -201,6 +220,7 @@ enum Step {
     Void(u8),
     Shown(u8),
     Gone(u8),
+    Called(u8, u8),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -211,9 +231,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..16u8).prop_map(Step::Void),
         1 => (0..16u8).prop_map(Step::Shown),
         1 => (0..4u8).prop_map(Step::Gone),
+        1 => (0..4u8, 0..6u8).prop_map(|(home, to)| Step::Called(home, to)),
     ];
     prop::collection::vec(step, 0..60)
 }
+
+const NAMES: [&str; 6] = ["0", "1", "2", "3", "4", "5"];
 
 fn perform(memory: &mut Memory, steps: &[Step], start: u64) {
     for (now, step) in (start..).zip(steps) {
@@ -226,7 +249,13 @@ fn perform(memory: &mut Memory, steps: &[Step], start: u64) {
             Step::Wrong(of, home) => memory.wrong_home(STREET, &group(*of), &home.to_string(), now),
             Step::Shown(ticket) => memory.ticket_used(&[*ticket], now),
             Step::Void(ticket) => memory.wrong_ticket(&[*ticket]),
-            Step::Gone(home) => memory.keep_only(|known| *known != *home.to_string()),
+            Step::Gone(home) => {
+                memory.follow(|known| NAMES.into_iter().find(|it| *it == known && **it != *home.to_string()))
+            }
+            Step::Called(home, to) => memory.follow(|known| {
+                let known = if *known == *home.to_string() { to.to_string() } else { known.to_owned() };
+                NAMES.into_iter().find(|it| **it == *known)
+            }),
         }
     }
 }
