@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use relay_link::outbound::Refusal;
 use tests::far::Far;
+use tests::hosts::Host;
 use tests::outbound::{Session, Stranger};
 use tests::proxies::eventually;
 
@@ -184,7 +185,10 @@ pub fn sessions_and_networks_have_bounds_of_their_own() {
     for number in 0..4 {
         place.names.a(&format!("mx{number}.test"), &format!("44.0.{}.9", 100 + number));
     }
-    place.proxy.host().run("ip route add unreachable 44.0.0.0/8");
+    // They are there, and nobody listens.
+    let closed = ["44.0.100.9", "44.0.101.9", "44.0.102.9", "44.0.103.9"];
+    let _closed = Host::public("closed", &closed);
+    place.proxy.host().run("ip route add 44.0.100.0/22 dev wan");
     for number in 0..4 {
         assert_eq!(home.connect(&format!("mx{number}.test")).unwrap_err(), Refusal::Unreachable);
     }
