@@ -30,7 +30,9 @@ async fn mail(dns: &Dns, host: &str, homes: &BTreeSet<String>) -> (Vec<IpAddr>, 
     let (mut hosts, mut found, mut whole) = (BTreeSet::new(), Vec::new(), true);
     for domain in domains(host) {
         match dns.mail_hosts(domain).await {
-            Ok(all) => hosts.extend(all.into_iter().filter(|to| to != host && !to.is_empty() && !homes.contains(to))),
+            // A domain without an MX record takes its own mail, and is not the family's for that: it may be the operator's.
+            Ok(all) => hosts
+                .extend(all.into_iter().filter(|to| ![host, domain, ""].contains(&to.as_str()) && !homes.contains(to))),
             Err(_) => whole = false,
         }
     }
