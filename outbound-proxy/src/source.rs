@@ -10,7 +10,7 @@ pub enum Source {
     Named(IpAddr),
     /// From the one that the kernel takes: a router makes another of it, or the name says nothing of this machine.
     Usual,
-    /// Not at all: the name has an address of the other kind here, and none of this.
+    /// Not at all: the name has an IPv4 address here, and none of IPv6.
     Never,
 }
 
@@ -35,8 +35,9 @@ pub fn source(named: &[IpAddr], to: IpAddr, machine: &impl Machine) -> Source {
     let [four, six] = FAR;
     let other = if to.is_ipv4() { six } else { four };
     match of_kind(named, to, machine) {
-        // A name that leads elsewhere, or nowhere, must not stop all mail: `doctor` says what it costs.
-        Source::Never if of_kind(named, other, machine) == Source::Never => Source::Usual,
+        // A name that leads elsewhere, or nowhere, must not stop all mail, and one that has no A record, or none that anybody
+        // answers with now, not nine tenths of it: `doctor` says what it costs.
+        Source::Never if to.is_ipv4() || of_kind(named, other, machine) == Source::Never => Source::Usual,
         source => source,
     }
 }
@@ -96,7 +97,7 @@ mod tests {
         let many = Has(&["44.0.0.22", "44.0.0.20", "2a00::22", "2a00::20"], &[]);
         assert_eq!(sources(&["2a00::20", "44.0.0.20"], &many), [four, six], "the kernel would take another");
         assert_eq!(sources(&["44.0.0.9", "44.0.0.20"], &many), [four, Source::Never], "one of them is elsewhere");
-        assert_eq!(sources(&["2a00::20"], &many), [Source::Never, six]);
+        assert_eq!(sources(&["2a00::20"], &many), [Source::Usual, six], "most hosts have IPv4 alone");
         let usual = Has(&["44.0.0.22", "44.0.0.20"], &[]);
         let both = sources(&["44.0.0.20", "44.0.0.22"], &usual);
         assert_eq!(both[0], Source::Named(address("44.0.0.22")), "where both are named, the usual");
