@@ -68,6 +68,8 @@ pub const CONNECTIONS_PER_ADDRESS: usize = 200;
 pub const CONNECTIONS_HANDED: usize = CONNECTIONS / 2;
 /// Connections of one address that have not logged in.
 pub const STRANGERS_PER_ADDRESS: usize = 20;
+/// The same of one IPv6 /48 or IPv4 /24, which one tenant may have: else a handful of them keep all phones away.
+pub const STRANGERS_OF_NEIGHBOURS: usize = 100;
 /// Sessions of one mailbox in its owner's process: a few more than the keeper admits, for those that are just ending.
 pub const SESSIONS_PER_OWNER: usize = spool::keeper::hub::IMAP_SESSIONS + 4;
 /// Time for what is under way when the server stops; what still waits for its client is cut off then. `up` waits a little

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use wire::logins::neighbourhood;
+
 use crate::limits;
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -18,6 +20,8 @@ struct Counts {
     all: usize,
     handed: usize,
     held: HashMap<Neighbour, Held>,
+    /// Strangers, by what one tenant may have at the most.
+    tenants: HashMap<Neighbour, usize>,
 }
 
 /// A household, and whether a proxy says that it is this one.
@@ -32,6 +36,7 @@ pub struct Doors(Arc<Mutex<Counts>>);
 pub struct Place {
     doors: Doors,
     neighbour: Neighbour,
+    tenant: Neighbour,
     stranger: bool,
 }
 
@@ -39,20 +44,23 @@ impl Doors {
     /// A place for a new connection, or `None` when there is no room for it; `handed`: a proxy says that it is from there.
     #[must_use]
     pub fn enter(&self, address: IpAddr, handed: bool) -> Option<Place> {
-        let neighbour = (neighbour(address), handed);
+        let (neighbour, tenant) = ((neighbour(address), handed), (neighbourhood(address), handed));
         let mut counts = self.counts();
         let held = counts.held.get(&neighbour).copied().unwrap_or_default();
+        let tenants = counts.tenants.get(&tenant).copied().unwrap_or(0);
         if counts.all >= limits::CONNECTIONS
             || (handed && counts.handed >= limits::CONNECTIONS_HANDED)
             || held.all >= limits::CONNECTIONS_PER_ADDRESS
             || held.strangers >= limits::STRANGERS_PER_ADDRESS
+            || tenants >= limits::STRANGERS_OF_NEIGHBOURS
         {
             return None;
         }
         counts.all += 1;
         counts.handed += usize::from(handed);
         counts.held.insert(neighbour, Held { all: held.all + 1, strangers: held.strangers + 1 });
-        Some(Place { doors: self.clone(), neighbour, stranger: true })
+        counts.tenants.insert(tenant, tenants + 1);
+        Some(Place { doors: self.clone(), neighbour, tenant, stranger: true })
     }
 
     /// Connections that have a place.
@@ -69,10 +77,18 @@ impl Doors {
 impl Place {
     /// It has logged in.
     pub fn known(&mut self) {
-        if std::mem::take(&mut self.stranger)
-            && let Some(held) = self.doors.counts().held.get_mut(&self.neighbour)
-        {
+        if !std::mem::take(&mut self.stranger) {
+            return;
+        }
+        let mut counts = self.doors.counts();
+        if let Some(held) = counts.held.get_mut(&self.neighbour) {
             held.strangers = held.strangers.saturating_sub(1);
+        }
+        if let Some(left) = counts.tenants.get(&self.tenant).map(|held| held.saturating_sub(1)) {
+            match left {
+                0 => counts.tenants.remove(&self.tenant),
+                left => counts.tenants.insert(self.tenant, left),
+            };
         }
     }
 }
@@ -127,12 +143,27 @@ mod tests {
         assert_eq!(lies.len(), limits::STRANGERS_PER_ADDRESS);
         assert!(doors.enter(phone, false).is_some(), "the telephone itself comes in");
         drop(lies);
-        let address = |n: usize| IpAddr::from([10, 0, (n / 200) as u8, (n % 200) as u8]);
+        let address = |n: usize| IpAddr::from([10, (n / 250) as u8, (n % 250) as u8, 1]);
         let lies: Vec<_> = (0..limits::CONNECTIONS).map_while(|n| doors.enter(address(n), true)).collect();
         assert_eq!(lies.len(), limits::CONNECTIONS_HANDED);
         assert!(doors.enter(address(0), false).is_some());
         drop(lies);
         assert_eq!((doors.open(), doors.counts().handed), (0, 0));
+    }
+
+    /// A rented /48 has as many /64s as somebody likes to use.
+    #[test]
+    fn one_tenant_keeps_no_phone_away() {
+        let doors = Doors::default();
+        let tenant = |n: u16| IpAddr::from([0x2001, 0xdb8, 1, n, 0, 0, 0, 1]);
+        let mut held: Vec<Place> = (0..2_000).filter_map(|n| doors.enter(tenant(n), true)).collect();
+        assert_eq!(held.len(), limits::STRANGERS_OF_NEIGHBOURS);
+        assert!(doors.enter("192.0.2.1".parse().unwrap(), true).is_some(), "a phone elsewhere");
+        held[0].known();
+        assert!(doors.enter(tenant(3_000), true).is_some(), "who has logged in is no stranger");
+        drop(held);
+        let counts = doors.counts();
+        assert!(counts.tenants.is_empty() && counts.held.is_empty());
     }
 
     #[test]
