@@ -88,11 +88,11 @@ pub async fn deliver(
     mut envelope: Envelope,
     body: Body,
 ) -> (Outcome, Option<Told>) {
-    let returning = match desk.rules.service {
-        Service::Mx => desk.marks.without_returning(&mut envelope, &body.bytes),
-        Service::Submission => Returning::default(),
+    let (returning, name) = match desk.rules.service {
+        Service::Mx => (desk.marks.without_returning(&mut envelope, &body.bytes), String::new()),
+        Service::Submission => (Returning::default(), final_bytes::name(&envelope, &desk.rules.host)),
     };
-    let marks = desk.marks.of(&envelope, &body.bytes);
+    let marks = desk.marks.of(&envelope, &body.bytes, &name);
     let delivery = Delivery { desk, keeper, origin, envelope, marks };
     // Held until the end: the bytes are in memory until then.
     let Body { bytes, early, mut letters, taken: _taken, .. } = body;
@@ -102,16 +102,17 @@ pub async fn deliver(
         // They were begun for everybody.
         letters = None;
     }
-    if returning.refused > 0 && delivery.envelope.recipients.is_empty() {
-        return (Outcome::Returning, None);
+    let ended = match returning.refused > 0 && delivery.envelope.recipients.is_empty() {
+        // Whatever else would be said of it is said all the same: else who copies a mark learns whose it is.
+        true => delivery.examined(bytes, early).await.map(|_| None),
+        false => delivery.run(bytes, early, letters).await.map(Some),
+    };
+    if !matches!(&ended, Ok(Some(told)) if told.outcome == Outcome::Delivered) {
+        desk.marks.give_back(&returning.resent);
     }
-    match delivery.run(bytes, early, letters).await {
-        Ok(told) => {
-            if told.outcome == Outcome::Delivered {
-                desk.marks.taken(returning.resent);
-            }
-            (told.outcome, Some(told))
-        }
+    match ended {
+        Ok(Some(told)) => (told.outcome, Some(told)),
+        Ok(None) => (Outcome::Returning, None),
         Err((why, outcome)) => {
             let (session, client) = (format!("{:08x}", delivery.origin.id), delivery.origin.client);
             let from = delivery.envelope.sender.domain();
@@ -125,7 +126,8 @@ pub async fn deliver(
 type Refused = (String, Outcome);
 
 impl Delivery<'_> {
-    async fn run(&self, bytes: Vec<u8>, early: Option<Early>, begun: Option<Letters>) -> Result<Told, Refused> {
+    /// As it is to be stored, and what a worker says of it.
+    async fn examined(&self, bytes: Vec<u8>, early: Option<Early>) -> Result<Examined, Refused> {
         if let Some(fault) = form::fault(&bytes) {
             return Err(("its form".into(), fault));
         }
@@ -133,10 +135,14 @@ impl Delivery<'_> {
             Service::Mx => self.strangers_bytes(bytes, early).await?,
             Service::Submission => (self.owners_bytes(bytes)?, Authentication::default()),
         };
+        self.examine(made, &authentication).await
+    }
+
+    async fn run(&self, bytes: Vec<u8>, early: Option<Early>, begun: Option<Letters>) -> Result<Told, Refused> {
         let targets: Vec<Target> = self.envelope.targets().into_iter().cloned().collect();
-        let kind = self.posted(&made).map_or(Kind::Here, Kind::Leaves);
         let outgoing = self.envelope.leaving().map(|(outgoing, _)| outgoing);
-        let examined = self.examine(made, &authentication).await?;
+        let examined = self.examined(bytes, early).await?;
+        let kind = self.posted(&examined.letter.made).map_or(Kind::Here, Kind::Leaves);
         let letters = begun.or_else(|| Letters::address(&targets, outgoing));
         let outcome = store(self.keeper, self.envelope.transaction, letters, &examined.letter, kind).await;
         match outcome {

@@ -117,7 +117,7 @@ pub fn from_owner(mut original: Vec<u8>, envelope: &Envelope, trace: &Trace<'_>)
         front.push_str(&format!("Date: {}\r\n", wire::date::rfc5322(trace.now)));
     }
     if message_id.is_none() {
-        front.push_str(&format!("Message-ID: <{}@{}>\r\n", envelope.id(), trace.host));
+        front.push_str(&format!("Message-ID: {}\r\n", name(envelope, trace.host)));
     }
     // Whether or not it says anything of MIME: the courier may have to encode its body (RFC 2045 §4).
     if mime_version.is_none() {
@@ -135,6 +135,12 @@ pub fn from_owner(mut original: Vec<u8>, envelope: &Envelope, trace: &Trace<'_>)
             && !is_forged_result(field, trace.host)
     });
     FinalBytes { front: front.into_bytes(), original, kept }
+}
+
+/// The name that a letter of one of our own gets where it has none.
+#[must_use]
+pub fn name(envelope: &Envelope, host: &str) -> String {
+    format!("<{}@{host}>", envelope.id())
 }
 
 /// What every message is to have once (RFC 5322 §3.6, RFC 2045 §4): large houses refuse one that has it twice, or empty.

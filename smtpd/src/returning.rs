@@ -57,20 +57,21 @@ impl Marks {
         Self { key: hmac::Key::new(hmac::HMAC_SHA256, &key.0), resent: Mutex::default() }
     }
 
-    /// For the Received field of that letter, in no order that tells anything. Whatever leaves has some, most often marks of
+    /// For the Received field of that letter, which gets the name `otherwise` where it has none, in no order that tells anything. Whatever leaves has some, most often marks of
     /// nothing: their number would tell whether an alias, named in Bcc maybe, had it as well.
     #[must_use]
-    pub fn of(&self, envelope: &Envelope, message: &[u8]) -> Vec<String> {
+    pub fn of(&self, envelope: &Envelope, message: &[u8], otherwise: &str) -> Vec<String> {
         if envelope.leaving().is_none() {
             return Vec::new();
         }
         let (id, name) = (envelope.id(), message_id(message));
+        let name = if name.is_empty() { otherwise } else { &name };
         let shared = envelope.recipients.iter().filter(|one| is_shared(one));
         let mut addresses: Vec<String> = shared.filter_map(|one| normal_address(&one.address.to_string())).collect();
         addresses.sort_unstable();
         addresses.dedup();
         let nobody = (addresses.len()..addresses.len().max(1).next_multiple_of(limits::MARKS)).map(|n| n.to_string());
-        let mut marks: Vec<String> = addresses.into_iter().chain(nobody).map(|of| self.mark(&id, &name, &of)).collect();
+        let mut marks: Vec<String> = addresses.into_iter().chain(nobody).map(|of| self.mark(&id, name, &of)).collect();
         marks.sort_unstable();
         marks
     }
@@ -95,19 +96,29 @@ impl Marks {
         returning
     }
 
-    /// They lie here now.
-    pub fn taken(&self, resent: Vec<Origin>) {
+    /// They were not taken after all.
+    pub fn give_back(&self, resent: &[Origin]) {
         let mut counted = self.counted();
         for origin in resent {
-            if let Some((_, times)) = counted.iter_mut().find(|(one, _)| *one == origin) {
-                *times += 1;
-                continue;
+            if let Some((_, times)) = counted.iter_mut().find(|(one, _)| one == origin) {
+                *times = times.saturating_sub(1);
             }
-            if counted.len() >= limits::RESENT_LETTERS {
-                counted.pop_front();
-            }
-            counted.push_back((origin, 1));
         }
+    }
+
+    /// Counts one more, unless there were too many: of all that come at the same moment, too.
+    fn is_one_more(&self, origin: &Origin) -> bool {
+        let mut counted = self.counted();
+        if let Some((_, times)) = counted.iter_mut().find(|(one, _)| one == origin) {
+            let has_room = *times < limits::RESENT_IN_ALL;
+            *times += usize::from(has_room);
+            return has_room;
+        }
+        if counted.len() >= limits::RESENT_LETTERS {
+            counted.pop_front();
+        }
+        counted.push_back((origin.clone(), 1));
+        true
     }
 
     fn counted(&self) -> MutexGuard<'_, VecDeque<(Origin, usize)>> {
@@ -128,9 +139,8 @@ impl Marks {
         let marked: Vec<_> = marked.collect();
         let (Some((newest, _)), Some((_, first))) = (marked.first(), marked.last()) else { return Was::New };
         let origin = Origin(self.mark(first, "", &address));
-        let times = self.counted().iter().find(|(one, _)| *one == origin).map_or(0, |(_, times)| *times);
-        let is_too_often = marked.len() > limits::RESENT || times >= limits::RESENT_IN_ALL;
-        if newest.is_before_resent && !is_too_often { Was::Resent(origin) } else { Was::Here }
+        let may_be = newest.is_before_resent && marked.len() <= limits::RESENT;
+        if may_be && self.is_one_more(&origin) { Was::Resent(origin) } else { Was::Here }
     }
 
     /// Our name for the letter in that field, if the address has a mark there.
@@ -213,7 +223,7 @@ mod tests {
 
     /// As it leaves this house, which got it in that transaction.
     fn passed(original: &str, envelope: &Envelope) -> String {
-        let marks = marks().of(envelope, original.as_bytes());
+        let marks = marks().of(envelope, original.as_bytes(), "");
         let trace = Trace {
             host: "mx.home.test",
             service: Service::Mx,
@@ -272,7 +282,7 @@ mod tests {
     #[test]
     fn how_many_there_are_tells_nothing() {
         let count = |recipients: Vec<Accepted>| {
-            marks().of(&Envelope { recipients, ..envelope(1, &[]) }, FIRST.as_bytes()).len()
+            marks().of(&Envelope { recipients, ..envelope(1, &[]) }, FIRST.as_bytes(), "").len()
         };
         let plain = || vec![outside("a@far.test")];
         let here = Accepted { outgoing: None, ..shared("you@home.test") };
@@ -290,6 +300,37 @@ mod tests {
         assert_eq!(taken(&letter.replace("<a@", "<b@"), &us), us);
         let nameless = passed(FIRST, &envelope(1, &us));
         assert_eq!(taken(&nameless.replace("Subject:", "Message-ID: <a@far.test>\r\nSubject:"), &us), [""; 0]);
+    }
+
+    /// One's own letter, written without a name: whoever has it knows the name that it got, and no other letter has that.
+    #[test]
+    fn a_letter_that_gets_its_name_here_has_it_in_its_marks() {
+        let us = ["us@home.test"];
+        let (sent, plain) = (envelope(1, &us), marks());
+        let [named, unnamed] = ["<1@home.test>", ""].map(|otherwise| plain.of(&sent, FIRST.as_bytes(), otherwise));
+        let letter = |marks: &[String], name: &str| {
+            let field = format!(
+                "Received: by mx.home.test with ESMTPSA id {}\r\n\t(marks {});\r\n",
+                sent.id(),
+                marks.join(" ")
+            );
+            format!("{field}Message-ID: {name}\r\n{FIRST}")
+        };
+        assert_eq!(taken(&letter(&named, "<1@home.test>"), &us), [""; 0]);
+        assert_eq!(taken(&letter(&named, "<2@far.test>"), &us), us, "in another letter it is none");
+        assert_eq!(taken(&letter(&unnamed, "<2@far.test>"), &us), [""; 0]);
+    }
+
+    #[test]
+    fn all_that_come_at_the_same_moment_are_counted() {
+        let (us, marks) = (["us@home.test"], marks());
+        let letter = format!("Resent-From: ben@far.test\r\n{}", passed(FIRST, &envelope(1, &us)));
+        let here = (0..20u8).filter(|number| {
+            let mut envelope = envelope(number + 2, &us);
+            marks.without_returning(&mut envelope, letter.as_bytes());
+            !envelope.recipients.is_empty()
+        });
+        assert_eq!(here.count(), limits::RESENT_IN_ALL, "none of them lies here yet");
     }
 
     #[test]
@@ -318,7 +359,9 @@ mod tests {
                 if envelope.recipients.is_empty() {
                     continue;
                 }
-                marks.taken(returning.resent);
+                // One of which it is not known whether it was taken: its sender comes again.
+                marks.give_back(&returning.resent);
+                assert!(returning.resent.iter().all(|origin| marks.is_one_more(origin)));
                 here += 1;
                 on_their_way.push(passed(&letter, &envelope));
             }
@@ -329,7 +372,7 @@ mod tests {
         let origin = marks.without_returning(&mut its, other.as_bytes()).resent;
         assert_eq!((its.recipients.len(), origin.len()), (1, 1), "each letter by itself");
         for number in 0..limits::RESENT_LETTERS + 5 {
-            marks.taken(vec![Origin(number.to_string())]);
+            assert!(marks.is_one_more(&Origin(number.to_string())));
         }
         assert_eq!(marks.counted().len(), limits::RESENT_LETTERS);
     }
