@@ -148,12 +148,14 @@ pub struct AroundLease<'a, W: World + Send + 'static> {
     pub seat: &'a Seat,
     /// The lease's.
     pub in_turn: &'a InTurn,
+    /// Whether the role is to end.
+    pub drain: &'a watch::Receiver<bool>,
 }
 
 impl<W: World + Send + Sync + 'static> Around for AroundLease<'_, W> {
     async fn may_begin(&self) -> bool {
-        // A keeper that is gone has ended all of this.
-        self.outbox.begin(self.lease).await.unwrap_or(false)
+        // Of a text that begins now the answer may come too late. A keeper that is gone has ended all of this.
+        !*self.drain.borrow() && self.outbox.begin(self.lease).await.unwrap_or(false)
     }
 
     async fn has_had_its_time(&self) {

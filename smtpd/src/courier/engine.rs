@@ -13,8 +13,9 @@ use spool::edges::outbox::turns::{Turn, Turns};
 use spool::edges::outbox::{Event, Outbox};
 use spool::keys::Identities;
 use spool::srs::Rewriter;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
 use wire::control::SigningKey;
 
@@ -55,6 +56,8 @@ pub struct Courier<W: World> {
     lost: Mutex<Lost>,
     rests: Mutex<BTreeSet<i64>>,
     connections: Arc<Semaphore>,
+    /// Those through a proxy that carry what strangers sent.
+    strangers_through: Arc<Semaphore>,
     /// See [`Self::jitter`].
     spread: RandomState,
     /// Who waits beside them.
@@ -101,6 +104,7 @@ impl<W: World + Send + 'static> Courier<W> {
             lost: Mutex::default(),
             rests: Mutex::default(),
             connections: Arc::new(Semaphore::new(limits::CONNECTIONS)),
+            strangers_through: Arc::new(Semaphore::new(limits::STRANGERS_THROUGH)),
             spread: RandomState::new(),
             aside: Aside::default(),
             busy: watch::Sender::new(false),
@@ -189,6 +193,17 @@ impl<W: World + Send + 'static> Courier<W> {
     #[must_use]
     pub fn takes_turn(&self, turn: Turn) -> InTurn {
         InTurn::begin(turn, self.turns.clone())
+    }
+
+    /// One of those that carry through a proxy what strangers sent; `None`: it is one's own, or goes through none.
+    ///
+    /// # Errors
+    /// All are taken, and stay so for long.
+    pub async fn share_of_strangers(&self, turn: Turn) -> Result<Option<OwnedSemaphorePermit>, Elapsed> {
+        if turn == Turn::Written || !self.world.is_through_proxy() {
+            return Ok(None);
+        }
+        timeout(limits::OPENING_WHEN_BUSY, self.strangers_through.clone().acquire_owned()).await.map(Result::ok)
     }
 
     /// Says whether all connections are taken, or all that a proxy lets us have.

@@ -26,6 +26,11 @@ pub const CONNECT_THROUGH: Duration = Duration::from_secs(60);
 pub const ROOM: Duration = Duration::from_secs(120);
 /// Between two questions for it: a proxy says when there is none, not when there is again.
 pub const ROOM_AGAIN: Duration = Duration::from_secs(1);
+/// Seconds until a letter that found none is tried again.
+pub const ROOM_WAIT: u32 = 60;
+/// Connections through a proxy for what aliases pass on, and what finds its way back: a new home may have five in all, and strangers
+/// alone decide how much there is, and how long those that it goes to let us wait.
+pub const STRANGERS_THROUGH: usize = 2;
 /// How long it counts as full after it has said so.
 pub const FULL: Duration = Duration::from_secs(15);
 /// Octets of a letter in one TLS record there: a far program may have one in part, which the outbound proxy cannot tell from

@@ -488,7 +488,9 @@ impl<W: World> Attempt<'_, W> {
             Some(Err(error)) => {
                 let got = if error.kind() == io::ErrorKind::NetworkUnreachable { Got::NoRoute } else { Got::Nowhere };
                 let mut missed = nowhere(got, format!("no connection to {place}: {error}"));
-                missed.why.wait = NotBefore::of(&error);
+                // That there was no room for it is no failure, either.
+                let no_room = has_no_room(&error).then_some(limits::ROOM_WAIT);
+                missed.why.wait = NotBefore::of(&error).or(no_room);
                 return Err(missed);
             }
             None => return Err(nowhere(Got::Nowhere, format!("{place} does not answer"))),
@@ -509,7 +511,6 @@ impl<W: World> Attempt<'_, W> {
         let until = Instant::now() + limits::ROOM;
         loop {
             let connected = timeout(patience, self.world.connect(dialled, to)).await.ok();
-            let has_no_room = |error: &io::Error| error.kind() == io::ErrorKind::ResourceBusy;
             let waits = matches!(&connected, Some(Err(error)) if has_no_room(error)) && Instant::now() < until;
             self.asked.wait_for_room(waits);
             if !waits {
@@ -518,6 +519,11 @@ impl<W: World> Attempt<'_, W> {
             sleep(limits::ROOM_AGAIN).await;
         }
     }
+}
+
+/// Whether the house has as many connections through its proxy as it may have.
+fn has_no_room(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ResourceBusy
 }
 
 /// What a host must prove, and under which name: SNI, and what an authority must say (RFC 7672 §3.2.2, 8.1).

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use spool::edges::Down;
 use spool::edges::admin::Rest;
 use spool::edges::outbox::{Leased, Outbox, Outgoing, State};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tracing::{info, warn};
 
 use super::arc;
@@ -110,6 +110,7 @@ pub struct Ready<S> {
     hosts: Vec<String>,
     require_tls: bool,
     sent: usize,
+    _share: Option<OwnedSemaphorePermit>,
 }
 
 impl<W: World + Send + 'static> Trip<W> {
@@ -274,6 +275,7 @@ impl<W: World + Send + 'static> Trip<W> {
                 lease: open.leased.lease,
                 seat: &self.seat,
                 in_turn: &open.in_turn,
+                drain: &self.drain,
             };
             let fates = ready.link.send(made.letter, bytes, &around).await;
             all.extend(made.numbers.into_iter().zip(fates));

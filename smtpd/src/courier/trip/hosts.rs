@@ -82,7 +82,13 @@ impl<W: World + Send + 'static> Trip<W> {
             return Went::Well;
         };
         self.courier.lanes().because(&leased.destination, outcome::reason(&fate.why().to_string()));
-        if asked.unknown().contains(number) { Went::Lost(leased.letter, leased.turn()) } else { Went::Badly }
+        // A connection that was ready and is lost over what strangers send may be lost over what they are.
+        let of_strangers = leased.turn() != Turn::Written;
+        if of_strangers || asked.unknown().contains(number) {
+            Went::Lost(leased.letter, leased.turn())
+        } else {
+            Went::Badly
+        }
     }
 
     /// To another host, or over another connection: nobody has the letter, and the admin may still keep it back.
@@ -155,6 +161,13 @@ impl<W: World + Send + 'static> Trip<W> {
         let (destination, require_tls) = (&leased.destination, leased.outgoing.require_tls);
         let clear_text = self.courier.allows_clear_text(destination);
         let wish = Wish { require_tls, clear_text, seed: random() };
+        let Ok(share) = self.courier.share_of_strangers(leased.turn()).await else {
+            let words = "what strangers send waits for its turn at the outbound proxy";
+            return Err(Fate::Deferred(Why {
+                wait: Some(limits::ROOM_WAIT),
+                ..Why::ours(Status::new(4, 4, 5), words)
+            }));
+        };
         asked.wait_for_room(false);
         let waits = asked.waits_for_room();
         let Reached { link, door, hosts } = tokio::select! {
@@ -164,7 +177,7 @@ impl<W: World + Send + 'static> Trip<W> {
                 return Err(Fate::Deferred(Why::ours(Status::new(4, 4, 2), words)));
             }
         };
-        *ready = Some(Ready { link, door, hosts, require_tls, sent: 0 });
+        *ready = Some(Ready { link, door, hosts, require_tls, sent: 0, _share: share });
         Ok(())
     }
 
