@@ -109,6 +109,26 @@ fn a_stop_waits_for_an_answer() {
     assert_eq!(far.mail().matches(GOOD).count(), 1, "{}", far.mail());
 }
 
+#[test]
+fn a_stop_begins_no_text() {
+    if !alone::inside("faults::a_stop_begins_no_text") {
+        return;
+    }
+    let (mut place, _names, far) = beside("pause");
+    place.submit(1, &["ben@fault.test"], LETTER);
+    place.eventually("it is begun", || far.log().contains("MAIL FROM"));
+    signal(place.house.pid(), "TERM");
+    let port = place.house.address("submission");
+    place.eventually("the stop has begun", || TcpStream::connect(port).is_err());
+    std::thread::sleep(Duration::from_secs(1));
+    far.go();
+    place.house.wait();
+    assert_eq!(far.mail(), "", "its answer could come too late");
+    place.house.start_again();
+    place.retried_until("delivered", || place.is_all_gone());
+    assert_eq!(far.mail().matches(GOOD).count(), 1, "{}", far.mail());
+}
+
 /// Beyond all that `up` grants to its roles together.
 const STOPPED: Duration = Duration::from_secs(60);
 

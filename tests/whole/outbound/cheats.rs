@@ -186,9 +186,9 @@ pub fn sessions_and_networks_have_bounds_of_their_own() {
         place.names.a(&format!("mx{number}.test"), &format!("44.0.{}.9", 100 + number));
     }
     // They are there, and nobody listens.
-    let closed = ["44.0.100.9", "44.0.101.9", "44.0.102.9", "44.0.103.9"];
+    let closed = ["44.0.0.48", "44.0.100.9", "44.0.101.9", "44.0.102.9", "44.0.103.9"];
     let _closed = Host::public("closed", &closed);
-    place.proxy.host().run("ip route add 44.0.100.0/22 dev wan");
+    ["44.0.100.0/22", "44.0.200.0/24"].map(|net| place.proxy.host().run(&format!("ip route add {net} dev wan")));
     for number in 0..4 {
         assert_eq!(home.connect(&format!("mx{number}.test")).unwrap_err(), Refusal::Unreachable);
     }

@@ -50,10 +50,14 @@ struct Far {
     addresses: Mutex<Vec<Ipv4Addr>>,
     /// Where those connections led.
     doors: Mutex<Vec<IpAddr>>,
+    through_proxy: Mutex<bool>,
 }
 
 impl World for Far {
     type Stream = DuplexStream;
+    fn is_through_proxy(&self) -> bool {
+        *self.through_proxy.lock().unwrap()
+    }
     async fn mx(&self, _: &str) -> Answer<Mx> {
         let hosts = self.hosts.lock().unwrap();
         let records = (1..).zip(hosts.iter()).map(|(preference, host)| Mx { preference, host: (*host).to_owned() });
@@ -531,6 +535,24 @@ async fn who_opens_a_connection_is_patient_until_others_wait() {
     let began = std::time::Instant::now();
     set.courier.others_wait(patience, Turn::Written).await;
     assert!(began.elapsed() >= patience, "a server has some time, whoever waits");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_have_few_connections_through_a_proxy() {
+    let set = Set::new(&[]);
+    let soon = Duration::from_millis(50);
+    let share = async |turn| tokio::time::timeout(soon, set.courier.share_of_strangers(turn)).await;
+    assert!(matches!(share(Turn::PassedOn).await, Ok(Ok(None))), "without a proxy all that there are");
+    *set.courier.world.through_proxy.lock().unwrap() = true;
+    let mut held = Vec::new();
+    for turn in [Turn::PassedOn, Turn::WayBack] {
+        held.push(share(turn).await.unwrap().unwrap().unwrap());
+    }
+    assert_eq!(held.len(), limits::STRANGERS_THROUGH);
+    assert!(share(Turn::PassedOn).await.is_err(), "the next waits");
+    assert!(matches!(share(Turn::Written).await, Ok(Ok(None))), "and keeps nobody of the house waiting");
+    held.pop();
+    assert!(matches!(share(Turn::WayBack).await, Ok(Ok(Some(_)))));
 }
 
 #[tokio::test(flavor = "multi_thread")]
