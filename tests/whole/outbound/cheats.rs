@@ -188,7 +188,9 @@ pub fn sessions_and_networks_have_bounds_of_their_own() {
     // They are there, and nobody listens.
     let closed = ["44.0.0.48", "44.0.100.9", "44.0.101.9", "44.0.102.9", "44.0.103.9"];
     let _closed = Host::public("closed", &closed);
-    ["44.0.100.0/22", "44.0.200.0/24"].map(|net| place.proxy.host().run(&format!("ip route add {net} dev wan")));
+    for network in ["44.0.100.0/22", "44.0.200.0/24"] {
+        place.proxy.host().run(&format!("ip route add {network} dev wan"));
+    }
     for number in 0..4 {
         assert_eq!(home.connect(&format!("mx{number}.test")).unwrap_err(), Refusal::Unreachable);
     }
