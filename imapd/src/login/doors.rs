@@ -2,10 +2,10 @@
 //! through a proxy is counted by itself: its address is that proxy's word.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use wire::logins::neighbourhood;
+use wire::logins::{neighbourhood, network};
 
 use crate::limits;
 
@@ -44,7 +44,7 @@ impl Doors {
     /// A place for a new connection, or `None` when there is no room for it; `handed`: a proxy says that it is from there.
     #[must_use]
     pub fn enter(&self, address: IpAddr, handed: bool) -> Option<Place> {
-        let (neighbour, tenant) = ((neighbour(address), handed), (neighbourhood(address), handed));
+        let (neighbour, tenant) = ((network(address), handed), (neighbourhood(address), handed));
         let mut counts = self.counts();
         let held = counts.held.get(&neighbour).copied().unwrap_or_default();
         let tenants = counts.tenants.get(&tenant).copied().unwrap_or(0);
@@ -105,14 +105,6 @@ impl Drop for Place {
                 counts.held.remove(&self.neighbour);
             }
         }
-    }
-}
-
-/// One household: an IPv4 address, or the /64 that an IPv6 subscriber has at least.
-fn neighbour(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
-        v4 => v4,
     }
 }
 
