@@ -35,9 +35,7 @@ impl Finding {
     pub fn bad(words: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { state: "BAD", words: words.into(), advice: advice.into() }
     }
-}
 
-impl Finding {
     /// What does not work is no more than a pity here.
     #[must_use]
     pub fn at_worst_weak(self) -> Self {
